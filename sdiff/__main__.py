@@ -1,0 +1,213 @@
+"""The command line: `sdiff datasets | train | evaluate | recommend` (also `python -m sdiff`)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shlex
+import sys
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sdiff.catalog import Catalog
+from sdiff.config import PRESETS, parse_assignments, preset
+from sdiff.datasets import REGISTRY, Dataset, load_dataset
+from sdiff.device import best_device
+from sdiff.errors import SDiffError
+from sdiff.evaluation import Part, evaluate
+from sdiff.recommender import Recommender
+from sdiff.training import CRITERION, Trainer
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        document = arguments.run(arguments)
+    except SDiffError as error:
+        print(f"sdiff: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sdiff: stopped.", file=sys.stderr)
+        return 130
+    if arguments.json:
+        print(json.dumps(document))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="sdiff", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.add_argument("--json", action="store_true", help="print one JSON document as the last line of stdout")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("datasets", datasets, "list the data sets, and whether their files are here")
+
+    sub = command("train", train, "train a model and keep its best epoch by validation")
+    sub.add_argument("--dataset", required=True, help="a data-set key, or the path of a CSV or Parquet file")
+    sub.add_argument("--min-rating", type=float, help="for a file with ratings: the least that counts as an interaction")
+    sub.add_argument("--preset", default="paper", help=f"starting configuration: {', '.join(PRESETS)}")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings to change")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    sub.add_argument("--resume", action="store_true", help="go on with the run that was interrupted in --out")
+
+    sub = command("evaluate", evaluate_checkpoint, "recall and NDCG of a checkpoint on held-out interactions")
+    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--dataset", help="a data-set key or path (default: the one it was trained on)")
+    sub.add_argument("--min-rating", type=float, help="as in training")
+    sub.add_argument("--split", choices=("valid", "test"), default="test")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
+
+    sub = command("recommend", recommend, "the top of the list for a user or a history")
+    sub.add_argument("--checkpoint", type=Path, required=True)
+    who = sub.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", help="a user of the data set, by id; the history is the train part")
+    who.add_argument("--history", help="item ids, oldest first: ID,ID,...")
+    sub.add_argument("--dataset", help="where users and titles are read (default: what it was trained on)")
+    sub.add_argument("--min-rating", type=float, help="as in training")
+    sub.add_argument("-k", type=int, default=10, help="length of the list")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
+    return top
+
+
+def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "key": source.key,
+            "title": source.title,
+            "terms": source.terms,
+            "origin": source.origin,
+            "available": source.available,
+            "path": str(source.path),
+        }
+        for source in REGISTRY.values()
+    ]
+    for row in rows:
+        print(f"{row['key']:<16} {'here' if row['available'] else 'not here':<9} {row['title']}")
+        print(f"{'':<16} {row['terms']}; from {row['origin']}; in {row['path']}")
+    return rows
+
+
+def train(arguments: argparse.Namespace) -> dict[str, Any]:
+    started = time.perf_counter()
+    config = preset(arguments.preset).override(parse_assignments(arguments.set))
+    dataset = load_dataset(arguments.dataset, arguments.min_rating)
+    trainer = Trainer(config, dataset.split, arguments.seed)
+    state = arguments.out / "training.safetensors"
+    if arguments.resume:
+        trainer.resume(state)
+    elif (arguments.out / "config.json").exists():
+        raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
+    saved = trainer.best.epoch
+    with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=None) as bar:
+        for progress in trainer.fit():
+            bar.update(1)
+            if progress.valid:
+                bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
+                if progress.best_epoch > saved:
+                    trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
+                    saved = progress.best_epoch
+                trainer.save_state(state)
+    checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
+    model = Recommender(checkpoint, trainer.device)
+    metrics: dict[str, Any] = {
+        "dataset": dataset.key,
+        "data_fingerprint": dataset.split.fingerprint,
+        "seed": arguments.seed,
+        "command": f"sdiff {shlex.join(sys.argv[1:])}",
+        "device": device_name(trainer.device),
+        "epoch": checkpoint.provenance.epoch,
+        "train_seconds": round(trainer.seconds, 1),
+    }
+    for part in ("valid", "test"):
+        if len(getattr(dataset.split, part)):
+            metrics[part] = measure(model, dataset, part, config.to_dict(), arguments.seed)
+    replace(checkpoint, metrics=metrics).save(arguments.out)
+    metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
+    where = f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}"
+    print(f"{where}, {metrics['seconds']} s, {metrics['peak_memory_mb']} MB", *(
+        f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics
+    ), sep=", ")
+    return metrics | {"checkpoint": str(arguments.out)}
+
+
+def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
+    model = Recommender.load(arguments.checkpoint)
+    key = arguments.dataset or model.checkpoint.provenance.dataset
+    dataset = load_dataset(key, arguments.min_rating)
+    if dataset.split.items.fingerprint != model.items.fingerprint:
+        raise SDiffError(
+            f"{arguments.checkpoint} was trained on the items of {model.checkpoint.provenance.dataset}, "
+            f"which are not those of {key}: evaluate it there, or train a checkpoint on {key}."
+        )
+    started = time.perf_counter()
+    metrics = measure(model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed)
+    seconds = round(time.perf_counter() - started, 3)
+    for name, value in metrics.items():
+        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+    return metrics | {"seconds": seconds, "dataset": key, "split": arguments.split, "seed": arguments.seed}
+
+
+def measure(model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int) -> dict[str, float]:
+    """Metrics of a model on a part, with a progress bar; settings as far as they can be changed at inference."""
+    config = model.config if settings == model.config.to_dict() else model.config.at_inference(settings)
+    noise = torch.Generator().manual_seed(seed)
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=None)
+    return evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, model.device, progress=bar)
+
+
+def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    model = Recommender.load(arguments.checkpoint)
+    key = arguments.dataset or model.checkpoint.provenance.dataset
+    dataset = None
+    try:
+        dataset = load_dataset(key, arguments.min_rating)
+    except SDiffError as error:
+        if arguments.user is not None:
+            raise
+        print(f"sdiff: no titles: {error}", file=sys.stderr)
+    if arguments.user is not None:
+        assert dataset is not None
+        user = int(dataset.split.users.encode([arguments.user], "user")[0])
+        history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
+    else:
+        history = [id.strip() for id in arguments.history.split(",") if id.strip()]
+    found = model.recommend(history, arguments.k, seed=arguments.seed, **parse_assignments(arguments.set))
+    if dataset is not None and dataset.split.items.fingerprint == model.items.fingerprint:
+        rows = [asdict(row) for row in Catalog(dataset).rows(found.indices, found.scores)]
+        rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
+    else:
+        pairs = zip(found.ids, found.scores, strict=True)
+        rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
+    print(f"{'rank':>4}  {'item':>8}  {'score':>8}  title")
+    for row in rows:
+        title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
+        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
+    return rows
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+
+
+def peak_memory_mb() -> int:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024**2 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Checkpoints on disk: JSON and safetensors, fingerprinted, replaced in one step. A folder holds
+
+    config.json               hyper-parameters, provenance and the name of the weights file: the commit point
+    model-<sha256>.safetensors   denoiser, basis, item counts; item ids in its header
+    metrics.json              what these weights reach on the data they were trained for
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sdiff.config import Config
+from sdiff.errors import SDiffError
+from sdiff.interactions import Vocabulary
+from sdiff.spectrum import SpectralBasis
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights come from: data-set key and split fingerprint, seed, best epoch, date and versions."""
+
+    dataset: str
+    data_fingerprint: str
+    seed: int
+    epoch: int
+    preset: str = "paper"
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that recommending needs, and nothing of the users: item_counts (n_items,), the basis and the weights."""
+
+    config: Config
+    items: Vocabulary
+    item_counts: Tensor
+    basis: SpectralBasis
+    weights: dict[str, Tensor]
+    provenance: Provenance
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
+        folder = Path(folder)
+        tensors = {f"denoiser.{name}": tensor for name, tensor in self.weights.items()}
+        tensors |= {"basis.U": self.basis.U, "basis.lam": self.basis.lam, "item_counts": self.item_counts}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = save(tensors, metadata={"items": json.dumps(self.items.ids)})
+        digest = hashlib.sha256(data).hexdigest()
+        weights = folder / f"model-{digest[:12]}.safetensors"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(weights, data)
+            card = {
+                "schema": SCHEMA,
+                "config": self.config.to_dict(),
+                "provenance": asdict(self.provenance),
+                "items_fingerprint": self.items.fingerprint,
+                "weights": {"file": weights.name, "sha256": digest},
+            }
+            write_atomically(folder / "config.json", _json(card))
+            if self.metrics:
+                write_atomically(folder / "metrics.json", _json({"weights": digest} | self.metrics))
+            for old in folder.glob("model-*.safetensors"):
+                if old != weights:
+                    old.unlink()
+        except OSError as error:
+            raise SDiffError(f"Cannot write the checkpoint to {folder}: {error.strerror}.") from error
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Checkpoint:
+        """Reads a folder. Raises SDiffError when it is missing, damaged, or of another version."""
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise SDiffError(f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`.")
+        try:
+            card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if card["schema"] != SCHEMA:
+                raise SDiffError(f"{folder} has checkpoint schema {card['schema']}, this version reads {SCHEMA}: train it again.")
+            unknown = set(card["provenance"]) - {f.name for f in fields(Provenance)}
+            if unknown:
+                raise SDiffError(f"{folder}/config.json has unknown provenance keys: {', '.join(sorted(unknown))}.")
+            provenance = Provenance(**card["provenance"])
+            config = Config.from_dict(card["config"])
+            weights = folder / Path(card["weights"]["file"]).name  # a file beside it, never a path elsewhere
+            if hashlib.sha256(weights.read_bytes()).hexdigest() != card["weights"]["sha256"]:
+                raise SDiffError(f"{weights} is damaged (its checksum differs from config.json's): copy it again.")
+            with safe_open(weights, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                items = Vocabulary(tuple(json.loads(file.metadata()["items"])))
+            basis = SpectralBasis(tensors.pop("basis.U"), tensors.pop("basis.lam"))
+            counts = tensors.pop("item_counts")
+        except OSError as error:
+            raise SDiffError(f"Cannot read the checkpoint in {folder}: {error.strerror}.") from error
+        except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
+            if isinstance(error, SDiffError):
+                raise
+            raise SDiffError(f"The checkpoint in {folder} is damaged ({type(error).__name__}: {error}).") from error
+        if basis.U.shape != (len(items), basis.K) or counts.shape != (len(items),):
+            raise SDiffError(f"The checkpoint in {folder} is damaged: its tensors do not fit its {len(items)} items.")
+        denoiser = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()}
+        return cls(config, items, counts, basis, denoiser, provenance, _metrics(folder, card["weights"]["sha256"]))
+
+
+def _metrics(folder: Path, digest: str) -> dict[str, Any]:
+    """metrics.json, unless it is absent or speaks of other weights."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return metrics if metrics.pop("weights") == digest else {}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The whole file or the old one, never half of it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(partial, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,135 @@
+"""Every hyper-parameter in one frozen dataclass: the same fields are JSON keys and `--set key=value` flags."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
+
+from sdiff.errors import SDiffError
+
+Schedule = Literal["vp", "ve", "ddpm"]
+Fusion = Literal["film", "concat"]
+
+
+def _number(default: Any, low: float, high: float, help: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "help": help})
+
+
+def _choice(default: str, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of S-Diff. The defaults are the paper's, or follow docs/paper.md where it is silent.
+
+    Raises:
+        SDiffError: a value is of the wrong type, out of range, or not one of the choices.
+    """
+
+    # The item graph and its spectrum (Section 2.1)
+    K: int = _number(200, 1, 100_000, "number of lowest graph frequencies that are kept")
+    # Forward process, Eqs. (11)-(14)
+    schedule: Schedule = _choice("vp", "noise schedule: vp (the method), or ve and ddpm (its ablations)")
+    alpha_min: float = _number(0.0, 0.0, 1.0, "share of the signal that every frequency keeps, Eq. (13)")
+    sigma_max: float = _number(0.5, 0.0, 1.0, "largest noise scale, Eq. (14)")
+    tau: float = _number(1.0, 0.01, 10.0, "diffusion time at the last step: how far the history is smoothed")
+    T: int = _number(5, 1, 1000, "number of reverse steps")
+    # Denoiser, Eq. (17) and Figure 4
+    fusion: Fusion = _choice("film", "how the condition meets v_t: film (the method) or concat (its ablation)")
+    hidden: int = _number(1000, 1, 100_000, "width of the denoiser's hidden layer")
+    time_dim: int = _number(16, 2, 4096, "width of the sinusoidal time code")
+    # Training, Algorithm 1 and Section 4.1
+    mask: float = _number(0.5, 0.0, 0.99, "probability that an interaction is hidden from the condition")
+    p_uncond: float = _number(0.02, 0.0, 1.0, "probability that the whole condition is dropped")
+    batch_size: int = _number(100, 1, 1_000_000, "users per gradient step")
+    lr: float = _number(1e-4, 0.0, 1.0, "Adam's learning rate")
+    epochs: int = _number(1000, 0, 1_000_000, "most epochs to train")
+    eval_every: int = _number(5, 1, 1_000_000, "epochs from one validation to the next")
+    patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before stopping")
+    # Sampling, Algorithm 2
+    guidance: float = _number(0.02, -1.0, 20.0, "guidance scale s: 0 is the plain conditional estimate")
+    noise: bool = field(default=True, metadata={"help": "draw noise while sampling; off follows the means"})
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
+
+    def override(self, values: dict[str, Any]) -> Config:
+        """A copy with `values` in place; strings are parsed, an unknown key is an error."""
+        for key in values:
+            if key not in FIELDS:
+                near = difflib.get_close_matches(key, FIELDS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(FIELDS)}."
+                raise SDiffError(f"Unknown setting {key!r}: {hint}")
+        return replace(self, **values)
+
+    def at_inference(self, values: dict[str, Any]) -> Config:
+        """`override`, for the settings that may be changed on a trained model without training it again."""
+        for key in values:
+            if key in FIELDS and key not in INFERENCE_KEYS:
+                raise SDiffError(
+                    f"{key} is fixed once a model is trained; without retraining one can change {', '.join(INFERENCE_KEYS)}."
+                )
+        return self.override(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        return cls().override(values)
+
+
+FIELDS = tuple(f.name for f in fields(Config))
+HELP = {f.name: f.metadata["help"] for f in fields(Config)}
+BOUNDS = {f.name: (f.metadata["low"], f.metadata["high"]) for f in fields(Config) if "low" in f.metadata}
+INFERENCE_KEYS = ("schedule", "alpha_min", "sigma_max", "tau", "T", "guidance", "noise")
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """`["K=100", "guidance=0.5"]` -> `{"K": "100", "guidance": "0.5"}`."""
+    pairs = [text.partition("=") for text in assignments]
+    for text, (key, equals, value) in zip(assignments, pairs, strict=True):
+        if not (key and equals and value):
+            raise SDiffError(f"Cannot read --set {text!r}: write key=value, for example guidance=0.5.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
+    """`value` as the field's type, or a sentence that says what it should be."""
+    if kind is bool:
+        words = {"true": True, "false": False, "1": True, "0": False, "on": True, "off": False}
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        if isinstance(value, bool):
+            return value
+        raise SDiffError(f"{name} must be true or false, not {value!r}.")
+    if kind in (int, float):
+        if isinstance(value, bool):
+            raise SDiffError(f"{name} must be a number, not {value!r}.")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise SDiffError(f"{name} must be a number, not {value!r}.") from None
+        low, high = metadata["low"], metadata["high"]
+        if kind is int and not number.is_integer():
+            raise SDiffError(f"{name} must be a whole number, not {value!r}.")
+        if not low <= number <= high:  # also refuses nan
+            raise SDiffError(f"{name} must be between {low:g} and {high:g}, not {value!r}.")
+        return kind(number)
+    if value not in get_args(kind):
+        raise SDiffError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}.")
+    return value
+
+
+PRESETS: dict[str, Config] = {"paper": Config()}
+
+
+def preset(name: str) -> Config:
+    """The named configuration. Raises SDiffError with the list of names when there is none."""
+    if name not in PRESETS:
+        raise SDiffError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]

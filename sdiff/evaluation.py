@@ -1,0 +1,79 @@
+"""Rank every user's unseen items, compare with what was held out, average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdiff.errors import SDiffError
+from sdiff.histories import Histories
+from sdiff.interactions import Interactions, Split
+from sdiff.metrics import ndcg, recall, recall_all
+
+CUTOFFS = (10, 20)
+Part = Literal["valid", "test"]
+
+
+def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tensor]:
+    """The n best-scored items of each row, the seen ones left out.
+
+    Args:
+        scores: (B, n_items); the entries of seen items are overwritten with -inf.
+
+    Returns:
+        (scores, items), each (B, min(n, n_items)); ranks that no unseen item is left for score -inf.
+    """
+    if seen is not None:
+        scores[seen.rows, seen.items] = -torch.inf
+    values, items = scores.topk(min(n, scores.shape[1]), dim=1)
+    return values, items
+
+
+def evaluate(
+    score: Callable[[Histories], Tensor],
+    split: Split,
+    part: Part,
+    device: torch.device,
+    batch_size: int = 1000,
+    progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
+) -> dict[str, float]:
+    """Recall and NDCG at 10 and 20, averaged over the users who have something held out in `part`.
+
+    As the paper's peers do it, the model is given the train history for both parts; the items of train (and of
+    valid, for the test part) are left out of the ranking.
+
+    Args:
+        score: histories (B, n_items) sparse -> scores (B, n_items).
+        progress: wraps the list of user batches, for a progress bar.
+    """
+    held_out: Interactions = getattr(split, part)
+    users = torch.from_numpy(np.flatnonzero(held_out.lengths))
+    if not len(users):
+        raise SDiffError(f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on.")
+    train, valid, target = (Histories.from_interactions(x, device) for x in (split.train, split.valid, held_out))
+    sums: dict[str, float] = {}
+    for batch in progress(users.to(device).split(batch_size)):
+        history, wanted = train.take(batch), target.take(batch)
+        scores = score(history)
+        if part == "test":
+            seen = valid.take(batch)
+            scores[seen.rows, seen.items] = -torch.inf
+        _, items = top_n(scores, history, max(CUTOFFS))
+        relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)
+        relevant[wanted.rows, wanted.items] = True
+        hits, count = relevant.gather(1, items), wanted.offsets.diff()
+        for k in CUTOFFS:
+            for name, metric in (("recall", recall), ("ndcg", ndcg), ("recall_all", recall_all)):
+                key = f"{name}@{k}"
+                sums[key] = sums.get(key, 0.0) + metric(hits, count, k).double().sum().item()
+    return {key: total / len(users) for key, total in sums.items()} | {"users": len(users)}
+
+
+def popularity(split: Split, device: torch.device) -> Callable[[Histories], Tensor]:
+    """The reference that anything must beat: every user gets the most popular items of train."""
+    counts = torch.from_numpy(split.train.item_counts).float().to(device)
+    return lambda history: counts.repeat(len(history), 1)

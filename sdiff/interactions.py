@@ -1,0 +1,185 @@
+"""Who interacted with what, in which order: vocabularies, interactions and their split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from sdiff.errors import SDiffError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """External ids (text) in the order of their indices."""
+
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.index
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        return {id: i for i, id in enumerate(self.ids)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self.ids).encode()).hexdigest()[:16]
+
+    def encode(self, ids: Iterable[str | int], what: str = "item") -> np.ndarray:
+        """Indices (n,) of `ids`. Raises SDiffError that names the first ids which are not known."""
+        texts = [str(id) for id in ids]
+        unknown = [text for text in texts if text not in self.index]
+        if unknown:
+            raise SDiffError(
+                f"Unknown {what} {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}: "
+                f"the {len(self):,} known ids run like {', '.join(self.ids[:3])} ... {self.ids[-1]}."
+            )
+        return np.array([self.index[text] for text in texts], dtype=np.int64)
+
+    def subset(self, keep: np.ndarray) -> Vocabulary:
+        """The ids at the indices `keep` (n,), in that order."""
+        return Vocabulary(tuple(self.ids[i] for i in keep))
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """X in {0, 1}^(n_users x n_items) as rows of item indices, each row in the user's chronological order.
+
+    indptr (n_users + 1,), indices (nnz,); `timestamps` (nnz,) in seconds where they are known.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    indptr: np.ndarray
+    indices: np.ndarray
+    timestamps: np.ndarray | None = None
+
+    @classmethod
+    def from_pairs(
+        cls,
+        users: Vocabulary,
+        items: Vocabulary,
+        user: np.ndarray,
+        item: np.ndarray,
+        timestamps: np.ndarray | None = None,
+    ) -> Interactions:
+        """From parallel arrays (n,) of indices. Ties in time keep the order given; of a repeated pair the first stays."""
+        order = np.lexsort((np.arange(len(user)), user if timestamps is None else timestamps, user))
+        user, item = user[order], item[order]
+        _, first = np.unique(user.astype(np.int64) * len(items) + item, return_index=True)
+        first.sort()
+        user, item = user[first], item[first]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))])
+        return cls(
+            users,
+            items,
+            indptr.astype(np.int64),
+            item.astype(np.int64),
+            None if timestamps is None else timestamps[order][first],
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """User index (nnz,) of each interaction."""
+        return np.repeat(np.arange(len(self.users)), self.lengths)
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """Number of interactions (n_items,) of each item."""
+        return np.bincount(self.indices, minlength=len(self.items))
+
+    def history(self, user: int) -> np.ndarray:
+        """Item indices of one user, oldest first."""
+        return self.indices[self.indptr[user] : self.indptr[user + 1]]
+
+    def matrix(self) -> sp.csr_array:
+        """X (n_users, n_items) as float64; a copy, so that scipy may sort it."""
+        shape = (len(self.users), len(self.items))
+        return sp.csr_array((np.ones(len(self)), self.indices.copy(), self.indptr.copy()), shape=shape)
+
+    def where(self, keep: np.ndarray) -> Interactions:
+        """The interactions at which `keep` (nnz,) is true, vocabularies unchanged."""
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.rows[keep], minlength=len(self.users)))])
+        times = None if self.timestamps is None else self.timestamps[keep]
+        return Interactions(self.users, self.items, indptr, self.indices[keep], times)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the ids and of every pair in order."""
+        digest = hashlib.sha256((self.users.fingerprint + self.items.fingerprint).encode())
+        digest.update(np.ascontiguousarray(self.indptr, dtype="<i8"))
+        digest.update(np.ascontiguousarray(self.indices, dtype="<i8"))
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three disjoint parts over the same vocabularies."""
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+
+    @property
+    def users(self) -> Vocabulary:
+        return self.train.users
+
+    @property
+    def items(self) -> Vocabulary:
+        return self.train.items
+
+    @cached_property
+    def fingerprint(self) -> str:
+        parts = "".join(part.fingerprint for part in (self.train, self.valid, self.test))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def chronological_split(interactions: Interactions) -> Split:
+    """Each user's first 70 % to train, the next 10 % to valid, the last 20 % to test (Section 4.1)."""
+    position = np.arange(len(interactions)) - np.repeat(interactions.indptr[:-1], interactions.lengths)
+    return _split_at(interactions, position)
+
+
+def random_split(interactions: Interactions, seed: int) -> Split:
+    """7 : 1 : 2 at random per user; within each part the order of the list stays."""
+    shuffled = np.lexsort((np.random.default_rng(seed).random(len(interactions)), interactions.rows))
+    position = np.empty(len(interactions), dtype=np.int64)
+    position[shuffled] = np.arange(len(interactions)) - np.repeat(interactions.indptr[:-1], interactions.lengths)
+    return _split_at(interactions, position)
+
+
+def _split_at(interactions: Interactions, position: np.ndarray) -> Split:
+    # Whole numbers, since 0.8 * n falls below the whole for some n; whoever is there at all has a history.
+    n = np.repeat(interactions.lengths, interactions.lengths)
+    train = position < np.maximum(n * 7 // 10, 1)
+    valid = ~train & (position < n * 8 // 10)
+    return Split(interactions.where(train), interactions.where(valid), interactions.where(~train & ~valid))
+
+
+def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
+    """Mask (n,) of the pairs left when users and items with fewer than k pairs are removed until none is."""
+    keep = np.ones(len(user), dtype=bool)
+    while keep.any():
+        few_users = np.bincount(user[keep], minlength=user.max() + 1) < k
+        few_items = np.bincount(item[keep], minlength=item.max() + 1) < k
+        fewer = keep & ~few_users[user] & ~few_items[item]
+        if fewer.sum() == keep.sum():
+            break
+        keep = fewer
+    return keep

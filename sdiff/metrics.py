@@ -1,0 +1,31 @@
+"""Ranking metrics per user, from which of the ranked items were hits. Averages are the caller's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def recall(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
+    """Recall@k = |hits in the first k| / min(k, |T|), in [0, 1] (B,).
+
+    The convention of MultiVAE (Liang et al. 2018) and GiffCF, which the figures of the paper's Table 1 fit: a full
+    list of hits is 1 also where more than k items are relevant.
+
+    Args:
+        hits: (B, >= k) bool, whether the item at each rank is relevant, best rank first.
+        relevant: (B,) number |T| >= 1 of relevant items.
+    """
+    return hits[:, :k].sum(1) / relevant.clamp(max=k)
+
+
+def recall_all(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
+    """Recall@k = |hits in the first k| / |T| (B,): the convention of DiffRec, BSPM and LightGCN."""
+    return hits[:, :k].sum(1) / relevant
+
+
+def ndcg(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
+    """NDCG@k = DCG / ideal DCG with binary gain and discount 1 / log2(rank + 1) (B,) (Järvelin & Kekäläinen 2002)."""
+    discount = 1 / torch.log2(torch.arange(2, k + 2, device=hits.device))  # (k,)
+    ideal = discount.cumsum(0)[relevant.clamp(max=k) - 1]  # (B,)
+    return (hits[:, :k] * discount[: hits.shape[1]]).sum(1) / ideal

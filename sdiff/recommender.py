@@ -1,0 +1,72 @@
+"""A trained model in use: any history in, the top of the unseen items out. No user is ever looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdiff.checkpoint import Checkpoint
+from sdiff.config import Config
+from sdiff.denoiser import Denoiser
+from sdiff.device import best_device
+from sdiff.diffusion import denoise
+from sdiff.errors import SDiffError
+from sdiff.evaluation import top_n
+from sdiff.histories import Histories
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """Best first: external ids, their indices in the vocabulary, and scores (higher is better, no unit)."""
+
+    ids: list[str]
+    indices: list[int]
+    scores: list[float]
+
+
+class Recommender:
+    """Scores all items for histories of items; users who were not there in training are served alike (fold-in)."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.config, self.items = checkpoint.config, checkpoint.items
+        self.device = device or best_device()
+        self.basis = checkpoint.basis.to(self.device)
+        self.denoiser = Denoiser(self.config, self.basis.K).to(self.device).eval().requires_grad_(False)
+        try:
+            self.denoiser.load_state_dict(checkpoint.weights)
+        except RuntimeError as error:
+            raise SDiffError("The checkpoint's weights do not fit its configuration: it is damaged.") from error
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | None = None) -> Recommender:
+        """From a checkpoint's folder. Raises SDiffError when that cannot be read."""
+        return cls(Checkpoint.load(folder), device)
+
+    def recommend(
+        self, history: Sequence[str | int], k: int = 20, *, seed: int = 0, exclude_seen: bool = True, **settings: Any
+    ) -> Recommendations:
+        """The k best items for a history of item ids, oldest first.
+
+        An empty history is answered too, with what the model expects of anybody. `seed` draws the sampling noise;
+        `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1.
+
+        Raises:
+            SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
+        """
+        if k < 1:
+            raise SDiffError(f"k must be at least 1, not {k}.")
+        x = Histories.from_lists([self.items.encode(history)], self.device)
+        scores = self.scores(x, self.config.at_inference(settings), torch.Generator().manual_seed(seed))
+        values, items = top_n(scores, x if exclude_seen else None, k)
+        pairs = [(int(i), float(v)) for v, i in zip(values[0], items[0], strict=True) if v > -torch.inf]
+        return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [v for _, v in pairs])
+
+    def scores(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
+        """Scores (B, n_items) of histories x: x_hat = U v0_hat."""
+        return self.basis.igft(denoise(self.denoiser, self.basis, x, config, generator))

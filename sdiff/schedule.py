@@ -1,0 +1,63 @@
+"""How much signal stays and how much noise comes, per frequency and time: Eqs. (9)-(14) and their ablations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdiff.config import Config, Schedule
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """q(v_t | v_0) = N(alpha_t * v_0, sigma_t^2 I), elementwise per frequency, Eq. (11).
+
+    kind: `vp` is the method; `ve` and `ddpm` are the ablations of Table 3. Times t are in [0, tau].
+    Every method takes t (B,) or a scalar and lam (K,), and returns (B, K) or (K,).
+    """
+
+    kind: Schedule = "vp"
+    alpha_min: float = 0.0
+    sigma_max: float = 0.5
+    tau: float = 1.0
+
+    @classmethod
+    def of(cls, config: Config) -> NoiseSchedule:
+        return cls(config.schedule, config.alpha_min, config.sigma_max, config.tau)
+
+    def alpha(self, t: Tensor, lam: Tensor) -> Tensor:
+        """Share of v_0 that is left at time t."""
+        if self.kind == "ddpm":
+            return _ddpm_alpha(t / self.tau)[..., None].expand(*t.shape, len(lam))
+        return (1 - self.alpha_min) * heat_kernel(t, lam) + self.alpha_min  # Eq. (13)
+
+    def sigma(self, t: Tensor, lam: Tensor) -> Tensor:
+        """Standard deviation of the noise at time t."""
+        if self.kind == "ddpm":
+            return (1 - self.alpha(t, lam) ** 2).clamp(min=0).sqrt()
+        if self.kind == "ve":  # grows uniformly over time, whatever the frequency (Section 4.3)
+            return (self.sigma_max * t / self.tau)[..., None].expand(*t.shape, len(lam))
+        return (1 - heat_kernel(t, lam) ** 2).clamp(min=0).sqrt().clamp(max=self.sigma_max)  # Eq. (14)
+
+    def snr(self, t: Tensor, lam: Tensor) -> Tensor:
+        """SNR(t) = alpha_t^2 / sigma_t^2 (Section 3.2); infinite where no noise comes, as at lam = 0 or t = 0."""
+        return self.alpha(t, lam) ** 2 / self.sigma(t, lam) ** 2
+
+    def times(self, T: int, device: torch.device | None = None) -> Tensor:
+        """t_k = tau k / T for k = 0 ... T, (T + 1,) (Section 4.1)."""
+        return self.tau * torch.arange(T + 1, device=device) / T
+
+
+def heat_kernel(t: Tensor, lam: Tensor) -> Tensor:
+    """lambda_t = exp(-t lam): the eigenvalues of C_t = exp(-L t), Eqs. (6), (7) and (9)."""
+    return torch.exp(-t[..., None] * lam)
+
+
+def _ddpm_alpha(u: Tensor) -> Tensor:
+    """alpha of the DDPM (Ho et al. 2020) at the share u of its 1,000 steps, beta linear from 1e-4 to 0.02.
+
+    The continuous limit, alpha = exp(-1/2 int beta), with beta from 0.1 to 20 per unit of u (Song et al. 2021).
+    """
+    return torch.exp(-0.5 * (0.1 * u + 0.5 * (20 - 0.1) * u**2))

@@ -1,0 +1,105 @@
+"""The item graph and its low frequencies: normalised adjacency, Laplacian spectrum, graph Fourier transform."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from scipy.sparse.linalg import svds
+from torch import Tensor
+
+from sdiff.histories import Histories
+from sdiff.interactions import Interactions
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralBasis:
+    """The K lowest frequencies of the item graph's Laplacian L = I - A.
+
+    U (n_items, K): orthonormal eigenvectors, one in a column. lam (K,): their eigenvalues, ascending in [0, 1]
+    (the paper's d; it says [0, 2], but A = X~'X~ is positive semi-definite, so that L's spectrum ends at 1).
+    """
+
+    U: Tensor
+    lam: Tensor
+
+    @property
+    def K(self) -> int:
+        return len(self.lam)
+
+    def gft(self, x: Histories) -> Tensor:
+        """Graph Fourier transform U'x (B, K) of sparse rows: the sum of the rows of U that a history names."""
+        return F.embedding_bag(
+            x.items, self.U, x.offsets, mode="sum", per_sample_weights=x.weights, include_last_offset=True
+        )
+
+    def igft(self, v: Tensor) -> Tensor:
+        """Inverse transform U v (B, n_items)."""
+        return v @ self.U.T
+
+    def to(self, device: torch.device) -> SpectralBasis:
+        return SpectralBasis(self.U.to(device), self.lam.to(device))
+
+
+def normalised_adjacency_root(X: sp.csr_array) -> sp.csr_array:
+    """X~ = D_U^-1/2 X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1). Degree zero stays zero."""
+
+    def inverse_root(degree: np.ndarray) -> np.ndarray:
+        return np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
+
+    return sp.csr_array(sp.diags_array(inverse_root(X.sum(1))) @ X @ sp.diags_array(inverse_root(X.sum(0))))
+
+
+def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
+    """The K eigenvectors of L with the smallest eigenvalues: the right singular vectors of X~ with the largest
+    singular values s, where lam = 1 - s^2. A itself is never formed.
+
+    Frequencies beyond the rank of X~ carry nothing of any history: where K is larger than the rank, the rank is
+    what comes back. Signs are fixed (the largest entry of each vector is positive) and the Lanczos start is seeded,
+    so that equal data gives equal vectors.
+    """
+    root = normalised_adjacency_root(train.matrix())
+    if K < min(root.shape) // 2:
+        start = np.random.default_rng(0).uniform(-1, 1, min(root.shape))
+        _, s, Vt = svds(root, k=K, v0=start, return_singular_vectors="vh")
+    else:  # so many frequencies of so small a graph that Lanczos has nothing to save
+        _, s, Vt = np.linalg.svd(root.toarray(), full_matrices=False)
+    order = np.argsort(-s)[:K]
+    order = order[s[order] > 1e-6 * s.max(initial=1e-12)]
+    U = Vt[order].T
+    U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
+    lam = np.clip(1.0 - s[order] ** 2, 0.0, 1.0)
+    return SpectralBasis(torch.from_numpy(U.astype(np.float32)), torch.from_numpy(lam.astype(np.float32)))
+
+
+def cached_basis(train: Interactions, K: int) -> SpectralBasis:
+    """`spectral_basis`, kept on disk under a key of data, normalisation and K."""
+    key = hashlib.sha256(f"{train.fingerprint}|X~ = Du^-1/2 X Di^-1/2|{K}".encode()).hexdigest()[:24]
+    path = cache_dir() / "spectra" / f"{key}.safetensors"
+    try:
+        tensors = load_file(path)
+        return SpectralBasis(tensors["U"], tensors["lam"])
+    except (OSError, SafetensorError, KeyError):  # not there yet, or damaged: made anew
+        basis = spectral_basis(train, K)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file({"U": basis.U.contiguous(), "lam": basis.lam}, partial)
+        partial.replace(path)
+    except OSError:  # a read-only or full disk costs the cache, not the result
+        pass
+    return basis
+
+
+def cache_dir() -> Path:
+    """`$SDIFF_CACHE_DIR`, else `sdiff` in the user's cache folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("SDIFF_CACHE_DIR") or home / "sdiff")

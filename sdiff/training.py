@@ -1,0 +1,196 @@
+"""Training (Algorithm 1): one visible loop that yields its progress, keeps the best weights and can be resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+import sdiff
+from sdiff.checkpoint import Checkpoint, Provenance, write_atomically
+from sdiff.config import Config
+from sdiff.denoiser import Denoiser
+from sdiff.device import best_device
+from sdiff.diffusion import denoise, training_loss
+from sdiff.errors import SDiffError
+from sdiff.evaluation import evaluate
+from sdiff.histories import Histories
+from sdiff.interactions import Split
+from sdiff.spectrum import cached_basis
+
+CRITERION = "recall@20"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch: mean loss, validation metrics where it was validated, best epoch so far, time in seconds."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    valid: dict[str, float] | None
+    best_epoch: int
+    best: float | None
+    seconds: float
+
+    @property
+    def eta(self) -> float:
+        """Seconds to the last epoch allowed; early stopping may end sooner."""
+        return self.seconds / self.epoch * (self.epochs - self.epoch)
+
+
+@dataclass
+class Best:
+    """The best validation so far and the weights that reached it."""
+
+    epoch: int = 0
+    value: float | None = None
+    valid: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Trainer:
+    """One training run: `for progress in trainer.fit(): ...`, then `trainer.checkpoint()`."""
+
+    def __init__(self, config: Config, split: Split, seed: int, device: torch.device | None = None) -> None:
+        if not len(split.train):
+            raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
+        self.config, self.split, self.seed = config, split, seed
+        self.device = device or best_device()
+        self.basis = cached_basis(split.train, config.K).to(self.device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # nn.Linear draws from the global generator: borrow it, give it back
+            torch.manual_seed(seed)
+            self.denoiser = Denoiser(config, self.basis.K).to(self.device)
+        self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.lr)
+        self.epoch, self.seconds, self.best = 0, 0.0, Best()
+
+    def fit(self) -> Iterator[Progress]:
+        """Trains until `epochs`, or until `patience` epochs brought nothing better on validation.
+
+        A data set without a validation part trains to the end and keeps the last weights.
+
+        Raises:
+            SDiffError: the loss is no longer finite. The best weights so far are kept.
+        """
+        histories = Histories.from_interactions(self.split.train, self.device)
+        users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
+        validates = len(self.split.valid) > 0
+        patience = self.config.patience if validates else self.config.epochs
+        while self.epoch < self.config.epochs and self.epoch - self.best.epoch < patience:
+            started, total = time.perf_counter(), torch.zeros((), device=self.device)
+            self.denoiser.train()
+            order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
+            for batch in order.split(self.config.batch_size):
+                loss = training_loss(self.denoiser, self.basis, histories.take(batch), self.config, self.generator)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                total += loss.detach() * len(batch)
+            self.epoch += 1
+            mean = total.item() / len(users)
+            if not math.isfinite(mean):
+                raise SDiffError(f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again.")
+            last = self.epoch == self.config.epochs
+            valid = self._validate() if validates and (last or self.epoch % self.config.eval_every == 0) else None
+            self.seconds += time.perf_counter() - started
+            yield Progress(
+                self.epoch, self.config.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds
+            )
+
+    def _validate(self) -> dict[str, float]:
+        self.denoiser.eval()
+        noise = torch.Generator().manual_seed(self.seed)
+        valid = evaluate(
+            lambda x: self.basis.igft(denoise(self.denoiser, self.basis, x, self.config, noise)),
+            self.split,
+            "valid",
+            self.device,
+        )
+        if self.best.value is None or valid[CRITERION] > self.best.value:
+            self.best = Best(self.epoch, valid[CRITERION], valid, self._weights())
+        return valid
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.denoiser.state_dict().items()}
+
+    def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
+        """The best weights so far (the current ones where nothing was validated) as a checkpoint."""
+        versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
+        provenance = Provenance(
+            dataset=dataset,
+            data_fingerprint=self.split.fingerprint,
+            seed=self.seed,
+            epoch=self.best.epoch or self.epoch,
+            preset=preset,
+            created=datetime.now(UTC).strftime("%Y-%m-%d"),
+            versions=versions,
+        )
+        return Checkpoint(
+            self.config,
+            self.split.items,
+            torch.from_numpy(self.split.train.item_counts),
+            self.basis,
+            self.best.weights or self._weights(),
+            provenance,
+            {"valid": self.best.valid} if self.best.valid else {},
+        )
+
+    def save_state(self, path: Path) -> None:
+        """Everything that a later `resume` needs to go on as if nothing had happened."""
+        tensors = {"generator": self.generator.get_state()}
+        tensors |= {f"model.{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
+        state = {
+            "identity": self._identity(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": [self.best.epoch, self.best.value, self.best.valid],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
+
+    def resume(self, path: Path) -> None:
+        """Goes on from `save_state`. Raises SDiffError when that state is of another run, or damaged."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = json.loads(file.metadata()["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except FileNotFoundError:
+            raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise SDiffError(f"{path} is damaged ({error}): delete it and train without --resume.") from error
+        if state["identity"] != self._identity():
+            raise SDiffError(f"{path} belongs to another run (settings, seed or data differ): train into another folder.")
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        group = {name: _strip(tensors, f"{name}.") for name in ("model", "best", "adam")}
+        self.best = Best(*state["best"], group["best"])
+        self.denoiser.load_state_dict(group["model"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in group["adam"].items():
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        self.generator.set_state(tensors["generator"])
+
+    def _identity(self) -> dict[str, object]:
+        # More epochs or more patience go on with the same run; anything else would be another one.
+        settings = {k: v for k, v in self.config.to_dict().items() if k not in ("epochs", "patience")}
+        return {"config": settings, "seed": self.seed, "data": self.split.fingerprint}
+
+
+def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
