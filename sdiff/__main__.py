@@ -19,7 +19,6 @@ from tqdm import tqdm
 from sdiff.catalog import Catalog
 from sdiff.config import PRESETS, parse_assignments, preset
 from sdiff.datasets import REGISTRY, Dataset, load_dataset
-from sdiff.device import best_device
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part, evaluate
 from sdiff.recommender import Recommender
@@ -55,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("train", train, "train a model and keep its best epoch by validation")
     sub.add_argument("--dataset", required=True, help="a data-set key, or the path of a CSV or Parquet file")
-    sub.add_argument("--min-rating", type=float, help="for a file with ratings: the least that counts as an interaction")
+    sub.add_argument(
+        "--min-rating", type=float, help="for a file with ratings: the least that counts as an interaction"
+    )
     sub.add_argument("--preset", default="paper", help=f"starting configuration: {', '.join(PRESETS)}")
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings to change")
     sub.add_argument("--seed", type=int, default=0)
@@ -138,9 +139,11 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
     where = f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}"
-    print(f"{where}, {metrics['seconds']} s, {metrics['peak_memory_mb']} MB", *(
-        f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics
-    ), sep=", ")
+    print(
+        f"{where}, {metrics['seconds']} s, {metrics['peak_memory_mb']} MB",
+        *(f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics),
+        sep=", ",
+    )
     return metrics | {"checkpoint": str(arguments.out)}
 
 

@@ -22,7 +22,7 @@ LOCKED = {
 
 @dataclass(frozen=True)
 class Row:
-    """An item in a list. `year` is None where unknown; `popularity` counts interactions in train; `held_out` marks hits."""
+    """An item in a list. year: None where unknown; popularity: interactions in train; held_out: a hit."""
 
     rank: int
     id: str
@@ -56,7 +56,7 @@ class Catalog:
                     split.train.item_counts.tolist(),
                 ],
             )
-        self._connection = duckdb.connect(path, read_only=True, config=LOCKED)
+        self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
 
     def rows(
         self, indices: Sequence[int], scores: Sequence[float] | None = None, held_out: Sequence[int] = ()

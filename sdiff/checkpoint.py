@@ -1,8 +1,8 @@
 """Checkpoints on disk: JSON and safetensors, fingerprinted, replaced in one step. A folder holds
 
-    config.json               hyper-parameters, provenance and the name of the weights file: the commit point
-    model-<sha256>.safetensors   denoiser, basis, item counts; item ids in its header
-    metrics.json              what these weights reach on the data they were trained for
+config.json               hyper-parameters, provenance and the name of the weights file: the commit point
+model-<sha256>.safetensors   denoiser, basis, item counts; item ids in its header
+metrics.json              what these weights reach on the data they were trained for
 """
 
 from __future__ import annotations
@@ -84,11 +84,15 @@ class Checkpoint:
         """Reads a folder. Raises SDiffError when it is missing, damaged, or of another version."""
         folder = Path(folder)
         if not (folder / "config.json").is_file():
-            raise SDiffError(f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`.")
+            raise SDiffError(
+                f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`."
+            )
         try:
             card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if card["schema"] != SCHEMA:
-                raise SDiffError(f"{folder} has checkpoint schema {card['schema']}, this version reads {SCHEMA}: train it again.")
+                raise SDiffError(
+                    f"{folder} has checkpoint schema {card['schema']}, this version reads {SCHEMA}: train it again."
+                )
             unknown = set(card["provenance"]) - {f.name for f in fields(Provenance)}
             if unknown:
                 raise SDiffError(f"{folder}/config.json has unknown provenance keys: {', '.join(sorted(unknown))}.")
@@ -98,7 +102,7 @@ class Checkpoint:
             if hashlib.sha256(weights.read_bytes()).hexdigest() != card["weights"]["sha256"]:
                 raise SDiffError(f"{weights} is damaged (its checksum differs from config.json's): copy it again.")
             with safe_open(weights, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
                 items = Vocabulary(tuple(json.loads(file.metadata()["items"])))
             basis = SpectralBasis(tensors.pop("basis.U"), tensors.pop("basis.lam"))
             counts = tensors.pop("item_counts")

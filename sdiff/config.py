@@ -16,7 +16,7 @@ def _number(default: Any, low: float, high: float, help: str) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "help": help})
 
 
-def _choice(default: str, help: str) -> Any:
+def _choice(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
@@ -50,7 +50,7 @@ class Config:
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before stopping")
     # Sampling, Algorithm 2
     guidance: float = _number(0.02, -1.0, 20.0, "guidance scale s: 0 is the plain conditional estimate")
-    noise: bool = field(default=True, metadata={"help": "draw noise while sampling; off follows the means"})
+    noise: bool = _choice(True, "draw noise while sampling; off follows the means")
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -71,7 +71,7 @@ class Config:
         for key in values:
             if key in FIELDS and key not in INFERENCE_KEYS:
                 raise SDiffError(
-                    f"{key} is fixed once a model is trained; without retraining one can change {', '.join(INFERENCE_KEYS)}."
+                    f"{key} is fixed once a model is trained; free at inference are {', '.join(INFERENCE_KEYS)}."
                 )
         return self.override(values)
 
@@ -89,7 +89,7 @@ BOUNDS = {f.name: (f.metadata["low"], f.metadata["high"]) for f in fields(Config
 INFERENCE_KEYS = ("schedule", "alpha_min", "sigma_max", "tau", "T", "guidance", "noise")
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, str]:
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """`["K=100", "guidance=0.5"]` -> `{"K": "100", "guidance": "0.5"}`."""
     pairs = [text.partition("=") for text in assignments]
     for text, (key, equals, value) in zip(assignments, pairs, strict=True):

@@ -122,7 +122,9 @@ def read_interactions(path: Path, min_rating: float | None = None, core: int = 1
         con.execute(f"CREATE TEMP TABLE file AS SELECT * FROM {reader}", [str(path)])
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
-        raise SDiffError(f"Cannot read {path} as {'Parquet' if path.suffix == '.parquet' else 'CSV'}: {reason}") from error
+        raise SDiffError(
+            f"Cannot read {path} as {'Parquet' if path.suffix == '.parquet' else 'CSV'}: {reason}"
+        ) from error
     present = {row[0].strip().lower(): row[0] for row in con.execute("DESCRIBE file").fetchall()}
     found = {role: present[name] for role, names in COLUMNS.items() for name in names[::-1] if name in present}
     if lacking := [role for role in ("user", "item") if role not in found]:
@@ -135,11 +137,10 @@ def read_interactions(path: Path, min_rating: float | None = None, core: int = 1
         return f'''nullif(trim(CAST("{found[role].replace('"', '""')}" AS VARCHAR)), '')''' if role in found else "NULL"
 
     con.execute(f"""
-        CREATE TEMP TABLE pairs AS SELECT row_number() OVER () AS row, {column("user")} AS user, {column("item")} AS item,
-            {column("rating")} AS rating_text, TRY_CAST({column("rating")} AS DOUBLE) AS rating,
-            {column("timestamp")} AS time_text, coalesce(TRY_CAST({column("timestamp")} AS DOUBLE),
-                epoch(TRY_CAST({column("timestamp")} AS TIMESTAMP))) AS time
-        FROM file""")
+        CREATE TEMP TABLE pairs AS SELECT *, TRY_CAST(rating_text AS DOUBLE) AS rating,
+            coalesce(TRY_CAST(time_text AS DOUBLE), epoch(TRY_CAST(time_text AS TIMESTAMP))) AS time
+        FROM (SELECT row_number() OVER () AS row, {column("user")} AS user, {column("item")} AS item,
+            {column("rating")} AS rating_text, {column("timestamp")} AS time_text FROM file)""")
     if not con.execute("SELECT count(*) FROM pairs").fetchall()[0][0]:
         raise SDiffError(f"{path} has no rows.")
     faults = {
@@ -156,19 +157,22 @@ def read_interactions(path: Path, min_rating: float | None = None, core: int = 1
             raise SDiffError(f"{path}, row {bad[0][0]}: {role} is {bad[0][1] or 'empty'!r}, not {kind}.")
     if "rating" in found and min_rating is not None:
         con.execute("DELETE FROM pairs WHERE rating < ?", [min_rating])
-    vocabularies = []
-    for role in ("user", "item"):  # whole numbers in numeric order, other ids after them as text
+
+    def vocabulary(role: str) -> Vocabulary:
+        """Whole numbers in numeric order, other ids after them as text."""
         con.execute(f"""
             CREATE TEMP TABLE {role}s AS SELECT id, row_number() OVER (ORDER BY TRY_CAST(id AS HUGEINT), id) - 1 AS i
             FROM (SELECT DISTINCT {role} AS id FROM pairs)""")
-        vocabularies.append(Vocabulary(tuple(row[0] for row in con.execute(f"SELECT id FROM {role}s ORDER BY i").fetchall())))
+        return Vocabulary(tuple(id for (id,) in con.execute(f"SELECT id FROM {role}s ORDER BY i").fetchall()))
+
+    users, items = vocabulary("user"), vocabulary("item")
     columns = con.execute("""
         SELECT users.i AS user, items.i AS item, time FROM pairs
         JOIN users ON users.id = pairs.user JOIN items ON items.id = pairs.item ORDER BY row""").fetchnumpy()
     con.close()
     user, item = columns["user"].astype(np.int64), columns["item"].astype(np.int64)
     times = columns["time"].astype(np.float64) if "timestamp" in found else None
-    return _core(Interactions.from_pairs(*vocabularies, user, item, times), core, path)
+    return _core(Interactions.from_pairs(users, items, user, item, times), core, path)
 
 
 def _core(interactions: Interactions, core: int, path: Path) -> Interactions:
@@ -179,9 +183,7 @@ def _core(interactions: Interactions, core: int, path: Path) -> Interactions:
         raise SDiffError(f"{path} has no interactions left after its rating and {core}-core filters.")
     users, user = np.unique(left.rows, return_inverse=True)
     items, item = np.unique(left.indices, return_inverse=True)
-    return Interactions.from_pairs(
-        left.users.subset(users), left.items.subset(items), user, item, left.timestamps
-    )
+    return Interactions.from_pairs(left.users.subset(users), left.items.subset(items), user, item, left.timestamps)
 
 
 def _split(interactions: Interactions) -> Split:
@@ -221,7 +223,9 @@ def _read_pairs(path: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise SDiffError(f"{path} is not a readable .npy file of numbers.") from error
     if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
-        raise SDiffError(f"{path} must hold pairs of whole numbers [user, item], not {array.dtype} of shape {array.shape}.")
+        raise SDiffError(
+            f"{path} must hold pairs of whole numbers [user, item], not {array.dtype} of shape {array.shape}."
+        )
     return array.astype(np.int64)
 
 

@@ -53,7 +53,9 @@ def evaluate(
     held_out: Interactions = getattr(split, part)
     users = torch.from_numpy(np.flatnonzero(held_out.lengths))
     if not len(users):
-        raise SDiffError(f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on.")
+        raise SDiffError(
+            f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
+        )
     train, valid, target = (Histories.from_interactions(x, device) for x in (split.train, split.valid, held_out))
     sums: dict[str, float] = {}
     for batch in progress(users.to(device).split(batch_size)):

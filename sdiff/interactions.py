@@ -72,7 +72,7 @@ class Interactions:
         item: np.ndarray,
         timestamps: np.ndarray | None = None,
     ) -> Interactions:
-        """From parallel arrays (n,) of indices. Ties in time keep the order given; of a repeated pair the first stays."""
+        """From parallel arrays (n,) of indices. Ties in time keep their order; of a repeated pair the first stays."""
         order = np.lexsort((np.arange(len(user)), user if timestamps is None else timestamps, user))
         user, item = user[order], item[order]
         _, first = np.unique(user.astype(np.int64) * len(items) + item, return_index=True)
@@ -123,8 +123,8 @@ class Interactions:
     def fingerprint(self) -> str:
         """Hash of the ids and of every pair in order."""
         digest = hashlib.sha256((self.users.fingerprint + self.items.fingerprint).encode())
-        digest.update(np.ascontiguousarray(self.indptr, dtype="<i8"))
-        digest.update(np.ascontiguousarray(self.indices, dtype="<i8"))
+        digest.update(self.indptr.astype("<i8").tobytes())
+        digest.update(self.indices.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -67,11 +67,13 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
     so that equal data gives equal vectors.
     """
     root = normalised_adjacency_root(train.matrix())
-    if K < min(root.shape) // 2:
-        start = np.random.default_rng(0).uniform(-1, 1, min(root.shape))
-        _, s, Vt = svds(root, k=K, v0=start, return_singular_vectors="vh")
+    rank = min(len(train.users), len(train.items))  # at most
+    if rank // 2 > K:
+        start = np.random.default_rng(0).uniform(-1, 1, rank)
+        _, s, Vt = svds(root, k=K, v0=start, return_singular_vectors="vh")  # pyright: ignore[reportArgumentType]
     else:  # so many frequencies of so small a graph that Lanczos has nothing to save
         _, s, Vt = np.linalg.svd(root.toarray(), full_matrices=False)
+    assert Vt is not None
     order = np.argsort(-s)[:K]
     order = order[s[order] > 1e-6 * s.max(initial=1e-12)]
     U = Vt[order].T

@@ -100,13 +100,13 @@ class Trainer:
             self.epoch += 1
             mean = total.item() / len(users)
             if not math.isfinite(mean):
-                raise SDiffError(f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again.")
+                raise SDiffError(
+                    f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again."
+                )
             last = self.epoch == self.config.epochs
             valid = self._validate() if validates and (last or self.epoch % self.config.eval_every == 0) else None
             self.seconds += time.perf_counter() - started
-            yield Progress(
-                self.epoch, self.config.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds
-            )
+            yield Progress(self.epoch, self.config.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
 
     def _validate(self) -> dict[str, float]:
         self.denoiser.eval()
@@ -168,16 +168,19 @@ class Trainer:
         try:
             with safe_open(path, framework="pt") as file:
                 state = json.loads(file.metadata()["state"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except FileNotFoundError:
             raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise SDiffError(f"{path} is damaged ({error}): delete it and train without --resume.") from error
         if state["identity"] != self._identity():
-            raise SDiffError(f"{path} belongs to another run (settings, seed or data differ): train into another folder.")
+            raise SDiffError(
+                f"{path} belongs to another run (settings, seed or data differ): train into another folder."
+            )
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         group = {name: _strip(tensors, f"{name}.") for name in ("model", "best", "adam")}
-        self.best = Best(*state["best"], group["best"])
+        epoch, value, valid = state["best"]
+        self.best = Best(epoch, value, valid, group["best"])
         self.denoiser.load_state_dict(group["model"])
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in group["adam"].items():

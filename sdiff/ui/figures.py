@@ -1,0 +1,186 @@
+"""Every plot of the app: pure functions from arrays to figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+PALETTE = json.loads((Path(__file__).parents[2] / "assets" / "palette.json").read_text(encoding="utf-8"))
+SERIES = PALETTE["series"]
+# One colour for each schedule, wherever it is drawn.
+NAMES = {"vp": "VP (S-Diff)", "ve": "VE", "ddpm": "DDPM"}
+COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
+DASHES = dict(zip(NAMES, ("solid", "dash", "dot"), strict=True))
+SNR_RANGE = (-4.0, 4.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
+
+
+def eigenvalues(lam: np.ndarray) -> go.Figure:
+    """The kept part of the Laplacian's spectrum: lam (K,) ascending, the cut-off marked."""
+    K = len(lam)
+    index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int))
+    figure = _figure("frequency index", "eigenvalue λ of L = I − A", height=300)
+    line = {"color": SERIES[0], "width": 2.5}
+    figure.add_scatter(
+        x=index, y=lam[index - 1], mode="lines", line=line, name="λ", hovertemplate="λ<sub>%{x}</sub> = %{y:.3f}"
+    )
+    figure.add_vline(x=K, line={"color": SERIES[3], "dash": "dash", "width": 1.5})
+    figure.add_annotation(x=K, y=0.04, yref="paper", text=f"cut-off K = {K} ", showarrow=False, xanchor="right")
+    figure.update_yaxes(range=[0, 1.02])
+    return figure
+
+
+def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float) -> go.Figure:
+    """log10 SNR (K,) of each schedule at time t over the eigenvalues lam (K,)."""
+    figure = _figure("eigenvalue λ (low to high frequency)", f"log₁₀ SNR at t = {t:g}", height=250)
+    for kind, values in snr.items():
+        figure.add_scatter(
+            x=lam,
+            y=_log10(values),
+            mode="lines",
+            name=NAMES[kind],
+            line={"color": COLOURS[kind], "width": 2.5, "dash": DASHES[kind]},
+            hovertemplate="λ %{x:.3f}: %{y:.2f}",
+        )
+    figure.update_yaxes(range=[SNR_RANGE[0] - 0.3, SNR_RANGE[1] + 0.3])
+    return figure
+
+
+def schedules(times: np.ndarray, lam: Sequence[float], values: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+    """alpha_t and sigma_t over times (n,) for a few eigenvalues: `values[kind]` = two arrays (n, len(lam))."""
+    titles = [f"{symbol} · {NAMES[kind]}" for symbol in ("α", "σ") for kind in values]
+    figure = make_subplots(2, len(values), shared_xaxes=True, shared_yaxes=True, subplot_titles=titles)
+    for column, pair in enumerate(values.values(), start=1):
+        for row, array in enumerate(pair, start=1):
+            for i, eigenvalue in enumerate(lam):
+                figure.add_scatter(
+                    x=times,
+                    y=array[:, i],
+                    row=row,
+                    col=column,
+                    mode="lines",
+                    name=f"λ = {eigenvalue:.2f}",
+                    legendgroup=str(i),
+                    showlegend=row == column == 1,
+                    line={"color": SERIES[i % len(SERIES)], "width": 2},
+                    hovertemplate="t %{x:.2f}: %{y:.3f}",
+                )
+    figure.update_xaxes(title_text="time t", row=2)
+    figure.update_yaxes(range=[-0.03, 1.05])
+    return _styled(figure, height=430)
+
+
+def snr_maps(times: np.ndarray, lam: np.ndarray, snr: dict[str, np.ndarray]) -> go.Figure:
+    """log10 SNR as heat maps over times (n,) and eigenvalues lam (m,): `snr[kind]` is (n, m)."""
+    figure = make_subplots(1, len(snr), shared_yaxes=True, subplot_titles=[NAMES[kind] for kind in snr])
+    for column, (kind, values) in enumerate(snr.items(), start=1):
+        figure.add_heatmap(
+            x=times,
+            y=lam,
+            z=_log10(values).T,
+            row=1,
+            col=column,
+            coloraxis="coloraxis",
+            name=NAMES[kind],
+            hovertemplate="t %{x:.2f}, λ %{y:.2f}: %{z:.2f}",
+        )
+    figure.update_xaxes(title_text="time t")
+    figure.update_yaxes(title_text="eigenvalue λ", col=1)
+    figure.update_layout(
+        coloraxis={
+            "colorscale": PALETTE["scale"],
+            "cmin": SNR_RANGE[0],
+            "cmax": SNR_RANGE[1],
+            "colorbar": {"title": {"text": "log₁₀ SNR"}, "thickness": 12, "outlinewidth": 0},
+        }
+    )
+    return _styled(figure, height=340)
+
+
+def band_energy(bands: Sequence[str], before: np.ndarray, noised: np.ndarray, after: np.ndarray) -> go.Figure:
+    """Mean energy v^2 in each band of frequencies: of the history, of its noised version and of the estimate."""
+    figure = _figure("frequencies, low to high", "mean energy v²", height=320)
+    rows = (("history U'x", before, 0), ("noised v at t = τ", noised, 1), ("denoised estimate", after, 2))
+    for name, values, i in rows:
+        figure.add_scatter(
+            x=list(bands),
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": SERIES[i], "width": 2.5, "dash": ("solid", "dot", "solid")[i]},
+            marker={"symbol": ("circle", "x", "diamond")[i], "size": 7},
+            hovertemplate="%{x}: %{y:.3g}",
+        )
+    figure.update_yaxes(type="log")
+    return figure
+
+
+def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequence[tuple[int, float]]) -> go.Figure:
+    """Loss on the left axis, validation recall on the right, over epochs; the best epoch marked."""
+    figure = make_subplots(specs=[[{"secondary_y": True}]])
+    keep = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), 400)).round().astype(int)) if epochs else []
+    figure.add_scatter(
+        x=[epochs[i] for i in keep],
+        y=[loss[i] for i in keep],
+        name="training loss",
+        mode="lines",
+        line={"color": SERIES[0], "width": 2},
+    )
+    best = max(valid, key=lambda point: point[1]) if valid else None
+    figure.add_scatter(
+        x=[epoch for epoch, _ in valid],
+        y=[value for _, value in valid],
+        name="validation recall@20",
+        mode="lines+markers",
+        line={"color": SERIES[3], "width": 2},
+        marker={"size": 5},
+        secondary_y=True,
+    )
+    if best:
+        figure.add_scatter(
+            x=[best[0]],
+            y=[best[1]],
+            name=f"best: epoch {best[0]}",
+            mode="markers",
+            marker={"symbol": "star", "size": 14, "color": SERIES[2]},
+            secondary_y=True,
+        )
+    figure.update_xaxes(title_text="epoch")
+    figure.update_yaxes(title_text="loss", secondary_y=False, tickmode="auto")
+    figure.update_yaxes(title_text="recall@20", secondary_y=True, tickmode="auto", showgrid=False)
+    figure.update_layout(uirevision="training")
+    return _styled(figure, height=340)
+
+
+def _figure(x: str, y: str, height: int) -> go.Figure:
+    figure = go.Figure()
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
+    return _styled(figure, height)
+
+
+def _styled(figure: go.Figure, height: int) -> go.Figure:
+    """Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 56, "r": 16, "t": 36, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
+        hovermode="closest",
+    )
+    if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
+        figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})
+    figure.update_xaxes(gridcolor="rgba(128,128,128,0.18)", zeroline=False)
+    figure.update_yaxes(gridcolor="rgba(128,128,128,0.18)", zeroline=False)
+    return figure
+
+
+def _log10(snr: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log10(snr), *SNR_RANGE).astype(np.float32)

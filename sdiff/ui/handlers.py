@@ -1,0 +1,260 @@
+"""What the controls do, as plain functions from values to values: gradio calls them, tests do too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from sdiff.catalog import Row
+from sdiff.config import INFERENCE_KEYS, Config, Schedule, parse_assignments, preset
+from sdiff.device import best_device
+from sdiff.diffusion import denoise
+from sdiff.errors import SDiffError
+from sdiff.evaluation import top_n
+from sdiff.histories import Histories
+from sdiff.recommender import Recommender
+from sdiff.schedule import NoiseSchedule
+from sdiff.training import CRITERION, Trainer
+from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model
+
+Pick = Literal["typical", "random", "heavy", "light"]
+KINDS: tuple[Schedule, ...] = get_args(Schedule)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One user's list: history, newest first; recommendations, best first; what was found, in words."""
+
+    user: str
+    history: list[Row]
+    recommendations: list[Row]
+    summary: str
+    changed: str
+
+
+@dataclass(frozen=True)
+class SpectralView:
+    """Arrays for the spectral plots, and a sentence for each. `bands` names groups of neighbouring frequencies."""
+
+    lam: np.ndarray
+    tau: float
+    snr_at_tau: dict[str, np.ndarray]
+    times: np.ndarray
+    shown_lam: np.ndarray
+    schedules: dict[str, tuple[np.ndarray, np.ndarray]]
+    map_lam: np.ndarray
+    maps: dict[str, np.ndarray]
+    bands: list[str]
+    energy: tuple[np.ndarray, np.ndarray, np.ndarray]
+    words: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """The state of a run: what to say, the curves so far, and the model's name once it can be used."""
+
+    status: str
+    epochs: list[int]
+    loss: list[float]
+    valid: list[tuple[int, float]]
+    saved_as: str | None = None
+
+
+def pick_user(dataset: str, pick: Pick) -> str:
+    """A user's id: one with a history of median length, any, one of the longest, one of the shortest."""
+    split = open_dataset(dataset).dataset.split
+    lengths = split.train.lengths
+    present = np.flatnonzero(lengths)
+    by_length = present[np.argsort(lengths[present], kind="stable")]
+    if pick == "typical":
+        return split.users.ids[by_length[len(by_length) // 2]]
+    tenth = max(len(present) // 10, 1)
+    pool = {"random": present, "heavy": by_length[-tenth:], "light": by_length[:tenth]}[pick]
+    return split.users.ids[np.random.default_rng().choice(pool)]
+
+
+def recommend(dataset: str, checkpoint: str | None, user: str, settings: dict[str, Any], k: int, seed: int) -> Listing:
+    """A user's history (the train part) and top k; items of the user's held-out parts are marked.
+
+    Raises:
+        SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
+    """
+    opened = open_dataset(dataset)
+    split, catalog = opened.dataset.split, opened.catalog
+    index = int(split.users.encode([user.strip()], "user")[0])
+    items = split.train.history(index)
+    held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
+    history = catalog.rows(items[::-1].tolist())
+    if checkpoint is None:
+        words = "No model has been trained on this data set yet: open the Train tab and start one."
+        return Listing(user.strip(), history, [], words, "")
+    model = model_for(dataset, checkpoint)
+    config = model.config.at_inference(settings)
+    started = time.perf_counter()
+    x = Histories.from_lists([items], model.device)
+    scores = model.scores(x, config, torch.Generator().manual_seed(seed))
+    values, best = top_n(scores, x, k)
+    milliseconds = 1000 * (time.perf_counter() - started)
+    kept = values[0] > -torch.inf
+    rows = catalog.rows(best[0][kept].tolist(), values[0][kept].tolist(), held_out.tolist())
+    hits = sum(row.held_out for row in rows)
+    summary = (
+        f"**User {user.strip()}** has {len(items):,} items in the history. Of the {len(rows)} recommended, **{hits}** "
+        f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later and the model never "
+        f"saw (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
+    )
+    return Listing(user.strip(), history, rows, summary, changes(model.config, config))
+
+
+def model_for(dataset: str, checkpoint: str) -> Recommender:
+    """The checkpoint's model. Raises SDiffError when it knows other items than the data set has."""
+    model = open_model(checkpoint)
+    if model.items.fingerprint != open_dataset(dataset).dataset.split.items.fingerprint:
+        raise SDiffError(f"{checkpoint} was trained on other items than those of {dataset}: choose another checkpoint.")
+    return model
+
+
+def changes(trained: Config, now: Config) -> str:
+    """Which settings differ from the checkpoint's, in words."""
+    pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
+    differing = [f"{key} {old:g} → **{new:g}**" for key, old, new in pairs if old != new]
+    return f"Changed: {', '.join(differing)}" if differing else "All settings are as in training."
+
+
+def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, Any], seed: int) -> SpectralView:
+    """The spectrum, the three schedules under these settings, and what sampling does to one user's energy."""
+    opened = open_dataset(dataset)
+    model = model_for(dataset, checkpoint)
+    config = model.config.at_inference(settings)
+    lam = model.basis.lam.cpu()
+    times = torch.linspace(0, config.tau, 81)
+    shown = lam[torch.linspace(0, len(lam) - 1, min(5, len(lam))).round().long()]
+    mapped = lam[torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()]
+    kinds = {kind: NoiseSchedule(kind, config.alpha_min, config.sigma_max, config.tau) for kind in KINDS}
+    at_tau = {kind: s.snr(times[-1:], lam)[0].numpy() for kind, s in kinds.items()}
+    index = int(opened.dataset.split.users.encode([user.strip()], "user")[0])
+    x = Histories.from_lists([opened.dataset.split.train.history(index)], model.device)
+    noised: list[torch.Tensor] = []
+    after = denoise(
+        model.denoiser,
+        model.basis,
+        x,
+        config,
+        torch.Generator().manual_seed(seed),
+        lambda _, v_t, v0_hat: noised.append(v_t),
+    )
+    groups = np.array_split(np.arange(len(lam)), min(20, len(lam)))
+    before_energy, noised_energy, after_energy = (
+        np.array([np.square(v[0].cpu().numpy()[group]).mean() for group in groups])
+        for v in (model.basis.gft(x), noised[0], after)
+    )
+    middle = {kind: float(np.log10(values[len(values) // 2])) for kind, values in at_tau.items()}
+    low = slice(0, max(len(groups) // 4, 1))
+    share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
+    kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
+    words = {
+        "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
+        "snr": f"At t = {config.tau:g} the middle frequency has log₁₀ SNR {middle['vp']:.1f} under S-Diff's VP "
+        f"schedule, {middle['ve']:.1f} under VE and {middle['ddpm']:.1f} under DDPM.",
+        "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
+        f"and {kept:.0%} of the denoised estimate's.",
+    }
+    return SpectralView(
+        lam=lam.numpy(),
+        tau=config.tau,
+        snr_at_tau=at_tau,
+        times=times.numpy(),
+        shown_lam=shown.numpy(),
+        schedules={kind: (s.alpha(times, shown).numpy(), s.sigma(times, shown).numpy()) for kind, s in kinds.items()},
+        map_lam=mapped.numpy(),
+        maps={kind: s.snr(times, mapped).numpy() for kind, s in kinds.items()},
+        bands=[f"{group[0] + 1}–{group[-1] + 1}" for group in groups],
+        energy=(before_energy, noised_energy, after_energy),
+        words=words,
+    )
+
+
+def train(
+    dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
+) -> Iterator[TrainingView]:
+    """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way.
+
+    Raises:
+        SDiffError: a name that is taken, a setting that is wrong, or a loss that is no longer finite.
+    """
+    folder = new_run(name.strip())
+    config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
+    yield TrainingView("Reading the data and computing the graph's spectrum …", [], [], [])
+    trainer = Trainer(config, open_dataset(dataset).dataset.split, seed)
+    curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
+    shown = 0.0
+    try:
+        for progress in trainer.fit():
+            curves[0].append(progress.epoch)
+            curves[1].append(progress.loss)
+            if progress.valid:
+                curves[2].append((progress.epoch, progress.valid[CRITERION]))
+            if stop.is_set():
+                break
+            if time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                best = f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
+                yield TrainingView(
+                    f"Epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
+                    f"{best if progress.best is not None else 'not validated yet'} · "
+                    f"at most {duration(progress.eta)} to go",
+                    *curves,
+                )
+    finally:  # also when the visitor's page is closed
+        if trainer.epoch:
+            trainer.checkpoint(dataset, preset_name).save(folder)
+    how = "Stopped" if stop.is_set() else "Done"
+    kept = trainer.best.epoch or trainer.epoch
+    yield TrainingView(
+        f"{how} after {trainer.epoch} epochs in {duration(trainer.seconds)}. The weights of epoch **{kept}** are saved "
+        f"as **{folder.name}** and chosen above.",
+        *curves,
+        saved_as=folder.name,
+    )
+
+
+def data_card(dataset: str) -> str:
+    """Size, density and terms of a data set, in one line."""
+    opened = open_dataset(dataset).dataset
+    split = opened.split
+    n = len(split.train) + len(split.valid) + len(split.test)
+    users, items = len(split.users), len(split.items)
+    return f"{users:,} users · {items:,} items · {n:,} interactions · density {n / users / items:.2%} · {opened.terms}"
+
+
+def model_card(checkpoint: str | None) -> str:
+    """Where a checkpoint comes from and what it reaches, in one line."""
+    if checkpoint is None:
+        return "No checkpoint for this data set yet."
+    card = open_model(checkpoint).checkpoint
+    origin = card.provenance
+    reached = "".join(
+        f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
+    )
+    return f"preset {origin.preset} · seed {origin.seed} · epoch {origin.epoch} · {origin.created}{reached}"
+
+
+def default_checkpoint(dataset: str) -> str | None:
+    """The checkpoint to open a data set with: the first that ships for it, else the first trained here."""
+    return next(iter(checkpoints(dataset)), None)
+
+
+def device_label(device: torch.device | None = None) -> str:
+    device = device or best_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,84 @@
+"""What the app holds in memory: opened data sets and models, shared by all visitors, never changed by any of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sdiff.catalog import Catalog
+from sdiff.datasets import REGISTRY, Dataset, load_dataset
+from sdiff.errors import SDiffError
+from sdiff.recommender import Recommender
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set with its catalog."""
+
+    dataset: Dataset
+    catalog: Catalog
+
+
+def runs_dir() -> Path:
+    """Where models trained in the app are kept: `$SDIFF_RUNS_DIR`, else `runs` beside app.py."""
+    return Path(os.environ.get("SDIFF_RUNS_DIR") or ROOT / "runs")
+
+
+@lru_cache(maxsize=4)
+def open_dataset(key: str) -> Opened:
+    """A registered data set; paths are not taken from visitors."""
+    if key not in REGISTRY:
+        raise SDiffError(f"Unknown data set {key!r}: choose one of {', '.join(REGISTRY)}.")
+    dataset = load_dataset(key)
+    return Opened(dataset, Catalog(dataset))
+
+
+def open_model(name: str) -> Recommender:
+    """A checkpoint by its name. One that was replaced on disk is read again."""
+    folder = checkpoints().get(name)
+    if folder is None:
+        raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
+    return _model(folder, (folder / "config.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _model(folder: Path, stamp: int) -> Recommender:
+    return Recommender.load(folder)
+
+
+def checkpoints(dataset: str | None = None) -> dict[str, Path]:
+    """Name -> folder of the checkpoints that ship and of those trained here, the newest of these last.
+
+    With a data-set key, only those trained on it.
+    """
+    folders = sorted(SHIPPED.glob("*/config.json")) + sorted(runs_dir().glob("*/config.json"), key=_modified)
+    found = {path.parent.name: path.parent for path in folders}
+    return {name: folder for name, folder in found.items() if dataset in (None, trained_on(folder))}
+
+
+def trained_on(folder: Path) -> str | None:
+    """Key of the data set that a checkpoint was trained on, read without its weights; None when it is damaged."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["provenance"]["dataset"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def new_run(name: str) -> Path:
+    """Folder for a model that a visitor names. Raises SDiffError for a name that is taken or no plain name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
+        raise SDiffError("Name the model with up to 40 letters, digits, dots, dashes or underscores.")
+    if name in checkpoints() or (runs_dir() / name).exists():
+        raise SDiffError(f"There is a model {name!r} already: choose another name.")
+    return runs_dir() / name
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime

@@ -1,0 +1,70 @@
+"""A tiny world with known answers, and what the tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdiff.config import Config
+from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
+from sdiff.spectrum import SpectralBasis, spectral_basis
+
+CPU = torch.device("cpu")
+# Small enough to train in a second, and everything else as in the paper.
+SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor leave anything in the user's cache or among the user's models."""
+    os.environ["SDIFF_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SDIFF_RUNS_DIR"] = str(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def tastes() -> Interactions:
+    """60 users of 3 tastes over 30 items, 10 items to a taste: each user saw 8 of the own 10, in a random order.
+
+    What is right is known by construction: the two unseen items of one's own taste come before any other.
+    """
+    rng = np.random.default_rng(7)
+    users = np.repeat(np.arange(60), 8)
+    items = np.concatenate([rng.permutation(10)[:8] + 10 * (user % 3) for user in range(60)])
+    times = np.arange(len(users), dtype=float)
+    return Interactions.from_pairs(vocabulary("u", 60), vocabulary("i", 30), users, items, times)
+
+
+@pytest.fixture(scope="session")
+def split(tastes: Interactions) -> Split:
+    return chronological_split(tastes)
+
+
+@pytest.fixture(scope="session")
+def random_interactions() -> Interactions:
+    """80 users, 50 items, no structure; item 49 and user 79 have no interaction at all."""
+    rng = np.random.default_rng(3)
+    matrix = rng.random((80, 50)) < 0.15
+    matrix[:, 49] = matrix[79, :] = False
+    users, items = matrix.nonzero()
+    return Interactions.from_pairs(vocabulary("u", 80), vocabulary("i", 50), users, items)
+
+
+@pytest.fixture(scope="session")
+def basis(tastes: Interactions) -> SpectralBasis:
+    return spectral_basis(tastes, 12)
+
+
+def vocabulary(prefix: str, n: int) -> Vocabulary:
+    return Vocabulary(tuple(f"{prefix}{i}" for i in range(n)))
+
+
+def real_data(folder: str) -> Path:
+    """The folder of a real data set, or a skip that says what is missing."""
+    root = os.environ.get("SDIFF_DATA_DIR")
+    if not root or not (Path(root) / folder).is_dir():
+        pytest.skip(f"needs the real data set {folder}: set SDIFF_DATA_DIR to the folder that holds it")
+    return Path(root) / folder

@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from sdiff.config import Config
+from sdiff.denoiser import Denoiser, FiLM, time_code
+from sdiff.diffusion import guided, sample, training_loss
+from sdiff.histories import Histories
+from sdiff.schedule import NoiseSchedule
+from tests.conftest import CPU, SMALL
+
+LAM = torch.linspace(0, 1, 6)
+C = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+
+
+def noise(T, seed=0):
+    return torch.randn(T, *C.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def network(fusion="film"):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Denoiser(Config(fusion=fusion, hidden=32), 6).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("T", [1, 2, 7])
+@pytest.mark.parametrize("kind", ["vp", "ve", "ddpm"])
+def test_with_an_oracle_for_a_denoiser_sampling_ends_at_v_0_in_any_number_of_steps(kind, T):
+    v_0 = torch.full((4, 6), 0.7)
+    found = sample(lambda v_t, c, t: v_0.expand_as(v_t), NoiseSchedule(kind), LAM, C, T, noise=noise(T))
+    assert torch.equal(found, v_0)
+
+
+def test_sampling_starts_from_the_noised_history_and_re_noises_each_estimate_to_the_next_level():
+    schedule, T, seen = NoiseSchedule("vp"), 3, []
+    sample(lambda v_t, c, t: torch.full_like(v_t, 2.0), schedule, LAM, C, T, callback=lambda *step: seen.append(step))
+    assert [k for k, _, _ in seen] == [3, 2, 1]
+    times = schedule.times(T)
+    torch.testing.assert_close(seen[0][1], schedule.alpha(times[3:], LAM) * C)
+    torch.testing.assert_close(seen[1][1], (schedule.alpha(times[2:3], LAM) * 2.0).expand(4, 6))
+
+
+def test_the_same_noise_gives_the_same_sample_and_a_batch_equals_its_rows():
+    model, schedule = network(), NoiseSchedule("vp")
+    together = sample(model, schedule, LAM, C, 5, 0.5, noise(5))
+    assert torch.equal(together, sample(model, schedule, LAM, C, 5, 0.5, noise(5)))
+    assert not torch.equal(together, sample(model, schedule, LAM, C, 5, 0.5, noise(5, seed=1)))
+    for i in range(4):
+        alone = sample(model, schedule, LAM, C[i : i + 1], 5, 0.5, noise(5)[:, i : i + 1])
+        torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-5)
+
+
+def test_guidance_zero_is_the_conditional_estimate_and_more_moves_away_from_the_unconditional_one():
+    model, t = network(), torch.full((4,), 0.4)
+    v_c, v_u = model(C, C, t), model(C, torch.zeros_like(C), t)
+    assert torch.equal(guided(model, C, C, t, 0.0), v_c)
+    torch.testing.assert_close(guided(model, C, C, t, 2.0), v_c + 2.0 * (v_c - v_u), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(guided(model, C, C, t, -1.0), v_u, atol=1e-5, rtol=1e-5)
+
+
+def test_film_starts_as_plain_addition_and_is_elementwise():
+    film = FiLM(6)
+    v_t = torch.ones(4, 6)
+    assert torch.equal(film(v_t, C), v_t + C)
+    for parameter in film.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
+    moved = C.clone()
+    moved[:, 2] += 1
+    changed = (film(v_t, moved) != film(v_t, C)).any(0)
+    assert changed.tolist() == [False, False, True, False, False, False]
+    gamma, beta = film.f_weight * C + film.f_bias, film.h_weight * C + film.h_bias
+    torch.testing.assert_close(film(v_t, C), v_t + gamma * C + beta)  # Eq. (17)
+
+
+def test_the_time_code_tells_times_apart():
+    codes = time_code(torch.linspace(0, 1, 50), 16)
+    assert codes.shape == (50, 16) and codes.abs().max() <= 1
+    assert torch.cdist(codes, codes).fill_diagonal_(1).min() > 1e-3
+    assert time_code(torch.zeros(2), 7).shape == (2, 7)
+
+
+@pytest.mark.parametrize("fusion", ["film", "concat"])
+def test_every_weight_of_the_denoiser_is_trained(fusion, basis, tastes):
+    config = SMALL.override({"fusion": fusion})
+    model = Denoiser(config, basis.K)
+    x = Histories.from_interactions(tastes, CPU)
+    training_loss(model, basis, x, config, torch.Generator().manual_seed(0)).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_said(basis, tastes):
+    x = Histories.from_interactions(tastes, CPU)
+    v_0 = basis.gft(x)
+    generator = torch.Generator().manual_seed(0)
+    assert training_loss(lambda v_t, c, t: v_0, basis, x, SMALL, generator) == 0
+    nothing = training_loss(lambda v_t, c, t: torch.zeros_like(v_t), basis, x, SMALL, generator)
+    torch.testing.assert_close(nothing, v_0.square().mean())
+    dropped = []
+
+    def watch(v_t, c, t):
+        dropped.append((c == 0).all(1).float().mean().item())
+        assert (t >= 0).all() and (t <= SMALL.tau).all()
+        return v_t
+
+    for _ in range(100):
+        training_loss(watch, basis, x, SMALL.override({"p_uncond": 0.3}), generator)
+    assert sum(dropped) / 100 == pytest.approx(0.3, abs=0.04)

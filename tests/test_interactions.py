@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from sdiff.errors import SDiffError
+from sdiff.interactions import Interactions, Vocabulary, chronological_split, k_core, random_split
+from tests.conftest import vocabulary
+
+
+def pairs(x):
+    return set(zip(x.rows.tolist(), x.indices.tolist(), strict=True))
+
+
+def test_each_user_keeps_the_order_of_time_and_ties_the_order_given():
+    user, item = np.array([0, 1, 0, 0]), np.array([2, 0, 1, 0])
+    x = Interactions.from_pairs(vocabulary("u", 2), vocabulary("i", 3), user, item, np.array([5.0, 1.0, 3.0, 3.0]))
+    assert x.history(0).tolist() == [1, 0, 2]
+    assert x.history(1).tolist() == [0]
+
+
+def test_without_times_the_order_is_the_list_s():
+    x = Interactions.from_pairs(vocabulary("u", 1), vocabulary("i", 4), np.zeros(4, int), np.array([3, 1, 2, 0]))
+    assert x.history(0).tolist() == [3, 1, 2, 0]
+
+
+def test_a_repeated_pair_counts_once_at_its_first_time():
+    user, item, time = np.zeros(3, int), np.array([1, 0, 1]), np.array([9.0, 5.0, 1.0])
+    x = Interactions.from_pairs(vocabulary("u", 1), vocabulary("i", 2), user, item, time)
+    assert x.history(0).tolist() == [1, 0]
+    assert x.timestamps is not None and x.timestamps.tolist() == [1.0, 5.0]
+
+
+@pytest.mark.parametrize("cut", [chronological_split, lambda x: random_split(x, 5)])
+def test_a_split_is_disjoint_and_sums_to_the_input(cut, random_interactions):
+    split = cut(random_interactions)
+    parts = [pairs(part) for part in (split.train, split.valid, split.test)]
+    assert set.union(*parts) == pairs(random_interactions)
+    assert sum(map(len, parts)) == len(random_interactions)
+    present = random_interactions.lengths > 0
+    assert (split.train.lengths[present] >= 1).all(), "whoever is there has a history"
+    assert 0.6 < len(split.train) / len(random_interactions) < 0.75
+
+
+def test_the_chronological_split_puts_no_later_item_before_an_earlier_one(tastes):
+    split = chronological_split(tastes)
+    for user in range(60):
+        order = [*split.train.history(user), *split.valid.history(user), *split.test.history(user)]
+        assert order == tastes.history(user).tolist()
+
+
+def test_the_random_split_is_the_seed_s(random_interactions):
+    same, again, other = (random_split(random_interactions, seed) for seed in (1, 1, 2))
+    assert same.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_a_k_core_leaves_k_of_each_and_no_larger_core_exists(random_interactions):
+    user, item = random_interactions.rows, random_interactions.indices
+    keep = k_core(user, item, 6)
+    left_users, left_items = np.bincount(user[keep]), np.bincount(item[keep])
+    assert left_users[left_users > 0].min() >= 6 and left_items[left_items > 0].min() >= 6
+    assert not k_core(user, item, 1000).any()
+    assert k_core(user, item, 1).all()
+
+
+def test_an_unknown_id_is_named():
+    with pytest.raises(SDiffError, match="Unknown user 99"):
+        Vocabulary(("1", "2")).encode(["1", "99"], "user")
+
+
+def test_the_fingerprint_follows_order_and_ids():
+    def build(items, ids="ab"):
+        return Interactions.from_pairs(Vocabulary(("u",)), Vocabulary(tuple(ids)), np.zeros(2, int), np.array(items))
+
+    assert build([0, 1]).fingerprint == build([0, 1]).fingerprint
+    assert len({build([0, 1]).fingerprint, build([1, 0]).fingerprint, build([0, 1], "ac").fingerprint}) == 3

@@ -1,0 +1,82 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sdiff.errors import SDiffError
+from sdiff.evaluation import evaluate, popularity, top_n
+from sdiff.histories import Histories
+from sdiff.interactions import Split
+from sdiff.metrics import ndcg, recall, recall_all
+from tests.conftest import CPU
+
+METRICS = [recall, recall_all, ndcg]
+
+
+def hits(*rows):
+    return torch.tensor(rows, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_perfect_list_scores_one_and_a_list_without_hits_zero(metric):
+    perfect, none = hits([1, 1, 1, 0, 0]), hits([0, 0, 0, 0, 0])
+    assert metric(perfect, torch.tensor([3]), 5).item() == pytest.approx(1)
+    assert metric(none, torch.tensor([3]), 5).item() == 0
+
+
+def test_the_two_recalls_agree_up_to_k_relevant_items_and_differ_beyond():
+    found = hits([1, 0, 1, 0])
+    few, many = torch.tensor([4]), torch.tensor([8])
+    assert recall(found, few, 4) == recall_all(found, few, 4) == 0.5
+    assert recall(found, many, 4) == 0.5 and recall_all(found, many, 4) == 0.25
+
+
+def test_ndcg_by_hand():
+    value = ndcg(hits([0, 1, 1, 0]), torch.tensor([2]), 4).item()
+    assert value == pytest.approx((1 / math.log2(3) + 1 / math.log2(4)) / (1 + 1 / math.log2(3)))
+
+
+def test_ndcg_prefers_early_hits():
+    relevant = torch.tensor([1])
+    values = [ndcg(hits([int(i == rank) for i in range(5)]), relevant, 5).item() for rank in range(5)]
+    assert values == sorted(values, reverse=True) and len(set(values)) == 5
+
+
+def test_top_n_leaves_out_the_seen_and_survives_asking_for_more_than_there_are():
+    scores = torch.tensor([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3]])
+    values, items = top_n(scores, Histories.from_lists([[0], []], CPU), 10)
+    assert items[0, :2].tolist() == [1, 2] and values[0, 2] == -torch.inf
+    assert items[1].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
+    from sdiff.interactions import chronological_split
+
+    split = chronological_split(random_interactions)
+    truth = torch.from_numpy(getattr(split, part).matrix().toarray()).float()
+    rows = iter(truth[torch.from_numpy(np.flatnonzero(getattr(split, part).lengths))].split(7))
+    best = evaluate(lambda x: next(rows).clone(), split, part, CPU, batch_size=7)
+    assert all(value == pytest.approx(1) for key, value in best.items() if key != "users")
+    assert best["users"] == (getattr(split, part).lengths > 0).sum()
+
+
+def test_items_of_train_and_for_the_test_part_of_valid_are_never_ranked(split):
+    seen_best = torch.from_numpy((split.train.matrix() + split.valid.matrix()).toarray()).float()
+    # If seen items were ranked, these scores would put them first and hits to the end.
+    result = evaluate(lambda x: 10 * seen_best + 1e-3 * torch.arange(30), split, "test", CPU)
+    unseen = 30 - int((split.train.lengths + split.valid.lengths)[0])
+    assert unseen > 20 and result["recall@20"] > 0
+
+
+def test_the_average_does_not_depend_on_the_batches(split):
+    score = popularity(split, CPU)
+    one, many = evaluate(score, split, "test", CPU), evaluate(score, split, "test", CPU, batch_size=7)
+    assert one == pytest.approx(many)
+
+
+def test_nothing_held_out_is_said(split):
+    empty = split.train.where(np.zeros(len(split.train), dtype=bool))
+    with pytest.raises(SDiffError, match="Nothing is held out in the valid part"):
+        evaluate(popularity(split, CPU), Split(split.train, empty, split.test), "valid", CPU)

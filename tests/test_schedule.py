@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from sdiff.diffusion import q_sample
+from sdiff.schedule import NoiseSchedule, heat_kernel
+
+LAM = torch.linspace(0, 1, 11)
+TIMES = torch.linspace(0, 1, 21)
+KINDS = ["vp", "ve", "ddpm"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("alpha_min", [0.0, 0.3])
+def test_at_time_zero_nothing_has_happened(kind, alpha_min):
+    schedule = NoiseSchedule(kind, alpha_min=alpha_min)
+    zero = torch.zeros(1)
+    torch.testing.assert_close(schedule.alpha(zero, LAM), torch.ones(1, 11))
+    torch.testing.assert_close(schedule.sigma(zero, LAM), torch.zeros(1, 11))
+    assert schedule.snr(zero, LAM).isinf().all()
+
+
+def test_vp_keeps_less_and_adds_more_noise_with_time_and_frequency():
+    schedule = NoiseSchedule("vp", alpha_min=0.1, sigma_max=0.5)
+    alpha, sigma = schedule.alpha(TIMES, LAM), schedule.sigma(TIMES, LAM)
+    assert (alpha.diff(dim=0) <= 0).all() and (alpha.diff(dim=1) <= 0).all() and (alpha >= 0.1).all()
+    assert (sigma.diff(dim=0) >= 0).all() and (sigma.diff(dim=1) >= 0).all() and (sigma <= 0.5).all()
+    assert (sigma[:, 0] == 0).all() and (alpha[:, 0] == 1).all(), "the lowest frequency is left alone"
+
+
+def test_vp_without_bounds_preserves_variance_and_its_snr_stays_above_the_paper_s_floor():
+    schedule = NoiseSchedule("vp", alpha_min=0.0, sigma_max=1.0, tau=1.0)  # Eq. (12)
+    alpha, sigma = schedule.alpha(TIMES, LAM), schedule.sigma(TIMES, LAM)
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
+    kernel = torch.exp(torch.tensor(-1.0))  # lam <= 1, so exp(-tau) where the paper has exp(-2 tau)
+    assert (schedule.snr(TIMES[1:], LAM) >= kernel**2 / (1 - kernel**2) - 1e-5).all()
+
+
+@pytest.mark.parametrize("kind", ["ddpm", "ve"])
+def test_the_ablations_noise_all_frequencies_alike(kind):
+    sigma = NoiseSchedule(kind).sigma(TIMES, LAM)
+    assert (sigma == sigma[:, :1]).all() and (sigma.diff(dim=0) > 0).all()
+
+
+def test_ddpm_ends_in_noise_and_vp_does_not():
+    end = torch.ones(1)
+    assert NoiseSchedule("ddpm").snr(end, LAM).max() < 1e-3 < NoiseSchedule("vp").snr(end, LAM).min()
+
+
+def test_the_heat_kernel_solves_the_heat_equation():
+    # Eqs. (5)-(7): d/dt exp(-lam t) = -lam exp(-lam t), by central differences
+    t, h = torch.tensor([0.4], dtype=torch.float64), 1e-5
+    slope = (heat_kernel(t + h, LAM.double()) - heat_kernel(t - h, LAM.double())) / (2 * h)
+    torch.testing.assert_close(slope, -LAM.double() * heat_kernel(t, LAM.double()), atol=1e-8, rtol=0)
+
+
+def test_times_run_from_zero_to_tau():
+    assert NoiseSchedule(tau=2.0).times(4).tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_q_sample_has_the_mean_and_variance_it_says(kind):
+    schedule = NoiseSchedule(kind, alpha_min=0.1, sigma_max=0.4)
+    v_0, t = torch.linspace(-2, 3, 11), torch.tensor([0.6])
+    eps = torch.randn(40_000, 11, generator=torch.Generator().manual_seed(0))
+    v_t = q_sample(schedule, v_0, t, LAM, eps)
+    torch.testing.assert_close(v_t.mean(0), schedule.alpha(t, LAM)[0] * v_0, atol=0.02, rtol=0)
+    torch.testing.assert_close(v_t.std(0), schedule.sigma(t, LAM)[0], atol=0.02, rtol=0)
+    torch.testing.assert_close(q_sample(schedule, v_0, t, LAM, None)[0], schedule.alpha(t, LAM)[0] * v_0)
