@@ -19,7 +19,7 @@ def noise(T, seed=0):
 def network(fusion="film"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Denoiser(Config(fusion=fusion, hidden=32), 6).eval().requires_grad_(False)
+        return Denoiser(Config().override({"fusion": fusion, "hidden": 32}), 6).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("T", [1, 2, 7])

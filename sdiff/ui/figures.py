@@ -36,7 +36,7 @@ def eigenvalues(lam: np.ndarray) -> go.Figure:
 
 def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float) -> go.Figure:
     """log10 SNR (K,) of each schedule at time t over the eigenvalues lam (K,)."""
-    figure = _figure("eigenvalue λ (low to high frequency)", f"log₁₀ SNR at t = {t:g}", height=250)
+    figure = _figure("eigenvalue λ, low to high", f"log₁₀ SNR at t = {t:g}", height=220)
     for kind, values in snr.items():
         figure.add_scatter(
             x=lam,
@@ -74,22 +74,22 @@ def schedules(times: np.ndarray, lam: Sequence[float], values: dict[str, tuple[n
     return _styled(figure, height=430)
 
 
-def snr_maps(times: np.ndarray, lam: np.ndarray, snr: dict[str, np.ndarray]) -> go.Figure:
-    """log10 SNR as heat maps over times (n,) and eigenvalues lam (m,): `snr[kind]` is (n, m)."""
+def snr_maps(times: np.ndarray, index: np.ndarray, snr: dict[str, np.ndarray]) -> go.Figure:
+    """log10 SNR as heat maps over times (n,) and frequency indices (m,): `snr[kind]` is (n, m)."""
     figure = make_subplots(1, len(snr), shared_yaxes=True, subplot_titles=[NAMES[kind] for kind in snr])
     for column, (kind, values) in enumerate(snr.items(), start=1):
         figure.add_heatmap(
             x=times,
-            y=lam,
+            y=index,
             z=_log10(values).T,
             row=1,
             col=column,
             coloraxis="coloraxis",
             name=NAMES[kind],
-            hovertemplate="t %{x:.2f}, λ %{y:.2f}: %{z:.2f}",
+            hovertemplate="t %{x:.2f}, frequency %{y}: %{z:.2f}",
         )
     figure.update_xaxes(title_text="time t")
-    figure.update_yaxes(title_text="eigenvalue λ", col=1)
+    figure.update_yaxes(title_text="frequency index", col=1)
     figure.update_layout(
         coloraxis={
             "colorscale": PALETTE["scale"],
@@ -101,21 +101,21 @@ def snr_maps(times: np.ndarray, lam: np.ndarray, snr: dict[str, np.ndarray]) -> 
     return _styled(figure, height=340)
 
 
-def band_energy(bands: Sequence[str], before: np.ndarray, noised: np.ndarray, after: np.ndarray) -> go.Figure:
+def band_energy(bands: np.ndarray, before: np.ndarray, noised: np.ndarray, after: np.ndarray) -> go.Figure:
     """Mean energy v^2 in each band of frequencies: of the history, of its noised version and of the estimate."""
-    figure = _figure("frequencies, low to high", "mean energy v²", height=320)
-    rows = (("history U'x", before, 0), ("noised v at t = τ", noised, 1), ("denoised estimate", after, 2))
+    figure = _figure("frequency index, low to high", "mean energy v²", height=240)
+    rows = (("history", before, 0), ("noised", noised, 1), ("denoised", after, 2))
     for name, values, i in rows:
         figure.add_scatter(
-            x=list(bands),
+            x=bands,
             y=values,
             name=name,
             mode="lines+markers",
             line={"color": SERIES[i], "width": 2.5, "dash": ("solid", "dot", "solid")[i]},
             marker={"symbol": ("circle", "x", "diamond")[i], "size": 7},
-            hovertemplate="%{x}: %{y:.3g}",
+            hovertemplate="around frequency %{x:.0f}: %{y:.3g}",
         )
-    figure.update_yaxes(type="log")
+    figure.update_yaxes(type="log", dtick=1)
     return figure
 
 

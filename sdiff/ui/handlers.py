@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal, get_args
@@ -20,7 +20,7 @@ from sdiff.evaluation import top_n
 from sdiff.histories import Histories
 from sdiff.recommender import Recommender
 from sdiff.schedule import NoiseSchedule
-from sdiff.training import CRITERION, Trainer
+from sdiff.training import CRITERION, Progress, Trainer
 from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model
 
 Pick = Literal["typical", "random", "heavy", "light"]
@@ -40,7 +40,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class SpectralView:
-    """Arrays for the spectral plots, and a sentence for each. `bands` names groups of neighbouring frequencies."""
+    """Arrays for the spectral plots, and a sentence for each. `mapped` and `bands` are indices of frequencies."""
 
     lam: np.ndarray
     tau: float
@@ -48,9 +48,9 @@ class SpectralView:
     times: np.ndarray
     shown_lam: np.ndarray
     schedules: dict[str, tuple[np.ndarray, np.ndarray]]
-    map_lam: np.ndarray
+    mapped: np.ndarray
     maps: dict[str, np.ndarray]
-    bands: list[str]
+    bands: np.ndarray
     energy: tuple[np.ndarray, np.ndarray, np.ndarray]
     words: dict[str, str]
 
@@ -134,8 +134,9 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
     config = model.config.at_inference(settings)
     lam = model.basis.lam.cpu()
     times = torch.linspace(0, config.tau, 81)
-    shown = lam[torch.linspace(0, len(lam) - 1, min(5, len(lam))).round().long()]
-    mapped = lam[torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()]
+    levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
+    shown = lam[(lam - levels[:, None]).abs().argmin(1).unique()]  # eigenvalues spread evenly over the spectrum
+    mapped = torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()
     kinds = {kind: NoiseSchedule(kind, config.alpha_min, config.sigma_max, config.tau) for kind in KINDS}
     at_tau = {kind: s.snr(times[-1:], lam)[0].numpy() for kind, s in kinds.items()}
     index = int(opened.dataset.split.users.encode([user.strip()], "user")[0])
@@ -154,14 +155,15 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
         np.array([np.square(v[0].cpu().numpy()[group]).mean() for group in groups])
         for v in (model.basis.gft(x), noised[0], after)
     )
-    middle = {kind: float(np.log10(values[len(values) // 2])) for kind, values in at_tau.items()}
+    tenth = max(len(lam) // 10, 1)
+    lowest = {kind: np.log10(values[:tenth]).clip(-9, 9).mean() for kind, values in at_tau.items()}
     low = slice(0, max(len(groups) // 4, 1))
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
     kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
         "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
-        "snr": f"At t = {config.tau:g} the middle frequency has log₁₀ SNR {middle['vp']:.1f} under S-Diff's VP "
-        f"schedule, {middle['ve']:.1f} under VE and {middle['ddpm']:.1f} under DDPM.",
+        "snr": f"Over the lowest tenth of the frequencies, at t = {config.tau:g}, log₁₀ SNR is {lowest['vp']:.1f} "
+        f"under S-Diff's VP schedule, {lowest['ve']:.1f} under VE and {lowest['ddpm']:.1f} under DDPM.",
         "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
         f"and {kept:.0%} of the denoised estimate's.",
     }
@@ -172,9 +174,9 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
         times=times.numpy(),
         shown_lam=shown.numpy(),
         schedules={kind: (s.alpha(times, shown).numpy(), s.sigma(times, shown).numpy()) for kind, s in kinds.items()},
-        map_lam=mapped.numpy(),
-        maps={kind: s.snr(times, mapped).numpy() for kind, s in kinds.items()},
-        bands=[f"{group[0] + 1}–{group[-1] + 1}" for group in groups],
+        mapped=mapped.numpy() + 1,
+        maps={kind: s.snr(times, lam[mapped]).numpy() for kind, s in kinds.items()},
+        bands=np.array([group.mean() + 1 for group in groups]),
         energy=(before_energy, noised_energy, after_energy),
         words=words,
     )
@@ -182,7 +184,7 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
 
 def train(
     dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
-) -> Iterator[TrainingView]:
+) -> Generator[TrainingView, None, None]:
     """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way.
 
     Raises:
@@ -204,11 +206,9 @@ def train(
                 break
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                best = f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
                 yield TrainingView(
                     f"Epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
-                    f"{best if progress.best is not None else 'not validated yet'} · "
-                    f"at most {duration(progress.eta)} to go",
+                    f"{_best(progress)} · at most {duration(progress.eta)} to go",
                     *curves,
                 )
     finally:  # also when the visitor's page is closed
@@ -222,6 +222,12 @@ def train(
         *curves,
         saved_as=folder.name,
     )
+
+
+def _best(progress: Progress) -> str:
+    if progress.best is None:
+        return "not validated yet"
+    return f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
 
 
 def data_card(dataset: str) -> str:

@@ -11,25 +11,22 @@ import gradio as gr
 import plotly.graph_objects as go
 from gradio.themes import Base, Color
 
-from sdiff.catalog import Row
 from sdiff.config import BOUNDS, HELP, Config
 from sdiff.datasets import ASSETS, REGISTRY
 from sdiff.errors import SDiffError
-from sdiff.ui import figures, handlers
+from sdiff.ui import figures, handlers, lists
 from sdiff.ui.state import checkpoints
 from sdiff.ui.train_tab import train_tab
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
-# name -> (label, range on the slider, step): what can be moved without training again, Section 3.2 and Algorithm 2
+# name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
-    "guidance": ("Guidance s", (0, 5), 0.01),
-    "alpha_min": ("Signal floor α_min", BOUNDS["alpha_min"], 0.01),
-    "sigma_max": ("Noise ceiling σ_max", BOUNDS["sigma_max"], 0.01),
-    "tau": ("Diffusion time τ", (0.1, 3), 0.1),
-    "T": ("Reverse steps T", (1, 20), 1),
+    "guidance": ("Guidance s", "how strongly the list leans on this history", (0, 5), 0.01),
+    "alpha_min": ("Signal floor α_min", "what even the highest frequency keeps", BOUNDS["alpha_min"], 0.01),
+    "sigma_max": ("Noise ceiling σ_max", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
+    "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
+    "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
 }
-HISTORY = ("Title", "Year", "Genres")
-RECOMMENDED = ("#", "Title", "Year", "Genres", "Score", "Popularity", "Chosen later")
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,43 +48,43 @@ def build() -> gr.Blocks:
         gr.HTML(f'<header id="masthead"><h1>S-Diff</h1><p>{INTRO}</p></header>', padding=False)
         with gr.Row(elem_id="pickers", equal_height=True):
             dataset = gr.Dropdown(_datasets(), value="demo", label="Data set", scale=2, min_width=220)
-            checkpoint = gr.Dropdown([], label="Checkpoint", scale=2, min_width=220)
+            checkpoint = gr.Dropdown([], label="Checkpoint", scale=2, min_width=220, elem_id="checkpoint")
             user = gr.Textbox(label="User id", max_lines=1, scale=1, min_width=120, elem_id="user")
             with gr.Column(scale=2, min_width=260), gr.Row(elem_id="picks"):
                 picks = {
-                    pick: gr.Button(text, size="sm", min_width=70)
+                    pick: gr.Button(text, min_width=70)
                     for pick, text in (("random", "Random user"), ("heavy", "Heavy user"), ("light", "Light user"))
                 }
         cards = gr.Markdown(elem_id="cards")
         with gr.Tabs():
             with gr.Tab("Recommend"), gr.Row():
-                with gr.Column(scale=1, min_width=270, elem_id="controls"):
+                with gr.Column(scale=2, min_width=250, elem_id="controls"):
                     sliders = {name: _slider(name) for name in ("guidance", "alpha_min", "sigma_max")}
                     with gr.Accordion("More settings", open=False):
                         sliders |= {name: _slider(name) for name in ("tau", "T")}
                         noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"])
                         seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
-                        k = gr.Slider(1, 100, 20, step=1, label="Length of the list K", elem_id="k")
+                        k = gr.Slider(1, 100, 20, step=1, label="Length of the list K", elem_id="k", buttons=[])
                     changed = gr.Markdown(elem_id="changed")
                     reset = gr.Button("Reset to the checkpoint's values", size="sm")
-                with gr.Column(scale=4, min_width=320):
+                with gr.Column(scale=7, min_width=310):
                     summary = gr.Markdown(elem_id="summary")
-                    with gr.Row():
-                        history = _table(HISTORY, "History, newest first", "history", ["60%", "15%", "25%"], 2)
-                        widths = ["6%", "36%", "9%", "22%", "9%", "10%", "8%"]
-                        recommended = _table(RECOMMENDED, "Recommended", "recommended", widths, 3)
-                    snr_plot = gr.Plot(label="Signal-to-noise ratio by frequency", elem_id="snr", show_label=False)
+                    with gr.Row(elem_id="lists"):
+                        with gr.Column(scale=2, min_width=200):
+                            history = gr.HTML(elem_id="history", padding=False)
+                        with gr.Column(scale=3, min_width=300):
+                            recommended = gr.HTML(elem_id="recommended", padding=False)
+                with gr.Column(scale=3, min_width=300):
+                    gr.Markdown("#### Signal to noise by frequency")
+                    snr_plot = gr.Plot(show_label=False, elem_id="snr", container=False)
                     snr_words = gr.Markdown(elem_classes="words")
+                    gr.Markdown("#### This user's energy by frequency")
+                    energy_plot = gr.Plot(show_label=False, elem_id="energy", container=False)
+                    energy_words = gr.Markdown(elem_classes="words")
             with gr.Tab("Spectrum"):
-                with gr.Row():
-                    with gr.Column(min_width=320):
-                        gr.Markdown("### Eigenvalues of the item graph")
-                        eigen_plot = gr.Plot(show_label=False, elem_id="eigenvalues")
-                        eigen_words = gr.Markdown(elem_classes="words")
-                    with gr.Column(min_width=320):
-                        gr.Markdown("### This user's energy, before and after denoising")
-                        energy_plot = gr.Plot(show_label=False, elem_id="energy")
-                        energy_words = gr.Markdown(elem_classes="words")
+                gr.Markdown("### Eigenvalues of the item graph")
+                eigen_plot = gr.Plot(show_label=False, elem_id="eigenvalues")
+                eigen_words = gr.Markdown(elem_classes="words")
                 gr.Markdown("### Signal α and noise σ over time, for low to high frequencies")
                 schedule_plot = gr.Plot(show_label=False, elem_id="schedules")
                 gr.Markdown("### Signal-to-noise ratio over time and frequency")
@@ -171,7 +168,7 @@ def _open_dataset(dataset: str, before: str) -> tuple[Any, ...]:
 def _open_checkpoint(dataset: str, checkpoint: str | None) -> tuple[Any, ...]:
     """The cards of data set and model, and the controls at the checkpoint's values."""
     config = handlers.model_for(dataset, checkpoint).config if checkpoint else Config()
-    cards = f"{handlers.data_card(dataset)}<br>{handlers.model_card(checkpoint)}"
+    cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(checkpoint)}"
     return cards, *(getattr(config, name) for name in SLIDERS), config.noise
 
 
@@ -201,14 +198,15 @@ def _recommend(
     noise: bool,
     k: int,
     seed: int,
-) -> tuple[list[list[Any]], list[list[Any]], str, str]:
+) -> tuple[str, str, str, str]:
     settings = dict(guidance=guidance, alpha_min=alpha_min, sigma_max=sigma_max, tau=tau, T=T, noise=noise)
     shown = handlers.recommend(dataset, checkpoint, user, settings, int(k), int(seed or 0))
-    recommended = [
-        [row.rank, row.title, _year(row), row.genres, f"{row.score:.3f}", row.popularity, "✓" if row.held_out else ""]
-        for row in shown.recommendations
-    ]
-    return [[row.title, _year(row), row.genres] for row in shown.history], recommended, shown.summary, shown.changed
+    return (
+        lists.history_table(shown.history),
+        lists.recommended_table(shown.recommendations),
+        shown.summary,
+        shown.changed,
+    )
 
 
 @guarded
@@ -236,7 +234,7 @@ def _spectrum(
         figures.band_energy(view.bands, *view.energy),
         view.words["energy"],
         figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
-        figures.snr_maps(view.times, view.map_lam, view.maps),
+        figures.snr_maps(view.times, view.mapped, view.maps),
     )
 
 
@@ -245,37 +243,16 @@ def _datasets() -> list[tuple[str, str]]:
 
 
 def _slider(name: str) -> gr.Slider:
-    label, (low, high), step = SLIDERS[name]
-    default = getattr(Config(), name)
-    return gr.Slider(low, high, default, step=step, label=label, info=HELP[name], elem_id=name)
-
-
-def _table(headers: tuple[str, ...], label: str, elem_id: str, widths: list[str], scale: int) -> gr.Dataframe:
-    return gr.Dataframe(
-        headers=list(headers),
-        datatype="str",
-        type="array",
-        label=label,
-        elem_id=elem_id,
-        interactive=False,
-        wrap=True,
-        column_widths=[*widths],
-        max_height=430,
-        scale=scale,
-        min_width=300,
-        buttons=["fullscreen", "copy"],
-    )
-
-
-def _year(row: Row) -> str:
-    return str(row.year or "")
+    label, hint, (low, high), step = SLIDERS[name]
+    value = getattr(Config(), name)
+    return gr.Slider(low, high, value, step=step, label=label, info=hint, elem_id=name, buttons=[])
 
 
 def _theme() -> Base:
     """Our palette on gradio's plain theme, with the fonts that the machine has: the page asks no server for any."""
     palette = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
     accent, neutral = (Color(*palette[name], name=name) for name in ("accent", "neutral"))
-    return Base(
+    theme = Base(
         primary_hue=accent,
         secondary_hue=accent,
         neutral_hue=neutral,
@@ -284,4 +261,10 @@ def _theme() -> Base:
         radius_size="md",
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
+    )
+    return theme.set(  # gradio's own values are too pale on white, or too dark on black, to be read
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
     )

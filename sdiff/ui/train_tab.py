@@ -34,10 +34,10 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
             name = gr.Textbox(label="Name of the model", elem_id="model-name")
             with gr.Row():
                 start = gr.Button("Start training", variant="primary", min_width=110, elem_id="start")
-                stop = gr.Button("Stop and keep the best", min_width=110, interactive=False, elem_id="stop")
+                stop = gr.Button("Stop", min_width=110, interactive=False, elem_id="stop")
         with gr.Column(scale=3, min_width=320):
             status = gr.Markdown("Trains on the data set picked above; the best epoch by validation is kept.")
-            plot = gr.Plot(show_label=False, elem_id="curves")
+            plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
     run = gr.on(
         [start.click],
         _train,

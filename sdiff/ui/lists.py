@@ -1,0 +1,54 @@
+"""The two lists as HTML tables. Every text that comes from data is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from sdiff.catalog import Row
+
+
+def history_table(rows: Sequence[Row]) -> str:
+    """A history, newest first."""
+    body = (f"<tr><td>{_film(row)}</td></tr>" for row in rows)
+    return _table(f"History · {len(rows)} items, newest first", "", body)
+
+
+def recommended_table(rows: Sequence[Row]) -> str:
+    """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later."""
+    if not rows:
+        return '<div class="empty">No recommendations yet.</div>'
+    scores = [row.score for row in rows]
+    span = max(max(scores) - min(min(scores), 0.0), 1e-12)
+    body = (
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td><td>{_film(row)}</td>'
+        f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td><td class="number">{row.popularity:,}</td>'
+        f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
+        for row in rows
+    )
+    head = (
+        '<th class="number">#</th><th>Title</th><th>Score</th>'
+        '<th class="number" title="users who have it in their training history">Users</th>'
+        '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th>'
+    )
+    return _table(f"Recommended · top {len(rows)}", head, body)
+
+
+_HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
+
+
+def _bar(share: float) -> str:
+    return f'<span class="bar" style="width:{100 * max(share, 0):.0f}%"></span>'
+
+
+def _film(row: Row) -> str:
+    year = f" <small>{row.year}</small>" if row.year else ""
+    genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
+    return f'<span class="title">{escape(row.title)}{year}</span>{genres}'
+
+
+def _table(caption: str, head: str, body: Iterable[str]) -> str:
+    return (
+        f'<div class="list" role="region" aria-label="{escape(caption)}" tabindex="0"><table><caption>{escape(caption)}'
+        f"</caption>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{''.join(body)}</tbody></table></div>"
+    )

@@ -1,0 +1,183 @@
+"""The running app in a real browser: skipped, with the reason, where no browser or no Playwright is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The app as a visitor gets it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        for _ in range(300):
+            assert app.poll() is None, "app.py ended by itself"
+            try:
+                urllib.request.urlopen(address, timeout=1)
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs a browser: install Debian's chromium")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    """A fresh session whose console must stay free of errors and which asks no other host for anything."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on(
+        "request", lambda r: None if re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) else problems.append(r.url)
+    )
+    page.goto(url)
+    page.wait_for_selector("#recommended tbody tr")
+    yield page
+    context.close()
+    assert not problems
+
+
+def titles(page) -> list[str]:
+    return page.locator("#recommended tbody .title").all_inner_texts()
+
+
+def changed(page, before: list[str], seconds: float = 15) -> list[str]:
+    """The list as soon as it differs from `before`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (now := titles(page)) and now != before:
+            return now
+        page.wait_for_timeout(100)
+    raise AssertionError("the list did not change")
+
+
+def move(page, slider: str, value: float) -> None:
+    """Moves a slider as a hand does: the value, then the release of the pointer."""
+    handle = page.locator(f"#{slider} input[type=range]")
+    while handle.input_value() != str(value):  # one that has only just unfolded may still fall back
+        handle.fill(str(value))
+        page.wait_for_timeout(200)
+    handle.dispatch_event("pointerup")
+
+
+def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
+    assert len(titles(page)) == 20
+    assert page.locator("#history tbody tr").count() >= 10
+    assert "recommended" in page.locator("#summary").inner_text()
+    page.wait_for_selector("#snr .js-plotly-plot")
+    page.wait_for_selector("#energy .js-plotly-plot")
+
+
+def test_moving_a_slider_changes_the_list_says_so_and_reset_brings_it_back(page):
+    first = titles(page)
+    move(page, "guidance", 4)
+    moved = changed(page, first)
+    assert "guidance 0.02 → 4" in page.locator("#changed").inner_text()
+    page.get_by_role("button", name="Reset to the checkpoint's values").click()
+    assert changed(page, moved) == first
+
+
+def test_the_length_of_the_list_follows_its_slider(page):
+    first = titles(page)
+    page.get_by_role("button", name="More settings").click()
+    move(page, "k", 7)
+    assert changed(page, first) == first[:7]
+
+
+def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
+    first = titles(page)
+    user = page.get_by_label("User id")
+    user.fill("7")
+    user.press("Enter")
+    shown = changed(page, first)
+    assert "User 7 has" in page.locator("#summary").inner_text()
+    user.fill("nobody")
+    user.press("Enter")
+    page.get_by_text("Unknown user nobody").wait_for()
+    assert titles(page) == shown, "what was on the page stays"
+    page.get_by_role("button", name="Heavy").click()
+    changed(page, shown)
+
+
+def test_the_spectrum_tab_shows_its_plots(page):
+    page.get_by_role("tab", name="Spectrum").click()
+    for plot in ("eigenvalues", "schedules", "maps"):
+        page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
+
+
+def test_two_sessions_do_not_mix(page, browser, url):
+    first = titles(page)
+    other = browser.new_context().new_page()
+    other.goto(url)
+    other.wait_for_selector("#recommended tbody tr")
+    assert titles(other) == first
+    move(other, "guidance", 4)
+    changed(other, first)
+    page.get_by_label("User id").press("Enter")
+    page.wait_for_timeout(1500)
+    assert titles(page) == first
+    assert page.locator("#guidance input[type=range]").input_value() == "0.02"
+    other.context.close()
+
+
+def test_a_model_is_trained_stopped_kept_and_used(page):
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#model-name input, #model-name textarea").first.fill("by-a-visitor")
+    page.locator("#train-settings input, #train-settings textarea").first.fill("K=16 hidden=32 eval_every=1")
+    page.locator("#epochs input").fill("100000")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text(re.compile(r"best validation recall@20 [\d.]+ at epoch")).wait_for(timeout=30_000)
+    page.locator("#curves .scatterlayer .trace").first.wait_for(state="attached")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text(re.compile("saved as by-a-visitor")).wait_for(timeout=30_000)
+    page.get_by_role("tab", name="Recommend").click()
+    page.wait_for_function("document.querySelector('#checkpoint input').value == 'by-a-visitor'")
+    page.get_by_role("tab", name="Spectrum").click()
+    page.get_by_text("16 frequencies are kept").wait_for()
+
+
+@pytest.mark.parametrize("width", [390, 1920])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_scrolls_sideways(browser, url, width, theme):
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.goto(f"{url}?__theme={theme}")
+    page.wait_for_selector("#recommended tbody tr")
+    for tab in ("Recommend", "Spectrum", "Train"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+    context.close()

@@ -1,0 +1,60 @@
+"""The direction of imports, read from the source: what is below never knows what is above."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "sdiff"
+# Each module may import those that stand before it, and no other.
+ORDER = """
+    errors config device interactions histories spectrum schedule denoiser diffusion metrics evaluation checkpoint
+    recommender training synthetic datasets catalog ui.state ui.handlers ui.figures ui.lists ui.train_tab ui.layout
+""".split()
+# Who may know of a library that the rest should not depend on.
+ONLY = {
+    "gradio": {"ui.layout", "ui.train_tab"},
+    "plotly": {"ui.figures", "ui.layout"},
+    "duckdb": {"catalog", "datasets"},
+    "tqdm": {"__main__"},
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), ast.parse(path.read_text())
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_its_place():
+    names = {name for name, _ in modules()} - {"__init__", "__main__", "ui.__init__"}
+    assert names == set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_one_way(name):
+    tree = dict(modules())[name]
+    inside = {i.removeprefix("sdiff.") for i in imports(tree) if i.startswith("sdiff.")}
+    assert inside & set(ORDER) <= set(ORDER[: ORDER.index(name)])
+
+
+@pytest.mark.parametrize("library", ONLY)
+def test_a_library_is_known_only_where_it_belongs(library):
+    users = {name for name, tree in modules() if any(i.split(".")[0] == library for i in imports(tree))}
+    assert users <= ONLY[library]
+
+
+def test_nothing_unpickles():
+    for name, tree in modules():
+        assert not {i.split(".")[0] for i in imports(tree)} & {"pickle", "joblib", "shelve", "dill"}, name
+        source = ast.unparse(tree)
+        assert "torch.load" not in source and "allow_pickle=True" not in source, name

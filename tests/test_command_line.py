@@ -1,0 +1,121 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sdiff.__main__ import main
+from tests.conftest import real_data
+
+QUICK = ["--set", "K=16", "hidden=32", "epochs=4", "eval_every=2"]
+
+
+def last_line(capsys) -> dict:
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "demo"
+    assert main(["train", "--dataset", "demo", "--out", str(out), *QUICK]) == 0
+    return out
+
+
+def test_train_leaves_a_checkpoint_that_says_where_it_comes_from(folder, capsys):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["seed"] == 0 and metrics["dataset"] == "demo" and metrics["epoch"] in (2, 4)
+    assert {"recall@20", "recall_all@20", "ndcg@10"} <= set(metrics["test"])
+
+
+def test_evaluate_gives_the_figures_that_training_wrote_down(folder, capsys):
+    assert main(["evaluate", "--checkpoint", str(folder), "--dataset", "demo", "--json"]) == 0
+    found, written = last_line(capsys), json.loads((folder / "metrics.json").read_text())["test"]
+    assert {key: found[key] for key in written} == pytest.approx(written)
+    assert {"users", "seconds", "dataset", "split", "seed"} <= set(found)
+    assert main(["evaluate", "--checkpoint", str(folder), "--split", "valid", "--set", "guidance=2", "--json"]) == 0
+    assert last_line(capsys)["split"] == "valid"
+
+
+def test_recommend_takes_a_user_or_a_history(folder, capsys):
+    assert main(["recommend", "--checkpoint", str(folder), "--user", "5", "-k", "3", "--json"]) == 0
+    rows = last_line(capsys)
+    assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] and row["year"] for row in rows)
+    assert main(["recommend", "--checkpoint", str(folder), "--history", "1, 2,3", "-k", "5", "--json"]) == 0
+    assert len(last_line(capsys)) == 5
+
+
+def test_a_run_goes_on_where_it_was_and_another_is_not_overwritten(folder, capsys):
+    assert main(["train", "--dataset", "demo", "--out", str(folder), *QUICK]) == 2
+    assert "--resume" in capsys.readouterr().err
+    more = [word.replace("epochs=4", "epochs=6") for word in QUICK]
+    assert main(["train", "--dataset", "demo", "--out", str(folder), "--resume", *more]) == 0
+    assert "of 6" in capsys.readouterr().out
+
+
+def test_the_data_sets_are_listed_with_their_terms(capsys):
+    assert main(["datasets", "--json"]) == 0
+    out = capsys.readouterr().out
+    rows = json.loads(out.strip().splitlines()[-1])
+    assert {"demo", "ml-latest-small", "ml-1m-diffrec"} <= {row["key"] for row in rows}
+    assert all(row["terms"] in out for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
+        (["train", "--dataset", "nowhere", "--out", "x"], "Unknown data set"),
+        (["train", "--dataset", "demo", "--out", "x", "--preset", "best"], "Unknown preset"),
+        (["train", "--dataset", "demo", "--out", "x", "--set", "lr=fast"], "lr must be a number"),
+        (["train", "--dataset", "demo", "--out", "x", "--resume"], "nothing to resume"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "me"], "Unknown user me"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1,zzz"], "Unknown item zzz"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "K=3"], "K is fixed"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "at least 1"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, capsys, request, monkeypatch):
+    monkeypatch.chdir(request.config.rootpath)
+    assert main(words) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and error.startswith("sdiff: ") and "Traceback" not in error and "\n" not in error
+
+
+def test_a_checkpoint_is_not_evaluated_on_other_items(tmp_path, capsys, request, monkeypatch):
+    monkeypatch.chdir(request.config.rootpath)
+    path = tmp_path / "own.csv"
+    path.write_text("user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(9)))
+    assert main(["evaluate", "--checkpoint", "checkpoints/demo", "--dataset", str(path)]) == 2
+    assert "trained on the items of demo" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "sdiff", "evaluate", "--checkpoint", "none"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "dataset"), [("demo", "demo"), ("ml-1m", "ml-1m-diffrec")])
+def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name, dataset, capsys, request, monkeypatch):
+    from sdiff.checkpoint import Checkpoint
+    from sdiff.datasets import load_dataset
+    from sdiff.evaluation import evaluate, popularity
+    from tests.conftest import CPU
+
+    if dataset != "demo":
+        real_data("ml-1m_clean")
+    monkeypatch.chdir(request.config.rootpath)
+    written = Checkpoint.load(f"checkpoints/{name}").metrics
+    split = load_dataset(dataset).split
+    assert written["data_fingerprint"] == split.fingerprint
+    for part in ("valid", "test"):
+        assert (
+            main(["evaluate", "--checkpoint", f"checkpoints/{name}", "--dataset", dataset, "--split", part, "--json"])
+            == 0
+        )
+        found = last_line(capsys)
+        assert found["recall@20"] == pytest.approx(written[part]["recall@20"], abs=2e-3)
+        assert found["recall@20"] > 1.1 * evaluate(popularity(split, CPU), split, part, CPU)["recall@20"]
+    size = sum(path.stat().st_size for path in (request.config.rootpath / "checkpoints" / name).iterdir())
+    assert size < 10 * 2**20

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from sdiff.config import FIELDS, HELP, INFERENCE_KEYS, PRESETS, Config, parse_assignments, preset
+from sdiff.errors import SDiffError
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), Config(K=7, fusion="concat", noise=False, lr=1e-3)])
+def test_a_configuration_survives_json_and_the_command_line(config):
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    words = [f"{key}={value}" for key, value in config.to_dict().items()]
+    assert Config().override(parse_assignments(words)) == config
+
+
+def test_an_unknown_key_is_an_error_that_names_the_nearest():
+    with pytest.raises(SDiffError, match="did you mean guidance"):
+        Config().override({"gudance": 1})
+    with pytest.raises(SDiffError, match="the keys are"):
+        Config().override({"qqqq": 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("K", 0), ("K", 1.5), ("K", "many"), ("K", True), ("sigma_max", 1.1), ("alpha_min", -0.1), ("tau", "nan"),
+        ("guidance", float("inf")), ("schedule", "cosine"), ("noise", "maybe"), ("noise", 3), ("T", None),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_with_the_key_s_name(key, value):
+    with pytest.raises(SDiffError, match=f"^{key} must be"):
+        Config().override({key: value})
+
+
+def test_what_is_fixed_in_training_cannot_be_changed_at_inference():
+    assert PRESETS["paper"].at_inference({"guidance": "0.5", "T": 1}).guidance == 0.5
+    with pytest.raises(SDiffError, match="hidden is fixed once a model is trained"):
+        Config().at_inference({"hidden": 10})
+    assert set(INFERENCE_KEYS) <= set(FIELDS) == set(HELP)
+
+
+def test_the_paper_preset_says_what_the_paper_says():
+    paper = preset("paper")  # Sections 3.2, 3.3 and 4.1
+    assert (paper.K, paper.T, paper.tau, paper.batch_size, paper.lr) == (200, 5, 1.0, 100, 1e-4)
+    assert (paper.mask, paper.p_uncond, paper.guidance, paper.epochs) == (0.5, 0.02, 0.02, 1000)
+    assert paper.schedule == "vp" and paper.fusion == "film"
+    assert 0 <= paper.alpha_min <= 0.1 and 0.4 <= paper.sigma_max <= 0.5
+
+
+@pytest.mark.parametrize("text", ["guidance", "=1", "guidance="])
+def test_an_assignment_without_key_or_value_is_said(text):
+    with pytest.raises(SDiffError, match="key=value"):
+        parse_assignments([text])
+
+
+def test_an_unknown_preset_is_said():
+    with pytest.raises(SDiffError, match="paper"):
+        preset("papper")

@@ -1,0 +1,84 @@
+import pytest
+import torch
+
+from sdiff import Recommender, SDiffError
+from sdiff.histories import Histories
+from sdiff.training import Trainer
+from tests.conftest import CPU, SMALL
+
+
+@pytest.fixture(scope="module")
+def model(split):
+    trainer = Trainer(SMALL, split, 0, CPU)
+    list(trainer.fit())
+    return Recommender(trainer.checkpoint("tastes", "paper"), CPU)
+
+
+def taste(ids):
+    return {int(id[1:]) // 10 for id in ids}
+
+
+def test_a_history_nobody_ever_had_is_folded_in_and_its_taste_found(model):
+    for first in (0, 10, 20):
+        history = [f"i{first + j}" for j in (3, 1, 8, 5)]
+        found = model.recommend(history, k=6, noise=False)
+        assert taste(found.ids) == {first // 10} and not set(found.ids) & set(history)
+        assert found.scores == sorted(found.scores, reverse=True)
+        assert [model.items.ids[i] for i in found.indices] == found.ids
+
+
+def test_seen_items_never_come_back_unless_asked_for(model):
+    history = [f"i{j}" for j in range(8)]
+    assert not set(model.recommend(history, k=30).ids) & set(history)
+    assert set(model.recommend(history, k=30, exclude_seen=False).ids) == set(model.items.ids)
+
+
+def test_asking_for_more_than_there_is_gives_all_that_is_unseen(model):
+    assert len(model.recommend(["i0", "i1"], k=1000).ids) == 28
+    assert model.recommend(list(model.items.ids), k=5).ids == []
+
+
+def test_an_empty_history_is_answered(model):
+    found = model.recommend([], k=5)
+    assert len(found.ids) == 5 and all(torch.isfinite(torch.tensor(found.scores)))
+
+
+def test_the_seed_decides_and_without_noise_there_is_nothing_to_decide(model):
+    history = ["i2", "i14"]
+    assert model.recommend(history, seed=1) == model.recommend(history, seed=1) != model.recommend(history, seed=2)
+    assert model.recommend(history, seed=1, noise=False) == model.recommend(history, seed=2, noise=False)
+
+
+def test_without_noise_a_batch_scores_like_its_rows(model):
+    config = model.config.at_inference({"noise": False, "guidance": 0.5})
+    rows = [[0, 3, 4], [], [25], list(range(30))]
+    together = model.scores(Histories.from_lists(rows, CPU), config, torch.Generator())
+    for row, scores in zip(rows, together, strict=True):
+        alone = model.scores(Histories.from_lists([row], CPU), config, torch.Generator())[0]
+        torch.testing.assert_close(alone, scores, atol=1e-5, rtol=1e-5)
+
+
+def test_settings_act_and_wrong_ones_are_said(model):
+    history = ["i2", "i3"]
+    assert model.recommend(history, noise=False, guidance=3.0) != model.recommend(history, noise=False, guidance=0.0)
+    with pytest.raises(SDiffError, match="did you mean guidance"):
+        model.recommend(history, guidence=1)
+    with pytest.raises(SDiffError, match="K is fixed"):
+        model.recommend(history, K=3)
+    with pytest.raises(SDiffError, match="Unknown item x"):
+        model.recommend(["x"])
+    with pytest.raises(SDiffError, match="at least 1"):
+        model.recommend(history, k=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_scores_like_the_cpu(model):
+    other = Recommender(model.checkpoint, torch.device("cuda"))
+    rows = [[0, 3, 4], [25], list(range(12))]
+    for noise in (False, True):
+        config = model.config.at_inference({"noise": noise, "guidance": 0.5})
+        here, there = (
+            m.scores(Histories.from_lists(rows, m.device), config, torch.Generator().manual_seed(0))
+            for m in (model, other)
+        )
+        torch.testing.assert_close(here, there.cpu(), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,193 @@
+import json
+
+import pytest
+import torch
+
+from sdiff.checkpoint import Checkpoint
+from sdiff.errors import SDiffError
+from sdiff.evaluation import evaluate, popularity
+from sdiff.interactions import Split
+from sdiff.recommender import Recommender
+from sdiff.training import CRITERION, Trainer
+from tests.conftest import CPU, SMALL
+
+
+def trained(split, config=SMALL, seed=0):
+    trainer = Trainer(config, split, seed, CPU)
+    return trainer, list(trainer.fit())
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def run(split):
+    return trained(split)
+
+
+@pytest.fixture
+def saved(run, tmp_path):
+    checkpoint = run[0].checkpoint("tastes", "paper")
+    checkpoint.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_training_learns_the_tastes(run, split):
+    trainer, progress = run
+    assert progress[-1].loss < 0.7 * progress[0].loss
+    model = Recommender(trainer.checkpoint("tastes", "paper"), CPU)
+    score = lambda x: model.scores(x, model.config, torch.Generator().manual_seed(0))  # noqa: E731
+    ours, theirs = evaluate(score, split, "test", CPU), evaluate(popularity(split, CPU), split, "test", CPU)
+    assert ours["recall@10"] > 0.95 > theirs["recall@10"] + 0.3
+
+
+def test_the_best_epoch_by_validation_is_the_one_kept(run):
+    trainer, progress = run
+    validated = [p for p in progress if p.valid]
+    assert [p.epoch for p in validated] == list(range(5, 31, 5))
+    best = max(validated, key=lambda p: p.valid[CRITERION])
+    assert trainer.best.epoch == best.epoch == progress[-1].best_epoch
+    assert trainer.checkpoint("tastes", "paper").provenance.epoch == best.epoch
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(run, split):
+    assert same(trained(split)[0].best.weights, run[0].best.weights)
+    assert not same(trained(split, seed=1)[0].best.weights, run[0].best.weights)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(run, split, tmp_path):
+    state = tmp_path / "training.safetensors"
+    first = Trainer(SMALL, split, 0, CPU)
+    for progress in first.fit():
+        if progress.epoch == 12:
+            break
+    first.save_state(state)
+    second = Trainer(SMALL, split, 0, CPU)
+    second.resume(state)
+    rest = list(second.fit())
+    assert [p.loss for p in rest] == [p.loss for p in run[1][12:]]
+    assert same(second.denoiser.state_dict(), run[0].denoiser.state_dict())
+    assert same(second.best.weights, run[0].best.weights)
+
+
+def test_only_the_same_run_can_be_resumed(split, tmp_path):
+    state = tmp_path / "training.safetensors"
+    with pytest.raises(SDiffError, match="nothing to resume"):
+        Trainer(SMALL, split, 0, CPU).resume(state)
+    Trainer(SMALL, split, 0, CPU).save_state(state)
+    Trainer(SMALL.override({"epochs": 99}), split, 0, CPU).resume(state)
+    with pytest.raises(SDiffError, match="another run"):
+        Trainer(SMALL, split, 1, CPU).resume(state)
+    with pytest.raises(SDiffError, match="another run"):
+        Trainer(SMALL.override({"hidden": 65}), split, 0, CPU).resume(state)
+    state.write_bytes(b"half a file")
+    with pytest.raises(SDiffError, match="damaged"):
+        Trainer(SMALL, split, 0, CPU).resume(state)
+
+
+def test_training_stops_when_validation_has_not_improved_for_a_while(split):
+    _, progress = trained(split, SMALL.override({"patience": 5, "lr": 0.0}))
+    assert progress[-1].epoch == 10, "nothing can improve at learning rate 0, so the first validation stays the best"
+
+
+def test_without_a_validation_part_the_last_weights_are_kept(split):
+    nothing = split.valid.where(split.valid.rows < 0)
+    trainer, progress = trained(Split(split.train, nothing, split.test), SMALL.override({"epochs": 3, "patience": 1}))
+    assert [p.valid for p in progress] == [None] * 3
+    checkpoint = trainer.checkpoint("tastes", "paper")
+    assert checkpoint.provenance.epoch == 3 and same(checkpoint.weights, trainer.denoiser.state_dict())
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_best(split):
+    trainer = Trainer(SMALL, split, 0, CPU)
+    with pytest.raises(SDiffError, match="lower the learning rate"):
+        for progress in trainer.fit():
+            if progress.epoch == 7:
+                with torch.no_grad():
+                    next(trainer.denoiser.parameters()).fill_(torch.nan)
+    assert trainer.best.epoch == 5
+    assert all(tensor.isfinite().all() for tensor in trainer.best.weights.values())
+
+
+def test_training_leaves_the_global_generator_alone(split):
+    before = torch.get_rng_state()
+    Trainer(SMALL, split, 0, CPU)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_checkpoint_comes_back_as_it_was(run, saved):
+    checkpoint, loaded = run[0].checkpoint("tastes", "paper"), Checkpoint.load(saved)
+    assert loaded.config == checkpoint.config and loaded.items == checkpoint.items
+    assert loaded.provenance == checkpoint.provenance and loaded.metrics == checkpoint.metrics
+    assert same(loaded.weights, checkpoint.weights)
+    assert torch.equal(loaded.basis.U, checkpoint.basis.U)
+
+
+def test_saving_again_replaces_the_old_weights_and_leaves_nothing_behind(run, saved):
+    Trainer(SMALL, run[0].split, 5, CPU).checkpoint("tastes", "paper").save(saved)
+    assert len(list(saved.glob("*.safetensors"))) == 1 and not list(saved.glob(".*"))
+    assert Checkpoint.load(saved).provenance.seed == 5
+
+
+def test_until_the_new_config_is_there_the_old_checkpoint_is_whole(run, saved, monkeypatch):
+    import sdiff.checkpoint
+
+    write = sdiff.checkpoint.write_atomically
+
+    def fails_at_the_config(path, data):
+        if path.name == "config.json":
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(sdiff.checkpoint, "write_atomically", fails_at_the_config)
+    with pytest.raises(SDiffError, match="No space left"):
+        Trainer(SMALL, run[0].split, 5, CPU).checkpoint("tastes", "paper").save(saved)
+    assert Checkpoint.load(saved).provenance.seed == 0
+
+
+def change(folder, **keys):
+    card = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(card | keys))
+
+
+def test_damage_is_said_and_never_loaded(saved, tmp_path):
+    with pytest.raises(SDiffError, match="no checkpoint"):
+        Checkpoint.load(tmp_path / "nowhere")
+    weights = next(saved.glob("*.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(SDiffError, match="checksum"):
+        Checkpoint.load(saved)
+    weights.unlink()
+    with pytest.raises(SDiffError, match="Cannot read"):
+        Checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"schema": 99}, "schema 99"),
+        ({"config": {"Kay": 1}}, "Unknown setting 'Kay'"),
+        ({"provenance": {"who": "me"}}, "unknown provenance"),
+        ({"weights": {}}, "damaged"),
+        ({"weights": {"file": "../../../etc/passwd", "sha256": ""}}, "Cannot read"),
+        ({"provenance": None}, "damaged"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(saved, keys, message):
+    change(saved, **keys)
+    with pytest.raises(SDiffError, match=message):
+        Checkpoint.load(saved)
+
+
+def test_a_configuration_that_does_not_fit_the_weights_is_refused(saved):
+    change(saved, config=SMALL.override({"hidden": 63}).to_dict())
+    with pytest.raises(SDiffError, match="do not fit"):
+        Recommender.load(saved, CPU)
+
+
+def test_metrics_of_other_weights_are_not_shown(saved):
+    metrics = json.loads((saved / "metrics.json").read_text())
+    (saved / "metrics.json").write_text(json.dumps(metrics | {"weights": "0" * 64}))
+    assert Checkpoint.load(saved).metrics == {}

@@ -1,0 +1,150 @@
+"""Handlers, figures and lists, without gradio and without a browser."""
+
+from threading import Event
+
+import numpy as np
+import pytest
+
+from sdiff.catalog import Row
+from sdiff.errors import SDiffError
+from sdiff.ui import figures, handlers, lists
+from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model
+
+AS_TRAINED: dict[str, object] = {}
+
+
+@pytest.fixture(scope="module")
+def view():
+    return handlers.spectral_view("demo", "demo", "1", AS_TRAINED, 0)
+
+
+def test_a_listing_holds_history_list_and_words():
+    split = open_dataset("demo").dataset.split
+    shown = handlers.recommend("demo", "demo", " 1 ", AS_TRAINED, 15, 0)
+    history = [split.items.ids[i] for i in split.train.history(0)]
+    assert [row.id for row in shown.history] == history[::-1]
+    assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
+    held_out = {split.items.ids[i] for part in (split.valid, split.test) for i in part.history(0)}
+    assert [row.held_out for row in shown.recommendations] == [row.id in held_out for row in shown.recommendations]
+    assert shown.changed == "All settings are as in training."
+
+
+def test_a_listing_is_what_the_python_interface_gives():
+    shown = handlers.recommend("demo", "demo", "1", {"guidance": 1.5}, 10, 3)
+    split = open_dataset("demo").dataset.split
+    history = [split.items.ids[i] for i in split.train.history(0)]
+    same = open_model("demo").recommend(history, 10, seed=3, guidance=1.5)
+    assert [row.id for row in shown.recommendations] == same.ids
+    assert shown.changed.startswith("Changed: guidance 0.02 → **1.5**")
+
+
+def test_what_cannot_be_shown_is_said():
+    with pytest.raises(SDiffError, match="Unknown user"):
+        handlers.recommend("demo", "demo", "nobody", AS_TRAINED, 5, 0)
+    with pytest.raises(SDiffError, match="Unknown data set"):
+        open_dataset("/etc/passwd")
+    with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
+        open_model("../demo")
+    with pytest.raises(SDiffError, match="other items"):
+        handlers.model_for("demo", "ml-1m")
+    without = handlers.recommend("demo", None, "1", AS_TRAINED, 5, 0)
+    assert without.history and not without.recommendations and "Train tab" in without.summary
+
+
+def test_picks_are_what_they_say():
+    split = open_dataset("demo").dataset.split
+    lengths = {
+        pick: split.train.lengths[split.users.index[handlers.pick_user("demo", pick)]] for pick in ("heavy", "light")
+    }
+    typical = split.train.lengths[split.users.index[handlers.pick_user("demo", "typical")]]
+    assert typical == np.sort(split.train.lengths)[450]
+    assert lengths["light"] < typical < lengths["heavy"]
+    assert handlers.pick_user("demo", "random") in split.users
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo"])
+def test_names_of_models_are_plain_and_free(name):
+    with pytest.raises(SDiffError, match=r"Name the model|already"):
+        new_run(name)
+
+
+def test_training_yields_its_curves_and_a_model_that_can_be_opened():
+    views = list(handlers.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
+    assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
+    assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
+    assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
+    assert open_model("in-a-test").basis.K == 8
+    assert next(iter(checkpoints("demo"))) == "demo", "what ships stays the first choice"
+
+
+def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
+    stop = Event()
+    for view in handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
+        if view.epochs:
+            stop.set()
+    assert "Stopped" in view.status and "stopped" in checkpoints("demo")
+    run = handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
+    while not next(run).epochs:
+        pass
+    run.close()  # what gradio does when the page is closed
+    assert "abandoned" in checkpoints("demo")
+
+
+def test_the_spectral_view_fits_its_figures(view):
+    assert (np.diff(view.lam) >= 0).all() and len(view.lam) == 200
+    figure = figures.eigenvalues(view.lam)
+    np.testing.assert_array_equal(figure.data[0].y, view.lam)
+    assert figure.layout.shapes[0].x0 == 200, "the cut-off is marked"
+
+
+def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
+    assert np.isinf(view.snr_at_tau["vp"][0])
+    figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau)
+    assert [trace.name for trace in figure.data] == ["VP (S-Diff)", "VE", "DDPM"]
+    assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
+    assert all(np.isfinite(trace.y).all() for trace in figure.data)
+    assert figure.data[0].y[0] == figures.SNR_RANGE[1]
+
+
+def test_schedules_and_maps_have_a_panel_for_each_kind(view):
+    lines = figures.schedules(view.times, view.shown_lam.tolist(), view.schedules)
+    assert len(lines.data) == 2 * 3 * len(view.shown_lam)
+    assert sum(trace.showlegend for trace in lines.data) == len(view.shown_lam)
+    maps = figures.snr_maps(view.times, view.mapped, view.maps)
+    assert [trace.type for trace in maps.data] == ["heatmap"] * 3
+    assert np.asarray(maps.data[0].z).shape == (len(view.mapped), len(view.times))
+
+
+def test_energy_before_noised_and_after_are_three_lines(view):
+    figure = figures.band_energy(view.bands, *view.energy)
+    assert [len(trace.y) for trace in figure.data] == [20, 20, 20] and figure.layout.yaxis.type == "log"
+
+
+def test_settings_move_the_schedule_and_the_energy(view):
+    moved = handlers.spectral_view("demo", "demo", "1", {"sigma_max": 0.1, "alpha_min": 0.5}, 0)
+    assert (moved.snr_at_tau["vp"][1:] > view.snr_at_tau["vp"][1:]).all()
+    assert moved.energy[1].sum() < view.energy[1].sum()
+    np.testing.assert_array_equal(moved.energy[0], view.energy[0])
+
+
+def test_training_curves_mark_the_best_epoch_and_stay_small():
+    epochs = list(range(1, 5001))
+    figure = figures.training_curves(epochs, [1 / e for e in epochs], [(10, 0.1), (20, 0.3), (30, 0.2)])
+    assert len(figure.data[0].x) <= 400 and figure.data[0].x[-1] == 5000
+    assert figure.data[2].x == (20,) and figure.layout.uirevision == "training"
+    assert len(figures.training_curves([], [], []).data) == 2
+
+
+def test_titles_are_text_and_nothing_else():
+    evil = '<script>alert(1)</script>"&'
+    row = Row(1, "1", evil, None, evil, 0.5, 3, True)
+    for html in (lists.history_table([row]), lists.recommended_table([row])):
+        assert "<script" not in html and "&lt;script&gt;" in html and "&quot;&amp;" in html
+
+
+def test_lists_mark_hits_and_scale_bars_by_the_best_score():
+    rows = [Row(1, "1", "A", 1999, "Drama", 0.8, 3, True), Row(2, "2", "B", None, "", -0.4, 1234, False)]
+    html = lists.recommended_table(rows)
+    assert html.count('class="hit"') == 1 and "1,234" in html
+    assert "width:67%" in html and "width:0%" in html
+    assert "No recommendations" in lists.recommended_table([])
