@@ -26,7 +26,8 @@ from sdiff.training import CRITERION, Trainer
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser().parse_args(words, argparse.Namespace(command=f"sdiff {shlex.join(words)}"))
     try:
         document = arguments.run(arguments)
     except SDiffError as error:
@@ -128,7 +129,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         "dataset": dataset.key,
         "data_fingerprint": dataset.split.fingerprint,
         "seed": arguments.seed,
-        "command": f"sdiff {shlex.join(sys.argv[1:])}",
+        "command": arguments.command,
         "device": device_name(trainer.device),
         "epoch": checkpoint.provenance.epoch,
         "train_seconds": round(trainer.seconds, 1),

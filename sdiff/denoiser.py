@@ -32,8 +32,8 @@ class FiLM(nn.Module):
         self.h_weight, self.h_bias = nn.Parameter(torch.zeros(K)), nn.Parameter(torch.zeros(K))
 
     def forward(self, v_t: Tensor, c: Tensor) -> Tensor:
-        gamma = self.f_weight * c + self.f_bias  # (B, K)
-        beta = self.h_weight * c + self.h_bias  # (B, K)
+        gamma = self.f_weight * c + self.f_bias  # (B, K), Eq. (17)
+        beta = self.h_weight * c + self.h_bias  # (B, K), Eq. (17)
         return v_t + gamma * c + beta
 
 

@@ -21,15 +21,18 @@ class Predictor(Protocol):
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
-    """v_t = alpha_t * v_0 + sigma_t * eps (B, K), Eqs. (9)-(11); without eps the mean."""
+    """v_t = alpha_t * v_0 + sigma_t * eps (B, K): Eq. (1) per frequency; without eps the mean."""
     mean = schedule.alpha(t, lam) * v_0
-    return mean if eps is None else mean + schedule.sigma(t, lam) * eps
+    return mean if eps is None else mean + schedule.sigma(t, lam) * eps  # Eqs. (3), (8)-(11)
 
 
 def training_loss(
     denoiser: Predictor, basis: SpectralBasis, x: Histories, config: Config, generator: torch.Generator
 ) -> Tensor:
-    """|| phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies: one step of Algorithm 1, Eq. (16)."""
+    """|| phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies: one step of Algorithm 1.
+
+    The term at one t, Eq. (16), of the bound on the likelihood, Eq. (15).
+    """
     schedule = NoiseSchedule.of(config)
     device = basis.lam.device
     v_0 = basis.gft(x)  # (B, K)
@@ -38,7 +41,7 @@ def training_loss(
     t = schedule.tau * torch.rand(len(x), generator=generator, device=device)  # (B,)
     eps = torch.randn(v_0.shape, generator=generator, device=device)
     v_t = q_sample(schedule, v_0, t, basis.lam, eps)
-    return (denoiser(v_t, c * conditional, t) - v_0).square().mean()
+    return (denoiser(v_t, c * conditional, t) - v_0).square().mean()  # Eq. (16)
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:
@@ -60,7 +63,7 @@ def sample(
     noise: Tensor | None = None,
     callback: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Algorithm 2: from the noised spectrum of the whole history back to an estimate of v_0.
+    """Algorithm 2: from the noised spectrum of the whole history back to an estimate of v_0, Eq. (2).
 
     Args:
         c: U'c (B, K), the whole history's spectrum: the condition and, noised to t = tau, the start.

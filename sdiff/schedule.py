@@ -14,7 +14,8 @@ from sdiff.config import Config, Schedule
 class NoiseSchedule:
     """q(v_t | v_0) = N(alpha_t * v_0, sigma_t^2 I), elementwise per frequency, Eq. (11).
 
-    kind: `vp` is the method; `ve` and `ddpm` are the ablations of Table 3. Times t are in [0, tau].
+    kind: `vp` is the method (alpha_min = 0 and sigma_max = 1 give Eq. (12)); `ve` and `ddpm` are the ablations of
+    Table 3. Times t are in [0, tau].
     Every method takes t (B,) or a scalar and lam (K,), and returns (B, K) or (K,).
     """
 
@@ -51,8 +52,8 @@ class NoiseSchedule:
 
 
 def heat_kernel(t: Tensor, lam: Tensor) -> Tensor:
-    """lambda_t = exp(-t lam): the eigenvalues of C_t = exp(-L t), Eqs. (6), (7) and (9)."""
-    return torch.exp(-t[..., None] * lam)
+    """lambda_t = exp(-t lam): the eigenvalues of C_t = exp(-L t), which solves the heat equation, Eqs. (4)-(7)."""
+    return torch.exp(-t[..., None] * lam)  # Eqs. (9), (10)
 
 
 def _ddpm_alpha(u: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sdiff"
 # Each module may import those that stand before it, and no other.
-ORDER = """
-    errors config device interactions histories spectrum schedule denoiser diffusion metrics evaluation checkpoint
-    recommender training synthetic datasets catalog ui.state ui.handlers ui.figures ui.lists ui.train_tab ui.layout
-""".split()
+ORDER = [
+    *("errors", "config", "device", "interactions", "histories", "spectrum", "schedule", "denoiser", "diffusion"),
+    *("metrics", "evaluation", "checkpoint", "recommender", "training", "synthetic", "datasets", "catalog"),
+    *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.train_tab", "ui.layout"),
+]
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {"ui.layout", "ui.train_tab"},
