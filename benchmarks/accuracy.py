@@ -1,0 +1,100 @@
+"""How accurate is a preset, over seeds, beside plain references on the same split?
+
+    python -m benchmarks.accuracy --dataset demo --preset paper --seeds 3 --save
+
+Prints mean and standard deviation, then one JSON line; --save keeps that in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import sdiff
+from benchmarks.peers.ease import ease
+from benchmarks.peers.linear_filter import linear_filter
+from sdiff.__main__ import device_name, peak_memory_mb
+from sdiff.config import Config, parse_assignments, preset
+from sdiff.datasets import Dataset, load_dataset
+from sdiff.device import best_device
+from sdiff.evaluation import evaluate, popularity
+from sdiff.recommender import Recommender
+from sdiff.training import Trainer
+
+RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 ... N - 1")
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+
+    dataset = load_dataset(arguments.dataset)
+    config = preset(arguments.preset).override(parse_assignments(arguments.set))
+    runs = [run(config, dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
+    references = {"popularity": popularity(dataset.split, CPU), "A x": linear_filter(dataset.split)}
+    if len(dataset.split.items) <= 10_000:  # EASE inverts a dense matrix of that size
+        references["EASE"] = ease(dataset.split)
+    result: dict[str, Any] = {
+        "dataset": arguments.dataset,
+        "data_fingerprint": dataset.split.fingerprint,
+        "preset": arguments.preset,
+        "set": arguments.set,
+        "command": f"python -m benchmarks.accuracy --dataset {arguments.dataset} --preset {arguments.preset} "
+        f"--seeds {arguments.seeds}" + (f" --set {' '.join(arguments.set)}" if arguments.set else ""),
+        "seeds": arguments.seeds,
+        "versions": {"sdiff": sdiff.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "device": device_name(best_device()),
+        "mean": summary(runs, np.mean),
+        "std": summary(runs, np.std),
+        "epochs": [r["epoch"] for r in runs],
+        "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
+        "peak_memory_mb": peak_memory_mb(),
+        "references": {
+            name: {part: evaluate(score, dataset.split, part, CPU) for part in ("valid", "test")}
+            for name, score in references.items()
+        },
+    }
+    for name, row in (("S-Diff", result["mean"]["test"]), *((n, r["test"]) for n, r in result["references"].items())):
+        print(f"{name:<12}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
+    if arguments.save:
+        RESULTS.mkdir(exist_ok=True)
+        name = f"accuracy-{arguments.dataset}-{arguments.preset}.json"
+        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+def run(config: Config, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Trains one seed and evaluates its best epoch once on each part."""
+    started = time.perf_counter()
+    trainer = Trainer(config, dataset.split, seed)
+    for _ in tqdm(trainer.fit(), total=config.epochs, unit="epoch", leave=False, disable=None):
+        pass
+    seconds = time.perf_counter() - started
+    model = Recommender(trainer.checkpoint(dataset.key, ""), trainer.device)
+    parts = {}
+    for part in ("valid", "test"):
+        noise = torch.Generator().manual_seed(seed)
+        parts[part] = evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, trainer.device)  # noqa: B023
+    return parts | {"epoch": trainer.best.epoch, "seconds": seconds}
+
+
+def summary(runs: list[dict[str, Any]], statistic: Any) -> dict[str, dict[str, float]]:
+    return {p: {key: float(statistic([r[p][key] for r in runs])) for key in runs[0][p]} for p in ("valid", "test")}
+
+
+if __name__ == "__main__":
+    main()

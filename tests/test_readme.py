@@ -1,0 +1,31 @@
+"""What the README promises is what the repository holds."""
+
+import re
+from pathlib import Path
+
+from benchmarks.readme import ROOT, accuracy_table, filled
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_measured_table_is_the_one_in_the_result_files():
+    assert filled(README, accuracy_table(ROOT / "benchmarks" / "results")) == README
+
+
+def test_every_file_that_is_named_exists():
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+    for name in re.findall(r"^      (\w+\.py) ", README, flags=re.M):
+        assert (ROOT / "sdiff" / name).exists(), name
+
+
+def test_ci_runs_the_very_test_command():
+    command = "pip install -r requirements-dev.txt && python -m pytest"
+    assert command in README and command in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_space_front_matter_names_what_is_here():
+    front = dict(line.split(": ", 1) for line in README.split("---")[1].strip().splitlines())
+    assert front["sdk"] == "gradio" and (ROOT / front["app_file"]).exists()
+    assert front["license"] == "apache-2.0" and "Apache License" in Path(ROOT / "LICENSE").read_text()
+    assert len(front["short_description"]) <= 60
