@@ -9,14 +9,14 @@ PACKAGE = Path(__file__).parent.parent / "sdiff"
 # Each module may import those that stand before it, and no other.
 ORDER = [
     *("errors", "config", "device", "interactions", "histories", "spectrum", "schedule", "denoiser", "diffusion"),
-    *("metrics", "evaluation", "checkpoint", "recommender", "training", "synthetic", "datasets", "catalog"),
+    *("metrics", "evaluation", "checkpoint", "recommender", "training", "synthetic", "readers", "datasets", "catalog"),
     *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.train_tab", "ui.layout"),
 ]
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {"ui.layout", "ui.train_tab"},
     "plotly": {"ui.figures", "ui.layout"},
-    "duckdb": {"catalog", "datasets"},
+    "duckdb": {"catalog", "readers"},
     "tqdm": {"__main__"},
 }
 

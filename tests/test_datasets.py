@@ -2,8 +2,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff.datasets import REGISTRY, load_dataset, read_interactions
+from sdiff.datasets import REGISTRY, load_dataset
 from sdiff.errors import SDiffError
+from sdiff.readers import read_interactions
 from tests.conftest import real_data
 
 

@@ -104,9 +104,9 @@ def build() -> gr.Blocks:
         opened = gr.State("demo")  # the data set on the page, to go back to when another cannot be opened
 
         def refreshed(event: Any) -> None:
-            event.then(
+            event.success(
                 _recommend, [*who, *settings, k, seed], listing, show_progress="minimal", api_visibility="private"
-            ).then(_spectrum, [*who, *settings, seed], spectrum, show_progress="hidden", api_visibility="private")
+            ).success(_spectrum, [*who, *settings, seed], spectrum, show_progress="hidden", api_visibility="private")
 
         def wire(triggers: list[Any], handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
             refreshed(gr.on(triggers, handler, inputs, outputs, show_progress="hidden", api_visibility="private"))
@@ -131,7 +131,7 @@ def build() -> gr.Blocks:
             trigger_mode="always_last",
             api_name="recommend",
             api_description="A user's history and top-K list under the given settings, with titles.",
-        ).then(_spectrum, [*who, *settings, seed], spectrum, show_progress="hidden", api_visibility="private")
+        ).success(_spectrum, [*who, *settings, seed], spectrum, show_progress="hidden", api_visibility="private")
     return demo
 
 

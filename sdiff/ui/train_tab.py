@@ -31,7 +31,7 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
                 placeholder="none",
                 elem_id="train-settings",
             )
-            name = gr.Textbox(label="Name of the model", elem_id="model-name")
+            name = gr.Textbox(_name, label="Name of the model", elem_id="model-name")
             with gr.Row():
                 start = gr.Button("Start training", variant="primary", min_width=110, elem_id="start")
                 stop = gr.Button("Stop", min_width=110, interactive=False, elem_id="stop")
@@ -50,7 +50,6 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
     )
     run.then(_name, None, name, show_progress="hidden", api_visibility="private")
     stop.click(_stop, None, status, show_progress="hidden", queue=False, api_visibility="private")
-    name.value = _name()
     return trained
 
 
