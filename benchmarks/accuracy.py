@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 import sdiff
 from benchmarks.peers.ease import ease
-from benchmarks.peers.linear_filter import linear_filter
 from sdiff.__main__ import device_name, peak_memory_mb
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device
-from sdiff.evaluation import evaluate, popularity
+from sdiff.evaluation import evaluate
 from sdiff.recommender import Recommender
+from sdiff.references import REFERENCES
 from sdiff.training import Trainer
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,7 +45,7 @@ def main() -> None:
     dataset = load_dataset(arguments.dataset)
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
     runs = [run(config, dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
-    references = {"popularity": popularity(dataset.split, CPU), "A x": linear_filter(dataset.split)}
+    references = {name: make(dataset.split) for name, make in REFERENCES.items()}
     if len(dataset.split.items) <= 10_000:  # EASE inverts a dense matrix of that size
         references["EASE"] = ease(dataset.split)
     result: dict[str, Any] = {

@@ -21,7 +21,9 @@ from sdiff.config import PRESETS, parse_assignments, preset
 from sdiff.datasets import REGISTRY, Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part, evaluate
+from sdiff.interactions import Split
 from sdiff.recommender import Recommender
+from sdiff.references import REFERENCES
 from sdiff.training import CRITERION, Trainer
 
 
@@ -113,6 +115,10 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         trainer.resume(state)
     elif (arguments.out / "config.json").exists():
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SDiffError(f"Cannot write to {arguments.out}: {error.strerror}.") from error
     saved = trainer.best.epoch
     with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=None) as bar:
         for progress in trainer.fit():
@@ -134,9 +140,10 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         "epoch": checkpoint.provenance.epoch,
         "train_seconds": round(trainer.seconds, 1),
     }
-    for part in ("valid", "test"):
-        if len(getattr(dataset.split, part)):
-            metrics[part] = measure(model, dataset, part, config.to_dict(), arguments.seed)
+    parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
+    for part in parts:
+        metrics[part] = measure(model, dataset, part, {}, arguments.seed)
+    metrics["references"] = references(dataset.split, parts)
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
     where = f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}"
@@ -166,11 +173,18 @@ def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure(model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int) -> dict[str, float]:
-    """Metrics of a model on a part, with a progress bar; settings as far as they can be changed at inference."""
-    config = model.config if settings == model.config.to_dict() else model.config.at_inference(settings)
+    """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
+    config = model.config.at_inference(settings)
     noise = torch.Generator().manual_seed(seed)
     bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=None)
     return evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, model.device, progress=bar)
+
+
+def references(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
+    """What popularity and the linear filter reach on the same parts, for comparison."""
+    cpu = torch.device("cpu")
+    scorers = {name: make(split) for name, make in REFERENCES.items()}
+    return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}
 
 
 def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     pairs = [text.partition("=") for text in assignments]
     for text, (key, equals, value) in zip(assignments, pairs, strict=True):
         if not (key and equals and value):
-            raise SDiffError(f"Cannot read --set {text!r}: write key=value, for example guidance=0.5.")
+            raise SDiffError(f"Cannot read the setting {text!r}: write key=value without spaces, such as guidance=0.5.")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 

@@ -70,8 +70,10 @@ def load_dataset(key: str, min_rating: float | None = None) -> Dataset:
             missing = [name for name in source.files if not (source.path / name).is_file()]
             raise SDiffError(
                 f"{key} is not here: put {', '.join(missing)} (from {source.origin}) into {source.path}, "
-                "or set SDIFF_DATA_DIR to the folder that holds it."
+                f"or set SDIFF_DATA_DIR to the folder that contains {source.path.name}."
             )
+        if min_rating is not None:
+            raise SDiffError(f"{key} brings its own rating threshold: leave out --min-rating.")
         split, items = source.read(source.path)
         return Dataset(key, source.title, source.terms, split, items)
     path = Path(key)
@@ -79,6 +81,8 @@ def load_dataset(key: str, min_rating: float | None = None) -> Dataset:
         split, items = read_folder(path, min_rating)
     elif path.is_file():
         split, items = read_file(path, min_rating)
+    elif path.suffix or len(path.parts) > 1:
+        raise SDiffError(f"There is no file {path}, and no folder of that name with an interactions.csv.")
     else:
         raise SDiffError(
             f"Unknown data set {key!r}: choose one of {', '.join(REGISTRY)}, "

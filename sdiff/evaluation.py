@@ -73,9 +73,3 @@ def evaluate(
                 key = f"{name}@{k}"
                 sums[key] = sums.get(key, 0.0) + metric(hits, count, k).double().sum().item()
     return {key: total / len(users) for key, total in sums.items()} | {"users": len(users)}
-
-
-def popularity(split: Split, device: torch.device) -> Callable[[Histories], Tensor]:
-    """The reference that anything must beat: every user gets the most popular items of train."""
-    counts = torch.from_numpy(split.train.item_counts).float().to(device)
-    return lambda history: counts.repeat(len(history), 1)

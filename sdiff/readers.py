@@ -38,6 +38,8 @@ def read_interactions(path: Path, min_rating: float | None = None, core: int = 1
     Raises:
         SDiffError: unreadable or empty file, missing columns, empty ids, ratings or times that are no numbers.
     """
+    if not path.stat().st_size:
+        raise SDiffError(f"{path} is empty.")
     con = duckdb.connect()
     reader = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, header = true, all_varchar = true)"
     try:
@@ -186,6 +188,8 @@ def _titles(path: Path, id: str, items: Vocabulary) -> Items:
         _, text, genre, *years = rows.get(item, ("", "", ""))
         match = re.fullmatch(r"(.*?)\s*\((\d{4})\)\s*", text)
         plain, year_text = (text, "".join(years)) if own_year or not match else match.groups()
+        if not own_year:  # MovieLens sorts by the noun: "Matrix, The"
+            plain = re.sub(r"^(.*), (The|A|An|Le|La|Les|L'|Il|El|Der|Die|Das)$", r"\2 \1", plain)
         title.append(plain or f"Item {item}")
         year.append(int(year_text) if year_text.isdigit() else 0)
         genres.append("" if genre == "(no genres listed)" else genre)

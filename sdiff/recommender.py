@@ -61,7 +61,7 @@ class Recommender:
         """
         if k < 1:
             raise SDiffError(f"k must be at least 1, not {k}.")
-        x = Histories.from_lists([self.items.encode(history)], self.device)
+        x = Histories.from_lists([self.items.encode(dict.fromkeys(history))], self.device)  # x is in {0, 1}
         scores = self.scores(x, self.config.at_inference(settings), torch.Generator().manual_seed(seed))
         values, items = top_n(scores, x if exclude_seen else None, k)
         pairs = [(int(i), float(v)) for v, i in zip(values[0], items[0], strict=True) if v > -torch.inf]

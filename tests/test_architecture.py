@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "sdiff"
 # Each module may import those that stand before it, and no other.
 ORDER = [
     *("errors", "config", "device", "interactions", "histories", "spectrum", "schedule", "denoiser", "diffusion"),
-    *("metrics", "evaluation", "checkpoint", "recommender", "training", "synthetic", "readers", "datasets", "catalog"),
+    *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),
+    *("datasets", "catalog"),
     *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.train_tab", "ui.layout"),
 ]
 # Who may know of a library that the rest should not depend on.

@@ -65,6 +65,8 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
     [
         (["evaluate", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
         (["train", "--dataset", "nowhere", "--out", "x"], "Unknown data set"),
+        (["train", "--dataset", "no/where.csv", "--out", "x"], "There is no file no/where.csv"),
+        (["train", "--dataset", "demo", "--min-rating", "4", "--out", "x"], "brings its own rating threshold"),
         (["train", "--dataset", "demo", "--out", "x", "--preset", "best"], "Unknown preset"),
         (["train", "--dataset", "demo", "--out", "x", "--set", "lr=fast"], "lr must be a number"),
         (["train", "--dataset", "demo", "--out", "x", "--resume"], "nothing to resume"),
@@ -100,7 +102,8 @@ def test_the_module_is_the_command(tmp_path):
 def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name, dataset, capsys, request, monkeypatch):
     from sdiff.checkpoint import Checkpoint
     from sdiff.datasets import load_dataset
-    from sdiff.evaluation import evaluate, popularity
+    from sdiff.evaluation import evaluate
+    from sdiff.references import popularity
     from tests.conftest import CPU
 
     if dataset != "demo":
@@ -116,6 +119,6 @@ def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name,
         )
         found = last_line(capsys)
         assert found["recall@20"] == pytest.approx(written[part]["recall@20"], abs=2e-3)
-        assert found["recall@20"] > 1.1 * evaluate(popularity(split, CPU), split, part, CPU)["recall@20"]
+        assert found["recall@20"] > 1.1 * evaluate(popularity(split), split, part, CPU)["recall@20"]
     size = sum(path.stat().st_size for path in (request.config.rootpath / "checkpoints" / name).iterdir())
     assert size < 10 * 2**20

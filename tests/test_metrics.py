@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from sdiff.errors import SDiffError
-from sdiff.evaluation import evaluate, popularity, top_n
+from sdiff.evaluation import evaluate, top_n
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.metrics import ndcg, recall, recall_all
+from sdiff.references import linear_filter, popularity
+from sdiff.spectrum import normalised_adjacency_root
 from tests.conftest import CPU
 
 METRICS = [recall, recall_all, ndcg]
@@ -71,7 +73,7 @@ def test_items_of_train_and_for_the_test_part_of_valid_are_never_ranked(split):
 
 
 def test_the_average_does_not_depend_on_the_batches(split):
-    score = popularity(split, CPU)
+    score = popularity(split)
     one, many = evaluate(score, split, "test", CPU), evaluate(score, split, "test", CPU, batch_size=7)
     assert one == pytest.approx(many)
 
@@ -79,4 +81,11 @@ def test_the_average_does_not_depend_on_the_batches(split):
 def test_nothing_held_out_is_said(split):
     empty = split.train.where(np.zeros(len(split.train), dtype=bool))
     with pytest.raises(SDiffError, match="Nothing is held out in the valid part"):
-        evaluate(popularity(split, CPU), Split(split.train, empty, split.test), "valid", CPU)
+        evaluate(popularity(split), Split(split.train, empty, split.test), "valid", CPU)
+
+
+def test_the_linear_filter_is_the_dense_product(split):
+    root = normalised_adjacency_root(split.train.matrix()).toarray()
+    dense = split.train.matrix().toarray() @ root.T @ root
+    scores = linear_filter(split)(Histories.from_interactions(split.train, CPU))
+    np.testing.assert_allclose(scores, dense, atol=1e-6)

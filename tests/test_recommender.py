@@ -38,6 +38,10 @@ def test_asking_for_more_than_there_is_gives_all_that_is_unseen(model):
     assert model.recommend(list(model.items.ids), k=5).ids == []
 
 
+def test_an_item_named_twice_counts_once(model):
+    assert model.recommend(["i1", "i1", "i2", "i1"]) == model.recommend(["i1", "i2"])
+
+
 def test_an_empty_history_is_answered(model):
     found = model.recommend([], k=5)
     assert len(found.ids) == 5 and all(torch.isfinite(torch.tensor(found.scores)))

@@ -5,9 +5,10 @@ import torch
 
 from sdiff.checkpoint import Checkpoint
 from sdiff.errors import SDiffError
-from sdiff.evaluation import evaluate, popularity
+from sdiff.evaluation import evaluate
 from sdiff.interactions import Split
 from sdiff.recommender import Recommender
+from sdiff.references import popularity
 from sdiff.training import CRITERION, Trainer
 from tests.conftest import CPU, SMALL
 
@@ -38,7 +39,7 @@ def test_training_learns_the_tastes(run, split):
     assert progress[-1].loss < 0.7 * progress[0].loss
     model = Recommender(trainer.checkpoint("tastes", "paper"), CPU)
     score = lambda x: model.scores(x, model.config, torch.Generator().manual_seed(0))  # noqa: E731
-    ours, theirs = evaluate(score, split, "test", CPU), evaluate(popularity(split, CPU), split, "test", CPU)
+    ours, theirs = evaluate(score, split, "test", CPU), evaluate(popularity(split), split, "test", CPU)
     assert ours["recall@10"] > 0.95 > theirs["recall@10"] + 0.3
 
 

@@ -26,7 +26,7 @@ def test_a_listing_holds_history_list_and_words():
     assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
     held_out = {split.items.ids[i] for part in (split.valid, split.test) for i in part.history(0)}
     assert [row.held_out for row in shown.recommendations] == [row.id in held_out for row in shown.recommendations]
-    assert shown.changed == "All settings are as in training."
+    assert shown.changed == "All settings are as in training. Noise of seed 0."
 
 
 def test_a_listing_is_what_the_python_interface_gives():
@@ -35,7 +35,9 @@ def test_a_listing_is_what_the_python_interface_gives():
     history = [split.items.ids[i] for i in split.train.history(0)]
     same = open_model("demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
-    assert shown.changed.startswith("Changed: guidance 0.02 → **1.5**")
+    assert shown.changed == "Changed: guidance 0.02 → **1.5**. Noise of seed 3."
+    off = handlers.recommend("demo", "demo", "1", {"noise": False}, 10, 3)
+    assert off.changed == "Changed: noise on → **off**. No noise."
 
 
 def test_what_cannot_be_shown_is_said():
@@ -100,7 +102,7 @@ def test_the_spectral_view_fits_its_figures(view):
 def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert np.isinf(view.snr_at_tau["vp"][0])
     figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau)
-    assert [trace.name for trace in figure.data] == ["VP (S-Diff)", "VE", "DDPM"]
+    assert [trace.name for trace in figure.data] == ["VP", "VE", "DDPM"]
     assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
     assert all(np.isfinite(trace.y).all() for trace in figure.data)
     assert figure.data[0].y[0] == figures.SNR_RANGE[1]

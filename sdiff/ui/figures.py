@@ -13,14 +13,14 @@ from plotly.subplots import make_subplots
 PALETTE = json.loads((Path(__file__).parents[2] / "assets" / "palette.json").read_text(encoding="utf-8"))
 SERIES = PALETTE["series"]
 # One colour for each schedule, wherever it is drawn.
-NAMES = {"vp": "VP (S-Diff)", "ve": "VE", "ddpm": "DDPM"}
+NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
 COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 DASHES = dict(zip(NAMES, ("solid", "dash", "dot"), strict=True))
-SNR_RANGE = (-4.0, 4.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
+SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 
 
 def eigenvalues(lam: np.ndarray) -> go.Figure:
-    """The kept part of the Laplacian's spectrum: lam (K,) ascending, the cut-off marked."""
+    """The kept part of the Laplacian's spectrum: lam (K,) ascending, the last one marked."""
     K = len(lam)
     index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int))
     figure = _figure("frequency index", "eigenvalue λ of L = I − A", height=300)
@@ -29,22 +29,23 @@ def eigenvalues(lam: np.ndarray) -> go.Figure:
         x=index, y=lam[index - 1], mode="lines", line=line, name="λ", hovertemplate="λ<sub>%{x}</sub> = %{y:.3f}"
     )
     figure.add_vline(x=K, line={"color": SERIES[3], "dash": "dash", "width": 1.5})
-    figure.add_annotation(x=K, y=0.04, yref="paper", text=f"cut-off K = {K} ", showarrow=False, xanchor="right")
+    figure.add_annotation(x=K, y=0.04, yref="paper", text=f"K = {K} are kept ", showarrow=False, xanchor="right")
     figure.update_yaxes(range=[0, 1.02])
     return figure
 
 
 def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float) -> go.Figure:
-    """log10 SNR (K,) of each schedule at time t over the eigenvalues lam (K,)."""
-    figure = _figure("eigenvalue λ, low to high", f"log₁₀ SNR at t = {t:g}", height=220)
+    """log10 SNR (K,) of each schedule at time t over the frequencies, whose eigenvalues are lam (K,)."""
+    figure = _figure("frequency index, low to high", f"log₁₀ SNR at t = {t:g}", height=220)
     for kind, values in snr.items():
         figure.add_scatter(
-            x=lam,
+            x=np.arange(1, len(lam) + 1),
             y=_log10(values),
+            customdata=lam,
             mode="lines",
             name=NAMES[kind],
             line={"color": COLOURS[kind], "width": 2.5, "dash": DASHES[kind]},
-            hovertemplate="λ %{x:.3f}: %{y:.2f}",
+            hovertemplate="λ<sub>%{x}</sub> = %{customdata:.3f}: %{y:.2f}",
         )
     figure.update_yaxes(range=[SNR_RANGE[0] - 0.3, SNR_RANGE[1] + 0.3])
     return figure
@@ -152,7 +153,12 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="loss", secondary_y=False, tickmode="auto")
     figure.update_yaxes(title_text="recall@20", secondary_y=True, tickmode="auto", showgrid=False)
-    figure.update_layout(uirevision="training")
+    figure.update_xaxes(tickformat="d", rangemode="tozero")
+    if not epochs:
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        figure.add_annotation(text="The curves appear here.", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+    figure.update_layout(uirevision="training", showlegend=bool(epochs))
     return _styled(figure, height=340)
 
 

@@ -106,10 +106,10 @@ def recommend(dataset: str, checkpoint: str | None, user: str, settings: dict[st
     hits = sum(row.held_out for row in rows)
     summary = (
         f"**User {user.strip()}** has {len(items):,} items in the history. Of the {len(rows)} recommended, **{hits}** "
-        f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later and the model never "
-        f"saw (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
+        f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later and the model was not "
+        f"trained on (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
-    return Listing(user.strip(), history, rows, summary, changes(model.config, config))
+    return Listing(user.strip(), history, rows, summary, changes(model.config, config, seed))
 
 
 def model_for(dataset: str, checkpoint: str) -> Recommender:
@@ -120,11 +120,16 @@ def model_for(dataset: str, checkpoint: str) -> Recommender:
     return model
 
 
-def changes(trained: Config, now: Config) -> str:
-    """Which settings differ from the checkpoint's, in words."""
+def changes(trained: Config, now: Config, seed: int) -> str:
+    """Which settings differ from the checkpoint's, and which noise was drawn, in words."""
+
+    def shown(value: Any) -> str:
+        return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
     pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
-    differing = [f"{key} {old:g} → **{new:g}**" for key, old, new in pairs if old != new]
-    return f"Changed: {', '.join(differing)}" if differing else "All settings are as in training."
+    differing = [f"{key} {shown(old)} → **{shown(new)}**" for key, old, new in pairs if old != new]
+    drawn = f"Noise of seed {seed}." if now.noise else "No noise."
+    return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are as in training. {drawn}"
 
 
 def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, Any], seed: int) -> SpectralView:
@@ -155,15 +160,17 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
         np.array([np.square(v[0].cpu().numpy()[group]).mean() for group in groups])
         for v in (model.basis.gft(x), noised[0], after)
     )
-    tenth = max(len(lam) // 10, 1)
-    lowest = {kind: np.log10(values[:tenth]).clip(-9, 9).mean() for kind, values in at_tau.items()}
+    finite = np.isfinite(at_tau["vp"])
+    tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]
+    lowest = {kind: np.median(np.log10(values[tenth])) for kind, values in at_tau.items()}
     low = slice(0, max(len(groups) // 4, 1))
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
     kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
         "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
-        "snr": f"Over the lowest tenth of the frequencies, at t = {config.tau:g}, log₁₀ SNR is {lowest['vp']:.1f} "
-        f"under S-Diff's VP schedule, {lowest['ve']:.1f} under VE and {lowest['ddpm']:.1f} under DDPM.",
+        "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise. Over the "
+        f"lowest tenth of the others the median log₁₀ SNR is {lowest['vp']:.2f} under VP, {lowest['ve']:.2f} under VE "
+        f"and {lowest['ddpm']:.2f} under DDPM.",
         "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
         f"and {kept:.0%} of the denoised estimate's.",
     }
@@ -192,7 +199,9 @@ def train(
     """
     folder = new_run(name.strip())
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
-    yield TrainingView("Reading the data and computing the graph's spectrum …", [], [], [])
+    if epochs < 1:
+        raise SDiffError("Train for at least one epoch.")
+    yield TrainingView(f"Reading {dataset} and computing the graph's spectrum …", [], [], [])
     trainer = Trainer(config, open_dataset(dataset).dataset.split, seed)
     curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
     shown = 0.0
@@ -207,7 +216,7 @@ def train(
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
                 yield TrainingView(
-                    f"Epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
+                    f"{dataset}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
                     f"{_best(progress)} · at most {duration(progress.eta)} to go",
                     *curves,
                 )
@@ -217,8 +226,8 @@ def train(
     how = "Stopped" if stop.is_set() else "Done"
     kept = trainer.best.epoch or trainer.epoch
     yield TrainingView(
-        f"{how} after {trainer.epoch} epochs in {duration(trainer.seconds)}. The weights of epoch **{kept}** are saved "
-        f"as **{folder.name}** and chosen above.",
+        f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {dataset} in {duration(trainer.seconds)}. "
+        f"The weights of epoch **{kept}** are saved as **{folder.name}**.",
         *curves,
         saved_as=folder.name,
     )
@@ -248,6 +257,9 @@ def model_card(checkpoint: str | None) -> str:
     reached = "".join(
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
+    if "test" in card.metrics:
+        beside = (f"{name} {row['test']['recall@20']:.4f}" for name, row in card.metrics.get("references", {}).items())
+        reached += f" (beside it: {', '.join(beside)})"
     return f"preset {origin.preset} · seed {origin.seed} · epoch {origin.epoch} · {origin.created}{reached}"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import asdict
+from html import escape
 from typing import Any
 
 import gradio as gr
-import plotly.graph_objects as go
+from gradio.events import api
 from gradio.themes import Base, Color
 
 from sdiff.config import BOUNDS, HELP, Config
@@ -19,11 +21,12 @@ from sdiff.ui.state import checkpoints
 from sdiff.ui.train_tab import train_tab
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
+SCRIPT = (ASSETS / "app.js").read_text(encoding="utf-8")
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
     "guidance": ("Guidance s", "how strongly the list leans on this history", (0, 5), 0.01),
-    "alpha_min": ("Signal floor α_min", "what even the highest frequency keeps", BOUNDS["alpha_min"], 0.01),
-    "sigma_max": ("Noise ceiling σ_max", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
+    "alpha_min": ("Signal floor αₘᵢₙ", "what even the highest frequency keeps", BOUNDS["alpha_min"], 0.01),
+    "sigma_max": ("Noise ceiling σₘₐₓ", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
     "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
     "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
 }
@@ -37,7 +40,8 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return handler(*values)
         except SDiffError as error:
-            raise gr.Error(str(error), print_exception=False, title="That did not work") from None
+            gr.Warning(escape(str(error)), duration=15)
+            return gr.skip()
 
     return run
 
@@ -48,7 +52,9 @@ def build() -> gr.Blocks:
         gr.HTML(f'<header id="masthead"><h1>S-Diff</h1><p>{INTRO}</p></header>', padding=False)
         with gr.Row(elem_id="pickers", equal_height=True):
             dataset = gr.Dropdown(_datasets(), value="demo", label="Data set", scale=2, min_width=220)
-            checkpoint = gr.Dropdown([], label="Checkpoint", scale=2, min_width=220, elem_id="checkpoint")
+            checkpoint = gr.Dropdown(
+                list(checkpoints("demo")), label="Checkpoint", scale=2, min_width=220, elem_id="checkpoint"
+            )
             user = gr.Textbox(label="User id", max_lines=1, scale=1, min_width=120, elem_id="user")
             with gr.Column(scale=2, min_width=260), gr.Row(elem_id="picks"):
                 picks = {
@@ -57,7 +63,7 @@ def build() -> gr.Blocks:
                 }
         cards = gr.Markdown(elem_id="cards")
         with gr.Tabs():
-            with gr.Tab("Recommend"), gr.Row():
+            with gr.Tab("Recommend"), gr.Row(elem_id="view"):
                 with gr.Column(scale=2, min_width=250, elem_id="controls"):
                     sliders = {name: _slider(name) for name in ("guidance", "alpha_min", "sigma_max")}
                     with gr.Accordion("More settings", open=False):
@@ -74,7 +80,7 @@ def build() -> gr.Blocks:
                             history = gr.HTML(elem_id="history", padding=False)
                         with gr.Column(scale=3, min_width=300):
                             recommended = gr.HTML(elem_id="recommended", padding=False)
-                with gr.Column(scale=3, min_width=300):
+                with gr.Column(scale=3, min_width=300, elem_id="plots"):
                     gr.Markdown("#### Signal to noise by frequency")
                     snr_plot = gr.Plot(show_label=False, elem_id="snr", container=False)
                     snr_words = gr.Markdown(elem_classes="words")
@@ -91,48 +97,71 @@ def build() -> gr.Blocks:
                 map_plot = gr.Plot(show_label=False, elem_id="maps")
                 gr.Markdown(
                     "SNR = α² / σ². Where no noise comes (t = 0, or λ = 0 under VP) it is infinite and drawn as the "
-                    "brightest colour. VP is the method; VE and DDPM are the ablations of the paper's Table 3.",
+                    "brightest colour. VP is the method; VE and DDPM are the ablations of the paper's Table 3. "
+                    "VE keeps VP's α and lets σ grow with time alone; under DDPM all frequencies share one curve.",
                     elem_classes="words",
                 )
             with gr.Tab("Train", id="train"):
                 trained = train_tab(dataset)
 
-        settings = [*sliders.values(), noise]
+        settings = [*sliders.values(), noise, seed]
         who = [dataset, checkpoint, user]
         listing = [history, recommended, summary, changed]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
-        opened = gr.State("demo")  # the data set on the page, to go back to when another cannot be opened
+        # What is on the page, to go back to when something else cannot be opened.
+        opened = gr.State(("demo", None))
 
-        def refreshed(event: Any) -> None:
-            event.success(
-                _recommend, [*who, *settings, k, seed], listing, show_progress="minimal", api_visibility="private"
-            ).success(_spectrum, [*who, *settings, seed], spectrum, show_progress="hidden", api_visibility="private")
+        # All lists of all sessions pass one queue in order, so that the last click is the last to be shown.
+        in_order: dict[str, Any] = dict(concurrency_id="lists", concurrency_limit=1, api_visibility="private")
+        quietly: dict[str, Any] = dict(show_progress="hidden", **in_order)
 
-        def wire(triggers: list[Any], handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-            refreshed(gr.on(triggers, handler, inputs, outputs, show_progress="hidden", api_visibility="private"))
+        def then_list(event: Any) -> Any:
+            return event.success(_recommend, [*who, *settings, k], listing, show_progress="minimal", **in_order)
 
-        wire(
-            [demo.load, dataset.input],
-            _open_dataset,
-            [dataset, opened],
-            [dataset, opened, checkpoint, user, cards, *settings],
+        def then_plots(event: Any) -> None:
+            event.success(_spectrum, [*who, *settings], spectrum, **quietly)
+
+        model = [opened, checkpoint, cards, *settings[:-1]]
+        opening = gr.on(
+            [demo.load, dataset.select], _open_dataset, [dataset, opened], [dataset, user, *model], **quietly
         )
-        wire([checkpoint.input, reset.click], _open_checkpoint, [dataset, checkpoint], [cards, *settings])
-        wire([trained.change], _use_trained, [dataset, trained], [checkpoint, cards, *settings])
+        then_plots(then_list(opening))
+        chosen = gr.on(
+            [checkpoint.select, reset.click], _open_checkpoint, [dataset, checkpoint, opened], model, **quietly
+        )
+        then_plots(then_list(chosen))
+        then_plots(then_list(trained.change(_use_trained, [dataset, trained, opened], model, **quietly)))
         for pick, button in picks.items():
-            wire([button.click], functools.partial(_pick, pick), [dataset], [user])
-        moved = [slider.release for slider in (*sliders.values(), k)]
-        gr.on(
-            [*moved, noise.input, seed.submit, seed.blur, user.submit],
+            handler = functools.partial(_pick, pick)
+            then_plots(
+                button.click(handler, [*who, *settings, k], [user, *listing], show_progress="minimal", **in_order)
+            )
+        moved = gr.on(
+            [*(slider.release for slider in (*sliders.values(), k)), noise.input, seed.submit, seed.blur, user.submit],
             _recommend,
-            [*who, *settings, k, seed],
+            [*who, *settings, k],
             listing,
             show_progress="minimal",
             trigger_mode="always_last",
-            api_name="recommend",
-            api_description="A user's history and top-K list under the given settings, with titles.",
-        ).success(_spectrum, [*who, *settings, seed], spectrum, show_progress="hidden", api_visibility="private")
+            **in_order,
+        )
+        then_plots(moved)
+        api(api_recommend, api_name="recommend")
     return demo
+
+
+def api_recommend(
+    dataset: str = "demo", checkpoint: str = "demo", user: str = "1", k: int = 20, seed: int = 0, settings: str = "{}"
+) -> list[dict[str, Any]]:
+    """The top k of a user of a data set, with titles. `settings` is a JSON object such as {"guidance": 0.5, "T": 1}."""
+    try:
+        changed = json.loads(settings)
+        if not isinstance(changed, dict):
+            raise SDiffError("settings must be a JSON object.")
+        shown = handlers.recommend(dataset, checkpoint, user, changed, k, seed)
+    except (SDiffError, json.JSONDecodeError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    return [asdict(row) for row in shown.recommendations]
 
 
 def launch(demo: gr.Blocks) -> None:
@@ -140,6 +169,7 @@ def launch(demo: gr.Blocks) -> None:
     demo.queue(max_size=64, default_concurrency_limit=2).launch(
         theme=_theme(),
         css_paths=[ASSETS / "app.css"],
+        head=f"<script>{SCRIPT}</script>",
         footer_links=["api", "settings"],
         ssr_mode=False,
         enable_monitoring=False,
@@ -149,93 +179,77 @@ def launch(demo: gr.Blocks) -> None:
 
 
 @guarded
-def _open_dataset(dataset: str, before: str) -> tuple[Any, ...]:
+def _open_dataset(dataset: str, opened: tuple[str, str | None]) -> tuple[Any, ...]:
     """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
     try:
         user = handlers.pick_user(dataset, "typical")
     except SDiffError as error:
-        if dataset == before:
+        if dataset == opened[0]:
             raise
-        gr.Warning(str(error), title="Not on this machine", duration=15)
-        dataset = before
-        user = handlers.pick_user(dataset, "typical")
-    checkpoint = handlers.default_checkpoint(dataset)
-    picker = gr.Dropdown(choices=list(checkpoints(dataset)), value=checkpoint, interactive=True)
-    return dataset, dataset, picker, user, *_open_checkpoint(dataset, checkpoint)
+        gr.Warning(escape(str(error)), duration=15)
+        return opened[0], *[gr.skip()] * (5 + len(SLIDERS))
+    return dataset, user, *_open_checkpoint(dataset, handlers.default_checkpoint(dataset), (dataset, None))
 
 
-@guarded
-def _open_checkpoint(dataset: str, checkpoint: str | None) -> tuple[Any, ...]:
-    """The cards of data set and model, and the controls at the checkpoint's values."""
-    config = handlers.model_for(dataset, checkpoint).config if checkpoint else Config()
+def _open_checkpoint(dataset: str, checkpoint: str | None, opened: tuple[str, str | None]) -> tuple[Any, ...]:
+    """The cards of data set and model, and the controls at the checkpoint's values; a damaged one is not kept."""
+    try:
+        config = handlers.model_for(dataset, checkpoint).config if checkpoint else Config()
+    except SDiffError as error:
+        gr.Warning(escape(str(error)), duration=15)
+        checkpoint = opened[1]
+        config = handlers.model_for(dataset, checkpoint).config if checkpoint else Config()
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(checkpoint)}"
-    return cards, *(getattr(config, name) for name in SLIDERS), config.noise
+    picker = gr.Dropdown(choices=list(checkpoints(dataset)), value=checkpoint)
+    return (dataset, checkpoint), picker, cards, *(getattr(config, name) for name in SLIDERS), config.noise
 
 
 @guarded
-def _use_trained(dataset: str, trained: str | None) -> tuple[Any, ...]:
+def _use_trained(dataset: str, trained: str | None, opened: tuple[str, str | None]) -> tuple[Any, ...]:
     """A model that was just trained here becomes the one on the page, if its data set still is."""
-    names = checkpoints(dataset)
-    checkpoint = trained if trained in names else handlers.default_checkpoint(dataset)
-    return gr.Dropdown(choices=list(names), value=checkpoint), *_open_checkpoint(dataset, checkpoint)
+    return _open_checkpoint(dataset, trained if trained in checkpoints(dataset) else opened[1], opened)
 
 
 @guarded
-def _pick(pick: handlers.Pick, dataset: str) -> str:
-    return handlers.pick_user(dataset, pick)
+def _pick(pick: handlers.Pick, dataset: str, checkpoint: str | None, user: str, *settings: Any) -> tuple[Any, ...]:
+    """Another user and the list in one answer, so that the two always belong together."""
+    picked = handlers.pick_user(dataset, pick)
+    return picked, *_listing(dataset, checkpoint, picked, *settings)
 
 
-@guarded
-def _recommend(
-    dataset: str,
-    checkpoint: str | None,
-    user: str,
-    guidance: float,
-    alpha_min: float,
-    sigma_max: float,
-    tau: float,
-    T: int,
-    noise: bool,
-    k: int,
-    seed: int,
-) -> tuple[str, str, str, str]:
-    settings = dict(guidance=guidance, alpha_min=alpha_min, sigma_max=sigma_max, tau=tau, T=T, noise=noise)
-    shown = handlers.recommend(dataset, checkpoint, user, settings, int(k), int(seed or 0))
-    return (
-        lists.history_table(shown.history),
-        lists.recommended_table(shown.recommendations),
-        shown.summary,
-        shown.changed,
-    )
+def _listing(dataset: str, checkpoint: str | None, user: str, *settings: Any) -> tuple[str, str, str, str]:
+    *values, seed, k = settings
+    shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0))
+    recommended = lists.recommended_table(shown.recommendations)
+    return lists.history_table(shown.history), recommended, shown.summary, shown.changed
 
 
-@guarded
-def _spectrum(
-    dataset: str,
-    checkpoint: str | None,
-    user: str,
-    guidance: float,
-    alpha_min: float,
-    sigma_max: float,
-    tau: float,
-    T: int,
-    noise: bool,
-    seed: int,
-) -> tuple[go.Figure | str | None, ...]:
+_recommend = guarded(_listing)
+
+
+def _spectrum(dataset: str, checkpoint: str | None, user: str, *settings: Any) -> tuple[Any, ...]:
+    *values, seed = settings
     if checkpoint is None:
-        return None, "", None, "", None, "", None, None
-    settings = dict(guidance=guidance, alpha_min=alpha_min, sigma_max=sigma_max, tau=tau, T=T, noise=noise)
-    view = handlers.spectral_view(dataset, checkpoint, user, settings, int(seed or 0))
-    return (
+        none, words = gr.Plot(visible=False), "Train a model on this data set to see this."
+        return none, words, none, words, none, words, none, none
+    try:
+        view = handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0))
+    except SDiffError:  # the list has said so
+        return (gr.skip(),) * 8
+    plots = (
         figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau),
-        view.words["snr"],
         figures.eigenvalues(view.lam),
-        view.words["eigenvalues"],
         figures.band_energy(view.bands, *view.energy),
-        view.words["energy"],
         figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
         figures.snr_maps(view.times, view.mapped, view.maps),
     )
+    snr, eigen, energy, *rest = (gr.Plot(figure, visible=True) for figure in plots)
+    words = view.words
+    return snr, words["snr"], eigen, words["eigenvalues"], energy, words["energy"], *rest
+
+
+def _named(values: list[Any]) -> dict[str, Any]:
+    return dict(zip((*SLIDERS, "noise"), values, strict=True))
 
 
 def _datasets() -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ def recommended_table(rows: Sequence[Row]) -> str:
     )
     head = (
         '<th class="number">#</th><th>Title</th><th>Score</th>'
-        '<th class="number" title="users who have it in their training history">Users</th>'
+        '<th class="number" title="users who have it in their training history">Seen by</th>'
         '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th>'
     )
     return _table(f"Recommended · top {len(rows)}", head, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import escape
 from threading import Event
 from typing import Any
 
@@ -38,38 +39,39 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
         with gr.Column(scale=3, min_width=320):
             status = gr.Markdown("Trains on the data set picked above; the best epoch by validation is kept.")
             plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
-    run = gr.on(
-        [start.click],
+    hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+    start.click(_enlist, None, [status, start, stop], queue=False, **hidden).then(
         _train,
         [dataset, preset, epochs, seed, changed, name],
-        [status, plot, trained, start, stop],
-        show_progress="hidden",
+        [status, plot, trained, name, start, stop],
         concurrency_id="train",
         concurrency_limit=1,
-        api_visibility="private",
+        **hidden,
     )
-    run.then(_name, None, name, show_progress="hidden", api_visibility="private")
-    stop.click(_stop, None, status, show_progress="hidden", queue=False, api_visibility="private")
+    stop.click(_stop, None, status, queue=False, **hidden)
     return trained
+
+
+def _enlist(request: gr.Request) -> tuple[Any, ...]:
+    """At once, before there is a free place: what is waited for, and a stop that works."""
+    _stops[str(request.session_hash)] = Event()
+    return "Waiting for the training before this one …", gr.Button(interactive=False), gr.Button(interactive=True)
 
 
 def _train(
     dataset: str, preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
 ) -> Iterator[tuple[Any, ...]]:
-    stop = _stops[str(request.session_hash)] = Event()
+    stop = _stops.setdefault(str(request.session_hash), Event())
+    idle = gr.Button(interactive=True), gr.Button(interactive=False)
     try:
-        for view in handlers.train(dataset, preset, int(epochs or 1), int(seed or 0), changed, name, stop):
-            running = view.saved_as is None
-            yield (
-                view.status,
-                figures.training_curves(view.epochs, view.loss, view.valid),
-                view.saved_as,
-                gr.Button(interactive=not running),
-                gr.Button(interactive=running),
-            )
+        for view in handlers.train(dataset, preset, int(epochs or 0), int(seed or 0), changed, name, stop):
+            plot = figures.training_curves(view.epochs, view.loss, view.valid)
+            if view.saved_as is None:
+                yield view.status, plot, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            else:
+                yield view.status, plot, view.saved_as, _name(), *idle
     except SDiffError as error:
-        gr.Warning(str(error), title="Training did not run", duration=15)
-        yield str(error), gr.skip(), gr.skip(), gr.Button(interactive=True), gr.Button(interactive=False)
+        yield escape(str(error)), gr.skip(), gr.skip(), gr.skip(), *idle
     finally:
         _stops.pop(str(request.session_hash), None)
 
