@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sdiff.config import Config
+from sdiff.linear import LinearDenoiser
 
 
 def time_code(t: Tensor, dim: int) -> Tensor:
@@ -58,3 +59,8 @@ class Denoiser(nn.Module):
 
     def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
         return self.mlp(torch.cat([self.fuse(v_t, c), time_code(t, self.time_dim)], dim=1))
+
+
+def make_denoiser(config: Config, K: int) -> Denoiser | LinearDenoiser:
+    """The denoiser that the configuration asks for, for a basis of K frequencies."""
+    return Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdiff.checkpoint import Checkpoint
 from sdiff.config import Config
-from sdiff.denoiser import Denoiser
+from sdiff.denoiser import make_denoiser
 from sdiff.device import best_device
 from sdiff.diffusion import denoise
 from sdiff.errors import SDiffError
@@ -37,7 +37,7 @@ class Recommender:
         self.config, self.items = checkpoint.config, checkpoint.items
         self.device = device or best_device()
         self.basis = checkpoint.basis.to(self.device)
-        self.denoiser = Denoiser(self.config, self.basis.K).to(self.device).eval().requires_grad_(False)
+        self.denoiser = make_denoiser(self.config, self.basis.K).to(self.device).eval().requires_grad_(False)
         try:
             self.denoiser.load_state_dict(checkpoint.weights)
         except RuntimeError as error:

@@ -25,11 +25,15 @@ def popularity(split: Split) -> Scorer:
 def linear_filter(split: Split) -> Scorer:
     """A x = X~'X~ x by two sparse products: the least that graph filtering does (compare Shen et al. 2021, "How
     powerful is graph convolution for recommendation?")."""
-    root, n_items = normalised_adjacency_root(split.train.matrix()), len(split.items)
+    X = sp.coo_array(normalised_adjacency_root(split.train.matrix()))
+    values = torch.from_numpy(X.data).float()
+    root = torch.sparse_coo_tensor(torch.from_numpy(np.stack(X.coords)).long(), values, X.shape).coalesce()
+    transposed = root.t().coalesce()  # (n_items, n_users)
 
     def score(x: Histories) -> Tensor:
-        rows = sp.csr_array((np.ones(len(x.items)), x.items.numpy(), x.offsets.numpy()), shape=(len(x), n_items))
-        return torch.from_numpy(((rows @ root.T) @ root).toarray()).float()
+        dense = torch.zeros(len(x), root.shape[1])
+        dense[x.rows, x.items] = x.weights
+        return (transposed @ (root @ dense.T)).T.contiguous()  # (B, n_items)
 
     return score
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from sdiff.histories import Histories
@@ -59,26 +59,29 @@ def normalised_adjacency_root(X: sp.csr_array) -> sp.csr_array:
 
 
 def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
-    """The K eigenvectors of L with the smallest eigenvalues: the right singular vectors of X~ with the largest
-    singular values s, where lam = 1 - s^2. A itself is never formed.
+    """The K eigenvectors of L = I - A with the smallest eigenvalues, by Lanczos on A = X~'X~ as an operator (Section
+    3.2): A itself is never formed.
 
     Frequencies beyond the rank of X~ carry nothing of any history: where K is larger than the rank, the rank is
     what comes back. Signs are fixed (the largest entry of each vector is positive) and the Lanczos start is seeded,
     so that equal data gives equal vectors.
     """
     root = normalised_adjacency_root(train.matrix())
-    rank = min(len(train.users), len(train.items))  # at most
+    n_items, rank = len(train.items), min(len(train.users), len(train.items))  # the rank at most
     if rank // 2 > K:
-        start = np.random.default_rng(0).uniform(-1, 1, rank)
-        _, s, Vt = svds(root, k=K, v0=start, return_singular_vectors="vh")  # pyright: ignore[reportArgumentType]
+        transposed = sp.csr_array(root.T)
+        A = LinearOperator(shape=(n_items, n_items), dtype=np.float64, matvec=lambda x: transposed @ (root @ x))  # pyright: ignore
+        start = np.random.default_rng(0).uniform(-1, 1, n_items)
+        # 1.5 K Lanczos vectors, where scipy takes 2 K: a third less time on ML-1M, the residual as small.
+        a, U = eigsh(A, K, ncv=min(max(3 * K // 2, K + 20), n_items), tol=1e-7, v0=start)  # pyright: ignore
     else:  # so many frequencies of so small a graph that Lanczos has nothing to save
         _, s, Vt = np.linalg.svd(root.toarray(), full_matrices=False)
-    assert Vt is not None
-    order = np.argsort(-s)[:K]
-    order = order[s[order] > 1e-6 * s.max(initial=1e-12)]
-    U = Vt[order].T
+        a, U = s**2, Vt.T
+    order = np.argsort(-a)[:K]
+    order = order[a[order] > 1e-12 * a.max(initial=1e-12)]
+    U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
-    lam = np.clip(1.0 - s[order] ** 2, 0.0, 1.0)
+    lam = np.clip(1.0 - a[order], 0.0, 1.0)
     return SpectralBasis(torch.from_numpy(U.astype(np.float32)), torch.from_numpy(lam.astype(np.float32)))
 
 

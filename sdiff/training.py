@@ -19,13 +19,14 @@ from torch import Tensor
 import sdiff
 from sdiff.checkpoint import Checkpoint, Provenance, write_atomically
 from sdiff.config import Config
-from sdiff.denoiser import Denoiser
+from sdiff.denoiser import make_denoiser
 from sdiff.device import best_device
 from sdiff.diffusion import denoise, training_loss
 from sdiff.errors import SDiffError
 from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
+from sdiff.linear import LinearDenoiser, solve
 from sdiff.spectrum import cached_basis
 
 CRITERION = "recall@20"
@@ -71,7 +72,7 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         with torch.random.fork_rng(devices=[]):  # nn.Linear draws from the global generator: borrow it, give it back
             torch.manual_seed(seed)
-            self.denoiser = Denoiser(config, self.basis.K).to(self.device)
+            self.denoiser = make_denoiser(config, self.basis.K).to(self.device)
         self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.lr)
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
 
@@ -88,17 +89,9 @@ class Trainer:
         validates = len(self.split.valid) > 0
         patience = self.config.patience if validates else self.config.epochs
         while self.epoch < self.config.epochs and self.epoch - self.best.epoch < patience:
-            started, total = time.perf_counter(), torch.zeros((), device=self.device)
-            self.denoiser.train()
-            order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
-            for batch in order.split(self.config.batch_size):
-                loss = training_loss(self.denoiser, self.basis, histories.take(batch), self.config, self.generator)
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-                total += loss.detach() * len(batch)
+            started = time.perf_counter()
+            mean = self._epoch(histories, users)
             self.epoch += 1
-            mean = total.item() / len(users)
             if not math.isfinite(mean):
                 raise SDiffError(
                     f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again."
@@ -107,6 +100,22 @@ class Trainer:
             valid = self._validate() if validates and (last or self.epoch % self.config.eval_every == 0) else None
             self.seconds += time.perf_counter() - started
             yield Progress(self.epoch, self.config.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
+
+    def _epoch(self, histories: Histories, users: Tensor) -> float:
+        """One pass over the users in random order, or the closed form. Returns the mean loss."""
+        self.denoiser.train()
+        if isinstance(self.denoiser, LinearDenoiser):
+            self.denoiser.W.data = solve(self.basis, histories, self.config.mask)
+            return training_loss(self.denoiser, self.basis, histories, self.config, self.generator).item()
+        total = torch.zeros((), device=self.device)
+        order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
+        for batch in order.split(self.config.batch_size):
+            loss = training_loss(self.denoiser, self.basis, histories.take(batch), self.config, self.generator)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach() * len(batch)
+        return total.item() / len(users)
 
     def _validate(self) -> dict[str, float]:
         self.denoiser.eval()

@@ -8,7 +8,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sdiff"
 # Each module may import those that stand before it, and no other.
 ORDER = [
-    *("errors", "config", "device", "interactions", "histories", "spectrum", "schedule", "denoiser", "diffusion"),
+    *(
+        "errors",
+        "config",
+        "device",
+        "interactions",
+        "histories",
+        "spectrum",
+        "schedule",
+        "linear",
+        "denoiser",
+        "diffusion",
+    ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),
     *("datasets", "catalog"),
     *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.train_tab", "ui.layout"),

@@ -33,7 +33,7 @@ def test_a_listing_is_what_the_python_interface_gives():
     shown = handlers.recommend("demo", "demo", "1", {"guidance": 1.5}, 10, 3)
     split = open_dataset("demo").dataset.split
     history = [split.items.ids[i] for i in split.train.history(0)]
-    same = open_model("demo").recommend(history, 10, seed=3, guidance=1.5)
+    same = open_model("demo", "demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
     assert shown.changed == "Changed: guidance 0.02 → **1.5**. Noise of seed 3."
     off = handlers.recommend("demo", "demo", "1", {"noise": False}, 10, 3)
@@ -46,11 +46,18 @@ def test_what_cannot_be_shown_is_said():
     with pytest.raises(SDiffError, match="Unknown data set"):
         open_dataset("/etc/passwd")
     with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
-        open_model("../demo")
+        open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="other items"):
         handlers.model_for("demo", "ml-1m")
-    without = handlers.recommend("demo", None, "1", AS_TRAINED, 5, 0)
-    assert without.history and not without.recommendations and "Train tab" in without.summary
+
+
+def test_every_data_set_has_a_model_that_needs_no_training():
+    assert handlers.models("demo")[0] == "demo" and handlers.models("demo")[-1] == "instant"
+    shown = handlers.recommend("demo", "instant", "1", AS_TRAINED, 5, 0)
+    assert len(shown.recommendations) == 5
+    assert shown == handlers.recommend("demo", "instant", "1", AS_TRAINED, 5, 9) or "ms" in shown.summary
+    assert "nothing trained" in handlers.model_card("demo", "instant")
+    handlers.spectral_view("demo", "instant", "1", AS_TRAINED, 0)
 
 
 def test_picks_are_what_they_say():
@@ -64,7 +71,7 @@ def test_picks_are_what_they_say():
     assert handlers.pick_user("demo", "random") in split.users
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo"])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo", "instant"])
 def test_names_of_models_are_plain_and_free(name):
     with pytest.raises(SDiffError, match=r"Name the model|already"):
         new_run(name)
@@ -75,7 +82,7 @@ def test_training_yields_its_curves_and_a_model_that_can_be_opened():
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
-    assert open_model("in-a-test").basis.K == 8
+    assert open_model("in-a-test", "demo").basis.K == 8
     assert next(iter(checkpoints("demo"))) == "demo", "what ships stays the first choice"
 
 

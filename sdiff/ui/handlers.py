@@ -21,7 +21,7 @@ from sdiff.histories import Histories
 from sdiff.recommender import Recommender
 from sdiff.schedule import NoiseSchedule
 from sdiff.training import CRITERION, Progress, Trainer
-from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model
+from sdiff.ui.state import INSTANT, checkpoints, new_run, open_dataset, open_model
 
 Pick = Literal["typical", "random", "heavy", "light"]
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
@@ -79,7 +79,7 @@ def pick_user(dataset: str, pick: Pick) -> str:
     return split.users.ids[np.random.default_rng().choice(pool)]
 
 
-def recommend(dataset: str, checkpoint: str | None, user: str, settings: dict[str, Any], k: int, seed: int) -> Listing:
+def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any], k: int, seed: int) -> Listing:
     """A user's history (the train part) and top k; items of the user's held-out parts are marked.
 
     Raises:
@@ -91,9 +91,6 @@ def recommend(dataset: str, checkpoint: str | None, user: str, settings: dict[st
     items = split.train.history(index)
     held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
     history = catalog.rows(items[::-1].tolist())
-    if checkpoint is None:
-        words = "No model has been trained on this data set yet: open the Train tab and start one."
-        return Listing(user.strip(), history, [], words, "")
     model = model_for(dataset, checkpoint)
     config = model.config.at_inference(settings)
     started = time.perf_counter()
@@ -114,7 +111,7 @@ def recommend(dataset: str, checkpoint: str | None, user: str, settings: dict[st
 
 def model_for(dataset: str, checkpoint: str) -> Recommender:
     """The checkpoint's model. Raises SDiffError when it knows other items than the data set has."""
-    model = open_model(checkpoint)
+    model = open_model(checkpoint, dataset)
     if model.items.fingerprint != open_dataset(dataset).dataset.split.items.fingerprint:
         raise SDiffError(f"{checkpoint} was trained on other items than those of {dataset}: choose another checkpoint.")
     return model
@@ -248,24 +245,28 @@ def data_card(dataset: str) -> str:
     return f"{users:,} users · {items:,} items · {n:,} interactions · density {n / users / items:.2%} · {opened.terms}"
 
 
-def model_card(checkpoint: str | None) -> str:
-    """Where a checkpoint comes from and what it reaches, in one line."""
-    if checkpoint is None:
-        return "No checkpoint for this data set yet."
-    card = open_model(checkpoint).checkpoint
+def model_card(dataset: str, checkpoint: str) -> str:
+    """Where a model comes from and what it reaches, in one line."""
+    card = open_model(checkpoint, dataset).checkpoint
     origin = card.provenance
+    if checkpoint == INSTANT:
+        return f"solved in closed form, nothing trained · valid R@20 {card.metrics['valid']['recall@20']:.4f}"
     reached = "".join(
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
-    if "test" in card.metrics:
-        beside = (f"{name} {row['test']['recall@20']:.4f}" for name, row in card.metrics.get("references", {}).items())
+    beside = [
+        f"{name} {row['test']['recall@20']:.4f}"
+        for name, row in card.metrics.get("references", {}).items()
+        if "test" in row
+    ]
+    if beside:
         reached += f" (beside it: {', '.join(beside)})"
     return f"preset {origin.preset} · seed {origin.seed} · epoch {origin.epoch} · {origin.created}{reached}"
 
 
-def default_checkpoint(dataset: str) -> str | None:
-    """The checkpoint to open a data set with: the first that ships for it, else the first trained here."""
-    return next(iter(checkpoints(dataset)), None)
+def models(dataset: str) -> list[str]:
+    """Names of the models for a data set, the one to open it with first: what ships, then what was trained here."""
+    return [*checkpoints(dataset), INSTANT]
 
 
 def device_label(device: torch.device | None = None) -> str:

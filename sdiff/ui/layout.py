@@ -17,7 +17,7 @@ from sdiff.config import BOUNDS, HELP, Config
 from sdiff.datasets import ASSETS, REGISTRY
 from sdiff.errors import SDiffError
 from sdiff.ui import figures, handlers, lists
-from sdiff.ui.state import checkpoints
+from sdiff.ui.state import INSTANT
 from sdiff.ui.train_tab import train_tab
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def build() -> gr.Blocks:
         with gr.Row(elem_id="pickers", equal_height=True):
             dataset = gr.Dropdown(_datasets(), value="demo", label="Data set", scale=2, min_width=220)
             checkpoint = gr.Dropdown(
-                list(checkpoints("demo")), label="Checkpoint", scale=2, min_width=220, elem_id="checkpoint"
+                handlers.models("demo"), label="Model", scale=2, min_width=220, elem_id="checkpoint"
             )
             user = gr.Textbox(label="User id", max_lines=1, scale=1, min_width=120, elem_id="user")
             with gr.Column(scale=2, min_width=260), gr.Row(elem_id="picks"):
@@ -109,7 +109,7 @@ def build() -> gr.Blocks:
         listing = [history, recommended, summary, changed]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
         # What is on the page, to go back to when something else cannot be opened.
-        opened = gr.State(("demo", None))
+        opened = gr.State(("demo", INSTANT))
 
         # All lists of all sessions pass one queue in order, so that the last click is the last to be shown.
         in_order: dict[str, Any] = dict(concurrency_id="lists", concurrency_limit=1, api_visibility="private")
@@ -179,7 +179,7 @@ def launch(demo: gr.Blocks) -> None:
 
 
 @guarded
-def _open_dataset(dataset: str, opened: tuple[str, str | None]) -> tuple[Any, ...]:
+def _open_dataset(dataset: str, opened: tuple[str, str]) -> tuple[Any, ...]:
     """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
     try:
         user = handlers.pick_user(dataset, "typical")
@@ -188,36 +188,36 @@ def _open_dataset(dataset: str, opened: tuple[str, str | None]) -> tuple[Any, ..
             raise
         gr.Warning(escape(str(error)), duration=15)
         return opened[0], *[gr.skip()] * (5 + len(SLIDERS))
-    return dataset, user, *_open_checkpoint(dataset, handlers.default_checkpoint(dataset), (dataset, None))
+    return dataset, user, *_open_checkpoint(dataset, handlers.models(dataset)[0], (dataset, INSTANT))
 
 
-def _open_checkpoint(dataset: str, checkpoint: str | None, opened: tuple[str, str | None]) -> tuple[Any, ...]:
+def _open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> tuple[Any, ...]:
     """The cards of data set and model, and the controls at the checkpoint's values; a damaged one is not kept."""
     try:
-        config = handlers.model_for(dataset, checkpoint).config if checkpoint else Config()
+        config = handlers.model_for(dataset, checkpoint).config
     except SDiffError as error:
         gr.Warning(escape(str(error)), duration=15)
         checkpoint = opened[1]
-        config = handlers.model_for(dataset, checkpoint).config if checkpoint else Config()
-    cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(checkpoint)}"
-    picker = gr.Dropdown(choices=list(checkpoints(dataset)), value=checkpoint)
+        config = handlers.model_for(dataset, checkpoint).config
+    cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
+    picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
     return (dataset, checkpoint), picker, cards, *(getattr(config, name) for name in SLIDERS), config.noise
 
 
 @guarded
-def _use_trained(dataset: str, trained: str | None, opened: tuple[str, str | None]) -> tuple[Any, ...]:
+def _use_trained(dataset: str, trained: str, opened: tuple[str, str]) -> tuple[Any, ...]:
     """A model that was just trained here becomes the one on the page, if its data set still is."""
-    return _open_checkpoint(dataset, trained if trained in checkpoints(dataset) else opened[1], opened)
+    return _open_checkpoint(dataset, trained if trained in handlers.models(dataset) else opened[1], opened)
 
 
 @guarded
-def _pick(pick: handlers.Pick, dataset: str, checkpoint: str | None, user: str, *settings: Any) -> tuple[Any, ...]:
+def _pick(pick: handlers.Pick, dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[Any, ...]:
     """Another user and the list in one answer, so that the two always belong together."""
     picked = handlers.pick_user(dataset, pick)
     return picked, *_listing(dataset, checkpoint, picked, *settings)
 
 
-def _listing(dataset: str, checkpoint: str | None, user: str, *settings: Any) -> tuple[str, str, str, str]:
+def _listing(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[str, str, str, str]:
     *values, seed, k = settings
     shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0))
     recommended = lists.recommended_table(shown.recommendations)
@@ -227,11 +227,8 @@ def _listing(dataset: str, checkpoint: str | None, user: str, *settings: Any) ->
 _recommend = guarded(_listing)
 
 
-def _spectrum(dataset: str, checkpoint: str | None, user: str, *settings: Any) -> tuple[Any, ...]:
+def _spectrum(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[Any, ...]:
     *values, seed = settings
-    if checkpoint is None:
-        none, words = gr.Plot(visible=False), "Train a model on this data set to see this."
-        return none, words, none, words, none, words, none, none
     try:
         view = handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0))
     except SDiffError:  # the list has said so
@@ -243,7 +240,7 @@ def _spectrum(dataset: str, checkpoint: str | None, user: str, *settings: Any) -
         figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
         figures.snr_maps(view.times, view.mapped, view.maps),
     )
-    snr, eigen, energy, *rest = (gr.Plot(figure, visible=True) for figure in plots)
+    snr, eigen, energy, *rest = plots
     words = view.words
     return snr, words["snr"], eigen, words["eigenvalues"], energy, words["energy"], *rest
 

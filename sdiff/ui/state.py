@@ -10,12 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from sdiff.catalog import Catalog
+from sdiff.config import preset
 from sdiff.datasets import REGISTRY, Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.recommender import Recommender
+from sdiff.training import Trainer
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "checkpoints"
+INSTANT = "instant"  # every data set has this model, without a file
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,23 @@ def open_dataset(key: str) -> Opened:
     return Opened(dataset, Catalog(dataset))
 
 
-def open_model(name: str) -> Recommender:
-    """A checkpoint by its name. One that was replaced on disk is read again."""
+def open_model(name: str, dataset: str) -> Recommender:
+    """A checkpoint by its name, or the model that needs no training, solved for the data set when it is first asked
+    for. A checkpoint that was replaced on disk is read again."""
+    if name == INSTANT:
+        return _instant(dataset)
     folder = checkpoints().get(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
     return _model(folder, (folder / "config.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _instant(dataset: str) -> Recommender:
+    trainer = Trainer(preset("instant"), open_dataset(dataset).dataset.split, seed=0)
+    for _ in trainer.fit():
+        pass
+    return Recommender(trainer.checkpoint(dataset, "instant"), trainer.device)
 
 
 @lru_cache(maxsize=8)
@@ -75,7 +89,7 @@ def new_run(name: str) -> Path:
     """Folder for a model that a visitor names. Raises SDiffError for a name that is taken or no plain name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         raise SDiffError("Name the model with up to 40 letters, digits, dots, dashes or underscores.")
-    if name in checkpoints() or (runs_dir() / name).exists():
+    if name == INSTANT or name in checkpoints() or (runs_dir() / name).exists():
         raise SDiffError(f"There is a model {name!r} already: choose another name.")
     return runs_dir() / name
 

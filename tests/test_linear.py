@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from sdiff.config import PRESETS
+from sdiff.evaluation import evaluate
+from sdiff.histories import Histories
+from sdiff.linear import solve
+from sdiff.recommender import Recommender
+from sdiff.references import linear_filter, popularity
+from sdiff.training import Trainer
+from tests.conftest import CPU
+
+
+def expected_error(W, basis, x, mask, draws=400):
+    v_0, generator = basis.gft(x), torch.Generator().manual_seed(0)
+    errors = [(basis.gft(x.mask(mask, generator)) @ W.T - v_0).square().sum() for _ in range(draws)]
+    return torch.stack(errors).mean().item()
+
+
+def test_no_other_matrix_denoises_masked_histories_better(basis, tastes):
+    x = Histories.from_interactions(tastes, CPU)
+    W = solve(basis, x, 0.5)
+    best = expected_error(W, basis, x, 0.5)
+    for seed in range(5):
+        step = torch.randn(W.shape, generator=torch.Generator().manual_seed(seed))
+        assert expected_error(W + 0.02 * step, basis, x, 0.5) > best
+    assert expected_error(torch.eye(len(W)), basis, x, 0.5) > 1.5 * best
+
+
+def test_without_a_mask_there_is_nothing_to_denoise(basis, tastes):
+    x = Histories.from_interactions(tastes, CPU)
+    v_0 = basis.gft(x)
+    torch.testing.assert_close(v_0 @ solve(basis, x, 0.0).T, v_0, atol=1e-3, rtol=1e-3)
+
+
+def test_the_instant_preset_is_one_step_without_noise_and_beats_popularity(split):
+    trainer = Trainer(PRESETS["instant"].override({"K": 12}), split, 0, CPU)
+    progress = list(trainer.fit())
+    assert len(progress) == 1 and progress[0].best_epoch == 1
+    model = Recommender(trainer.checkpoint("tastes", "instant"), CPU)
+    score = lambda x: model.scores(x, model.config, torch.Generator())  # noqa: E731
+    ours, theirs = evaluate(score, split, "test", CPU), evaluate(popularity(split), split, "test", CPU)
+    assert ours["recall@10"] > 0.95 > theirs["recall@10"] + 0.3
+
+
+def test_it_is_saved_and_read_like_any_other(split, tmp_path):
+    trainer = Trainer(PRESETS["instant"].override({"K": 12}), split, 0, CPU)
+    list(trainer.fit())
+    trainer.checkpoint("tastes", "instant").save(tmp_path)
+    assert Recommender.load(tmp_path, CPU).recommend(["i1", "i2"], 3).ids[0] in {f"i{j}" for j in range(10)}
+
+
+@pytest.mark.parametrize("dataset", ["demo", "ml-latest-small", "ml-1m-diffrec"])
+def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
+    from sdiff.datasets import load_dataset
+    from tests.conftest import real_data
+
+    if dataset != "demo":
+        real_data({"ml-1m-diffrec": "ml-1m_clean"}.get(dataset, dataset))
+    split = load_dataset(dataset).split
+    trainer = Trainer(PRESETS["instant"], split, 0, CPU)
+    list(trainer.fit())
+    assert trainer.best.valid["recall@20"] > evaluate(linear_filter(split), split, "valid", CPU)["recall@20"]
