@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -25,10 +26,8 @@ def popularity(split: Split) -> Scorer:
 def linear_filter(split: Split) -> Scorer:
     """A x = X~'X~ x by two sparse products: the least that graph filtering does (compare Shen et al. 2021, "How
     powerful is graph convolution for recommendation?")."""
-    X = sp.coo_array(normalised_adjacency_root(split.train.matrix()))
-    values = torch.from_numpy(X.data).float()
-    root = torch.sparse_coo_tensor(torch.from_numpy(np.stack(X.coords)).long(), values, X.shape).coalesce()
-    transposed = root.t().coalesce()  # (n_items, n_users)
+    X = normalised_adjacency_root(split.train.matrix())
+    root, transposed = _csr(X), _csr(sp.csr_array(X.T))
 
     def score(x: Histories) -> Tensor:
         dense = torch.zeros(len(x), root.shape[1])
@@ -36,6 +35,13 @@ def linear_filter(split: Split) -> Scorer:
         return (transposed @ (root @ dense.T)).T.contiguous()  # (B, n_items)
 
     return score
+
+
+def _csr(matrix: sp.csr_array) -> Tensor:
+    matrix.sort_indices()
+    parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data.astype(np.float32)))
+    with warnings.catch_warnings(action="ignore"):  # torch says once a process that its CSR is in beta
+        return torch.sparse_csr_tensor(*parts, size=matrix.shape, check_invariants=True)
 
 
 REFERENCES = {"popularity": popularity, "A x": linear_filter}

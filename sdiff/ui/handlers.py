@@ -16,7 +16,6 @@ from sdiff.config import INFERENCE_KEYS, Config, Schedule, parse_assignments, pr
 from sdiff.device import best_device
 from sdiff.diffusion import denoise
 from sdiff.errors import SDiffError
-from sdiff.evaluation import top_n
 from sdiff.histories import Histories
 from sdiff.recommender import Recommender
 from sdiff.schedule import NoiseSchedule
@@ -92,21 +91,19 @@ def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any]
     held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
     history = catalog.rows(items[::-1].tolist())
     model = model_for(dataset, checkpoint)
-    config = model.config.at_inference(settings)
     started = time.perf_counter()
-    x = Histories.from_lists([items], model.device)
-    scores = model.scores(x, config, torch.Generator().manual_seed(seed))
-    values, best = top_n(scores, x, k)
+    found = model.recommend([split.items.ids[i] for i in items], k, seed=seed, **settings)
     milliseconds = 1000 * (time.perf_counter() - started)
-    kept = values[0] > -torch.inf
-    rows = catalog.rows(best[0][kept].tolist(), values[0][kept].tolist(), held_out.tolist())
+    rows = catalog.rows(found.indices, found.scores, held_out.tolist())
     hits = sum(row.held_out for row in rows)
     summary = (
         f"**User {user.strip()}** has {len(items):,} items in the history. Of the {len(rows)} recommended, **{hits}** "
         f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later and the model was not "
         f"trained on (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
-    return Listing(user.strip(), history, rows, summary, changes(model.config, config, seed))
+    return Listing(
+        user.strip(), history, rows, summary, changes(model.config, model.config.at_inference(settings), seed)
+    )
 
 
 def model_for(dataset: str, checkpoint: str) -> Recommender:
