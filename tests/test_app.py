@@ -110,6 +110,27 @@ def test_moving_a_slider_changes_the_list_says_so_and_reset_brings_it_back(page)
     assert changed(page, moved) == first
 
 
+def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
+    first = titles(page)
+    page.locator("#guidance input[type=range]").focus()
+    for _ in range(8):
+        page.keyboard.press("PageUp")
+    moved = changed(page, first)
+    box = page.locator("#guidance input[type=number]")
+    box.fill("0.02")
+    box.press("Enter")
+    assert changed(page, moved) == first
+
+
+def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
+    for _ in range(6):
+        page.get_by_role("button", name="Random user").click()
+        page.wait_for_timeout(60)
+    page.wait_for_timeout(4000)
+    shown = page.locator("#user").locator("input, textarea").first.input_value()
+    assert page.locator("#summary").inner_text().startswith(f"User {shown} has")
+
+
 def test_the_length_of_the_list_follows_its_slider(page):
     first = titles(page)
     page.get_by_role("button", name="More settings").click()
@@ -167,6 +188,36 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
     page.wait_for_function("document.querySelector('#checkpoint input').value == 'by-a-visitor'")
     page.get_by_role("tab", name="Spectrum").click()
     page.get_by_text("16 frequencies are kept").wait_for()
+
+
+def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
+    other = browser.new_context().new_page()
+    other.goto(url)
+    other.wait_for_selector("#recommended tbody tr")
+    for session, name in ((page, "goes-first"), (other, "waits")):
+        session.get_by_role("tab", name="Train").click()
+        session.locator("#model-name").locator("input, textarea").first.fill(name)
+        session.locator("#train-settings").locator("input, textarea").first.fill("K=16 hidden=32 eval_every=1")
+        session.locator("#epochs input").fill("100000")
+        session.get_by_role("button", name="Start training").click()
+        if session is page:
+            page.get_by_text(re.compile("best validation recall@20")).wait_for(timeout=30_000)
+    other.get_by_text("Waiting for the training before this one").wait_for()
+    other.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
+    other.get_by_text(re.compile("Stopped after 1 epoch .* saved as waits")).wait_for(timeout=30_000)
+    other.context.close()
+
+
+def test_the_list_is_an_api_endpoint_with_typed_rows(url):
+    from gradio_client import Client
+
+    client = Client(url, verbose=False)
+    rows = client.predict(user="7", k=3, settings='{"guidance": 0.5}', api_name="/recommend")
+    assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] for row in rows)
+    with pytest.raises(Exception, match="Unknown user nobody"):
+        client.predict(user="nobody", api_name="/recommend")
 
 
 @pytest.mark.parametrize("width", [390, 1920])
