@@ -130,7 +130,7 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
 PRESETS: dict[str, Config] = {
     "paper": Config(),
     # Nothing is trained: one K x K system. Looking at the condition alone, it has no use for noise, steps or guidance.
-    "instant": Config(denoiser="linear", mask=0.9, epochs=1, eval_every=1, T=1, guidance=0.0, noise=False),
+    "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=False),
 }
 
 

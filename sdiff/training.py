@@ -87,8 +87,9 @@ class Trainer:
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
-        patience = self.config.patience if validates else self.config.epochs
-        while self.epoch < self.config.epochs and self.epoch - self.best.epoch < patience:
+        epochs = 1 if isinstance(self.denoiser, LinearDenoiser) else self.config.epochs  # solving twice is solving once
+        patience = self.config.patience if validates else epochs
+        while self.epoch < epochs and self.epoch - self.best.epoch < patience:
             started = time.perf_counter()
             mean = self._epoch(histories, users)
             self.epoch += 1
@@ -96,10 +97,10 @@ class Trainer:
                 raise SDiffError(
                     f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again."
                 )
-            last = self.epoch == self.config.epochs
+            last = self.epoch == epochs
             valid = self._validate() if validates and (last or self.epoch % self.config.eval_every == 0) else None
             self.seconds += time.perf_counter() - started
-            yield Progress(self.epoch, self.config.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
+            yield Progress(self.epoch, epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
 
     def _epoch(self, histories: Histories, users: Tensor) -> float:
         """One pass over the users in random order, or the closed form. Returns the mean loss."""

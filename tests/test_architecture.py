@@ -22,12 +22,12 @@ ORDER = [
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),
     *("datasets", "catalog"),
-    *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.train_tab", "ui.layout"),
+    *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.api", "ui.train_tab", "ui.layout"),
 ]
 # Who may know of a library that the rest should not depend on.
 ONLY = {
-    "gradio": {"ui.layout", "ui.train_tab"},
-    "plotly": {"ui.figures", "ui.layout"},
+    "gradio": {"ui.api", "ui.layout", "ui.train_tab"},
+    "plotly": {"ui.figures"},
     "duckdb": {"catalog", "readers"},
     "tqdm": {"__main__"},
 }

@@ -5,18 +5,17 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
+from gradio.events import api as endpoint
 from gradio.themes import Base, Color
 
 from sdiff.config import BOUNDS, HELP, Config
 from sdiff.datasets import ASSETS, REGISTRY
 from sdiff.errors import SDiffError
-from sdiff.ui import figures, handlers, lists
+from sdiff.ui import api, figures, handlers, lists
 from sdiff.ui.state import INSTANT
 from sdiff.ui.train_tab import train_tab
 
@@ -146,22 +145,8 @@ def build() -> gr.Blocks:
             **in_order,
         )
         then_plots(moved)
-        api(api_recommend, api_name="recommend")
+        endpoint(api.recommend, api_name="recommend")
     return demo
-
-
-def api_recommend(
-    dataset: str = "demo", checkpoint: str = "demo", user: str = "1", k: int = 20, seed: int = 0, settings: str = "{}"
-) -> list[dict[str, Any]]:
-    """The top k of a user of a data set, with titles. `settings` is a JSON object such as {"guidance": 0.5, "T": 1}."""
-    try:
-        changed = json.loads(settings)
-        if not isinstance(changed, dict):
-            raise SDiffError("settings must be a JSON object.")
-        shown = handlers.recommend(dataset, checkpoint, user, changed, k, seed)
-    except (SDiffError, json.JSONDecodeError) as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    return [asdict(row) for row in shown.recommendations]
 
 
 def launch(demo: gr.Blocks) -> None:
