@@ -17,6 +17,7 @@ NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
 COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 DASHES = dict(zip(NAMES, ("solid", "dash", "dot"), strict=True))
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
+MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
 
 
 def eigenvalues(lam: np.ndarray) -> go.Figure:
@@ -94,8 +95,8 @@ def snr_maps(times: np.ndarray, index: np.ndarray, snr: dict[str, np.ndarray]) -
     figure.update_layout(
         coloraxis={
             "colorscale": PALETTE["scale"],
-            "cmin": SNR_RANGE[0],
-            "cmax": SNR_RANGE[1],
+            "cmin": MAP_RANGE[0],
+            "cmax": MAP_RANGE[1],
             "colorbar": {"title": {"text": "log₁₀ SNR"}, "thickness": 12, "outlinewidth": 0},
         }
     )
