@@ -162,7 +162,8 @@ def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
     if dataset.split.items.fingerprint != model.items.fingerprint:
         raise SDiffError(
             f"{arguments.checkpoint} was trained on the items of {model.checkpoint.provenance.dataset}, "
-            f"which are not those of {key}: evaluate it there, or train a checkpoint on {key}."
+            f"which are not those of {key} as it is read now: evaluate it there (with the same --min-rating), "
+            f"or train a checkpoint on {key}."
         )
     started = time.perf_counter()
     metrics = measure(model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed)

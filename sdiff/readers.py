@@ -45,7 +45,7 @@ def read_interactions(path: Path, min_rating: float | None = None, core: int = 1
     try:
         con.execute(f"CREATE TEMP TABLE file AS SELECT * FROM {reader}", [str(path)])
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split("\n\n")[0].split())  # what and where, without the reader's own settings
         raise SDiffError(
             f"Cannot read {path} as {'Parquet' if path.suffix == '.parquet' else 'CSV'}: {reason}"
         ) from error

@@ -88,6 +88,12 @@ def test_an_empty_or_binary_file_is_no_traceback(tmp_path, content, name):
         load_dataset(str(tmp_path / name))
 
 
+def test_a_file_in_another_encoding_is_told_from_a_broken_one(tmp_path):
+    (tmp_path / "x.csv").write_bytes("user,item\nJosé,1\n".encode("latin-1"))
+    with pytest.raises(SDiffError, match="not utf-8 encoded"):
+        load_dataset(str(tmp_path / "x.csv"))
+
+
 def test_an_unknown_key_lists_the_known_ones():
     with pytest.raises(SDiffError, match="choose one of demo, ml-latest-small, ml-1m-diffrec"):
         load_dataset("ml-2m")
