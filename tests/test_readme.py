@@ -29,3 +29,14 @@ def test_the_space_front_matter_names_what_is_here():
     assert front["sdk"] == "gradio" and (ROOT / front["app_file"]).exists()
     assert front["license"] == "apache-2.0" and "Apache License" in Path(ROOT / "LICENSE").read_text()
     assert len(front["short_description"]) <= 60
+
+
+def test_the_paper_map_names_functions_and_tests_that_exist():
+    paper = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+\.py)(?:: ([\w.]+))?", paper)
+    assert len(named) > 25
+    for file, name in named:
+        path = ROOT / ("tests" if file.startswith("test_") else "sdiff") / file
+        source = path.read_text(encoding="utf-8")
+        for part in filter(None, name.rstrip(".").split(".")):
+            assert re.search(rf"(def|class) {part}", source), f"{file}: {part}"

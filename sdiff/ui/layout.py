@@ -100,7 +100,7 @@ def build() -> gr.Blocks:
                     "VE keeps VP's α and lets σ grow with time alone; under DDPM all frequencies share one curve.",
                     elem_classes="words",
                 )
-            with gr.Tab("Train", id="train"):
+            with gr.Tab("Train"):
                 trained = train_tab(dataset)
 
         settings = [*sliders.values(), noise, seed]
