@@ -122,6 +122,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     saved = trainer.best.epoch
     with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=None) as bar:
         for progress in trainer.fit():
+            bar.total = progress.epochs
             bar.update(1)
             if progress.valid:
                 bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
@@ -204,7 +205,9 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
     else:
         history = [id.strip() for id in arguments.history.split(",") if id.strip()]
-    found = model.recommend(history, arguments.k, seed=arguments.seed, **parse_assignments(arguments.set))
+    settings = parse_assignments(arguments.set)
+    model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
+    found = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
     if dataset is not None and dataset.split.items.fingerprint == model.items.fingerprint:
         rows = [asdict(row) for row in Catalog(dataset).rows(found.indices, found.scores)]
         rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]

@@ -169,9 +169,12 @@ class Trainer:
             "seconds": self.seconds,
             "best": [self.best.epoch, self.best.value, self.best.valid],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
+        except OSError as error:
+            raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
 
     def resume(self, path: Path) -> None:
         """Goes on from `save_state`. Raises SDiffError when that state is of another run, or damaged."""

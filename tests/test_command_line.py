@@ -74,6 +74,7 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1,zzz"], "Unknown item zzz"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "K=3"], "K is fixed"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "at least 1"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, capsys, request, monkeypatch):

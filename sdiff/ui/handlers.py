@@ -91,6 +91,7 @@ def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any]
     held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
     history = catalog.rows(items[::-1].tolist())
     model = model_for(dataset, checkpoint)
+    config = model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
     started = time.perf_counter()
     found = model.recommend([split.items.ids[i] for i in items], k, seed=seed, **settings)
     milliseconds = 1000 * (time.perf_counter() - started)
@@ -101,9 +102,7 @@ def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any]
         f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later and the model was not "
         f"trained on (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
-    return Listing(
-        user.strip(), history, rows, summary, changes(model.config, model.config.at_inference(settings), seed)
-    )
+    return Listing(user.strip(), history, rows, summary, changes(model.config, config, seed))
 
 
 def model_for(dataset: str, checkpoint: str) -> Recommender:
