@@ -1,6 +1,7 @@
-"""How accurate is a preset, over seeds, beside plain references on the same split?
+"""How accurate is a preset, or a rival, over seeds, beside plain references on the same split?
 
     python -m benchmarks.accuracy --dataset demo --preset paper --seeds 3 --save
+    python -m benchmarks.accuracy --dataset ml-1m-diffrec --preset sasrec --save
 
 Prints mean and standard deviation, then one JSON line; --save keeps that in benchmarks/results.
 """
@@ -11,6 +12,8 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +23,47 @@ from tqdm import tqdm
 
 import sdiff
 from benchmarks.peers.ease import ease
+from benchmarks.peers.recency import RECENT
+from benchmarks.peers.sasrec import sasrec
 from sdiff.__main__ import device_name, peak_memory_mb
-from sdiff.config import Config, parse_assignments, preset
+from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device
-from sdiff.evaluation import evaluate
+from sdiff.evaluation import Part, evaluate
+from sdiff.interactions import Split
 from sdiff.recommender import Recommender
-from sdiff.references import REFERENCES
+from sdiff.references import REFERENCES, Scorer
 from sdiff.training import Trainer
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
+PARTS: tuple[Part, ...] = ("valid", "test")
+RIVALS = {"sasrec": sasrec}
+DENSE = 10_000  # items; EASE and the ridge invert a matrix of that size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--preset", default="paper")
+    parser.add_argument(
+        "--preset", default="paper", help=f"one of {', '.join(PRESETS)}, or a rival: {', '.join(RIVALS)}"
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 ... N - 1")
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)
-    config = preset(arguments.preset).override(parse_assignments(arguments.set))
-    runs = [run(config, dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
-    references = {name: make(dataset.split) for name, make in REFERENCES.items()}
-    if len(dataset.split.items) <= 10_000:  # EASE inverts a dense matrix of that size
-        references["EASE"] = ease(dataset.split)
+    if arguments.preset in RIVALS:
+        train = partial(run_rival, RIVALS[arguments.preset])
+    else:
+        train = partial(run, preset(arguments.preset).override(parse_assignments(arguments.set)))
+    runs = [train(dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
+    memory = peak_memory_mb()  # before the references, which are not of this preset
+    makers = dict(REFERENCES)
+    if len(dataset.split.items) <= DENSE:
+        makers |= {"EASE": ease} | (RECENT if dataset.split.train.ordered else {})
+    references = {name: make(dataset.split) for name, make in makers.items()}
     result: dict[str, Any] = {
         "dataset": arguments.dataset,
         "data_fingerprint": dataset.split.fingerprint,
@@ -62,14 +78,17 @@ def main() -> None:
         "std": summary(runs, np.std),
         "epochs": [r["epoch"] for r in runs],
         "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": memory,
         "references": {
-            name: {part: evaluate(score, dataset.split, part, CPU) for part in ("valid", "test")}
+            name: {part: evaluate(score, dataset.split, part, CPU) for part in PARTS}
             for name, score in references.items()
         },
     }
-    for name, row in (("S-Diff", result["mean"]["test"]), *((n, r["test"]) for n, r in result["references"].items())):
-        print(f"{name:<12}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
+    for name, row in (
+        (arguments.preset, result["mean"]["test"]),
+        *((n, r["test"]) for n, r in result["references"].items()),
+    ):
+        print(f"{name:<16}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
     if arguments.save:
         RESULTS.mkdir(exist_ok=True)
         name = f"accuracy-{arguments.dataset}-{arguments.preset}.json"
@@ -86,14 +105,22 @@ def run(config: Config, dataset: Dataset, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     model = Recommender(trainer.checkpoint(dataset.key, ""), trainer.device)
     parts = {}
-    for part in ("valid", "test"):
+    for part in PARTS:
         noise = torch.Generator().manual_seed(seed)
         parts[part] = evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, trainer.device)  # noqa: B023
     return parts | {"epoch": trainer.best.epoch, "seconds": seconds}
 
 
+def run_rival(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    score, epoch = train(dataset.split, seed)
+    seconds = time.perf_counter() - started
+    parts = {part: evaluate(score, dataset.split, part, CPU) for part in PARTS}
+    return parts | {"epoch": epoch, "seconds": seconds}
+
+
 def summary(runs: list[dict[str, Any]], statistic: Any) -> dict[str, dict[str, float]]:
-    return {p: {key: float(statistic([r[p][key] for r in runs])) for key in runs[0][p]} for p in ("valid", "test")}
+    return {p: {key: float(statistic([r[p][key] for r in runs])) for key in runs[0][p]} for p in PARTS}
 
 
 if __name__ == "__main__":

@@ -5,32 +5,73 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.recency import RECENT
+from sdiff.config import PRESETS
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+IN_ORDER = {"temporal", "sasrec", *RECENT}  # what sees in which order a user chose
+
+
+def tables(results: Path) -> dict[str, str]:
+    """Mark in the README -> table."""
+    return {"accuracy": accuracy_table(results), "ablation": ablation_table(results)}
 
 
 def accuracy_table(results: Path) -> str:
-    """A block of rows for each data set: our presets, then the references of the same runs."""
-    lines = ["| data | model | R@10 | R@20 | N@10 | N@20 | training |", "|---|---|---|---|---|---|---|"]
-    documents = [json.loads(path.read_text()) for path in sorted(results.glob("accuracy-*.json"))]
+    """For each data set what does not look at the order, then what does: our presets, rivals, plain references."""
+    lines = ["| data | model | order | R@10 | R@20 | N@10 | N@20 | training |", "|---|---|---|---|---|---|---|---|"]
+    documents = _read(results, "accuracy-*.json")
     for dataset in dict.fromkeys(d["dataset"] for d in documents):
         runs = [d for d in documents if d["dataset"] == dataset]
-        for run in runs:
-            cells = [_cell(run["mean"]["test"][key], run["std"]["test"][key], run["seeds"]) for key in COLUMNS]
-            training = f"{run['seconds']:.0f} s, {run['seeds']} seed{'s' if run['seeds'] > 1 else ''}, {run['device']}"
-            lines.append(f"| {dataset} | **S-Diff `{run['preset']}`** | {' | '.join(cells)} | {training} |")
-        for name, row in runs[0]["references"].items():
-            cells = [f"{row['test'][key]:.4f}" for key in COLUMNS]
-            lines.append(f"| {dataset} | {name} | {' | '.join(cells)} | |")
+        rows = {run["preset"]: _run_cells(run) for run in runs}
+        for name, reached in max((run["references"] for run in runs), key=len).items():
+            rows[name] = [f"{reached['test'][key]:.4f}" for key in COLUMNS] + [""]
+        for name in sorted(rows, key=lambda name: name in IN_ORDER):
+            label = f"**S-Diff `{name}`**" if name in PRESETS else {"sasrec": "SASRec"}.get(name, name)
+            lines.append(f"| {dataset} | {label} | {'✓' if name in IN_ORDER else ''} | {' | '.join(rows[name])} |")
     return "\n".join(lines)
 
 
-def filled(readme: str, table: str) -> str:
-    """The README with the table between its marks."""
-    return re.sub(
-        r"(<!-- accuracy -->\n).*?(<!-- /accuracy -->)", lambda m: f"{m[1]}{table}\n{m[2]}", readme, flags=re.S
-    )
+def ablation_table(results: Path) -> str:
+    """For each ablated preset what it reaches without one of its parts, and the difference that makes on test."""
+    lines = [
+        "| data | preset | without | valid R@20 | test R@20 | test N@20 | change |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for document in _read(results, "ablation-*.json"):
+        whole = document["rows"][0]["test"]["recall@20"]
+        for row in document["rows"]:
+            test = row["test"]
+            cells = [row["valid"]["recall@20"], test["recall@20"], test["ndcg@20"]]
+            change = f"{test['recall@20'] - whole:+.4f}" if row["set"] else ""
+            numbers = " | ".join(f"{cell:.4f}" for cell in cells)
+            lines.append(f"| {document['dataset']} | `{document['preset']}` | {row['off']} | {numbers} | {change} |")
+    return "\n".join(lines)
+
+
+def filled(readme: str, contents: dict[str, str]) -> str:
+    """The README with each table between its marks."""
+    for mark, table in contents.items():
+        readme = re.sub(
+            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
+            lambda m: f"{m[1]}{table}\n{m[2]}",
+            readme,
+            flags=re.S,  # noqa: B023
+        )
+    return readme
+
+
+def _read(results: Path, pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(results.glob(pattern))]
+
+
+def _run_cells(run: dict[str, Any]) -> list[str]:
+    cells = [_cell(run["mean"]["test"][key], run["std"]["test"][key], run["seeds"]) for key in COLUMNS]
+    training = f"{run['seconds']:.0f} s, {run['seeds']} seed{'s' if run['seeds'] > 1 else ''}, {run['device']}"
+    return [*cells, training]
 
 
 def _cell(mean: float, std: float, seeds: int) -> str:
@@ -39,4 +80,4 @@ def _cell(mean: float, std: float, seeds: int) -> str:
 
 if __name__ == "__main__":
     path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8"), accuracy_table(ROOT / "benchmarks" / "results")), "utf-8")
+    path.write_text(filled(path.read_text(encoding="utf-8"), tables(ROOT / "benchmarks" / "results")), "utf-8")

@@ -1,7 +1,7 @@
 """Checkpoints on disk: JSON and safetensors, fingerprinted, replaced in one step. A folder holds
 
 config.json               hyper-parameters, provenance and the name of the weights file: the commit point
-model-<sha256>.safetensors   denoiser, basis, item counts; item ids in its header
+model-<sha256>.safetensors   weights, spectrum, item counts; item ids in its header
 metrics.json              what these weights reach on the data they were trained for
 """
 
@@ -23,7 +23,7 @@ from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
 from sdiff.spectrum import SpectralBasis
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that recommending needs, and nothing of the users: item_counts (n_items,), the basis and the weights."""
+    """All that recommending needs, and nothing of the users: item_counts (n_items,), the spectrum, the weights."""
 
     config: Config
     items: Vocabulary
     item_counts: Tensor
-    basis: SpectralBasis
+    spectrum: SpectralBasis
     weights: dict[str, Tensor]
     provenance: Provenance
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -54,8 +54,8 @@ class Checkpoint:
     def save(self, folder: Path | str) -> None:
         """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
         folder = Path(folder)
-        tensors = {f"denoiser.{name}": tensor for name, tensor in self.weights.items()}
-        tensors |= {"basis.U": self.basis.U, "basis.lam": self.basis.lam, "item_counts": self.item_counts}
+        tensors = {f"model.{name}": tensor for name, tensor in self.weights.items()}
+        tensors |= {"spectrum.U": self.spectrum.U, "spectrum.lam": self.spectrum.lam, "item_counts": self.item_counts}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         data = save(tensors, metadata={"items": json.dumps(self.items.ids)})
         digest = hashlib.sha256(data).hexdigest()
@@ -104,7 +104,7 @@ class Checkpoint:
             with safe_open(weights, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
                 items = Vocabulary(tuple(json.loads(file.metadata()["items"])))
-            basis = SpectralBasis(tensors.pop("basis.U"), tensors.pop("basis.lam"))
+            spectrum = SpectralBasis(tensors.pop("spectrum.U"), tensors.pop("spectrum.lam"))
             counts = tensors.pop("item_counts")
         except OSError as error:
             raise SDiffError(f"Cannot read the checkpoint in {folder}: {error.strerror}.") from error
@@ -112,10 +112,10 @@ class Checkpoint:
             if isinstance(error, SDiffError):
                 raise
             raise SDiffError(f"The checkpoint in {folder} is damaged ({type(error).__name__}: {error}).") from error
-        if basis.U.shape != (len(items), basis.K) or counts.shape != (len(items),):
+        if spectrum.U.shape != (len(items), spectrum.K) or counts.shape != (len(items),):
             raise SDiffError(f"The checkpoint in {folder} is damaged: its tensors do not fit its {len(items)} items.")
-        denoiser = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()}
-        return cls(config, items, counts, basis, denoiser, provenance, _metrics(folder, card["weights"]["sha256"]))
+        model = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+        return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
 
 
 def _metrics(folder: Path, digest: str) -> dict[str, Any]:

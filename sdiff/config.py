@@ -11,6 +11,8 @@ from sdiff.errors import SDiffError
 Schedule = Literal["vp", "ve", "ddpm"]
 Fusion = Literal["film", "concat"]
 Kind = Literal["mlp", "linear"]
+Learnt = Literal["fixed", "tied", "directional"]
+Loss = Literal["mse", "softmax"]
 
 
 def _number(default: Any, low: float, high: float, help: str) -> Any:
@@ -50,6 +52,22 @@ class Config:
     epochs: int = _number(1000, 0, 1_000_000, "most epochs to train")
     eval_every: int = _number(5, 1, 1_000_000, "epochs from one validation to the next")
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before stopping")
+    # Beyond the paper: what each of these changes is measured in docs/paper.md
+    normalise: bool = _choice(False, "divide each history by its size, so that the condition is a mean, not a sum")
+    leak: bool = _choice(True, "in training v_t is made from the whole history (the paper), else from the condition")
+    loss: Loss = _choice("mse", "mse in the spectrum, Eq. (16), or softmax over the unseen items")
+    basis: Learnt = _choice(
+        "fixed", "U stays (fixed), is learnt (tied), or is learnt apart for reading and ranking (directional)"
+    )
+    anchor: float = _number(0.0, 0.0, 1e6, "pull of a learnt U towards the eigenvectors it starts from")
+    residual: bool = _choice(False, "the MLP corrects the fused spectrum instead of replacing it")
+    dropout: float = _number(0.0, 0.0, 0.99, "dropout of the denoiser's hidden layer")
+    ema: float = _number(0.0, 0.0, 0.99999, "decay of the running mean of the weights; 0 takes the weights themselves")
+    half_life: float = _number(
+        0.0, 0.0, 1e6, "interactions, counted back from the newest, that halve the weight; 0 does not look at the order"
+    )
+    memories: int = _number(1, 1, 16, "conditions side by side, each with four times the half-life of the one before")
+    horizon: float = _number(7.0, 0.01, 1e6, "interactions after the cut that halve their weight in the loss")
     # Sampling, Algorithm 2
     guidance: float = _number(0.02, -1.0, 20.0, "guidance scale s: 0 is the plain conditional estimate")
     noise: bool = _choice(True, "draw noise while sampling; off follows the means")
@@ -58,6 +76,8 @@ class Config:
         hints = get_type_hints(type(self))
         for f in fields(self):
             object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
+        if self.basis != "fixed" and self.loss != "softmax":
+            raise SDiffError(f"basis={self.basis} needs loss=softmax: squared error in a basis that moves shrinks it.")
 
     def override(self, values: dict[str, Any]) -> Config:
         """A copy with `values` in place; strings are parsed, an unknown key is an error."""
@@ -88,7 +108,7 @@ class Config:
 FIELDS = tuple(f.name for f in fields(Config))
 HELP = {f.name: f.metadata["help"] for f in fields(Config)}
 BOUNDS = {f.name: (f.metadata["low"], f.metadata["high"]) for f in fields(Config) if "low" in f.metadata}
-INFERENCE_KEYS = ("schedule", "alpha_min", "sigma_max", "tau", "T", "guidance", "noise")
+INFERENCE_KEYS = ("schedule", "alpha_min", "sigma_max", "tau", "T", "guidance", "noise", "half_life")
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -129,6 +149,47 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
 
 PRESETS: dict[str, Config] = {
     "paper": Config(),
+    "tuned": Config(
+        normalise=True,
+        leak=False,
+        loss="softmax",
+        basis="tied",
+        anchor=1.0,
+        residual=True,
+        dropout=0.7,
+        ema=0.995,
+        hidden=512,
+        mask=0.35,
+        lr=1e-3,
+        epochs=300,
+        eval_every=1,
+        patience=15,
+        T=1,
+        guidance=0.0,
+        noise=False,
+    ),
+    "temporal": Config(
+        K=128,
+        normalise=True,
+        leak=False,
+        loss="softmax",
+        basis="directional",
+        residual=True,
+        dropout=0.5,
+        ema=0.98,
+        half_life=1.4,
+        memories=3,
+        horizon=3.0,
+        hidden=512,
+        batch_size=800,
+        lr=5e-3,
+        epochs=1000,
+        eval_every=4,
+        patience=40,
+        T=1,
+        guidance=0.0,
+        noise=False,
+    ),
     # Nothing is trained: one K x K system. Looking at the condition alone, it has no use for noise, steps or guidance.
     "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=False),
 }

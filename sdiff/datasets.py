@@ -121,5 +121,14 @@ REGISTRY = {
             "ml-1m_clean",
             read_lists,
         ),
+        Source(
+            "yelp2018",
+            "Yelp 2018, LightGCN's split",
+            "Yelp's dataset terms: academic, non-commercial use",
+            "https://github.com/gusye1234/LightGCN-PyTorch",
+            ("train_list.npy", "test_list.npy"),
+            "yelp2018",
+            read_lists,
+        ),
     )
 }

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from sdiff.config import Config
-from sdiff.linear import LinearDenoiser
 
 
 def time_code(t: Tensor, dim: int) -> Tensor:
@@ -21,46 +20,57 @@ def time_code(t: Tensor, dim: int) -> Tensor:
 
 
 class FiLM(nn.Module):
-    """v_fused = v_t + gamma * c + beta with gamma_i = f(c_i), beta_i = h(c_i), Eq. (17).
+    """v_fused = v_t + gamma * c + beta with gamma_i = f(c_i), beta_i = h(c_i), Eq. (17), for each of M memories.
 
     f and h are affine for each frequency on its own, which keeps the fusion elementwise. They start at gamma = 1
     and beta = 0, that is v_t + c.
     """
 
-    def __init__(self, K: int) -> None:
+    def __init__(self, K: int, memories: int = 1) -> None:
         super().__init__()
-        self.f_weight, self.f_bias = nn.Parameter(torch.zeros(K)), nn.Parameter(torch.ones(K))
-        self.h_weight, self.h_bias = nn.Parameter(torch.zeros(K)), nn.Parameter(torch.zeros(K))
+        shape = (memories, K)
+        self.f_weight, self.f_bias = nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.ones(shape))
+        self.h_weight, self.h_bias = nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.zeros(shape))
 
     def forward(self, v_t: Tensor, c: Tensor) -> Tensor:
-        gamma = self.f_weight * c + self.f_bias  # (B, K), Eq. (17)
-        beta = self.h_weight * c + self.h_bias  # (B, K), Eq. (17)
-        return v_t + gamma * c + beta
+        gamma = self.f_weight * c + self.f_bias  # (B, M, K), Eq. (17)
+        beta = self.h_weight * c + self.h_bias  # (B, M, K), Eq. (17)
+        return v_t[:, None] + gamma * c + beta
 
 
 class Concat(nn.Module):
-    """The ablation without FiLM: the condition beside v_t, (B, 2 K) (Figure 6)."""
+    """The ablation without FiLM: the condition beside v_t, (B, 1 + M, K) (Figure 6)."""
 
     def forward(self, v_t: Tensor, c: Tensor) -> Tensor:
-        return torch.cat([v_t, c], dim=1)
+        return torch.cat([v_t[:, None], c], dim=1)
 
 
 class Denoiser(nn.Module):
-    """Estimates v_0 (B, K) from v_t (B, K), the condition's spectrum c = U'c (B, K) and times t (B,), Eq. (16)."""
+    """Estimates v_0 (B, K) from v_t (B, K), the condition's spectrum c = U'c (B, M, K) and times t (B,), Eq. (16).
+
+    c holds M memories of the same history; the paper has one. With `residual` the MLP starts at zero and corrects a
+    mean of v_t and c with learnt weights.
+    """
 
     def __init__(self, config: Config, K: int) -> None:
         super().__init__()
+        film, M = config.fusion == "film", config.memories
         self.time_dim = config.time_dim
-        self.fuse = FiLM(K) if config.fusion == "film" else Concat()
-        fused = K if config.fusion == "film" else 2 * K
+        self.fuse = FiLM(K, M) if film else Concat()
+        parts = M if film else M + 1
         self.mlp = nn.Sequential(
-            nn.Linear(fused + config.time_dim, config.hidden), nn.SiLU(), nn.Linear(config.hidden, K)
+            nn.Linear(parts * K + config.time_dim, config.hidden),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, K),
         )
+        self.skip = None
+        if config.residual:
+            self.skip = nn.Parameter(torch.full((parts, K), 1 / (2 * M if film else M + 1)))
+            nn.init.zeros_(self.mlp[-1].weight)  # pyright: ignore
+            nn.init.zeros_(self.mlp[-1].bias)  # pyright: ignore
 
     def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
-        return self.mlp(torch.cat([self.fuse(v_t, c), time_code(t, self.time_dim)], dim=1))
-
-
-def make_denoiser(config: Config, K: int) -> Denoiser | LinearDenoiser:
-    """The denoiser that the configuration asks for, for a basis of K frequencies."""
-    return Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
+        fused = self.fuse(v_t, c)  # (B, parts, K)
+        v0_hat = self.mlp(torch.cat([fused.flatten(1), time_code(t, self.time_dim)], dim=1))
+        return v0_hat if self.skip is None else v0_hat + (self.skip * fused).sum(1)

@@ -11,13 +11,31 @@ from torch import Tensor
 from sdiff.config import Config
 from sdiff.histories import Histories
 from sdiff.schedule import NoiseSchedule
-from sdiff.spectrum import SpectralBasis
+
+OWN_ESTIMATE = 0.2  # share of training in which v_t is made from the denoiser's own estimate, as after the first step
 
 
 class Predictor(Protocol):
-    """Anything that estimates v_0 (B, K) from v_t (B, K), U'c (B, K) and t (B,)."""
+    """Anything that estimates v_0 (B, K) from v_t (B, K), U'c (B, M, K) and t (B,)."""
 
     def __call__(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor: ...
+
+
+class Basis(Protocol):
+    """A graph Fourier transform: the graph's own, or one that is learnt."""
+
+    @property
+    def lam(self) -> Tensor: ...
+    def gft(self, x: Histories) -> Tensor: ...
+    def igft(self, v: Tensor) -> Tensor: ...
+
+
+def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
+    """U'c (B, M, K): the spectrum of a history, once for each memory. Without a half-life all of it weighs the same."""
+    if config.normalise:
+        x = x.normalised()
+    half_lives = [config.half_life * 4**m for m in range(config.memories)]
+    return torch.stack([basis.gft(x.recent(h) if h else x) for h in half_lives], dim=1)
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
@@ -27,21 +45,42 @@ def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: 
 
 
 def training_loss(
-    denoiser: Predictor, basis: SpectralBasis, x: Histories, config: Config, generator: torch.Generator
+    denoiser: Predictor, basis: Basis, x: Histories, config: Config, generator: torch.Generator
 ) -> Tensor:
-    """|| phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies: one step of Algorithm 1.
+    """One step of Algorithm 1: the denoiser sees what `x` shows of itself and estimates the rest.
 
-    The term at one t, Eq. (16), of the bound on the likelihood, Eq. (15).
+    With loss=mse: || phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies, the term at one t, Eq. (16), of
+    the bound on the likelihood, Eq. (15). With loss=softmax: how likely the hidden items are among all that are not
+    shown.
     """
     schedule = NoiseSchedule.of(config)
     device = basis.lam.device
-    v_0 = basis.gft(x)  # (B, K)
-    c = basis.gft(x.mask(config.mask, generator))  # (B, K)
-    conditional = torch.rand(len(x), 1, generator=generator, device=device) >= config.p_uncond
+    shown, hidden = x.cut(config.horizon, generator) if config.half_life else x.mask(config.mask, generator)
+    v_0 = basis.gft(x.normalised() if config.normalise else x)  # (B, K)
+    c = condition(basis, shown, config)  # (B, M, K)
+    conditional = torch.rand(len(x), 1, 1, generator=generator, device=device) >= config.p_uncond
+    c_or_none = c * conditional
     t = schedule.tau * torch.rand(len(x), generator=generator, device=device)  # (B,)
-    eps = torch.randn(v_0.shape, generator=generator, device=device)
-    v_t = q_sample(schedule, v_0, t, basis.lam, eps)
-    return (denoiser(v_t, c * conditional, t) - v_0).square().mean()  # Eq. (16)
+
+    def noised(v: Tensor, t: Tensor) -> Tensor:
+        return q_sample(schedule, v, t, basis.lam, torch.randn(v.shape, generator=generator, device=device))
+
+    if config.leak:
+        v_t = noised(v_0, t)
+    else:  # what sampling will see: first the noised history, at t = tau, then the denoiser's own estimate
+        tau = torch.full_like(t, schedule.tau)
+        first = torch.rand(len(x), generator=generator, device=device) >= OWN_ESTIMATE
+        v_tau = noised(c.mean(1), tau)
+        with torch.no_grad():
+            v_t = noised(denoiser(v_tau, c_or_none, tau), t)
+        v_t, t = torch.where(first[:, None], v_tau, v_t), torch.where(first, tau, t)
+    v0_hat = denoiser(v_t, c_or_none, t)
+    if config.loss == "mse":
+        return (v0_hat - v_0).square().mean()  # Eq. (16)
+    logits = basis.igft(v0_hat)  # (B, n_items)
+    logits[shown.rows, shown.items] = -torch.inf
+    log_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items]
+    return -(hidden.weights * log_p).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:
@@ -66,7 +105,7 @@ def sample(
     """Algorithm 2: from the noised spectrum of the whole history back to an estimate of v_0, Eq. (2).
 
     Args:
-        c: U'c (B, K), the whole history's spectrum: the condition and, noised to t = tau, the start.
+        c: U'c (B, M, K), the whole history's spectrum: the condition and, noised to t = tau, the start.
         T: number of reverse steps.
         noise: eps (T, B, K), the draw for each step down from t = tau; without it sampling follows the means.
         callback: called as callback(k, v_t, v0_hat) at each step k = T ... 1.
@@ -75,7 +114,7 @@ def sample(
         The last estimate of v_0, (B, K).
     """
     times = schedule.times(T, c.device)
-    v0_hat = c
+    v0_hat = c.mean(1)  # (B, K)
     for k in range(T, 0, -1):
         t = times[k].expand(len(c))
         v_t = q_sample(schedule, v0_hat, t, lam, None if noise is None else noise[T - k])
@@ -88,7 +127,7 @@ def sample(
 @torch.inference_mode()
 def denoise(
     denoiser: Predictor,
-    basis: SpectralBasis,
+    basis: Basis,
     x: Histories,
     config: Config,
     generator: torch.Generator,
@@ -98,6 +137,7 @@ def denoise(
 
     The generator is a CPU one, so that every device sees the same noise.
     """
-    c = basis.gft(x)  # (B, K)
-    noise = torch.randn(config.T, *c.shape, generator=generator).to(c.device) if config.noise else None
+    c = condition(basis, x, config)  # (B, M, K)
+    shape = (config.T, len(x), len(basis.lam))
+    noise = torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(denoiser, NoiseSchedule.of(config), basis.lam, c, config.T, config.guidance, noise, callback)

@@ -33,6 +33,7 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
     return values, items
 
 
+@torch.inference_mode()
 def evaluate(
     score: Callable[[Histories], Tensor],
     split: Split,

@@ -48,11 +48,45 @@ class Histories:
         entries = shift + torch.arange(len(shift), device=shift.device)
         return Histories(self.items[entries], offsets, self.weights[entries])
 
-    def mask(self, p: float, generator: torch.Generator) -> Histories:
-        """c = Mask(x): each entry is hidden with probability p (Algorithm 1).
+    def where(self, keep: Tensor) -> Histories:
+        """The entries at which `keep` (nnz,) is true; rows may become empty."""
+        offsets = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])[self.offsets]
+        return Histories(self.items[keep], offsets, self.weights[keep])
+
+    def mask(self, p: float, generator: torch.Generator) -> tuple[Histories, Histories]:
+        """(c, hidden) with c = Mask(x): each entry is hidden with probability p (Algorithm 1).
 
         What stays is divided by 1 - p, as the dropout of DiffRec does, whose masking the paper takes over: at
         inference nothing is hidden, and the condition then has the size that the network knows.
         """
         kept = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
-        return replace(self, weights=self.weights * kept / (1 - p))
+        c = self.where(kept)
+        return replace(c, weights=c.weights / (1 - p)), self.where(~kept)
+
+    def cut(self, horizon: float, generator: torch.Generator) -> tuple[Histories, Histories]:
+        """(past, future) of each row at a random point with something before it: the weight of what comes after halves
+        every `horizon` entries. A row of one entry is all past."""
+        lengths = self.offsets.diff()
+        u = torch.rand(len(self), generator=generator, device=self.weights.device)
+        point = (1 + (u * (lengths - 1)).long())[self.rows]  # (nnz,)
+        position = torch.arange(len(self.items), device=point.device) - self.offsets[:-1][self.rows]
+        fading = replace(self, weights=self.weights * 2.0 ** (-(position - point).clamp(min=0) / horizon))
+        return self.where(position < point), fading.where(position >= point)
+
+    def recent(self, half_life: float) -> Histories:
+        """The weight of each entry halves every `half_life` entries back from the newest; a row's sum stays."""
+        rows = self.rows
+        age = self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
+        return replace(self, weights=2.0 ** (-age / half_life))._scaled_to(self.size)
+
+    def normalised(self) -> Histories:
+        """Each row divided by its L1 norm; empty rows stay empty."""
+        return self._scaled_to(torch.ones_like(self.size))
+
+    @property
+    def size(self) -> Tensor:
+        """L1 norm (B,) of each row."""
+        return self.weights.new_zeros(len(self)).index_add_(0, self.rows, self.weights.abs())
+
+    def _scaled_to(self, size: Tensor) -> Histories:
+        return replace(self, weights=self.weights * (size / self.size)[self.rows])

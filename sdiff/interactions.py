@@ -54,7 +54,8 @@ class Vocabulary:
 class Interactions:
     """X in {0, 1}^(n_users x n_items) as rows of item indices, each row in the user's chronological order.
 
-    indptr (n_users + 1,), indices (nnz,); `timestamps` (nnz,) in seconds where they are known.
+    indptr (n_users + 1,), indices (nnz,); `timestamps` (nnz,) in seconds where they are known. `ordered` is false
+    where nothing tells which came first: no timestamps, and no order in the file either.
     """
 
     users: Vocabulary
@@ -62,6 +63,7 @@ class Interactions:
     indptr: np.ndarray
     indices: np.ndarray
     timestamps: np.ndarray | None = None
+    ordered: bool = False
 
     @classmethod
     def from_pairs(
@@ -71,8 +73,12 @@ class Interactions:
         user: np.ndarray,
         item: np.ndarray,
         timestamps: np.ndarray | None = None,
+        ordered: bool = False,
     ) -> Interactions:
-        """From parallel arrays (n,) of indices. Ties in time keep their order; of a repeated pair the first stays."""
+        """From parallel arrays (n,) of indices, `ordered` if they come in each user's order or with timestamps.
+
+        Ties in time keep their order; of a repeated pair the first stays.
+        """
         order = np.lexsort((np.arange(len(user)), user if timestamps is None else timestamps, user))
         user, item = user[order], item[order]
         _, first = np.unique(user.astype(np.int64) * len(items) + item, return_index=True)
@@ -85,6 +91,7 @@ class Interactions:
             indptr.astype(np.int64),
             item.astype(np.int64),
             None if timestamps is None else timestamps[order][first],
+            ordered or timestamps is not None,
         )
 
     def __len__(self) -> int:
@@ -117,7 +124,7 @@ class Interactions:
         """The interactions at which `keep` (nnz,) is true, vocabularies unchanged."""
         indptr = np.concatenate([[0], np.cumsum(np.bincount(self.rows[keep], minlength=len(self.users)))])
         times = None if self.timestamps is None else self.timestamps[keep]
-        return Interactions(self.users, self.items, indptr, self.indices[keep], times)
+        return Interactions(self.users, self.items, indptr, self.indices[keep], times, self.ordered)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -158,10 +165,22 @@ def chronological_split(interactions: Interactions) -> Split:
 
 def random_split(interactions: Interactions, seed: int) -> Split:
     """7 : 1 : 2 at random per user; within each part the order of the list stays."""
+    return _split_at(interactions, _shuffled_position(interactions, seed))
+
+
+def hold_out(interactions: Interactions, share: float, seed: int) -> tuple[Interactions, Interactions]:
+    """(rest, held out): a share of each user's interactions, rounded down, drawn at random."""
+    position = _shuffled_position(interactions, seed)
+    held_out = position < np.floor(share * np.repeat(interactions.lengths, interactions.lengths))
+    return interactions.where(~held_out), interactions.where(held_out)
+
+
+def _shuffled_position(interactions: Interactions, seed: int) -> np.ndarray:
+    """Rank (nnz,) of each interaction in a random order of its user's."""
     shuffled = np.lexsort((np.random.default_rng(seed).random(len(interactions)), interactions.rows))
     position = np.empty(len(interactions), dtype=np.int64)
     position[shuffled] = np.arange(len(interactions)) - np.repeat(interactions.indptr[:-1], interactions.lengths)
-    return _split_at(interactions, position)
+    return position
 
 
 def _split_at(interactions: Interactions, position: np.ndarray) -> Split:

@@ -17,7 +17,7 @@ class LinearDenoiser(nn.Module):
         self.W = nn.Parameter(torch.eye(K))
 
     def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
-        return c @ self.W.T
+        return c[:, 0] @ self.W.T
 
 
 def solve(basis: SpectralBasis, x: Histories, mask: float) -> Tensor:

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 
 from sdiff.errors import SDiffError
-from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
+from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split, hold_out, k_core, random_split
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,32 @@ def read_ml_latest_small(path: Path) -> tuple[Split, Items]:
 
 
 def read_lists(path: Path) -> tuple[Split, Items]:
-    """{train,valid,test}_list.npy of index pairs; item_map.csv and user_map.csv give the original ids and titles."""
-    pairs = {part: _read_pairs(path / f"{part}_list.npy") for part in ("train", "valid", "test")}
+    """{train,valid,test}_list.npy of index pairs; item_map.csv and user_map.csv give the original ids and titles.
+
+    The pairs stand in each user's order, unless every user's items ascend: then the file is sorted and tells none.
+    Without a valid_list.npy, as in LightGCN's splits, a tenth of each user's train part is held out by a fixed seed.
+    """
+    pairs = {part: _read_pairs(path / f"{part}_list.npy") for part in ("train", "test")}
+    if (path / "valid_list.npy").is_file():
+        pairs["valid"] = _read_pairs(path / "valid_list.npy")
     n_users, n_items = np.max([array.max(0) + 1 for array in pairs.values() if len(array)], axis=0)
     users = Vocabulary(_ids(path / "user_map.csv", "user", "user_id", n_users))
     items = Vocabulary(_ids(path / "item_map.csv", "item", "movie_id", n_items))
-    split = Split(*(Interactions.from_pairs(users, items, array[:, 0], array[:, 1]) for array in pairs.values()))
+    ordered = not _ascending(pairs["train"])
+    parts = {
+        part: Interactions.from_pairs(users, items, array[:, 0], array[:, 1], ordered=ordered)
+        for part, array in pairs.items()
+    }
+    if "valid" not in parts:
+        parts["train"], parts["valid"] = hold_out(parts["train"], 0.1, seed=0)
+    split = Split(parts["train"], parts["valid"], parts["test"])
     titles = path / "item_map.csv"
     return split, _titles(titles, "movie_id", items) if titles.is_file() else _untitled(items)
+
+
+def _ascending(pairs: np.ndarray) -> bool:
+    same_user = pairs[1:, 0] == pairs[:-1, 0]
+    return bool((pairs[1:, 1] >= pairs[:-1, 1])[same_user].all())
 
 
 def _read_pairs(path: Path) -> np.ndarray:

@@ -12,17 +12,21 @@ from torch import Tensor
 
 from sdiff.checkpoint import Checkpoint
 from sdiff.config import Config
-from sdiff.denoiser import make_denoiser
 from sdiff.device import best_device
 from sdiff.diffusion import denoise
 from sdiff.errors import SDiffError
 from sdiff.evaluation import top_n
 from sdiff.histories import Histories
+from sdiff.model import Model
 
 
 @dataclass(frozen=True)
 class Recommendations:
-    """Best first: external ids, their indices in the vocabulary, and scores (higher is better, no unit)."""
+    """Best first: external ids, their indices in the vocabulary, and scores.
+
+    A score is the probability of the item among those that may be recommended where the model was trained by a softmax;
+    otherwise it has no unit. Higher is better.
+    """
 
     ids: list[str]
     indices: list[int]
@@ -36,10 +40,11 @@ class Recommender:
         self.checkpoint = checkpoint
         self.config, self.items = checkpoint.config, checkpoint.items
         self.device = device or best_device()
-        self.basis = checkpoint.basis.to(self.device)
-        self.denoiser = make_denoiser(self.config, self.basis.K).to(self.device).eval().requires_grad_(False)
+        model = Model(self.config, checkpoint.spectrum.to(self.device), checkpoint.item_counts.to(self.device))
+        model = model.to(self.device).eval().requires_grad_(False)
+        self.basis, self.denoiser = model.basis, model.denoiser
         try:
-            self.denoiser.load_state_dict(checkpoint.weights)
+            model.load_state_dict(checkpoint.weights)
         except RuntimeError as error:
             raise SDiffError("The checkpoint's weights do not fit its configuration: it is damaged.") from error
 
@@ -64,6 +69,9 @@ class Recommender:
         x = Histories.from_lists([self.items.encode(dict.fromkeys(history))], self.device)  # x is in {0, 1}
         scores = self.scores(x, self.config.at_inference(settings), torch.Generator().manual_seed(seed))
         values, items = top_n(scores, x if exclude_seen else None, k)
+        if self.config.loss == "softmax":
+            values = (values - scores.logsumexp(dim=1, keepdim=True)).exp()
+            values = values.where(values > 0, -torch.inf)
         pairs = [(int(i), float(v)) for v, i in zip(values[0], items[0], strict=True) if v > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [v for _, v in pairs])
 

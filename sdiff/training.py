@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sdiff
 from sdiff.checkpoint import Checkpoint, Provenance, write_atomically
 from sdiff.config import Config
-from sdiff.denoiser import make_denoiser
 from sdiff.device import best_device
 from sdiff.diffusion import denoise, training_loss
 from sdiff.errors import SDiffError
@@ -27,6 +29,7 @@ from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.linear import LinearDenoiser, solve
+from sdiff.model import Model
 from sdiff.spectrum import cached_basis
 
 CRITERION = "recall@20"
@@ -66,14 +69,21 @@ class Trainer:
     def __init__(self, config: Config, split: Split, seed: int, device: torch.device | None = None) -> None:
         if not len(split.train):
             raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
+        if config.half_life and not split.train.ordered:
+            raise SDiffError(
+                "This data set has neither timestamps nor an order, so there is no recent past to learn from: "
+                "choose a preset that does not look at the order (half_life=0), such as tuned."
+            )
         self.config, self.split, self.seed = config, split, seed
         self.device = device or best_device()
-        self.basis = cached_basis(split.train, config.K).to(self.device)
+        spectrum = cached_basis(split.train, config.K).to(self.device)
+        counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):  # nn.Linear draws from the global generator: borrow it, give it back
-            torch.manual_seed(seed)
-            self.denoiser = make_denoiser(config, self.basis.K).to(self.device)
-        self.optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.lr)
+        with self._global_generator(seed):  # nn.Linear draws from it
+            self.model = Model(config, spectrum, counts).to(self.device)
+        self.mean = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=config.lr)
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
 
     def fit(self) -> Iterator[Progress]:
@@ -87,7 +97,9 @@ class Trainer:
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
-        epochs = 1 if isinstance(self.denoiser, LinearDenoiser) else self.config.epochs  # solving twice is solving once
+        epochs = (
+            1 if isinstance(self.model.denoiser, LinearDenoiser) else self.config.epochs
+        )  # solving twice is solving once
         patience = self.config.patience if validates else epochs
         while self.epoch < epochs and self.epoch - self.best.epoch < patience:
             started = time.perf_counter()
@@ -104,25 +116,35 @@ class Trainer:
 
     def _epoch(self, histories: Histories, users: Tensor) -> float:
         """One pass over the users in random order, or the closed form. Returns the mean loss."""
-        self.denoiser.train()
-        if isinstance(self.denoiser, LinearDenoiser):
-            self.denoiser.W.data = solve(self.basis, histories, self.config.mask)
-            return training_loss(self.denoiser, self.basis, histories, self.config, self.generator).item()
+        model, config = self.model.train(), self.config
+        if isinstance(model.denoiser, LinearDenoiser):
+            model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
+            return training_loss(model.denoiser, model.basis, histories, config, self.generator).item()
         total = torch.zeros((), device=self.device)
         order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
-        for batch in order.split(self.config.batch_size):
-            loss = training_loss(self.denoiser, self.basis, histories.take(batch), self.config, self.generator)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach() * len(batch)
+        with self._global_generator(int(torch.randint(2**31, (), generator=self.generator, device=self.device))):
+            for batch in order.split(config.batch_size):  # nn.Dropout draws from the global generator
+                loss = training_loss(model.denoiser, model.basis, histories.take(batch), config, self.generator)
+                self.optimizer.zero_grad()
+                (loss + model.penalty()).backward()
+                self.optimizer.step()
+                if self.mean is not None:
+                    self.mean.update_parameters(model)
+                total += loss.detach() * len(batch)
         return total.item() / len(users)
 
+    @contextmanager
+    def _global_generator(self, seed: int) -> Iterator[None]:
+        """Borrows torch's global generators, seeded, and gives them back as they were."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
     def _validate(self) -> dict[str, float]:
-        self.denoiser.eval()
+        model = self.serving.eval()
         noise = torch.Generator().manual_seed(self.seed)
         valid = evaluate(
-            lambda x: self.basis.igft(denoise(self.denoiser, self.basis, x, self.config, noise)),
+            lambda x: model.basis.igft(denoise(model.denoiser, model.basis, x, self.config, noise)),
             self.split,
             "valid",
             self.device,
@@ -131,8 +153,13 @@ class Trainer:
             self.best = Best(self.epoch, valid[CRITERION], valid, self._weights())
         return valid
 
+    @property
+    def serving(self) -> Model:
+        """The model that is validated and kept: the running mean of the weights where there is one."""
+        return self.model if self.mean is None else cast(Model, self.mean.module)
+
     def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.denoiser.state_dict().items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
 
     def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
         """The best weights so far (the current ones where nothing was validated) as a checkpoint."""
@@ -150,7 +177,7 @@ class Trainer:
             self.config,
             self.split.items,
             torch.from_numpy(self.split.train.item_counts),
-            self.basis,
+            self.model.spectrum,
             self.best.weights or self._weights(),
             provenance,
             {"valid": self.best.valid} if self.best.valid else {},
@@ -159,7 +186,8 @@ class Trainer:
     def save_state(self, path: Path) -> None:
         """Everything that a later `resume` needs to go on as if nothing had happened."""
         tensors = {"generator": self.generator.get_state()}
-        tensors |= {f"model.{name}": tensor for name, tensor in self.denoiser.state_dict().items()}
+        for part, module in self._modules().items():
+            tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
@@ -191,16 +219,19 @@ class Trainer:
                 f"{path} belongs to another run (settings, seed or data differ): train into another folder."
             )
         self.epoch, self.seconds = state["epoch"], state["seconds"]
-        group = {name: _strip(tensors, f"{name}.") for name in ("model", "best", "adam")}
         epoch, value, valid = state["best"]
-        self.best = Best(epoch, value, valid, group["best"])
-        self.denoiser.load_state_dict(group["model"])
+        self.best = Best(epoch, value, valid, _strip(tensors, "best."))
+        for part, module in self._modules().items():
+            module.load_state_dict(_strip(tensors, f"{part}."))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in group["adam"].items():
+        for name, tensor in _strip(tensors, "adam.").items():
             index, _, moment = name.partition(".")
             moments.setdefault(int(index), {})[moment] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.generator.set_state(tensors["generator"])
+
+    def _modules(self) -> Mapping[str, torch.nn.Module]:
+        return {"model": self.model} if self.mean is None else {"model": self.model, "mean": self.mean}
 
     def _identity(self) -> dict[str, object]:
         # More epochs or more patience go on with the same run; anything else would be another one.

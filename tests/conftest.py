@@ -58,6 +58,16 @@ def basis(tastes: Interactions) -> SpectralBasis:
     return spectral_basis(tastes, 12)
 
 
+@pytest.fixture(scope="session")
+def walks() -> Split:
+    """300 people walk round a ring of 20 items from anywhere, eight steps on: only the last step tells the next one."""
+    users = torch.arange(300).repeat_interleave(10).numpy()
+    items = (torch.randint(20, (300, 1), generator=torch.Generator().manual_seed(0)) + torch.arange(10)).flatten() % 20
+    walks = Interactions.from_pairs(vocabulary("u", 300), vocabulary("i", 20), users, items.numpy(), ordered=True)
+    step = torch.arange(10).repeat(300).numpy()
+    return Split(walks.where(step < 8), walks.where(step == 8), walks.where(step == 9))
+
+
 def vocabulary(prefix: str, n: int) -> Vocabulary:
     return Vocabulary(tuple(f"{prefix}{i}" for i in range(n)))
 

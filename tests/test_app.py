@@ -105,7 +105,7 @@ def test_moving_a_slider_changes_the_list_says_so_and_reset_brings_it_back(page)
     first = titles(page)
     move(page, "guidance", 4)
     moved = changed(page, first)
-    assert "guidance 0.02 → 4" in page.locator("#changed").inner_text()
+    assert "guidance 0.0 → 4" in page.locator("#changed").inner_text()
     page.get_by_role("button", name="Reset to the checkpoint's values").click()
     assert changed(page, moved) == first
 
@@ -118,11 +118,21 @@ def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
     changed(page, first)
     box = page.locator("#guidance input[type=number]")
     reached = box.input_value()
-    page.get_by_text(re.compile(rf"guidance 0.02 → {re.escape(reached)}\d*\.")).wait_for()  # every key is answered
+    page.get_by_text(re.compile(rf"guidance 0.0 → {re.escape(reached)}\d*\.")).wait_for()  # every key is answered
     moved = titles(page)
-    box.fill("0.02")
+    box.fill("0")
     box.press("Enter")
     assert changed(page, moved) == first
+
+
+def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
+    first = titles(page)
+    move(page, "half_life", 30)
+    changed(page, first)
+    assert "half_life 1.4 → 30" in page.locator("#changed").inner_text()
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name="instant").click()
+    page.locator("#half_life").wait_for(state="hidden")
 
 
 def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
@@ -173,7 +183,7 @@ def test_two_sessions_do_not_mix(page, browser, url):
     page.get_by_label("User id").press("Enter")
     page.wait_for_timeout(1500)
     assert titles(page) == first
-    assert page.locator("#guidance input[type=range]").input_value() == "0.02"
+    assert page.locator("#guidance input[type=range]").input_value() == "0"
     other.context.close()
 
 

@@ -18,6 +18,7 @@ ORDER = [
         "schedule",
         "linear",
         "denoiser",
+        "model",
         "diffusion",
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),

@@ -121,6 +121,30 @@ def test_lists_that_are_no_pairs_of_indices_are_refused(tmp_path, monkeypatch, a
         load_dataset("ml-1m-diffrec")
 
 
+def lightgcn_split(folder, items):
+    """A folder of two lists: 30 users with the ten train items `items(user)` each, and one test item."""
+    folder.mkdir()
+    np.save(folder / "train_list.npy", np.array([[u, i] for u in range(30) for i in items(u)]))
+    np.save(folder / "test_list.npy", np.array([[u, 29] for u in range(30)]))
+
+
+def test_without_a_validation_list_a_tenth_of_train_is_held_out_the_same_every_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
+    lightgcn_split(tmp_path / "yelp2018", lambda u: sorted((u + np.arange(10)) % 29))
+    split = load_dataset("yelp2018").split
+    assert split.train.lengths.tolist() == [9] * 30 and split.valid.lengths.tolist() == [1] * 30
+    assert not set(split.train.history(4)) & set(split.valid.history(4))
+    assert len(set(split.valid.indices)) > 10, "not the same place in every history"
+    assert load_dataset("yelp2018").split.fingerprint == split.fingerprint
+    assert not split.train.ordered, "a sorted list tells no order"
+
+
+def test_a_list_that_is_not_sorted_is_in_the_users_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
+    lightgcn_split(tmp_path / "yelp2018", lambda u: (u + np.arange(10)) % 29)
+    assert load_dataset("yelp2018").split.train.ordered
+
+
 def test_ml_1m_is_the_paper_s_with_original_ids_and_order():
     folder = real_data("ml-1m_clean")
     dataset = load_dataset("ml-1m-diffrec")

@@ -9,11 +9,12 @@ from sdiff.schedule import NoiseSchedule
 from tests.conftest import CPU, SMALL
 
 LAM = torch.linspace(0, 1, 6)
-C = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+V = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+C = V[:, None]  # one memory, (B, M, K)
 
 
 def noise(T, seed=0):
-    return torch.randn(T, *C.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(T, *V.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def network(fusion="film"):
@@ -35,7 +36,7 @@ def test_sampling_starts_from_the_noised_history_and_re_noises_each_estimate_to_
     sample(lambda v_t, c, t: torch.full_like(v_t, 2.0), schedule, LAM, C, T, callback=lambda *step: seen.append(step))
     assert [k for k, _, _ in seen] == [3, 2, 1]
     times = schedule.times(T)
-    torch.testing.assert_close(seen[0][1], schedule.alpha(times[3:], LAM) * C)
+    torch.testing.assert_close(seen[0][1], schedule.alpha(times[3:], LAM) * V)
     torch.testing.assert_close(seen[1][1], (schedule.alpha(times[2:3], LAM) * 2.0).expand(4, 6))
 
 
@@ -51,24 +52,24 @@ def test_the_same_noise_gives_the_same_sample_and_a_batch_equals_its_rows():
 
 def test_guidance_zero_is_the_conditional_estimate_and_more_moves_away_from_the_unconditional_one():
     model, t = network(), torch.full((4,), 0.4)
-    v_c, v_u = model(C, C, t), model(C, torch.zeros_like(C), t)
-    assert torch.equal(guided(model, C, C, t, 0.0), v_c)
-    torch.testing.assert_close(guided(model, C, C, t, 2.0), v_c + 2.0 * (v_c - v_u), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(guided(model, C, C, t, -1.0), v_u, atol=1e-5, rtol=1e-5)
+    v_c, v_u = model(V, C, t), model(V, torch.zeros_like(C), t)
+    assert torch.equal(guided(model, V, C, t, 0.0), v_c)
+    torch.testing.assert_close(guided(model, V, C, t, 2.0), v_c + 2.0 * (v_c - v_u), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(guided(model, V, C, t, -1.0), v_u, atol=1e-5, rtol=1e-5)
 
 
 def test_film_starts_as_plain_addition_and_is_elementwise():
     film = FiLM(6)
     v_t = torch.ones(4, 6)
-    assert torch.equal(film(v_t, C), v_t + C)
+    assert torch.equal(film(v_t, C)[:, 0], v_t + V)
     for parameter in film.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
     moved = C.clone()
-    moved[:, 2] += 1
-    changed = (film(v_t, moved) != film(v_t, C)).any(0)
+    moved[..., 2] += 1
+    changed = (film(v_t, moved) != film(v_t, C))[:, 0].any(0)
     assert changed.tolist() == [False, False, True, False, False, False]
-    gamma, beta = film.f_weight * C + film.f_bias, film.h_weight * C + film.h_bias
-    torch.testing.assert_close(film(v_t, C), v_t + gamma * C + beta)  # Eq. (17)
+    gamma, beta = film.f_weight * V + film.f_bias, film.h_weight * V + film.h_bias
+    torch.testing.assert_close(film(v_t, C)[:, 0], v_t + gamma * V + beta)  # Eq. (17)
 
 
 def test_the_time_code_tells_times_apart():
@@ -97,7 +98,7 @@ def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_s
     dropped = []
 
     def watch(v_t, c, t):
-        dropped.append((c == 0).all(1).float().mean().item())
+        dropped.append((c == 0).all((1, 2)).float().mean().item())
         assert (t >= 0).all() and (t <= SMALL.tau).all()
         return v_t
 

@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
-from benchmarks.readme import ROOT, accuracy_table, filled
+from benchmarks.readme import ROOT, filled, tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_measured_table_is_the_one_in_the_result_files():
-    assert filled(README, accuracy_table(ROOT / "benchmarks" / "results")) == README
+def test_the_measured_tables_are_the_ones_in_the_result_files():
+    assert filled(README, tables(ROOT / "benchmarks" / "results")) == README
 
 
 def test_every_file_that_is_named_exists():

@@ -80,14 +80,6 @@ def test_there_and_back_is_a_projector_and_at_full_rank_the_identity(random_inte
     torch.testing.assert_close(full.igft(full.gft(x)), dense, atol=1e-4, rtol=0)
 
 
-def test_masking_keeps_the_expected_size_and_hides_the_share_it_says(random_interactions):
-    x = Histories.from_interactions(random_interactions, CPU)
-    masked = torch.stack([x.mask(0.5, torch.Generator().manual_seed(seed)).weights for seed in range(200)])
-    assert set(masked.unique().tolist()) == {0.0, 2.0}
-    assert masked.mean().item() == pytest.approx(1.0, abs=0.02)
-    assert torch.equal(x.mask(0.0, torch.Generator()).weights, x.weights)
-
-
 def test_the_cache_gives_what_was_computed_and_knows_other_data(random_interactions, tastes, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_CACHE_DIR", str(tmp_path))
     first = cached_basis(random_interactions, 8)

@@ -68,7 +68,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, split, tmp_path):
     second.resume(state)
     rest = list(second.fit())
     assert [p.loss for p in rest] == [p.loss for p in run[1][12:]]
-    assert same(second.denoiser.state_dict(), run[0].denoiser.state_dict())
+    assert same(second.model.state_dict(), run[0].model.state_dict())
     assert same(second.best.weights, run[0].best.weights)
 
 
@@ -97,7 +97,7 @@ def test_without_a_validation_part_the_last_weights_are_kept(split):
     trainer, progress = trained(Split(split.train, nothing, split.test), SMALL.override({"epochs": 3, "patience": 1}))
     assert [p.valid for p in progress] == [None] * 3
     checkpoint = trainer.checkpoint("tastes", "paper")
-    assert checkpoint.provenance.epoch == 3 and same(checkpoint.weights, trainer.denoiser.state_dict())
+    assert checkpoint.provenance.epoch == 3 and same(checkpoint.weights, trainer.model.state_dict())
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_best(split):
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_best(split):
         for progress in trainer.fit():
             if progress.epoch == 7:
                 with torch.no_grad():
-                    next(trainer.denoiser.parameters()).fill_(torch.nan)
+                    next(trainer.model.parameters()).fill_(torch.nan)
     assert trainer.best.epoch == 5
     assert all(tensor.isfinite().all() for tensor in trainer.best.weights.values())
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_comes_back_as_it_was(run, saved):
     assert loaded.config == checkpoint.config and loaded.items == checkpoint.items
     assert loaded.provenance == checkpoint.provenance and loaded.metrics == checkpoint.metrics
     assert same(loaded.weights, checkpoint.weights)
-    assert torch.equal(loaded.basis.U, checkpoint.basis.U)
+    assert torch.equal(loaded.spectrum.U, checkpoint.spectrum.U)
 
 
 def test_saving_again_replaces_the_old_weights_and_leaves_nothing_behind(run, saved):

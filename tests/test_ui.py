@@ -15,12 +15,12 @@ AS_TRAINED: dict[str, object] = {}
 
 @pytest.fixture(scope="module")
 def view():
-    return handlers.spectral_view("demo", "demo", "1", AS_TRAINED, 0)
+    return handlers.spectral_view("demo", "demo-paper", "1", AS_TRAINED, 0)
 
 
 def test_a_listing_holds_history_list_and_words():
     split = open_dataset("demo").dataset.split
-    shown = handlers.recommend("demo", "demo", " 1 ", AS_TRAINED, 15, 0)
+    shown = handlers.recommend("demo", "demo-paper", " 1 ", AS_TRAINED, 15, 0)
     history = [split.items.ids[i] for i in split.train.history(0)]
     assert [row.id for row in shown.history] == history[::-1]
     assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
@@ -30,14 +30,22 @@ def test_a_listing_holds_history_list_and_words():
 
 
 def test_a_listing_is_what_the_python_interface_gives():
-    shown = handlers.recommend("demo", "demo", "1", {"guidance": 1.5}, 10, 3)
+    shown = handlers.recommend("demo", "demo-paper", "1", {"guidance": 1.5}, 10, 3)
     split = open_dataset("demo").dataset.split
     history = [split.items.ids[i] for i in split.train.history(0)]
-    same = open_model("demo", "demo").recommend(history, 10, seed=3, guidance=1.5)
+    same = open_model("demo-paper", "demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
     assert shown.changed == "Changed: guidance 0.02 → **1.5**. Noise of seed 3."
-    off = handlers.recommend("demo", "demo", "1", {"noise": False}, 10, 3)
+    off = handlers.recommend("demo", "demo-paper", "1", {"noise": False}, 10, 3)
     assert off.changed == "Changed: noise on → **off**. No noise."
+
+
+def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
+    recent = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0)
+    longer = handlers.recommend("demo", "demo", "1", {"half_life": 30}, 20, 0)
+    assert longer.changed == "Changed: half_life 1.4 → **30.0**. No noise."
+    assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
+    assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
 
 def test_what_cannot_be_shown_is_said():
@@ -85,7 +93,7 @@ def test_training_yields_its_curves_and_a_model_that_can_be_opened():
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
-    assert open_model("in-a-test", "demo").basis.K == 8
+    assert open_model("in-a-test", "demo").basis.lam.numel() == 8
     assert next(iter(checkpoints("demo"))) == "demo", "what ships stays the first choice"
 
 
@@ -133,7 +141,7 @@ def test_energy_before_noised_and_after_are_three_lines(view):
 
 
 def test_settings_move_the_schedule_and_the_energy(view):
-    moved = handlers.spectral_view("demo", "demo", "1", {"sigma_max": 0.1, "alpha_min": 0.5}, 0)
+    moved = handlers.spectral_view("demo", "demo-paper", "1", {"sigma_max": 0.1, "alpha_min": 0.5}, 0)
     assert (moved.snr_at_tau["vp"][1:] > view.snr_at_tau["vp"][1:]).all()
     assert moved.energy[1].sum() < view.energy[1].sum()
     np.testing.assert_array_equal(moved.energy[0], view.energy[0])

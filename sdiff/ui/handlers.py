@@ -14,7 +14,7 @@ import torch
 from sdiff.catalog import Row
 from sdiff.config import INFERENCE_KEYS, Config, Schedule, parse_assignments, preset
 from sdiff.device import best_device
-from sdiff.diffusion import denoise
+from sdiff.diffusion import condition, denoise
 from sdiff.errors import SDiffError
 from sdiff.histories import Histories
 from sdiff.recommender import Recommender
@@ -151,7 +151,7 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
     groups = np.array_split(np.arange(len(lam)), min(20, len(lam)))
     before_energy, noised_energy, after_energy = (
         np.array([np.square(v[0].cpu().numpy()[group]).mean() for group in groups])
-        for v in (model.basis.gft(x), noised[0], after)
+        for v in (condition(model.basis, x, config).mean(1), noised[0], after)
     )
     finite = np.isfinite(at_tau["vp"])
     tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]

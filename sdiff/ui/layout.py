@@ -23,6 +23,12 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 SCRIPT = (ASSETS / "app.js").read_text(encoding="utf-8")
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
+    "half_life": (
+        "Recency half-life h",
+        "items back from the newest that halve the weight; 0: all alike",
+        (0, 50),
+        0.1,
+    ),
     "guidance": ("Guidance s", "how strongly the list leans on this history", (0, 5), 0.01),
     "alpha_min": ("Signal floor αₘᵢₙ", "what even the highest frequency keeps", BOUNDS["alpha_min"], 0.01),
     "sigma_max": ("Noise ceiling σₘₐₓ", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
@@ -64,7 +70,7 @@ def build() -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Recommend"), gr.Row(elem_id="view"):
                 with gr.Column(scale=2, min_width=250, elem_id="controls"):
-                    sliders = {name: _slider(name) for name in ("guidance", "alpha_min", "sigma_max")}
+                    sliders = {name: _slider(name) for name in ("half_life", "guidance", "alpha_min", "sigma_max")}
                     with gr.Accordion("More settings", open=False):
                         sliders |= {name: _slider(name) for name in ("tau", "T")}
                         noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"])
@@ -186,7 +192,9 @@ def _open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> 
         config = handlers.model_for(dataset, checkpoint).config
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
-    return (dataset, checkpoint), picker, cards, *(getattr(config, name) for name in SLIDERS), config.noise
+    recency, *values = (getattr(config, name) for name in SLIDERS)
+    sliders = gr.Slider(value=recency, visible=recency > 0), *values  # a model that ignores the order has no memory
+    return (dataset, checkpoint), picker, cards, *sliders, config.noise
 
 
 @guarded

@@ -1,0 +1,88 @@
+"""What does each addition to the paper bring? Each is switched off alone, and the model trained again.
+
+    python -m benchmarks.ablation --dataset ml-1m-diffrec --preset tuned --save
+
+Prints a line for each; the last line is JSON, which --save keeps in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+
+import torch
+from tqdm import tqdm
+
+import sdiff
+from benchmarks.accuracy import RESULTS, run
+from sdiff.__main__ import device_name
+from sdiff.config import parse_assignments, preset
+from sdiff.datasets import load_dataset
+from sdiff.device import best_device
+
+# What is switched off -> the settings that do it
+OFF = {
+    "tuned": {
+        "nothing": "",
+        "L1 norm of the history": "normalise=off",
+        "v_t from the condition alone": "leak=on",
+        "softmax over the unseen, learnable basis": "loss=mse basis=fixed",
+        "learnable basis": "basis=fixed",
+        "pull towards the eigenvectors": "anchor=0",
+        "residual denoiser": "residual=off",
+        "dropout": "dropout=0",
+        "running mean of the weights": "ema=0",
+        "FiLM (concatenation instead)": "fusion=concat",
+    },
+    "temporal": {
+        "nothing": "",
+        "order": "half_life=0 memories=1",
+        "three memories (one instead)": "memories=1 half_life=5.6",
+        "fading of the target": "horizon=1000000",
+        "L1 norm of the history": "normalise=off",
+        "v_t from the condition alone": "leak=on",
+        "two bases (one, tied)": "basis=tied",
+        "learnable basis": "basis=fixed",
+        "residual denoiser": "residual=off",
+        "dropout": "dropout=0",
+        "running mean of the weights": "ema=0",
+        "FiLM (concatenation instead)": "fusion=concat",
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--preset", required=True, choices=OFF)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+
+    dataset = load_dataset(arguments.dataset)
+    rows = []
+    for off, settings in tqdm(OFF[arguments.preset].items(), unit="run", disable=None):
+        config = preset(arguments.preset).override(parse_assignments(settings.split()))
+        row = run(config, dataset, arguments.seed)
+        rows.append({"off": off, "set": settings} | row)
+        reached = (f"{part} recall@20 {row[part]['recall@20']:.4f}" for part in ("valid", "test"))
+        print(f"{off:<42}", *reached, f"{row['seconds']:.0f} s", flush=True)
+    result = {
+        "dataset": arguments.dataset,
+        "data_fingerprint": dataset.split.fingerprint,
+        "preset": arguments.preset,
+        "command": f"python -m benchmarks.ablation --dataset {arguments.dataset} --preset {arguments.preset}",
+        "seed": arguments.seed,
+        "versions": {"sdiff": sdiff.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "device": device_name(best_device()),
+        "rows": rows,
+    }
+    if arguments.save:
+        name = f"ablation-{arguments.dataset}-{arguments.preset}.json"
+        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Linear rivals that see the order: a recency-weighted history, or a ridge from the recent past to what came next.
+
+Each has its half-life (and ridge) chosen on validation recall@20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from benchmarks.peers.ease import ease, rank_by
+from sdiff.evaluation import evaluate
+from sdiff.histories import Histories
+from sdiff.interactions import Split
+from sdiff.references import Scorer, linear_filter
+
+HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0)
+STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+CUTS = 6
+CPU = torch.device("cpu")
+
+
+def recent_ease(split: Split) -> Scorer:
+    """EASE as it is, asked with a history whose weights fade with age."""
+    return _with_recency(ease(split), split)
+
+
+def recent_filter(split: Split) -> Scorer:
+    """A x of a history whose weights fade with age."""
+    return _with_recency(linear_filter(split), split)
+
+
+def next_items_ridge(split: Split) -> Scorer:
+    """B that minimises || P B - F ||^2 + strength || B ||^2: P the recency-weighted pasts before six random cuts of
+    each training history, F what came after, flat."""
+    generator = torch.Generator().manual_seed(0)
+    x = Histories.from_interactions(split.train, CPU)
+    pairs = [x.cut(1e6, generator) for _ in range(CUTS)]
+    n = len(split.items)
+
+    def candidates() -> Iterable[Scorer]:
+        for half_life in HALF_LIVES:
+            gram, cross = np.zeros((n, n)), np.zeros((n, n))
+            for past, future in pairs:
+                P, F = _matrix(past.recent(half_life), n), _matrix(future, n)
+                gram += (P.T @ P).toarray()
+                cross += (P.T @ F).toarray()
+            scale = gram.trace() / n
+            for strength in STRENGTHS:
+                B = np.linalg.solve(gram + strength * scale * np.eye(n), cross)
+                yield _recent(rank_by(torch.from_numpy(B).float()), half_life)
+
+    return _best(candidates(), split)
+
+
+def _with_recency(score: Scorer, split: Split) -> Scorer:
+    return _best((_recent(score, half_life) for half_life in HALF_LIVES), split)
+
+
+def _recent(score: Scorer, half_life: float) -> Scorer:
+    return lambda x: score(x.recent(half_life))
+
+
+def _best(scorers: Iterable[Scorer], split: Split) -> Scorer:
+    return max(scorers, key=lambda score: evaluate(score, split, "valid", CPU)["recall@20"])
+
+
+def _matrix(x: Histories, n: int) -> sp.csr_array:
+    return sp.csr_array((x.weights.numpy(), x.items.numpy(), x.offsets.numpy()), shape=(len(x), n))
+
+
+RECENT: dict[str, Callable[[Split], Scorer]] = {
+    "A x, recency": recent_filter,
+    "EASE, recency": recent_ease,
+    "next-items ridge": next_items_ridge,
+}

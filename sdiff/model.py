@@ -1,0 +1,71 @@
+"""A model is a basis and a denoiser. The basis is the graph's own, or learnt from there on."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from sdiff.config import Config
+from sdiff.denoiser import Denoiser
+from sdiff.histories import Histories
+from sdiff.linear import LinearDenoiser
+from sdiff.spectrum import SpectralBasis
+
+
+class LearntBasis(nn.Module):
+    """A graph Fourier transform that starts at the eigenvectors and is trained with the denoiser by a softmax.
+
+    U_in reads histories, U_out ranks items: one and the same matrix where the basis is tied. Both start at
+    sqrt(n_items) U, so that the mean over a history is of order one. The scores are logits, scale * U_out v + bias;
+    the bias starts at the items' log popularity.
+    """
+
+    def __init__(self, spectrum: SpectralBasis, item_counts: Tensor, config: Config) -> None:
+        super().__init__()
+        start = math.sqrt(len(spectrum.U)) * spectrum.U
+        learnt = config.basis != "fixed"
+        self.U_in = nn.Parameter(start.clone(), requires_grad=learnt)
+        self._U_out = nn.Parameter(start.clone()) if config.basis == "directional" else None
+        self.log_scale = nn.Parameter(torch.tensor(-3.0))
+        self.bias = nn.Parameter(torch.log(item_counts + 1.0))
+        self.lam: Tensor
+        self.start: Tensor
+        self.register_buffer("lam", spectrum.lam, persistent=False)
+        self.register_buffer("start", start, persistent=False)
+
+    @property
+    def U_out(self) -> Tensor:
+        return self.U_in if self._U_out is None else self._U_out
+
+    def gft(self, x: Histories) -> Tensor:
+        """U_in'x (B, K) of sparse rows."""
+        return embedding_bag(
+            x.items, self.U_in, x.offsets, mode="sum", per_sample_weights=x.weights, include_last_offset=True
+        )
+
+    def igft(self, v: Tensor) -> Tensor:
+        """Logits (B, n_items)."""
+        return torch.addmm(self.bias, v * self.log_scale.exp(), self.U_out.T)
+
+    def drift(self) -> Tensor:
+        """Mean squared distance from the eigenvectors."""
+        return torch.stack([(U - self.start).square().mean() for U in {self.U_in, self.U_out}]).sum()
+
+
+class Model(nn.Module):
+    """What is trained and kept: `basis`, `denoiser` and the graph's own `spectrum`."""
+
+    def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:
+        super().__init__()
+        self.spectrum = spectrum
+        self.basis = LearntBasis(spectrum, item_counts, config) if config.loss == "softmax" else spectrum
+        K = len(spectrum.lam)
+        self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
+        self.anchor = config.anchor
+
+    def penalty(self) -> Tensor | float:
+        """What the loss pays for a basis that leaves the eigenvectors."""
+        return self.anchor * self.basis.drift() if isinstance(self.basis, LearntBasis) else 0.0

@@ -1,0 +1,126 @@
+import pytest
+import torch
+
+from sdiff.config import PRESETS, Config
+from sdiff.diffusion import condition, training_loss
+from sdiff.errors import SDiffError
+from sdiff.histories import Histories
+from sdiff.interactions import Interactions, Split
+from sdiff.model import LearntBasis, Model
+from sdiff.recommender import Recommender
+from sdiff.training import Trainer
+from tests.conftest import CPU
+
+LEARNT = Config(K=12, loss="softmax", basis="tied", normalise=True, leak=False, residual=True, hidden=16)
+
+
+def learnt(spectrum, tastes, **settings) -> Model:
+    return Model(LEARNT.override(settings), spectrum, torch.from_numpy(tastes.item_counts))
+
+
+def test_a_learnt_basis_starts_at_the_eigenvectors(basis, tastes):
+    x = Histories.from_interactions(tastes, CPU)
+    start = learnt(basis, tastes).basis
+    torch.testing.assert_close(start.gft(x), len(basis.U) ** 0.5 * basis.gft(x))
+    popularity = torch.log(torch.from_numpy(tastes.item_counts) + 1.0)
+    logits = start.log_scale.exp() * len(basis.U) * basis.igft(basis.gft(x)) + popularity
+    torch.testing.assert_close(start.igft(start.gft(x)), logits)
+    assert start.drift() == 0
+
+
+@pytest.mark.parametrize(("kind", "matrices"), [("fixed", 0), ("tied", 1), ("directional", 2)])
+def test_how_many_bases_are_trained(basis, tastes, kind, matrices):
+    parameters = learnt(basis, tastes, basis=kind).basis.parameters()
+    assert sum(p.requires_grad and p.shape == basis.U.shape for p in parameters) == matrices
+
+
+def test_leaving_the_eigenvectors_costs_what_the_anchor_says(basis, tastes):
+    model = learnt(basis, tastes, basis="directional", anchor=3.0)
+    assert isinstance(model.basis, LearntBasis)
+    with torch.no_grad():
+        model.basis.U_out.add_(1.0)
+    assert float(model.penalty()) == pytest.approx(3.0)
+    assert Model(Config(K=12), basis, torch.ones(30)).penalty() == 0
+
+
+def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
+    x = Histories.from_interactions(tastes, CPU)
+    for settings in ({"memories": 2, "half_life": 2.0, "basis": "directional"}, {"fusion": "concat"}):
+        model = learnt(basis, tastes, **settings)
+        with torch.no_grad():  # a residual network starts at zero, where nothing flows back through it
+            model.denoiser.mlp[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
+        loss = training_loss(
+            model.denoiser, model.basis, x, LEARNT.override(settings), torch.Generator().manual_seed(0)
+        )
+        loss.backward()
+        assert loss.isfinite()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
+
+
+def test_a_residual_denoiser_starts_as_the_mean_of_v_t_and_the_condition(basis, tastes):
+    model = learnt(basis, tastes)
+    v_t, c = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.denoiser(v_t, c[:, None], torch.rand(5)), (v_t + c) / 2)
+
+
+def test_memories_hold_the_same_history_with_longer_and_longer_half_lives(basis):
+    x = Histories.from_lists([[0, 1, 2, 3]], CPU)
+    config = Config(K=12, half_life=1.0, memories=3)
+    c = condition(basis, x, config)
+    assert c.shape == (1, 3, 12)
+    for memory, half_life in enumerate((1.0, 4.0, 16.0)):
+        torch.testing.assert_close(c[:, memory], basis.gft(x.recent(half_life)))
+    flat = condition(basis, x, config.at_inference({"half_life": 0}))
+    torch.testing.assert_close(flat, basis.gft(x)[:, None].expand(1, 3, 12))
+
+
+def test_a_basis_is_not_learnt_by_squared_error():
+    with pytest.raises(SDiffError, match="needs loss=softmax"):
+        Config(basis="tied")
+
+
+QUICK = {"K": 12, "hidden": 32, "epochs": 200, "eval_every": 20, "batch_size": 100, "lr": 1e-2, "ema": 0.9}
+
+
+def top_hit(config: Config, split: Split) -> float:
+    """Share of the walks whose next step is ranked first among the unseen."""
+    trainer = Trainer(config.override(QUICK), split, 0, CPU)
+    list(trainer.fit())
+    model = Recommender(trainer.checkpoint("walks", ""), CPU)
+    found = [model.recommend([f"i{i}" for i in split.train.history(u)], 1).ids[0] for u in range(100)]
+    return sum(found[u] == f"i{split.valid.history(u)[0]}" for u in range(100)) / 100
+
+
+def test_the_temporal_preset_learns_what_comes_next_and_the_tuned_one_cannot(walks):
+    assert top_hit(PRESETS["temporal"], walks) > 0.9
+    assert top_hit(PRESETS["tuned"], walks) < 0.7
+
+
+def test_without_an_order_the_temporal_preset_says_so(walks):
+    unordered = Split(*(Interactions.from_pairs(p.users, p.items, p.rows, p.indices) for p in
+                        (walks.train, walks.valid, walks.test)))  # fmt: skip
+    with pytest.raises(SDiffError, match=r"neither timestamps nor an order.*tuned"):
+        Trainer(PRESETS["temporal"], unordered, 0, CPU)
+    Trainer(PRESETS["tuned"], unordered, 0, CPU)
+
+
+def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
+    config = PRESETS["temporal"].override(QUICK | {"epochs": 40})
+    whole = Trainer(config, walks, 0, CPU)
+    list(whole.fit())
+    first = Trainer(config, walks, 0, CPU)
+    for progress in first.fit():
+        if progress.epoch == 20:
+            break
+    first.save_state(tmp_path / "state.safetensors")
+    second = Trainer(config, walks, 0, CPU)
+    second.resume(tmp_path / "state.safetensors")
+    list(second.fit())
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+    whole.checkpoint("walks", "temporal").save(tmp_path / "kept")
+    loaded = Recommender.load(tmp_path / "kept", CPU)
+    history = [f"i{i}" for i in walks.train.history(0)]
+    assert loaded.recommend(history, 5) == Recommender(second.checkpoint("walks", "temporal"), CPU).recommend(
+        history, 5
+    )
