@@ -55,12 +55,8 @@ def ablation_table(results: Path) -> str:
 def filled(readme: str, contents: dict[str, str]) -> str:
     """The README with each table between its marks."""
     for mark, table in contents.items():
-        readme = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
-            lambda m: f"{m[1]}{table}\n{m[2]}",
-            readme,
-            flags=re.S,  # noqa: B023
-        )
+        before, after = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+        readme = re.sub(f"(?<={before}).*?(?={after})", lambda _, table=table: f"{table}\n", readme, flags=re.S)
     return readme
 
 

@@ -18,8 +18,8 @@ from sdiff.interactions import Split
 from sdiff.references import Scorer, linear_filter
 
 HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0)
-STRENGTHS = (0.3, 1.0, 3.0, 10.0)
-CUTS = 6
+STRENGTHS = (1.0, 3.0, 10.0)  # times the mean of the diagonal
+CUTS, HORIZON = 6, 10.0
 CPU = torch.device("cpu")
 
 
@@ -34,18 +34,18 @@ def recent_filter(split: Split) -> Scorer:
 
 
 def next_items_ridge(split: Split) -> Scorer:
-    """B that minimises || P B - F ||^2 + strength || B ||^2: P the recency-weighted pasts before six random cuts of
-    each training history, F what came after, flat."""
+    """B that minimises || P B - F ||^2 + strength || B ||^2: P the recency-weighted means of the pasts before six
+    random cuts of each training history, F what came after, fading with distance."""
     generator = torch.Generator().manual_seed(0)
     x = Histories.from_interactions(split.train, CPU)
-    pairs = [x.cut(1e6, generator) for _ in range(CUTS)]
+    pairs = [x.cut(HORIZON, generator) for _ in range(CUTS)]
     n = len(split.items)
 
     def candidates() -> Iterable[Scorer]:
         for half_life in HALF_LIVES:
             gram, cross = np.zeros((n, n)), np.zeros((n, n))
             for past, future in pairs:
-                P, F = _matrix(past.recent(half_life), n), _matrix(future, n)
+                P, F = _matrix(past.recent(half_life).normalised(), n), _matrix(future, n)
                 gram += (P.T @ P).toarray()
                 cross += (P.T @ F).toarray()
             scale = gram.trace() / n
