@@ -39,7 +39,7 @@ def test_leaving_the_eigenvectors_costs_what_the_anchor_says(basis, tastes):
     assert isinstance(model.basis, LearntBasis)
     with torch.no_grad():
         model.basis.U_out.add_(1.0)
-    assert float(model.penalty()) == pytest.approx(3.0)
+    assert torch.as_tensor(model.penalty()).item() == pytest.approx(3.0)
     assert Model(Config(K=12), basis, torch.ones(30)).penalty() == 0
 
 
