@@ -26,7 +26,7 @@ SLIDERS = {
     "half_life": (
         "Recency half-life h",
         "items back from the newest that halve the weight; 0: all alike",
-        (0, 50),
+        (0, 20),
         0.1,
     ),
     "guidance": ("Guidance s", "how strongly the list leans on this history", (0, 5), 0.01),
