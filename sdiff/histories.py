@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from sdiff.interactions import Interactions
 
@@ -39,6 +40,12 @@ class Histories:
     def rows(self) -> Tensor:
         """Row index (nnz,) of each entry."""
         return torch.repeat_interleave(self.offsets.diff())
+
+    def dot(self, matrix: Tensor) -> Tensor:
+        """x M (B, K) for a matrix M (n_items, K): the weighted sum of the rows of M that each history names."""
+        return embedding_bag(
+            self.items, matrix, self.offsets, mode="sum", per_sample_weights=self.weights, include_last_offset=True
+        )
 
     def take(self, users: Tensor) -> Histories:
         """The rows `users` (B,), in that order, without a Python loop."""

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag
 
 from sdiff.config import Config
 from sdiff.denoiser import Denoiser
@@ -42,9 +41,7 @@ class LearntBasis(nn.Module):
 
     def gft(self, x: Histories) -> Tensor:
         """U_in'x (B, K) of sparse rows."""
-        return embedding_bag(
-            x.items, self.U_in, x.offsets, mode="sum", per_sample_weights=x.weights, include_last_offset=True
-        )
+        return x.dot(self.U_in)
 
     def igft(self, v: Tensor) -> Tensor:
         """Logits (B, n_items)."""

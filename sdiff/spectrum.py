@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.sparse.linalg import LinearOperator, eigsh
@@ -36,10 +35,8 @@ class SpectralBasis:
         return len(self.lam)
 
     def gft(self, x: Histories) -> Tensor:
-        """Graph Fourier transform U'x (B, K) of sparse rows: the sum of the rows of U that a history names."""
-        return F.embedding_bag(
-            x.items, self.U, x.offsets, mode="sum", per_sample_weights=x.weights, include_last_offset=True
-        )
+        """Graph Fourier transform U'x (B, K) of sparse rows."""
+        return x.dot(self.U)
 
     def igft(self, v: Tensor) -> Tensor:
         """Inverse transform U v (B, n_items)."""
