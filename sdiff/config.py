@@ -59,7 +59,9 @@ class Config:
     basis: Learnt = _choice(
         "fixed", "U stays (fixed), is learnt (tied), or is learnt apart for reading and ranking (directional)"
     )
-    anchor: float = _number(0.0, 0.0, 1e6, "pull of a learnt U towards the eigenvectors it starts from")
+    graph_entries: int = _number(
+        0, 0, 1_000_000_000, "entries of the graph's A that the scores see beside the spectrum, the largest; 0 for none"
+    )
     residual: bool = _choice(False, "the MLP corrects the fused spectrum instead of replacing it")
     dropout: float = _number(0.0, 0.0, 0.99, "dropout of the denoiser's hidden layer")
     ema: float = _number(0.0, 0.0, 0.99999, "decay of the running mean of the weights; 0 takes the weights themselves")
@@ -151,15 +153,13 @@ PRESETS: dict[str, Config] = {
     "paper": Config(),
     "tuned": Config(
         normalise=True,
-        leak=False,
+        sigma_max=1.0,
         loss="softmax",
-        basis="tied",
-        anchor=1.0,
-        residual=True,
+        graph_entries=8_000_000,
         dropout=0.7,
         ema=0.995,
         hidden=512,
-        mask=0.35,
+        mask=0.2,
         lr=1e-3,
         epochs=300,
         eval_every=1,

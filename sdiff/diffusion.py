@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from sdiff.config import Config
 from sdiff.histories import Histories
 from sdiff.schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from sdiff.model import Model
 
 OWN_ESTIMATE = 0.2  # share of training in which v_t is made from the denoiser's own estimate, as after the first step
 
@@ -44,19 +47,16 @@ def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: 
     return mean if eps is None else mean + schedule.sigma(t, lam) * eps  # Eqs. (3), (8)-(11)
 
 
-def training_loss(
-    denoiser: Predictor, basis: Basis, x: Histories, config: Config, generator: torch.Generator
-) -> Tensor:
+def training_loss(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """One step of Algorithm 1: the denoiser sees what `x` shows of itself and estimates the rest.
 
     With loss=mse: || phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies, the term at one t, Eq. (16), of
     the bound on the likelihood, Eq. (15). With loss=softmax: how likely the hidden items are among all that are not
     shown.
     """
-    schedule = NoiseSchedule.of(config)
+    basis, denoiser, schedule = model.basis, model.denoiser, NoiseSchedule.of(config)
     device = basis.lam.device
     shown, hidden = x.cut(config.horizon, generator) if config.half_life else x.mask(config.mask, generator)
-    v_0 = basis.gft(x.normalised() if config.normalise else x)  # (B, K)
     c = condition(basis, shown, config)  # (B, M, K)
     conditional = torch.rand(len(x), 1, 1, generator=generator, device=device) >= config.p_uncond
     c_or_none = c * conditional
@@ -65,6 +65,7 @@ def training_loss(
     def noised(v: Tensor, t: Tensor) -> Tensor:
         return q_sample(schedule, v, t, basis.lam, torch.randn(v.shape, generator=generator, device=device))
 
+    v_0 = basis.gft(x.normalised() if config.normalise else x)  # (B, K)
     if config.leak:
         v_t = noised(v_0, t)
     else:  # what sampling will see: first the noised history, at t = tau, then the denoiser's own estimate
@@ -77,7 +78,7 @@ def training_loss(
     v0_hat = denoiser(v_t, c_or_none, t)
     if config.loss == "mse":
         return (v0_hat - v_0).square().mean()  # Eq. (16)
-    logits = basis.igft(v0_hat)  # (B, n_items)
+    logits = model.scores(v0_hat, shown)  # (B, n_items)
     logits[shown.rows, shown.items] = -torch.inf
     log_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items]
     return -(hidden.weights * log_p).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing

@@ -1,4 +1,4 @@
-"""A model is a basis and a denoiser. The basis is the graph's own, or learnt from there on."""
+"""A model is a basis, a denoiser and, where asked for, a head that meets the graph's neighbours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sdiff.config import Config
 from sdiff.denoiser import Denoiser
+from sdiff.graph import FusionHead, ItemGraph
 from sdiff.histories import Histories
 from sdiff.linear import LinearDenoiser
 from sdiff.spectrum import SpectralBasis
@@ -25,15 +26,12 @@ class LearntBasis(nn.Module):
     def __init__(self, spectrum: SpectralBasis, item_counts: Tensor, config: Config) -> None:
         super().__init__()
         start = math.sqrt(len(spectrum.U)) * spectrum.U
-        learnt = config.basis != "fixed"
-        self.U_in = nn.Parameter(start.clone(), requires_grad=learnt)
+        self.U_in = nn.Parameter(start.clone(), requires_grad=config.basis != "fixed")
         self._U_out = nn.Parameter(start.clone()) if config.basis == "directional" else None
         self.log_scale = nn.Parameter(torch.tensor(-3.0))
         self.bias = nn.Parameter(torch.log(item_counts + 1.0))
         self.lam: Tensor
-        self.start: Tensor
         self.register_buffer("lam", spectrum.lam, persistent=False)
-        self.register_buffer("start", start, persistent=False)
 
     @property
     def U_out(self) -> Tensor:
@@ -47,13 +45,9 @@ class LearntBasis(nn.Module):
         """Logits (B, n_items)."""
         return torch.addmm(self.bias, v * self.log_scale.exp(), self.U_out.T)
 
-    def drift(self) -> Tensor:
-        """Mean squared distance from the eigenvectors."""
-        return torch.stack([(U - self.start).square().mean() for U in {self.U_in, self.U_out}]).sum()
-
 
 class Model(nn.Module):
-    """What is trained and kept: `basis`, `denoiser` and the graph's own `spectrum`."""
+    """What is trained and kept: `basis`, `denoiser`, `graph` and `head`, beside the graph's own `spectrum`."""
 
     def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:
         super().__init__()
@@ -61,8 +55,10 @@ class Model(nn.Module):
         self.basis = LearntBasis(spectrum, item_counts, config) if config.loss == "softmax" else spectrum
         K = len(spectrum.lam)
         self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
-        self.anchor = config.anchor
+        self.graph = ItemGraph(len(item_counts), config.graph_entries) if config.graph_entries else None
+        self.head = FusionHead() if self.graph else None
 
-    def penalty(self) -> Tensor | float:
-        """What the loss pays for a basis that leaves the eigenvectors."""
-        return self.anchor * self.basis.drift() if isinstance(self.basis, LearntBasis) else 0.0
+    def scores(self, v0_hat: Tensor, x: Histories) -> Tensor:
+        """x_hat (B, n_items) = U v0_hat; with a head, fused with what the history x says of its neighbours."""
+        s = self.basis.igft(v0_hat)
+        return s if self.graph is None or self.head is None else self.head(s, self.graph.dot(x.normalised()))

@@ -42,7 +42,7 @@ class Recommender:
         self.device = device or best_device()
         model = Model(self.config, checkpoint.spectrum.to(self.device), checkpoint.item_counts.to(self.device))
         model = model.to(self.device).eval().requires_grad_(False)
-        self.basis, self.denoiser = model.basis, model.denoiser
+        self.model, self.basis, self.denoiser = model, model.basis, model.denoiser
         try:
             model.load_state_dict(checkpoint.weights)
         except RuntimeError as error:
@@ -76,5 +76,5 @@ class Recommender:
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [v for _, v in pairs])
 
     def scores(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
-        """Scores (B, n_items) of histories x: x_hat = U v0_hat."""
-        return self.basis.igft(denoise(self.denoiser, self.basis, x, config, generator))
+        """Scores x_hat (B, n_items) of histories x."""
+        return self.model.scores(denoise(self.denoiser, self.basis, x, config, generator), x)

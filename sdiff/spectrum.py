@@ -49,10 +49,13 @@ class SpectralBasis:
 def normalised_adjacency_root(X: sp.csr_array) -> sp.csr_array:
     """X~ = D_U^-1/2 X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1). Degree zero stays zero."""
 
-    def inverse_root(degree: np.ndarray) -> np.ndarray:
-        return np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
+    user, item = (inverse_power(X.sum(axis), 1 / 2) for axis in (1, 0))
+    return sp.csr_array(sp.diags_array(user) @ X @ sp.diags_array(item))
 
-    return sp.csr_array(sp.diags_array(inverse_root(X.sum(1))) @ X @ sp.diags_array(inverse_root(X.sum(0))))
+
+def inverse_power(degree: np.ndarray, p: float) -> np.ndarray:
+    """degree^-p, and 0 for a degree of 0."""
+    return np.power(degree, -p, out=np.zeros_like(degree), where=degree > 0)
 
 
 def spectral_basis(train: Interactions, K: int) -> SpectralBasis:

@@ -81,6 +81,8 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         with self._global_generator(seed):  # nn.Linear draws from it
             self.model = Model(config, spectrum, counts).to(self.device)
+        if self.model.graph is not None:
+            self.model.graph.build(split.train)
         self.mean = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(trained, lr=config.lr)
@@ -119,14 +121,14 @@ class Trainer:
         model, config = self.model.train(), self.config
         if isinstance(model.denoiser, LinearDenoiser):
             model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
-            return training_loss(model.denoiser, model.basis, histories, config, self.generator).item()
+            return training_loss(model, histories, config, self.generator).item()
         total = torch.zeros((), device=self.device)
         order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
         with self._global_generator(int(torch.randint(2**31, (), generator=self.generator, device=self.device))):
             for batch in order.split(config.batch_size):  # nn.Dropout draws from the global generator
-                loss = training_loss(model.denoiser, model.basis, histories.take(batch), config, self.generator)
+                loss = training_loss(model, histories.take(batch), config, self.generator)
                 self.optimizer.zero_grad()
-                (loss + model.penalty()).backward()
+                loss.backward()
                 self.optimizer.step()
                 if self.mean is not None:
                     self.mean.update_parameters(model)
@@ -144,7 +146,7 @@ class Trainer:
         model = self.serving.eval()
         noise = torch.Generator().manual_seed(self.seed)
         valid = evaluate(
-            lambda x: model.basis.igft(denoise(model.denoiser, model.basis, x, self.config, noise)),
+            lambda x: model.scores(denoise(model.denoiser, model.basis, x, self.config, noise), x),
             self.split,
             "valid",
             self.device,

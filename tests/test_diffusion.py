@@ -5,6 +5,7 @@ from sdiff.config import Config
 from sdiff.denoiser import Denoiser, FiLM, time_code
 from sdiff.diffusion import guided, sample, training_loss
 from sdiff.histories import Histories
+from sdiff.model import Model
 from sdiff.schedule import NoiseSchedule
 from tests.conftest import CPU, SMALL
 
@@ -82,9 +83,9 @@ def test_the_time_code_tells_times_apart():
 @pytest.mark.parametrize("fusion", ["film", "concat"])
 def test_every_weight_of_the_denoiser_is_trained(fusion, basis, tastes):
     config = SMALL.override({"fusion": fusion})
-    model = Denoiser(config, basis.K)
+    model = Model(config, basis, torch.ones(30))
     x = Histories.from_interactions(tastes, CPU)
-    training_loss(model, basis, x, config, torch.Generator().manual_seed(0)).backward()
+    training_loss(model, x, config, torch.Generator().manual_seed(0)).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
@@ -92,8 +93,14 @@ def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_s
     x = Histories.from_interactions(tastes, CPU)
     v_0 = basis.gft(x)
     generator = torch.Generator().manual_seed(0)
-    assert training_loss(lambda v_t, c, t: v_0, basis, x, SMALL, generator) == 0
-    nothing = training_loss(lambda v_t, c, t: torch.zeros_like(v_t), basis, x, SMALL, generator)
+
+    def loss(denoiser, config=SMALL):
+        model = Model(config, basis, torch.ones(30))
+        model.denoiser.forward = denoiser
+        return training_loss(model, x, config, generator)
+
+    assert loss(lambda v_t, c, t: v_0) == 0
+    nothing = loss(lambda v_t, c, t: torch.zeros_like(v_t))
     torch.testing.assert_close(nothing, v_0.square().mean())
     dropped = []
 
@@ -103,5 +110,5 @@ def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_s
         return v_t
 
     for _ in range(100):
-        training_loss(watch, basis, x, SMALL.override({"p_uncond": 0.3}), generator)
+        loss(watch, SMALL.override({"p_uncond": 0.3}))
     assert sum(dropped) / 100 == pytest.approx(0.3, abs=0.04)
