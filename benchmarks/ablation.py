@@ -27,6 +27,7 @@ OFF = {
         "nothing": "",
         "L1 norm of the history": "normalise=off",
         "softmax over the unseen (squared error instead)": "loss=mse graph_entries=0",
+        "less weight for the unlikely": "q=0",
         "neighbours in the graph": "graph_entries=0",
         "noise in training": "sigma_max=0",
         "noise up to the preserved variance (0.5 instead)": "sigma_max=0.5",

@@ -56,6 +56,9 @@ class Config:
     normalise: bool = _choice(False, "divide each history by its size, so that the condition is a mean, not a sum")
     leak: bool = _choice(True, "in training v_t is made from the whole history (the paper), else from the condition")
     loss: Loss = _choice("mse", "mse in the spectrum, Eq. (16), or softmax over the unseen items")
+    q: float = _number(
+        0.0, 0.0, 1.0, "of the softmax: 0 is the cross-entropy, more leaves alone what the model finds most unlikely"
+    )
     basis: Learnt = _choice(
         "fixed", "U stays (fixed), is learnt (tied), or is learnt apart for reading and ranking (directional)"
     )
@@ -80,6 +83,8 @@ class Config:
             object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
         if self.basis != "fixed" and self.loss != "softmax":
             raise SDiffError(f"basis={self.basis} needs loss=softmax: squared error in a basis that moves shrinks it.")
+        if self.graph_entries and self.loss != "softmax":
+            raise SDiffError("graph_entries needs loss=softmax: the squared error is one of spectra, not of scores.")
 
     def override(self, values: dict[str, Any]) -> Config:
         """A copy with `values` in place; strings are parsed, an unknown key is an error."""
@@ -155,6 +160,7 @@ PRESETS: dict[str, Config] = {
         normalise=True,
         sigma_max=1.0,
         loss="softmax",
+        q=0.3,
         graph_entries=8_000_000,
         dropout=0.7,
         ema=0.995,

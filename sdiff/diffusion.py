@@ -51,8 +51,9 @@ def training_loss(model: Model, x: Histories, config: Config, generator: torch.G
     """One step of Algorithm 1: the denoiser sees what `x` shows of itself and estimates the rest.
 
     With loss=mse: || phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies, the term at one t, Eq. (16), of
-    the bound on the likelihood, Eq. (15). With loss=softmax: how likely the hidden items are among all that are not
-    shown.
+    the bound on the likelihood, Eq. (15). With loss=softmax: how likely the n hidden items of a user are among all that
+    are not shown, (1 - (n p)^q) / q averaged over them, the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS)
+    with p relative to the best that it can be. q = 0 is its limit -log(n p).
     """
     basis, denoiser, schedule = model.basis, model.denoiser, NoiseSchedule.of(config)
     device = basis.lam.device
@@ -80,8 +81,9 @@ def training_loss(model: Model, x: Histories, config: Config, generator: torch.G
         return (v0_hat - v_0).square().mean()  # Eq. (16)
     logits = model.scores(v0_hat, shown)  # (B, n_items)
     logits[shown.rows, shown.items] = -torch.inf
-    log_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items]
-    return -(hidden.weights * log_p).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing
+    log_n_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items] + hidden.size.log()[hidden.rows]
+    surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
+    return (hidden.weights * surprise).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:

@@ -50,6 +50,22 @@ def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
 
 
+def test_the_generalised_cross_entropy_tends_to_the_cross_entropy(basis, tastes):
+    x, model = Histories.from_interactions(tastes, CPU), learnt(basis, tastes)
+
+    def loss(q):
+        return training_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).item()
+
+    assert loss(1e-4) == pytest.approx(loss(0), rel=1e-3)
+    with torch.no_grad():  # every item that is not shown is as likely
+        model.basis.log_scale.fill_(-torch.inf)  # pyright: ignore
+        model.basis.bias.zero_()  # pyright: ignore
+    shown, hidden = x.mask(LEARNT.mask, torch.Generator().manual_seed(0))
+    n_p = hidden.offsets.diff() / (30 - shown.offsets.diff())
+    expected = ((1 - n_p[hidden.rows] ** 0.5) / 0.5).mean().item()
+    assert loss(0.5) == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_residual_denoiser_starts_as_the_mean_of_v_t_and_the_condition(basis, tastes):
     model = learnt(basis, tastes)
     v_t, c = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0))
@@ -67,9 +83,10 @@ def test_memories_hold_the_same_history_with_longer_and_longer_half_lives(basis)
     torch.testing.assert_close(flat, basis.gft(x)[:, None].expand(1, 3, 12))
 
 
-def test_a_basis_is_not_learnt_by_squared_error():
+@pytest.mark.parametrize("setting", [{"basis": "tied"}, {"graph_entries": 100}])
+def test_what_only_a_softmax_can_train_says_so(setting):
     with pytest.raises(SDiffError, match="needs loss=softmax"):
-        Config(basis="tied")
+        Config(**setting)
 
 
 QUICK = {"K": 12, "hidden": 32, "epochs": 200, "eval_every": 20, "batch_size": 100, "lr": 1e-2, "ema": 0.9}
