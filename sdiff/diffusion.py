@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sdiff.config import Config
 from sdiff.histories import Histories
+from sdiff.model import Model
 from sdiff.schedule import NoiseSchedule
-
-if TYPE_CHECKING:
-    from sdiff.model import Model
 
 OWN_ESTIMATE = 0.2  # share of training in which v_t is made from the denoiser's own estimate, as after the first step
 

@@ -18,6 +18,7 @@ ORDER = [
         "schedule",
         "linear",
         "denoiser",
+        "graph",
         "model",
         "diffusion",
     ),
