@@ -52,7 +52,7 @@ class Config:
     epochs: int = _number(1000, 0, 1_000_000, "most epochs to train")
     eval_every: int = _number(5, 1, 1_000_000, "epochs from one validation to the next")
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before stopping")
-    # Beyond the paper: what each of these changes is measured in docs/paper.md
+    # Beyond the paper: docs/paper.md says why, benchmarks/ablation.py measures
     normalise: bool = _choice(False, "divide each history by its size, so that the condition is a mean, not a sum")
     leak: bool = _choice(True, "in training v_t is made from the whole history (the paper), else from the condition")
     loss: Loss = _choice("mse", "mse in the spectrum, Eq. (16), or softmax over the unseen items")
