@@ -16,11 +16,11 @@ from sdiff.spectrum import SpectralBasis
 
 
 class LearntBasis(nn.Module):
-    """A graph Fourier transform that starts at the eigenvectors and gives logits, trained with the denoiser by a softmax.
+    """A graph Fourier transform into logits: it starts at the eigenvectors and is trained with the denoiser by a softmax.
 
-    U_in reads histories, U_out ranks items: one and the same matrix where the basis is tied, and where it is fixed, when
-    only scale and bias are learnt. Both start at sqrt(n_items) U, so that the mean over a history is of order one. The scores are logits, scale * U_out v + bias;
-    the bias starts at the items' log popularity.
+    U_in reads histories, U_out ranks items: one and the same matrix where the basis is tied, and where it is fixed,
+    when only scale and bias are learnt. Both start at sqrt(n_items) U, so that the mean over a history is of order one.
+    The scores are logits, scale * U_out v + bias; the bias starts at the items' log popularity.
     """
 
     def __init__(self, spectrum: SpectralBasis, item_counts: Tensor, config: Config) -> None:
