@@ -16,7 +16,7 @@ from sdiff.spectrum import SpectralBasis
 
 
 class LearntBasis(nn.Module):
-    """A graph Fourier transform into logits: it starts at the eigenvectors and is trained with the denoiser by a softmax.
+    """A graph Fourier transform into logits: it starts at the eigenvectors and is trained by a softmax.
 
     U_in reads histories, U_out ranks items: one and the same matrix where the basis is tied, and where it is fixed,
     when only scale and bias are learnt. Both start at sqrt(n_items) U, so that the mean over a history is of order one.
