@@ -7,17 +7,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
 from sdiff.checkpoint import Checkpoint, Provenance, write_atomically
@@ -83,9 +83,10 @@ class Trainer:
             self.model = Model(config, spectrum, counts).to(self.device)
         if self.model.graph is not None:
             self.model.graph.build(split.train)
-        self.mean = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, lr=config.lr)
+        self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr)
+        fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
+        shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
+        self.serving = deepcopy(self.model, shared) if config.ema else self.model  # what is validated and kept
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
 
     def fit(self) -> Iterator[Progress]:
@@ -122,6 +123,8 @@ class Trainer:
         if isinstance(model.denoiser, LinearDenoiser):
             model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
             return training_loss(model, histories, config, self.generator).item()
+        weights, means = (list(trained(m).values()) for m in (model, self.serving))
+        update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)
         order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
         with self._global_generator(int(torch.randint(2**31, (), generator=self.generator, device=self.device))):
@@ -130,8 +133,8 @@ class Trainer:
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
-                if self.mean is not None:
-                    self.mean.update_parameters(model)
+                if config.ema:
+                    update(means, weights, 0)
                 total += loss.detach() * len(batch)
         return total.item() / len(users)
 
@@ -154,11 +157,6 @@ class Trainer:
         if self.best.value is None or valid[CRITERION] > self.best.value:
             self.best = Best(self.epoch, valid[CRITERION], valid, self._weights())
         return valid
-
-    @property
-    def serving(self) -> Model:
-        """The model that is validated and kept: the running mean of the weights where there is one."""
-        return self.model if self.mean is None else cast(Model, self.mean.module)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
@@ -189,7 +187,7 @@ class Trainer:
         """Everything that a later `resume` needs to go on as if nothing had happened."""
         tensors = {"generator": self.generator.get_state()}
         for part, module in self._modules().items():
-            tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+            tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
@@ -224,7 +222,7 @@ class Trainer:
         epoch, value, valid = state["best"]
         self.best = Best(epoch, value, valid, _strip(tensors, "best."))
         for part, module in self._modules().items():
-            module.load_state_dict(_strip(tensors, f"{part}."))
+            module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _strip(tensors, "adam.").items():
             index, _, moment = name.partition(".")
@@ -232,13 +230,18 @@ class Trainer:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.generator.set_state(tensors["generator"])
 
-    def _modules(self) -> Mapping[str, torch.nn.Module]:
-        return {"model": self.model} if self.mean is None else {"model": self.model, "mean": self.mean}
+    def _modules(self) -> Mapping[str, Model]:
+        return {"model": self.model} | ({"mean": self.serving} if self.config.ema else {})
 
     def _identity(self) -> dict[str, object]:
         # More epochs or more patience go on with the same run; anything else would be another one.
         settings = {k: v for k, v in self.config.to_dict().items() if k not in ("epochs", "patience")}
         return {"config": settings, "seed": self.seed, "data": self.split.fingerprint}
+
+
+def trained(model: Model) -> dict[str, Tensor]:
+    """The parameters that training moves, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
