@@ -151,6 +151,16 @@ class Split:
     def items(self) -> Vocabulary:
         return self.train.items
 
+    def merged(self) -> Split:
+        """Train and valid as one train part, nothing to validate on: for a last training, its epochs once chosen."""
+        parts = (self.train, self.valid)
+        user, item = (np.concatenate(ids) for ids in zip(*((part.rows, part.indices) for part in parts), strict=True))
+        times = [part.timestamps for part in parts if part.timestamps is not None]
+        train = Interactions.from_pairs(
+            self.users, self.items, user, item, np.concatenate(times) if len(times) == 2 else None, self.train.ordered
+        )
+        return Split(train, self.valid.where(np.zeros(len(self.valid), dtype=bool)), self.test)
+
     @cached_property
     def fingerprint(self) -> str:
         parts = "".join(part.fingerprint for part in (self.train, self.valid, self.test))

@@ -47,6 +47,15 @@ def test_the_chronological_split_puts_no_later_item_before_an_earlier_one(tastes
         assert order == tastes.history(user).tolist()
 
 
+def test_train_and_valid_merge_in_order_and_leave_nothing_to_validate_on(tastes):
+    split = chronological_split(tastes)
+    merged = split.merged()
+    for user in range(60):
+        assert merged.train.history(user).tolist() == [*split.train.history(user), *split.valid.history(user)]
+    assert len(merged.valid) == 0 and merged.test is split.test
+    assert merged.train.ordered == tastes.ordered
+
+
 def test_the_random_split_is_the_seed_s(random_interactions):
     same, again, other = (random_split(random_interactions, seed) for seed in (1, 1, 2))
     assert same.fingerprint == again.fingerprint != other.fingerprint
