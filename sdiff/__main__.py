@@ -1,4 +1,4 @@
-"""The command line: `sdiff datasets | train | evaluate | recommend` (also `python -m sdiff`)."""
+"""The command line: `sdiff datasets | train | evaluate | recommend | reproduce` (also `python -m sdiff`)."""
 
 from __future__ import annotations
 
@@ -84,6 +84,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-k", type=int, default=10, help="length of the list")
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
+
+    sub = command("reproduce", reproduce, "a table or figure of the paper, or an experiment beyond it, from data")
+    sub.add_argument("what", help="table3, fig3, fig6, fig7, fig8, guidance, tau or steps")
+    sub.add_argument("--dataset", default="demo", help="a data-set key")
+    sub.add_argument("--preset", default="paper", help=f"what it starts from: {', '.join(PRESETS)}")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--quick", action="store_true", help="a smoke run: two epochs of a tiny model")
+    sub.add_argument("--out", type=Path, help="folder for numbers and picture (default: benchmarks/results)")
     return top
 
 
@@ -219,6 +227,25 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
         print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
     return rows
+
+
+def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        from benchmarks import reproduce as experiments
+    except ImportError:
+        raise SDiffError(
+            "Experiments belong to a clone of the repository: run python -m sdiff reproduce in its top folder."
+        ) from None
+    if arguments.quick and arguments.out is None:
+        raise SDiffError("--quick gives no results to keep: say with --out where its files should go.")
+    return experiments.reproduce(
+        arguments.what,
+        arguments.dataset,
+        arguments.preset,
+        arguments.seed,
+        arguments.quick,
+        arguments.out or experiments.RESULTS,
+    )
 
 
 def device_name(device: torch.device) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,6 +17,8 @@ SERIES = PALETTE["series"]
 NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
 COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 DASHES = dict(zip(NAMES, ("solid", "dash", "dot"), strict=True))
+Row = dict[str, Any]  # of an experiment: what was varied, and what was measured, the test part's under "test"
+MEASURE = "recall@20"
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
 
@@ -161,6 +164,69 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
         figure.add_annotation(text="The curves appear here.", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
     figure.update_layout(uirevision="training", showlegend=bool(epochs))
     return _styled(figure, height=340)
+
+
+def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
+    """An experiment's measure over one setting, a line for each value of `group`."""
+    figure = _figure(x, y, height=320)
+    for i, (name, members) in enumerate(_groups(rows, group).items()):
+        figure.add_scatter(
+            x=[row[x] for row in members],
+            y=[_measured(row, y) for row in members],
+            name=name,
+            mode="lines+markers" if len(members) < 50 else "lines",
+            line={"color": SERIES[i % len(SERIES)], "width": 2.5, "dash": list(DASHES.values())[i % len(DASHES)]},
+            hovertemplate=f"{x} %{{x}}: %{{y:.4g}}",
+        )
+    figure.update_yaxes(type="log" if log else "linear")
+    figure.update_layout(showlegend=bool(group))
+    return figure
+
+
+def bars(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "") -> go.Figure:
+    """An experiment's measure for a few choices, side by side for each value of `group`."""
+    figure = _figure(x, y, height=320)
+    for i, (name, members) in enumerate(_groups(rows, group).items()):
+        values = [_measured(row, y) for row in members]
+        figure.add_bar(
+            x=[str(row[x]) for row in members],
+            y=values,
+            name=name,
+            marker={"color": SERIES[i % len(SERIES)]},
+            text=[f"{value:.4f}" for value in values],
+            hovertemplate="%{x}: %{y:.4f}",
+        )
+    figure.update_layout(showlegend=bool(group))
+    return figure
+
+
+def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure:
+    """An experiment's measure over two settings."""
+    figure = _figure(x, y, height=360)
+    figure.add_heatmap(
+        x=[str(row[x]) for row in rows],
+        y=[str(row[y]) for row in rows],
+        z=[_measured(row, z) for row in rows],
+        colorscale=PALETTE["scale"],
+        colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
+        texttemplate="%{z:.4f}",
+        hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(type="category")
+    return figure
+
+
+def _measured(row: Row, key: str) -> float:
+    return row[key] if key in row else row["test"][key]
+
+
+def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
+    """The rows by what they hold under `group`, in the order of their first; all of them where there is none."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(f"{group} {row[group]}" if group else "", []).append(row)
+    return found
 
 
 def _figure(x: str, y: str, height: int) -> go.Figure:

@@ -1,0 +1,194 @@
+"""What the paper shows and what we add, each as jobs that give rows: a label, and what was measured under it.
+
+A job trains at most one model, so that a run that was interrupted goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby, product
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from tqdm import tqdm
+
+from sdiff.config import Config
+from sdiff.datasets import Dataset
+from sdiff.diffusion import condition
+from sdiff.evaluation import Part, evaluate
+from sdiff.histories import Histories
+from sdiff.recommender import Recommender
+from sdiff.schedule import NoiseSchedule
+from sdiff.spectrum import cached_basis
+from sdiff.training import Trainer
+from sdiff.ui import figures
+
+PARTS: tuple[Part, ...] = ("valid", "test")
+SCHEDULES = ("ddpm", "ve", "vp")
+Row = dict[str, Any]
+Job = Callable[["Study"], list[Row]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """On what an experiment is run: a data set, the preset it starts from, and the seed."""
+
+    dataset: Dataset
+    config: Config
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is varied in one row: its label, the settings of its training and those of its sampling."""
+
+    label: Row
+    training: Row = field(default_factory=dict)
+    sampling: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Jobs by name, the figure of their rows, and what the paper prints, by data set and label."""
+
+    title: str
+    jobs: dict[str, Job]
+    figure: Callable[[list[Row]], go.Figure]
+    paper: dict[str, dict[str, Row]] = field(default_factory=dict)
+
+
+def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = None) -> dict[str, Job]:
+    """One job for each training; cells that differ in sampling alone share it."""
+
+    def train(training: Row, cells: list[Cell], study: Study) -> list[Row]:
+        config = study.config.override(training)
+        started = time.perf_counter()
+        trainer = Trainer(config, study.dataset.split, study.seed)
+        for _ in tqdm(trainer.fit(), total=config.epochs, unit="epoch", leave=False, disable=None):
+            pass
+        seconds = time.perf_counter() - started
+        model = Recommender(trainer.checkpoint(study.dataset.key, ""), trainer.device)
+        rows = []
+        for cell in cells:
+            sampling = config.at_inference(cell.sampling)
+            row = cell.label | {"epoch": trainer.best.epoch, "seconds": round(seconds, 1)}
+            for part in PARTS:
+                noise = torch.Generator().manual_seed(study.seed)
+                score = partial(model.scores, config=sampling, generator=noise)
+                row[part] = evaluate(score, study.dataset.split, part, trainer.device)
+            rows.append(row | (extra(study, config) if extra else {}))
+        return rows
+
+    jobs = {}
+    for training, group in groupby(cells, key=lambda cell: cell.training):
+        name = " ".join(f"{key}={value}" for key, value in training.items()) or "as it is"
+        jobs[name] = partial(train, training, list(group))
+    return jobs
+
+
+def log_snr(study: Study, config: Config) -> Row:
+    """log(SNR), which the paper does not define, taken as the natural logarithm of the power of the signal over that
+    of the noise, sum_k alpha_t^2 E[v_0k^2] / sum_k sigma_t^2, its mean over the times t_1 ... t_T of sampling."""
+    basis = cached_basis(study.dataset.split.train, config.K)
+    schedule = NoiseSchedule.of(config)
+    ratio = _power_ratio(schedule, schedule.times(config.T)[1:], basis.lam, _signal_power(study, config))
+    return {"log SNR": ratio.log().mean().item()}
+
+
+def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
+    """Figure 3: the ratio of the powers of signal and noise at each of 1,000 steps."""
+    basis = cached_basis(study.dataset.split.train, study.config.K)
+    power = _signal_power(study, study.config)
+    rows = []
+    for kind in SCHEDULES:
+        schedule = NoiseSchedule.of(study.config.override({"schedule": kind}))
+        ratio = _power_ratio(schedule, schedule.times(steps)[1:], basis.lam, power)
+        rows += [{"schedule": kind, "step": k, "SNR": value} for k, value in enumerate(ratio.tolist(), start=1)]
+    return rows
+
+
+def _signal_power(study: Study, config: Config) -> torch.Tensor:
+    """E[v_0k^2] (K,) of the histories as the denoiser sees them."""
+    basis = cached_basis(study.dataset.split.train, config.K)
+    histories = Histories.from_interactions(study.dataset.split.train, torch.device("cpu"))
+    return condition(basis, histories, config.override({"half_life": 0})).mean(1).square().mean(0)
+
+
+def _power_ratio(schedule: NoiseSchedule, times: torch.Tensor, lam: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+    """(n,) at times (n,)."""
+    signal = (schedule.alpha(times, lam) ** 2 * power).sum(1)
+    return signal / (schedule.sigma(times, lam) ** 2).sum(1)
+
+
+K_VALUES = (25, 50, 100, 200, 400, 800)  # Figure 7
+ALPHA_MIN = (0.0, 0.025, 0.05, 0.075, 0.1)  # Figure 8, the ranges of Section 4.1
+SIGMA_MAX = (0.4, 0.425, 0.45, 0.475, 0.5)
+STEPS = (1, 2, 3, 5, 10, 20)
+
+EXPERIMENTS = {
+    "table3": Experiment(
+        "Table 3: noise that depends on the frequency, and noise that does not",
+        sweep((Cell({"schedule": kind}, {"schedule": kind}) for kind in SCHEDULES), log_snr),
+        partial(figures.bars, x="schedule"),
+        paper={
+            "ml-1m-diffrec": {
+                "ddpm": {"recall@10": 0.0998, "ndcg@10": 0.0901, "log SNR": 5.25},
+                "ve": {"recall@10": 0.1207, "ndcg@10": 0.0942, "log SNR": 8.90},
+                "vp": {"recall@10": 0.1255, "ndcg@10": 0.0970, "log SNR": 12.73},
+            }
+        },
+    ),
+    "fig3": Experiment(
+        "Figure 3: the signal-to-noise ratio over 1,000 steps",
+        {"all": snr_over_time},
+        partial(figures.lines, x="step", y="SNR", group="schedule", log=True),
+    ),
+    "fig6": Experiment(
+        "Figure 6: FiLM or concatenation, with and without classifier-free guidance",
+        sweep(
+            Cell({"fusion": fusion, "guidance": name}, {"fusion": fusion, **settings})
+            for fusion in ("film", "concat")
+            for name, settings in (
+                ("classifier-free", {}),
+                ("none", {"p_uncond": 0, "guidance": 0}),
+            )
+        ),
+        partial(figures.bars, x="fusion", group="guidance"),
+    ),
+    "fig7": Experiment(
+        "Figure 7: the number K of frequencies",
+        sweep(Cell({"K": K}, {"K": K}) for K in K_VALUES),
+        partial(figures.lines, x="K"),
+    ),
+    "fig8": Experiment(
+        "Figure 8: the bounds of the noise schedule",
+        sweep(
+            Cell({"alpha_min": a, "sigma_max": s}, {"alpha_min": a, "sigma_max": s})
+            for a, s in product(ALPHA_MIN, SIGMA_MAX)
+        ),
+        partial(figures.heat_map, x="sigma_max", y="alpha_min"),
+    ),
+    "guidance": Experiment(
+        "The guidance scale s at sampling",
+        sweep(Cell({"guidance": s}, {}, {"guidance": s}) for s in (-0.5, 0, 0.02, 0.1, 0.5, 1, 2, 5)),
+        partial(figures.lines, x="guidance"),
+    ),
+    "tau": Experiment(
+        "The diffusion time tau at sampling",
+        sweep(Cell({"tau": tau}, {}, {"tau": tau}) for tau in np.round(np.geomspace(0.1, 4, 9), 2).tolist()),
+        partial(figures.lines, x="tau"),
+    ),
+    "steps": Experiment(
+        "The number T of reverse steps, with noise and without",
+        sweep(
+            Cell({"T": T, "noise": "on" if on else "off"}, {}, {"T": T, "noise": on})
+            for on, T in product((True, False), STEPS)
+        ),
+        partial(figures.lines, x="T", group="noise"),
+    ),
+}

@@ -1,0 +1,97 @@
+"""Runs an experiment, job by job, and writes its numbers and its picture to a folder.
+
+    python -m sdiff reproduce fig7 --dataset ml-1m-diffrec
+
+What is done is kept after each job, so that the same command goes on where it was interrupted. Each file holds one run
+for each data set and preset.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import sdiff
+from benchmarks.experiments import EXPERIMENTS, PARTS, Experiment, Row, Study
+from sdiff.__main__ import device_name
+from sdiff.checkpoint import write_atomically
+from sdiff.config import preset
+from sdiff.datasets import load_dataset
+from sdiff.device import best_device
+from sdiff.errors import SDiffError
+from sdiff.training import CRITERION
+
+RESULTS = Path(__file__).parent / "results"
+QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happens, nothing is learnt
+LIMITS = {"epochs": 100, "patience": 30}  # the paper preset is at its best before, see docs/log.md
+
+
+def reproduce(what: str, key: str, name: str, seed: int, quick: bool, results: Path) -> dict[str, Any]:
+    """Runs what is still missing of an experiment, prints its rows, draws them, and returns the run.
+
+    Raises:
+        SDiffError: there is no such experiment, data set or preset.
+    """
+    if what not in EXPERIMENTS:
+        raise SDiffError(f"Unknown experiment {what!r}: choose one of {', '.join(EXPERIMENTS)}.")
+    experiment = EXPERIMENTS[what]
+    dataset, config = load_dataset(key), preset(name)
+    config = config.override(QUICK if quick else {k: min(getattr(config, k), v) for k, v in LIMITS.items()})
+    identity = {
+        "dataset": key,
+        "data_fingerprint": dataset.split.fingerprint,
+        "preset": name,
+        "command": f"python -m sdiff reproduce {what} --dataset {key} --preset {name} --seed {seed}"
+        + (" --quick" if quick else ""),
+        "seed": seed,
+        "versions": {"sdiff": sdiff.__version__, "torch": version("torch"), "python": platform.python_version()},
+        "device": device_name(best_device()),
+        "config": config.to_dict(),
+    }
+    path = results / f"{what}.json"
+    document = read(path) or {"what": what, "title": experiment.title, "runs": []}
+    runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
+    run = runs.get((key, name), {})
+    if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
+        run = identity | {"jobs": {}}
+    study = Study(dataset, config, seed)
+    for job in tqdm([job for job in experiment.jobs if job not in run["jobs"]], desc=what, unit="job", disable=None):
+        run["jobs"][job] = experiment.jobs[job](study)
+        runs[key, name] = run
+        document["runs"] = list(runs.values())
+        results.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(document, indent=1).encode())
+    for row in rows(run):
+        if "test" in row:
+            labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)
+            print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
+    picture = path.with_name(f"{what}-{key}-{name}.svg")
+    draw(experiment, run, picture)
+    return run | {"file": str(path), "picture": str(picture)}
+
+
+def rows(run: dict[str, Any]) -> list[Row]:
+    """The rows of all jobs of a run, as they were defined."""
+    return [row for job in run["jobs"].values() for row in job]
+
+
+def draw(experiment: Experiment, run: dict[str, Any], path: Path) -> None:
+    """The figure of a run as a picture, which needs Chromium."""
+    figure = experiment.figure(rows(run))
+    figure.update_layout(title=f"{experiment.title} ({run['dataset']}, {run['preset']})", title_font_size=14)
+    figure.update_layout(paper_bgcolor="white", margin={"t": 90}, height=420, width=760)
+    try:
+        figure.write_image(path)
+    except (RuntimeError, ValueError) as error:  # kaleido or its browser is not there
+        print(f"No picture: {error}", file=sys.stderr)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The document of an experiment, None where it has not been run."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,74 @@
+"""Experiments on a tiny model: every job runs, what is done is kept, and the figures show what the rows say."""
+
+import json
+
+import pytest
+
+from benchmarks import reproduce
+from benchmarks.experiments import EXPERIMENTS, Study, log_snr
+from sdiff.__main__ import main
+from sdiff.config import Config
+from sdiff.datasets import Dataset, load_dataset
+from sdiff.readers import Items
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(reproduce, "draw", lambda experiment, run, path: experiment.figure(reproduce.rows(run)))
+
+
+@pytest.mark.parametrize("what", ["table3", "fig3", "fig6", "guidance"])
+def test_a_quick_run_fills_every_job(what, tmp_path, capsys):
+    assert main(["reproduce", what, "--quick", "--out", str(tmp_path), "--json"]) == 0
+    run = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(run["jobs"]) == set(EXPERIMENTS[what].jobs)
+    assert run["data_fingerprint"] == load_dataset("demo").split.fingerprint
+    kept = json.loads((tmp_path / f"{what}.json").read_text())["runs"]
+    assert [r["jobs"] for r in kept] == [run["jobs"]]
+
+
+def test_an_interrupted_run_goes_on_with_the_next_job(tmp_path, monkeypatch):
+    experiment = EXPERIMENTS["table3"]
+    asked = []
+
+    def interrupted(name):
+        def job(study):
+            asked.append(name)
+            if name == "schedule=ve" and asked.count(name) == 1:
+                raise KeyboardInterrupt
+            return [{"schedule": name, "test": {"recall@20": 0.5}, "valid": {"recall@20": 0.5}}]
+
+        return job
+
+    jobs = {name: interrupted(name) for name in experiment.jobs}
+    monkeypatch.setitem(reproduce.EXPERIMENTS, "table3", type(experiment)(experiment.title, jobs, experiment.figure))
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.reproduce("table3", "demo", "paper", 0, True, tmp_path)
+    run = reproduce.reproduce("table3", "demo", "paper", 0, True, tmp_path)
+    assert asked == ["schedule=ddpm", "schedule=ve", "schedule=ve", "schedule=vp"]
+    assert set(run["jobs"]) == set(jobs)
+
+
+def test_an_unknown_experiment_is_named_with_the_known_ones(tmp_path, capsys):
+    assert main(["reproduce", "fig99", "--out", str(tmp_path)]) == 2
+    assert "table3" in capsys.readouterr().err
+
+
+def test_a_quick_run_does_not_overwrite_results(capsys):
+    assert main(["reproduce", "fig3", "--quick"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_noise_four_times_as_strong_costs_log_sixteen(split):
+    study = Study(Dataset("tastes", "", "", split, Items([], [], [])), Config(K=12, schedule="ve"), seed=0)
+    strong, weak = (log_snr(study, study.config.override({"sigma_max": s}))["log SNR"] for s in (0.8, 0.2))
+    assert weak - strong == pytest.approx(2.7726, abs=1e-3)
+
+
+def test_figures_draw_the_test_part_in_groups():
+    rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
+    figure = EXPERIMENTS["steps"].figure(rows)
+    assert [trace.name for trace in figure.data] == ["noise on", "noise off"]
+    assert list(figure.data[0].y) == [0.1, 0.2]
+    grid = EXPERIMENTS["fig8"].figure([{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}])
+    assert list(grid.data[0].z) == [0.3]
