@@ -27,10 +27,12 @@ def accuracy_table(results: Path) -> str:
     for dataset in dict.fromkeys(d["dataset"] for d in documents):
         runs = [d for d in documents if d["dataset"] == dataset]
         rows = {run["preset"]: _run_cells(run) for run in runs}
+        changed = {run["preset"]: f" ({', '.join(run['set'])})" for run in runs if run["set"]}
         for name, reached in max((run["references"] for run in runs), key=len).items():
             rows[name] = [f"{reached['test'][key]:.4f}" for key in COLUMNS] + [""]
         for name in sorted(rows, key=lambda name: name in IN_ORDER):
             label = f"**S-Diff `{name}`**" if name in PRESETS else {"sasrec": "SASRec"}.get(name, name)
+            label += changed.get(name, "")
             lines.append(f"| {dataset} | {label} | {'✓' if name in IN_ORDER else ''} | {' | '.join(rows[name])} |")
     return "\n".join(lines)
 
