@@ -32,9 +32,8 @@ def accuracy_table(results: Path) -> str:
             rows[name] = [f"{reached['test'][key]:.4f}" for key in COLUMNS] + [""]
         for name in sorted(rows, key=lambda name: name in IN_ORDER):
             label = f"**S-Diff `{name}`**" if name in PRESETS else {"sasrec": "SASRec"}.get(name, name)
-            lines.append(
-                f"| {dataset} | {label}{changed.get(name, '')} | {'✓' if name in IN_ORDER else ''} | {' | '.join(rows[name])} |"
-            )
+            cells = [dataset, f"{label}{changed.get(name, '')}", "✓" if name in IN_ORDER else "", *rows[name]]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
