@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from tqdm import tqdm
 
+from benchmarks.accuracy import PARTS, fitted
 from sdiff.config import Config
 from sdiff.datasets import Dataset
 from sdiff.diffusion import condition
-from sdiff.evaluation import Part, evaluate
+from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.recommender import Recommender
 from sdiff.schedule import NoiseSchedule
 from sdiff.spectrum import cached_basis
-from sdiff.training import Trainer
 from sdiff.ui import figures
 
-PARTS: tuple[Part, ...] = ("valid", "test")
 SCHEDULES = ("ddpm", "ve", "vp")
 Row = dict[str, Any]
 Job = Callable[["Study"], list[Row]]
@@ -68,9 +66,7 @@ def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = 
     def train(training: Row, cells: list[Cell], study: Study) -> list[Row]:
         config = study.config.override(training)
         started = time.perf_counter()
-        trainer = Trainer(config, study.dataset.split, study.seed)
-        for _ in tqdm(trainer.fit(), total=config.epochs, unit="epoch", leave=False, disable=None):
-            pass
+        trainer = fitted(config, study.dataset.split, study.seed)
         seconds = time.perf_counter() - started
         model = Recommender(trainer.checkpoint(study.dataset.key, ""), trainer.device)
         rows = []

@@ -18,7 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 import sdiff
-from benchmarks.experiments import EXPERIMENTS, PARTS, Experiment, Row, Study
+from benchmarks.accuracy import PARTS
+from benchmarks.experiments import EXPERIMENTS, Experiment, Row, Study
 from sdiff.__main__ import device_name
 from sdiff.checkpoint import write_atomically
 from sdiff.config import preset
@@ -27,7 +28,6 @@ from sdiff.device import best_device
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION
 
-RESULTS = Path(__file__).parent / "results"
 QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happens, nothing is learnt
 LIMITS = {"epochs": 100, "patience": 30}  # the paper preset is at its best before, see docs/log.md
 
@@ -59,7 +59,7 @@ def reproduce(what: str, key: str, name: str, seed: int, quick: bool, results: P
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
     run = runs.get((key, name), {})
     if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
-        run = identity | {"jobs": {}}
+        run = identity | {"paper": experiment.paper.get(key, {}), "jobs": {}}
     study = Study(dataset, config, seed)
     for job in tqdm([job for job in experiment.jobs if job not in run["jobs"]], desc=what, unit="job", disable=None):
         run["jobs"][job] = experiment.jobs[job](study)
