@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 import sdiff
-from benchmarks.accuracy import PARTS
+from benchmarks.accuracy import PARTS, RESULTS
 from benchmarks.experiments import EXPERIMENTS, Experiment, Row, Study
 from sdiff.__main__ import device_name
 from sdiff.checkpoint import write_atomically
@@ -32,7 +32,7 @@ QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happe
 LIMITS = {"epochs": 100, "patience": 30}  # the paper preset is at its best before, see docs/log.md
 
 
-def reproduce(what: str, key: str, name: str, seed: int, quick: bool, results: Path) -> dict[str, Any]:
+def reproduce(what: str, key: str, name: str, seed: int, quick: bool, results: Path | None = None) -> dict[str, Any]:
     """Runs what is still missing of an experiment, prints its rows, draws them, and returns the run.
 
     Raises:
@@ -54,6 +54,7 @@ def reproduce(what: str, key: str, name: str, seed: int, quick: bool, results: P
         "device": device_name(best_device()),
         "config": config.to_dict(),
     }
+    results = results or RESULTS
     path = results / f"{what}.json"
     document = read(path) or {"what": what, "title": experiment.title, "runs": []}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}

@@ -244,7 +244,7 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.preset,
         arguments.seed,
         arguments.quick,
-        arguments.out or experiments.RESULTS,
+        arguments.out,
     )
 
 
