@@ -1,90 +1,26 @@
-"""What the paper shows and what we add, each as jobs that give rows: a label, and what was measured under it.
+"""What the paper shows and what we add: every experiment by its name.
 
 A job trains at most one model, so that a run that was interrupted goes on with the next one.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, product
-from typing import Any
+from itertools import product
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 
-from benchmarks.accuracy import PARTS, fitted
+from benchmarks import groups, inference, table1
+from benchmarks.study import Cell, Experiment, Row, Study, sweep
 from sdiff.config import Config
-from sdiff.datasets import Dataset
 from sdiff.diffusion import condition
-from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
-from sdiff.recommender import Recommender
 from sdiff.schedule import NoiseSchedule
 from sdiff.spectrum import cached_basis
 from sdiff.ui import figures
 
 SCHEDULES = ("ddpm", "ve", "vp")
-Row = dict[str, Any]
-Job = Callable[["Study"], list[Row]]
-
-
-@dataclass(frozen=True)
-class Study:
-    """On what an experiment is run: a data set, the preset it starts from, and the seed."""
-
-    dataset: Dataset
-    config: Config
-    seed: int
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is varied in one row: its label, the settings of its training and those of its sampling."""
-
-    label: Row
-    training: Row = field(default_factory=dict)
-    sampling: Row = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Jobs by name, the figure of their rows, and what the paper prints, by data set and label."""
-
-    title: str
-    jobs: dict[str, Job]
-    figure: Callable[[list[Row]], go.Figure]
-    paper: dict[str, dict[str, Row]] = field(default_factory=dict)
-
-
-def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = None) -> dict[str, Job]:
-    """One job for each training; cells that differ in sampling alone share it."""
-
-    def train(training: Row, cells: list[Cell], study: Study) -> list[Row]:
-        config = study.config.override(training)
-        started = time.perf_counter()
-        trainer = fitted(config, study.dataset.split, study.seed)
-        seconds = time.perf_counter() - started
-        model = Recommender(trainer.checkpoint(study.dataset.key, ""), trainer.device)
-        rows = []
-        for cell in cells:
-            sampling = config.at_inference(cell.sampling)
-            row = cell.label | {"epoch": trainer.best.epoch, "seconds": round(seconds, 1)}
-            for part in PARTS:
-                noise = torch.Generator().manual_seed(study.seed)
-                score = partial(model.scores, config=sampling, generator=noise)
-                row[part] = evaluate(score, study.dataset.split, part, trainer.device)
-            rows.append(row | (extra(study, config) if extra else {}))
-        return rows
-
-    jobs = {}
-    for training, group in groupby(cells, key=lambda cell: cell.training):
-        name = " ".join(f"{key}={value}" for key, value in training.items()) or "as it is"
-        jobs[name] = partial(train, training, list(group))
-    return jobs
 
 
 def log_snr(study: Study, config: Config) -> Row:
@@ -127,6 +63,17 @@ SIGMA_MAX = (0.4, 0.425, 0.45, 0.475, 0.5)
 STEPS = (1, 2, 3, 5, 10, 20)
 
 EXPERIMENTS = {
+    "table1": Experiment(
+        "Table 1: S-Diff beside its rivals",
+        table1.jobs(),
+        partial(figures.bars, x="model"),
+        paper={
+            key: {model: dict(zip(table1.COLUMNS, row, strict=True)) for model, row in rows.items()}
+            for key, rows in table1.PAPER.items()
+        },
+        of_preset=False,
+        fits=table1.fits,
+    ),
     "table3": Experiment(
         "Table 3: noise that depends on the frequency, and noise that does not",
         sweep((Cell({"schedule": kind}, {"schedule": kind}) for kind in SCHEDULES), log_snr),
@@ -143,6 +90,11 @@ EXPERIMENTS = {
         "Figure 3: the signal-to-noise ratio over 1,000 steps",
         {"all": snr_over_time},
         partial(figures.lines, x="step", y="SNR", group="schedule", log=True),
+    ),
+    "fig5": Experiment(
+        "Figure 5: time for a batch of 100 users as items or users grow",
+        {"all": inference.growth},
+        partial(figures.lines, x="size", y="milliseconds", group="model", log=True),
     ),
     "fig6": Experiment(
         "Figure 6: FiLM or concatenation, with and without classifier-free guidance",
@@ -168,6 +120,12 @@ EXPERIMENTS = {
             for a, s in product(ALPHA_MIN, SIGMA_MAX)
         ),
         partial(figures.heat_map, x="sigma_max", y="alpha_min"),
+    ),
+    "groups": Experiment(
+        "Recall by length of the history and by popularity of the item",
+        groups.jobs(),
+        partial(figures.bars, x="group", y="recall@20", group="model"),
+        fits=groups.fits,
     ),
     "guidance": Experiment(
         "The guidance scale s at sampling",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from tqdm import tqdm
 
 import sdiff
 from benchmarks.accuracy import PARTS, RESULTS
-from benchmarks.experiments import EXPERIMENTS, Experiment, Row, Study
+from benchmarks.experiments import EXPERIMENTS
+from benchmarks.study import Row, Study
 from sdiff.__main__ import device_name
 from sdiff.checkpoint import write_atomically
 from sdiff.config import preset
@@ -32,60 +34,74 @@ QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happe
 LIMITS = {"epochs": 100, "patience": 30}  # the paper preset is at its best before, see docs/log.md
 
 
-def reproduce(what: str, key: str, name: str, seed: int, quick: bool, results: Path | None = None) -> dict[str, Any]:
+def reproduce(
+    what: str, key: str, name: str, seed: int, quick: bool, results: Path | None = None, only: Collection[str] = ()
+) -> dict[str, Any]:
     """Runs what is still missing of an experiment, prints its rows, draws them, and returns the run.
 
+    Args:
+        only: the names of the jobs to run, where not all of them are wanted.
+
     Raises:
-        SDiffError: there is no such experiment, data set or preset.
+        SDiffError: there is no such experiment, job, data set or preset.
     """
     if what not in EXPERIMENTS:
         raise SDiffError(f"Unknown experiment {what!r}: choose one of {', '.join(EXPERIMENTS)}.")
     experiment = EXPERIMENTS[what]
+    if unknown := set(only) - set(experiment.jobs):
+        names = ", ".join(repr(job) for job in experiment.jobs)
+        raise SDiffError(f"Unknown job {', '.join(sorted(unknown))} of {what}: choose among {names}.")
     dataset, config = load_dataset(key), preset(name)
+    kept_as = name if experiment.of_preset else None
     config = config.override(QUICK if quick else {k: min(getattr(config, k), v) for k, v in LIMITS.items()})
     identity = {
         "dataset": key,
         "data_fingerprint": dataset.split.fingerprint,
-        "preset": name,
-        "command": f"python -m sdiff reproduce {what} --dataset {key} --preset {name} --seed {seed}"
+        "preset": kept_as,
+        "command": f"python -m sdiff reproduce {what} --dataset {key}"
+        + (f" --preset {name}" if experiment.of_preset else "")
+        + f" --seed {seed}"
         + (" --quick" if quick else ""),
         "seed": seed,
         "versions": {"sdiff": sdiff.__version__, "torch": version("torch"), "python": platform.python_version()},
         "device": device_name(best_device()),
-        "config": config.to_dict(),
+        "config": config.to_dict() if experiment.of_preset else None,
     }
     results = results or RESULTS
     path = results / f"{what}.json"
     document = read(path) or {"what": what, "title": experiment.title, "runs": []}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
-    run = runs.get((key, name), {})
+    run = runs.get((key, kept_as), {})
     if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
         run = identity | {"paper": experiment.paper.get(key, {}), "jobs": {}}
-    study = Study(dataset, config, seed)
-    for job in tqdm([job for job in experiment.jobs if job not in run["jobs"]], desc=what, unit="job", disable=None):
+    study = Study(dataset, config, seed, quick)
+    wanted = [job for job in experiment.jobs if (not only or job in only) and experiment.fits(job, dataset)]
+    for job in tqdm([job for job in wanted if job not in run["jobs"]], desc=what, unit="job", disable=None):
         run["jobs"][job] = experiment.jobs[job](study)
-        runs[key, name] = run
+        runs[key, kept_as] = run
         document["runs"] = list(runs.values())
         results.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(document, indent=1).encode())
-    for row in rows(run):
+    for row in rows(what, run):
         if "test" in row:
             labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)
             print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
-    picture = path.with_name(f"{what}-{key}-{name}.svg")
-    draw(experiment, run, picture)
+    picture = path.with_name("-".join(filter(None, (what, key, kept_as))) + ".svg")
+    draw(what, run, picture)
     return run | {"file": str(path), "picture": str(picture)}
 
 
-def rows(run: dict[str, Any]) -> list[Row]:
-    """The rows of all jobs of a run, as they were defined."""
-    return [row for job in run["jobs"].values() for row in job]
+def rows(what: str, run: dict[str, Any]) -> list[Row]:
+    """The rows of all jobs of a run, in the order of the experiment."""
+    return [row for job in EXPERIMENTS[what].jobs if job in run["jobs"] for row in run["jobs"][job]]
 
 
-def draw(experiment: Experiment, run: dict[str, Any], path: Path) -> None:
+def draw(what: str, run: dict[str, Any], path: Path) -> None:
     """The figure of a run as a picture, which needs Chromium."""
-    figure = experiment.figure(rows(run))
-    figure.update_layout(title=f"{experiment.title} ({run['dataset']}, {run['preset']})", title_font_size=14)
+    experiment = EXPERIMENTS[what]
+    figure = experiment.figure(rows(what, run))
+    of = ", ".join(filter(None, (run["dataset"], run["preset"])))
+    figure.update_layout(title=f"{experiment.title} ({of})", title_font_size=14)
     figure.update_layout(paper_bgcolor="white", margin={"t": 90}, height=420, width=760)
     try:
         figure.write_image(path)

@@ -86,10 +86,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
     sub = command("reproduce", reproduce, "a table or figure of the paper, or an experiment beyond it, from data")
-    sub.add_argument("what", help="table3, fig3, fig6, fig7, fig8, guidance, tau or steps")
+    sub.add_argument("what", help="its name: table1, table3, fig3, fig5 ... (anything else lists them)")
     sub.add_argument("--dataset", default="demo", help="a data-set key")
     sub.add_argument("--preset", default="paper", help=f"what it starts from: {', '.join(PRESETS)}")
     sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument(
+        "--only", nargs="+", default=[], metavar="JOB", help="some of its jobs, such as one model of table1"
+    )
     sub.add_argument("--quick", action="store_true", help="a smoke run: two epochs of a tiny model")
     sub.add_argument("--out", type=Path, help="folder for numbers and picture (default: benchmarks/results)")
     return top
@@ -245,6 +248,7 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.seed,
         arguments.quick,
         arguments.out,
+        arguments.only,
     )
 
 

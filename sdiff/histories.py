@@ -15,11 +15,16 @@ from sdiff.interactions import Interactions
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """x (B, n_items) as ragged rows: `items` (nnz,) int64, `offsets` (B + 1,) int64, `weights` (nnz,) float32."""
+    """x (B, n_items) as ragged rows: `items` (nnz,) int64, `offsets` (B + 1,) int64, `weights` (nnz,) float32.
+
+    `users` (B,) says whose rows they are where they were taken from a whole; S-Diff never looks at it, but some rivals
+    know a user only by that.
+    """
 
     items: Tensor
     offsets: Tensor
     weights: Tensor
+    users: Tensor | None = None
 
     @classmethod
     def from_interactions(cls, interactions: Interactions, device: torch.device) -> Histories:
@@ -47,18 +52,24 @@ class Histories:
             self.items, matrix, self.offsets, mode="sum", per_sample_weights=self.weights, include_last_offset=True
         )
 
+    def dense(self, n_items: int) -> Tensor:
+        """x as a matrix (B, n_items)."""
+        matrix = self.weights.new_zeros(len(self), n_items)
+        matrix[self.rows, self.items] = self.weights
+        return matrix
+
     def take(self, users: Tensor) -> Histories:
         """The rows `users` (B,), in that order, without a Python loop."""
         lengths = (self.offsets[1:] - self.offsets[:-1])[users]  # (B,)
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])  # (B + 1,)
         shift = torch.repeat_interleave(self.offsets[users] - offsets[:-1], lengths)  # (nnz,)
         entries = shift + torch.arange(len(shift), device=shift.device)
-        return Histories(self.items[entries], offsets, self.weights[entries])
+        return Histories(self.items[entries], offsets, self.weights[entries], users)
 
     def where(self, keep: Tensor) -> Histories:
         """The entries at which `keep` (nnz,) is true; rows may become empty."""
         offsets = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])[self.offsets]
-        return Histories(self.items[keep], offsets, self.weights[keep])
+        return Histories(self.items[keep], offsets, self.weights[keep], self.users)
 
     def mask(self, p: float, generator: torch.Generator) -> tuple[Histories, Histories]:
         """(c, hidden) with c = Mask(x): each entry is hidden with probability p (Algorithm 1).

@@ -26,18 +26,19 @@ def popularity(split: Split) -> Scorer:
 def linear_filter(split: Split) -> Scorer:
     """A x = X~'X~ x by two sparse products: the least that graph filtering does (compare Shen et al. 2021, "How
     powerful is graph convolution for recommendation?")."""
+    smooth = smoothing(split)
+    return lambda x: smooth(x.dense(len(split.items)))
+
+
+def smoothing(split: Split) -> Callable[[Tensor], Tensor]:
+    """x A of dense rows (B, n_items), by two sparse products."""
     X = normalised_adjacency_root(split.train.matrix())
-    root, transposed = _csr(X), _csr(sp.csr_array(X.T))
-
-    def score(x: Histories) -> Tensor:
-        dense = torch.zeros(len(x), root.shape[1])
-        dense[x.rows, x.items] = x.weights
-        return (transposed @ (root @ dense.T)).T.contiguous()  # (B, n_items)
-
-    return score
+    root, transposed = to_torch(X), to_torch(sp.csr_array(X.T))
+    return lambda x: (transposed @ (root @ x.T)).T.contiguous()
 
 
-def _csr(matrix: sp.csr_array) -> Tensor:
+def to_torch(matrix: sp.csr_array) -> Tensor:
+    """A sparse matrix as torch's, in single precision."""
     matrix.sort_indices()
     parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data.astype(np.float32)))
     with warnings.catch_warnings(action="ignore"):  # torch says once a process that its CSR is in beta

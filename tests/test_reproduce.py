@@ -5,7 +5,8 @@ import json
 import pytest
 
 from benchmarks import reproduce
-from benchmarks.experiments import EXPERIMENTS, Study, log_snr
+from benchmarks.experiments import EXPERIMENTS, log_snr
+from benchmarks.study import Study
 from sdiff.__main__ import main
 from sdiff.config import Config
 from sdiff.datasets import Dataset, load_dataset
@@ -14,7 +15,7 @@ from sdiff.readers import Items
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(reproduce, "draw", lambda experiment, run, path: experiment.figure(reproduce.rows(run)))
+    monkeypatch.setattr(reproduce, "draw", lambda what, run, path: EXPERIMENTS[what].figure(reproduce.rows(what, run)))
 
 
 @pytest.mark.parametrize("what", ["table3", "fig3", "fig6", "guidance"])

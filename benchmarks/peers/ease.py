@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdiff.evaluation import evaluate
+from benchmarks.peers.training import best
 from sdiff.interactions import Split
 from sdiff.references import Scorer
 
@@ -17,8 +17,7 @@ def ease(split: Split) -> Scorer:
     """B = I - P diag(1 / P_ii) with P = (X'X + strength I)^-1; the strength is chosen on validation recall@20."""
     X = split.train.matrix()
     gram = (X.T @ X).toarray()
-    scorers = [_scorer(gram, strength) for strength in STRENGTHS]
-    return max(scorers, key=lambda score: evaluate(score, split, "valid", torch.device("cpu"))["recall@20"])
+    return best((_scorer(gram, strength) for strength in STRENGTHS), split)
 
 
 def _scorer(gram: np.ndarray, strength: float) -> Scorer:

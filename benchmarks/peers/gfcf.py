@@ -15,13 +15,18 @@ K, ALPHA = 256, 0.3
 
 
 def gfcf(split: Split) -> Scorer:
-    """A x + 0.3 D_I^1/2 U U' D_I^-1/2 x: the linear filter and an ideal low-pass of K frequencies, as published."""
-    smooth = linear_filter(split)
+    """A x + 0.3 times an ideal low-pass of K frequencies, as published."""
+    smooth, low_pass = linear_filter(split), ideal_low_pass(split, K)
+    return lambda x: smooth(x).add_(low_pass(x), alpha=ALPHA)
+
+
+def ideal_low_pass(split: Split, K: int) -> Scorer:
+    """D_I^1/2 U U' D_I^-1/2 x with the K lowest frequencies."""
     U = cached_basis(split.train, K).U
     root = torch.from_numpy(np.sqrt(np.maximum(split.train.item_counts, 1))).float()[:, None]
-    U_in, U_out = U / root, U * root
+    U_in, U_out = U / root, (U * root).T.contiguous()
 
     def score(x: Histories) -> Tensor:
-        return smooth(x).addmm_(x.dot(U_in), U_out.T, alpha=ALPHA)
+        return x.dot(U_in) @ U_out
 
     return score

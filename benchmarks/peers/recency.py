@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from benchmarks.peers.ease import ease, rank_by
-from sdiff.evaluation import evaluate
+from benchmarks.peers.training import CPU, best
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.references import Scorer, linear_filter
@@ -20,7 +20,6 @@ from sdiff.references import Scorer, linear_filter
 HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0)
 STRENGTHS = (1.0, 3.0, 10.0)  # times the mean of the diagonal
 CUTS, HORIZON = 6, 10.0
-CPU = torch.device("cpu")
 
 
 def recent_ease(split: Split) -> Scorer:
@@ -53,19 +52,15 @@ def next_items_ridge(split: Split) -> Scorer:
                 B = np.linalg.solve(gram + strength * scale * np.eye(n), cross)
                 yield _recent(rank_by(torch.from_numpy(B).float()), half_life)
 
-    return _best(candidates(), split)
+    return best(candidates(), split)
 
 
 def _with_recency(score: Scorer, split: Split) -> Scorer:
-    return _best((_recent(score, half_life) for half_life in HALF_LIVES), split)
+    return best((_recent(score, half_life) for half_life in HALF_LIVES), split)
 
 
 def _recent(score: Scorer, half_life: float) -> Scorer:
     return lambda x: score(x.recent(half_life))
-
-
-def _best(scorers: Iterable[Scorer], split: Split) -> Scorer:
-    return max(scorers, key=lambda score: evaluate(score, split, "valid", CPU)["recall@20"])
 
 
 def _matrix(x: Histories, n: int) -> sp.csr_array:

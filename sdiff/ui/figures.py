@@ -225,7 +225,8 @@ def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
     """The rows by what they hold under `group`, in the order of their first; all of them where there is none."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(f"{group} {row[group]}" if group else "", []).append(row)
+        name = row.get("model") if group == "model" else f"{group} {row.get(group)}" if group else ""
+        found.setdefault(str(name), []).append(row)
     return found
 
 
