@@ -5,7 +5,6 @@ A job trains at most one model, so that a run that was interrupted goes on with 
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -18,7 +17,6 @@ from sdiff.diffusion import condition
 from sdiff.histories import Histories
 from sdiff.schedule import NoiseSchedule
 from sdiff.spectrum import cached_basis
-from sdiff.ui import figures
 
 SCHEDULES = ("ddpm", "ve", "vp")
 
@@ -33,14 +31,14 @@ def log_snr(study: Study, config: Config) -> Row:
 
 
 def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
-    """Figure 3: the ratio of the powers of signal and noise at each of 1,000 steps."""
+    """Figure 3: the ratio of the powers of signal and noise over 1,000 steps, at every tenth."""
     basis = cached_basis(study.dataset.split.train, study.config.K)
     power = _signal_power(study, study.config)
     rows = []
     for kind in SCHEDULES:
         schedule = NoiseSchedule.of(study.config.override({"schedule": kind}))
-        ratio = _power_ratio(schedule, schedule.times(steps)[1:], basis.lam, power)
-        rows += [{"schedule": kind, "step": k, "SNR": value} for k, value in enumerate(ratio.tolist(), start=1)]
+        ratio = _power_ratio(schedule, schedule.times(steps)[10::10], basis.lam, power)
+        rows += [{"schedule": kind, "step": 10 * k, "SNR": value} for k, value in enumerate(ratio.tolist(), start=1)]
     return rows
 
 
@@ -66,7 +64,7 @@ EXPERIMENTS = {
     "table1": Experiment(
         "Table 1: S-Diff beside its rivals",
         table1.jobs(),
-        partial(figures.bars, x="model"),
+        {"kind": "bars", "x": "model"},
         paper={
             key: {model: dict(zip(table1.COLUMNS, row, strict=True)) for model, row in rows.items()}
             for key, rows in table1.PAPER.items()
@@ -77,7 +75,7 @@ EXPERIMENTS = {
     "table3": Experiment(
         "Table 3: noise that depends on the frequency, and noise that does not",
         sweep((Cell({"schedule": kind}, {"schedule": kind}) for kind in SCHEDULES), log_snr),
-        partial(figures.bars, x="schedule"),
+        {"kind": "bars", "x": "schedule"},
         paper={
             "ml-1m-diffrec": {
                 "ddpm": {"recall@10": 0.0998, "ndcg@10": 0.0901, "log SNR": 5.25},
@@ -89,12 +87,12 @@ EXPERIMENTS = {
     "fig3": Experiment(
         "Figure 3: the signal-to-noise ratio over 1,000 steps",
         {"all": snr_over_time},
-        partial(figures.lines, x="step", y="SNR", group="schedule", log=True),
+        {"kind": "lines", "x": "step", "y": "SNR", "group": "schedule", "log": True},
     ),
     "fig5": Experiment(
         "Figure 5: time for a batch of 100 users as items or users grow",
         {"all": inference.growth},
-        partial(figures.lines, x="size", y="milliseconds", group="model", log=True),
+        {"kind": "lines", "x": "size", "y": "milliseconds", "group": "model", "log": True},
     ),
     "fig6": Experiment(
         "Figure 6: FiLM or concatenation, with and without classifier-free guidance",
@@ -106,12 +104,12 @@ EXPERIMENTS = {
                 ("none", {"p_uncond": 0, "guidance": 0}),
             )
         ),
-        partial(figures.bars, x="fusion", group="guidance"),
+        {"kind": "bars", "x": "fusion", "group": "guidance"},
     ),
     "fig7": Experiment(
         "Figure 7: the number K of frequencies",
         sweep(Cell({"K": K}, {"K": K}) for K in K_VALUES),
-        partial(figures.lines, x="K"),
+        {"kind": "lines", "x": "K"},
     ),
     "fig8": Experiment(
         "Figure 8: the bounds of the noise schedule",
@@ -119,23 +117,23 @@ EXPERIMENTS = {
             Cell({"alpha_min": a, "sigma_max": s}, {"alpha_min": a, "sigma_max": s})
             for a, s in product(ALPHA_MIN, SIGMA_MAX)
         ),
-        partial(figures.heat_map, x="sigma_max", y="alpha_min"),
+        {"kind": "heat_map", "x": "sigma_max", "y": "alpha_min"},
     ),
     "groups": Experiment(
         "Recall by length of the history and by popularity of the item",
         groups.jobs(),
-        partial(figures.bars, x="group", y="recall@20", group="model"),
+        {"kind": "bars", "x": "group", "y": "recall@20", "group": "model"},
         fits=groups.fits,
     ),
     "guidance": Experiment(
         "The guidance scale s at sampling",
         sweep(Cell({"guidance": s}, {}, {"guidance": s}) for s in (-0.5, 0, 0.02, 0.1, 0.5, 1, 2, 5)),
-        partial(figures.lines, x="guidance"),
+        {"kind": "lines", "x": "guidance"},
     ),
     "tau": Experiment(
         "The diffusion time tau at sampling",
         sweep(Cell({"tau": tau}, {}, {"tau": tau}) for tau in np.round(np.geomspace(0.1, 4, 9), 2).tolist()),
-        partial(figures.lines, x="tau"),
+        {"kind": "lines", "x": "tau"},
     ),
     "steps": Experiment(
         "The number T of reverse steps, with noise and without",
@@ -143,6 +141,6 @@ EXPERIMENTS = {
             Cell({"T": T, "noise": "on" if on else "off"}, {}, {"T": T, "noise": on})
             for on, T in product((True, False), STEPS)
         ),
-        partial(figures.lines, x="T", group="noise"),
+        {"kind": "lines", "x": "T", "group": "noise"},
     ),
 }

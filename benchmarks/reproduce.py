@@ -29,6 +29,7 @@ from sdiff.datasets import load_dataset
 from sdiff.device import best_device
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION
+from sdiff.ui import figures
 
 QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happens, nothing is learnt
 LIMITS = {"epochs": 100, "patience": 30}  # the paper preset is at its best before, see docs/log.md
@@ -69,7 +70,8 @@ def reproduce(
     }
     results = results or RESULTS
     path = results / f"{what}.json"
-    document = read(path) or {"what": what, "title": experiment.title, "runs": []}
+    document = read(path) or {"what": what, "runs": []}
+    document |= {"title": experiment.title, "figure": experiment.figure}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
     run = runs.get((key, kept_as), {})
     if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
@@ -77,12 +79,13 @@ def reproduce(
     study = Study(dataset, config, seed, quick)
     wanted = [job for job in experiment.jobs if (not only or job in only) and experiment.fits(job, dataset)]
     for job in tqdm([job for job in wanted if job not in run["jobs"]], desc=what, unit="job", disable=None):
-        run["jobs"][job] = experiment.jobs[job](study)
+        done = run["jobs"] | {job: experiment.jobs[job](study)}
+        run["jobs"] = {job: done[job] for job in experiment.jobs if job in done}  # in their order, however they came
         runs[key, kept_as] = run
         document["runs"] = list(runs.values())
         results.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(document, indent=1).encode())
-    for row in rows(what, run):
+    for row in rows(run):
         if "test" in row:
             labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)
             print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
@@ -91,15 +94,15 @@ def reproduce(
     return run | {"file": str(path), "picture": str(picture)}
 
 
-def rows(what: str, run: dict[str, Any]) -> list[Row]:
-    """The rows of all jobs of a run, in the order of the experiment."""
-    return [row for job in EXPERIMENTS[what].jobs if job in run["jobs"] for row in run["jobs"][job]]
+def rows(run: dict[str, Any]) -> list[Row]:
+    """The rows of all jobs of a run."""
+    return [row for job in run["jobs"].values() for row in job]
 
 
 def draw(what: str, run: dict[str, Any], path: Path) -> None:
     """The figure of a run as a picture, which needs Chromium."""
     experiment = EXPERIMENTS[what]
-    figure = experiment.figure(rows(what, run))
+    figure = figures.experiment(rows(run), **experiment.figure)
     of = ", ".join(filter(None, (run["dataset"], run["preset"])))
     figure.update_layout(title=f"{experiment.title} ({of})", title_font_size=14)
     figure.update_layout(paper_bgcolor="white", margin={"t": 90}, height=420, width=760)

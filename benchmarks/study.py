@@ -9,7 +9,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-import plotly.graph_objects as go
 import torch
 
 from benchmarks.accuracy import PARTS, fitted
@@ -43,14 +42,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Jobs by name, the figure of their rows, and what the paper prints, by data set and label.
+    """Jobs by name, how `figures.experiment` draws their rows, and what the paper prints, by data set and first label.
 
     An experiment `of_preset` starts from a preset and is kept once for each. `fits` says which jobs a data set allows.
     """
 
     title: str
     jobs: dict[str, Job]
-    figure: Callable[[list[Row]], go.Figure]
+    figure: dict[str, Any]
     paper: dict[str, dict[str, Row]] = field(default_factory=dict)
     of_preset: bool = True
     fits: Callable[[str, Dataset], bool] = lambda job, dataset: True

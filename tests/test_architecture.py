@@ -24,11 +24,21 @@ ORDER = [
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),
     *("datasets", "catalog"),
-    *("ui.state", "ui.handlers", "ui.figures", "ui.lists", "ui.api", "ui.train_tab", "ui.layout"),
+    *(
+        "ui.state",
+        "ui.handlers",
+        "ui.figures",
+        "ui.lists",
+        "ui.api",
+        "ui.results",
+        "ui.train_tab",
+        "ui.experiments_tab",
+        "ui.layout",
+    ),
 ]
 # Who may know of a library that the rest should not depend on.
 ONLY = {
-    "gradio": {"ui.api", "ui.layout", "ui.train_tab"},
+    "gradio": {"ui.api", "ui.layout", "ui.train_tab", "ui.experiments_tab"},
     "plotly": {"ui.figures"},
     "duckdb": {"catalog", "readers"},
     "tqdm": {"__main__"},

@@ -1,11 +1,18 @@
 """The rivals' own small pieces, on worlds with known answers."""
 
 import numpy as np
+import pytest
 import torch
 
+from benchmarks.peers.bspm import EULER, RUNGE_KUTTA, Setting, sharpened
+from benchmarks.peers.diffrec import DiffRec, Noise
 from benchmarks.peers.gfcf import gfcf
+from benchmarks.peers.giffcf import item_graph
+from benchmarks.peers.lightgcn import LightGCN
+from benchmarks.peers.linkprop import propagated
 from benchmarks.peers.recency import RECENT
 from benchmarks.peers.sasrec import chunks, pad
+from benchmarks.table1 import CLOSED, LEARNT
 from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from tests.conftest import CPU
@@ -38,3 +45,77 @@ def test_gf_cf_is_its_formula_in_dense_matrices(split):
     expected = X @ (root.T @ root + 0.3 * np.diag(di**-0.5) @ V.T @ V @ np.diag(di**0.5))
     found = gfcf(split)(Histories.from_interactions(split.train, CPU))
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*LEARNT, *(CLOSED.keys() - {"popularity"})])
+def test_every_rival_finds_the_taste_that_popularity_does_not_know(name, split):
+    score = LEARNT[name](split, 0, 100)[0] if name in LEARNT else CLOSED[name](split)
+    popular = evaluate(CLOSED["popularity"](split), split, "test", CPU)["recall@10"]
+    assert evaluate(score, split, "test", CPU)["recall@10"] > 1.5 * popular
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_a_rival_of_one_seed_is_always_the_same(name, split):
+    x = Histories.from_interactions(split.train, CPU).take(torch.arange(5))
+    torch.manual_seed(1)  # CODIGEM draws when it scores
+    first = LEARNT[name](split, 3, 2)[0](x)
+    assert first.isfinite().all() and torch.allclose(first, LEARNT[name](split, 3, 2)[0](x), atol=0.2)
+
+
+def test_embeddings_without_a_layer_are_smoothed_by_nothing(split):
+    model = LightGCN(split.train, 0)
+    assert torch.equal(model.smoothed(), model.embedding)
+
+
+def test_layers_smooth_by_the_normalised_bipartite_graph(split):
+    model = LightGCN(split.train, 2)
+    X = split.train.matrix().toarray()
+    whole = np.block([[np.zeros((len(X), len(X))), X], [X.T, np.zeros((X.shape[1], X.shape[1]))]])
+    root = np.maximum(whole.sum(1), 1) ** -0.5
+    graph, E = root[:, None] * whole * root, model.embedding.detach().numpy()
+    np.testing.assert_allclose(model.smoothed().detach(), (E + graph @ E + graph @ graph @ E) / 3, atol=1e-6)
+
+
+def test_diffrec_noise_rises_and_its_posterior_is_that_of_bayes():
+    noise = Noise(5)
+    alpha_bar = noise.alpha_bar.double()
+    assert (alpha_bar.diff() < 0).all() and (noise.weight > 0).all()
+    before, beta = alpha_bar[1], 1 - alpha_bar[2] / alpha_bar[1]  # of the third step
+    precision = (1 - beta) / beta + 1 / (1 - before)
+    of_xt, of_x0 = (1 - beta).sqrt() / beta / precision, before.sqrt() / (1 - before) / precision
+    assert noise.of_xt[2] == pytest.approx(of_xt.item(), rel=2e-2)  # differences of single precision
+    assert noise.of_x0[2] == pytest.approx(of_x0.item(), rel=2e-2)
+
+
+def test_diffrec_of_one_step_is_its_network_alone():
+    model = DiffRec(6, (4,), 1).eval()
+    x = torch.rand(3, 6)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.sample(x), model(x, torch.zeros(3)), atol=1e-3, rtol=1e-3)
+
+
+def test_the_graph_of_giffcf_has_one_as_its_largest_eigenvalue(split):
+    A = item_graph(split)
+    assert torch.allclose(A, A.T) and torch.linalg.eigvalsh(A)[-1] == pytest.approx(1, abs=1e-5)
+
+
+def test_link_propagation_is_its_formula_in_dense_matrices(split):
+    X = split.train.matrix().toarray()
+    du, di = (np.maximum(X.sum(axis), 1) for axis in (1, 0))
+    expected = X * di**-0.25 @ X.T * du**-0.5 @ X * di**-0.75
+    found = propagated(split, 0.25, 0.5, 0.75)(Histories.from_interactions(split.train, CPU))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_sharpening_follows_the_heat_equation_backwards_in_its_own_steps(split):
+    X = split.train.matrix().toarray()
+    du, di = (np.maximum(X.sum(axis), 1) for axis in (1, 0))
+    root = X / np.sqrt(du)[:, None] / np.sqrt(di)
+    lam, U = np.linalg.eigh(root.T @ root)
+    blurred = X @ U * lam @ U.T
+    x = Histories.from_interactions(split.train, CPU)
+    exact = blurred @ U * np.exp(-0.5 * lam) @ U.T
+    np.testing.assert_allclose(sharpened(split, Setting(0.5, 1, RUNGE_KUTTA, 0, 0, False))(x), exact, atol=1e-3)
+    euler = blurred @ U * (1 - 0.5 * lam) @ U.T
+    mean = sharpened(split, Setting(0.5, 1, EULER, 0, 0, True))(x)
+    np.testing.assert_allclose(mean, (blurred + euler) / 2, atol=1e-5)

@@ -11,11 +11,14 @@ from sdiff.__main__ import main
 from sdiff.config import Config
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.readers import Items
+from sdiff.ui import figures
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(reproduce, "draw", lambda what, run, path: EXPERIMENTS[what].figure(reproduce.rows(what, run)))
+    monkeypatch.setattr(
+        reproduce, "draw", lambda what, run, path: figures.experiment(reproduce.rows(run), **EXPERIMENTS[what].figure)
+    )
 
 
 @pytest.mark.parametrize("what", ["table3", "fig3", "fig6", "guidance"])
@@ -68,8 +71,10 @@ def test_noise_four_times_as_strong_costs_log_sixteen(split):
 
 def test_figures_draw_the_test_part_in_groups():
     rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
-    figure = EXPERIMENTS["steps"].figure(rows)
+    figure = figures.experiment(rows, **EXPERIMENTS["steps"].figure)
     assert [trace.name for trace in figure.data] == ["noise on", "noise off"]
     assert list(figure.data[0].y) == [0.1, 0.2]
-    grid = EXPERIMENTS["fig8"].figure([{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}])
+    grid = figures.experiment(
+        [{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}], **EXPERIMENTS["fig8"].figure
+    )
     assert list(grid.data[0].z) == [0.3]

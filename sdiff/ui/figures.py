@@ -166,6 +166,11 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
     return _styled(figure, height=340)
 
 
+def experiment(rows: Sequence[Row], kind: str, **options: Any) -> go.Figure:
+    """The picture of an experiment's rows: `kind` is lines, bars or heat_map, `options` are those of that function."""
+    return {"lines": lines, "bars": bars, "heat_map": heat_map}[kind](rows, **options)
+
+
 def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
     """An experiment's measure over one setting, a line for each value of `group`."""
     figure = _figure(x, y, height=320)

@@ -16,6 +16,7 @@ from sdiff.config import BOUNDS, HELP, Config
 from sdiff.datasets import ASSETS, REGISTRY
 from sdiff.errors import SDiffError
 from sdiff.ui import api, figures, handlers, lists
+from sdiff.ui.experiments_tab import experiments_tab
 from sdiff.ui.state import INSTANT
 from sdiff.ui.train_tab import train_tab
 
@@ -106,6 +107,8 @@ def build() -> gr.Blocks:
                     "VE keeps VP's α and lets σ grow with time alone; under DDPM all frequencies share one curve.",
                     elem_classes="words",
                 )
+            with gr.Tab("Experiments"):
+                experiments_tab()
             with gr.Tab("Train"):
                 trained = train_tab(dataset)
 

@@ -1,4 +1,4 @@
-"""The two lists as HTML tables. Every text that comes from data is escaped here."""
+"""The two lists, and results, as HTML tables. Every text that comes from data is escaped here."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def recommended_table(rows: Sequence[Row]) -> str:
     return _table(f"Recommended · top {len(rows)}", head, body)
 
 
+def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Any table: columns of numbers to the right, all others to the left."""
+    number = [all(text[:1].isdigit() or text[:1] in "-" for text in column) for column in zip(*cells, strict=True)]
+
+    def row(tag: str, texts: Sequence[str]) -> str:
+        pairs = zip(texts, number, strict=True)
+        return "".join(f"<{tag}{_NUMBER if right else ''}>{escape(text)}</{tag}>" for text, right in pairs)
+
+    return _table(caption, row("th", head), (f"<tr>{row('td', texts)}</tr>" for texts in cells))
+
+
+_NUMBER = ' class="number"'
 _HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
 
 

@@ -1,0 +1,38 @@
+"""Lists and their measures, on cases that can be counted by hand."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from benchmarks.groups import N, described, fifths, lists, measures
+from sdiff.evaluation import evaluate
+from sdiff.references import linear_filter
+from tests.conftest import CPU
+
+
+def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
+    score = linear_filter(split)
+    shown = lists(score, split)
+    seen = split.train.matrix() + split.valid.matrix()
+    assert shown.multiply(seen).sum() == 0 and shown.sum(1).max() <= N
+    whole, *groups = described("A x", score, split)
+    assert whole["recall@20"] == pytest.approx(evaluate(score, split, "test", CPU)["recall@20"])
+    by_history = [row["recall@20"] for row in groups if row["group"].startswith("history")]
+    assert np.mean(by_history) == pytest.approx(whole["recall@20"], abs=1e-6)  # 60 users, five groups of 12
+
+
+def test_the_same_two_items_for_all_cover_little_and_differ_as_their_users_do(split):
+    shown = np.zeros((60, 30))
+    shown[:, [0, 1]] = 1
+    found = measures(sp.csr_array(shown), split)
+    X = split.train.matrix().toarray()
+    a, b = X[:, 0], X[:, 1]
+    assert found["coverage"] == pytest.approx(2 / 30)
+    assert found["diversity"] == pytest.approx(1 - a @ b / np.sqrt(a.sum() * b.sum()))
+    assert found["novelty"] == pytest.approx(-np.log2(np.array([a.sum(), b.sum()]) / 60).mean())
+
+
+def test_fifths_are_of_equal_number_and_named_by_their_range():
+    groups = dict(fifths(np.arange(10, 0, -1)))
+    assert list(groups) == ["1-2", "3-4", "5-6", "7-8", "9-10"]
+    assert [len(members) for members in groups.values()] == [2] * 5

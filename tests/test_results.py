@@ -1,0 +1,57 @@
+"""The Experiments tab says what the files say."""
+
+import json
+
+import pytest
+
+from sdiff.ui import figures, results
+
+ROWS = [
+    {"model": "A <x>", "order": False, "test": {"recall@20": 0.15, "ndcg@20": 0.1}, "valid": {"recall@20": 0.12}},
+    {"model": "ours", "order": True, "test": {"recall@20": 0.2, "ndcg@20": 0.13}, "valid": {"recall@20": 0.14}},
+]
+RUN = {
+    "dataset": "demo",
+    "preset": None,
+    "command": "python -m sdiff reproduce table1 --dataset demo",
+    "seed": 0,
+    "data_fingerprint": "abc",
+    "versions": {"torch": "2"},
+    "device": "cpu",
+    "paper": {"ours": {"recall@20": 0.25}},
+    "jobs": {"first": ROWS[:1], "second": ROWS[1:]},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    figure = {"kind": "bars", "x": "model"}
+    document = {"what": "table1", "title": "Table 1", "figure": figure, "runs": [RUN, RUN | {"preset": "paper"}]}
+    (tmp_path / "table1.json").write_text(json.dumps(document))
+    (tmp_path / "accuracy-demo-paper.json").write_text("{}")  # of another command
+    return tmp_path
+
+
+def test_a_run_is_shown_with_the_papers_value_and_the_command(folder):
+    assert results.titles(folder) == [("Table 1", "table1")]
+    assert results.runs("table1", folder) == ["demo", "demo, paper"]
+    run = results.read_run("table1", "demo", folder)
+    assert run.head == ["model", "order", "R@10", "R@20", "N@10", "N@20", "valid R@20", "paper R@20"]
+    assert run.cells[1] == ["ours", "✓", "", "0.2000", "", "0.1300", "0.1400", "0.2500"]
+    assert run.cells[0][-1] == "" and RUN["command"] in run.source
+    assert list(figures.experiment(run.rows, **run.figure).data[0].y) == [0.15, 0.2]
+
+
+def test_a_curve_of_many_points_has_no_table(folder):
+    document = json.loads((folder / "table1.json").read_text())
+    document["runs"][0]["jobs"]["first"] = ROWS[:1] * 100
+    (folder / "table1.json").write_text(json.dumps(document))
+    assert results.read_run("table1", "demo", folder).cells == []
+
+
+def test_every_file_that_is_kept_can_be_shown():
+    assert results.titles()
+    for _, name in results.titles():
+        for label in results.runs(name):
+            run = results.read_run(name, label)
+            figures.experiment(run.rows, **run.figure)
