@@ -75,16 +75,21 @@ def reproduce(
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
     run = runs.get((key, kept_as), {})
     if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
-        run = identity | {"paper": experiment.paper.get(key, {}), "jobs": {}}
-    study = Study(dataset, config, seed, quick)
-    wanted = [job for job in experiment.jobs if (not only or job in only) and experiment.fits(job, dataset)]
-    for job in tqdm([job for job in wanted if job not in run["jobs"]], desc=what, unit="job", disable=None):
-        done = run["jobs"] | {job: experiment.jobs[job](study)}
+        run = identity | {"jobs": {}}
+    run["paper"] = experiment.paper.get(key, {})
+
+    def keep(job: str, found: list[Row]) -> None:
+        done = run["jobs"] | {job: found}
         run["jobs"] = {job: done[job] for job in experiment.jobs if job in done}  # in their order, however they came
         runs[key, kept_as] = run
         document["runs"] = list(runs.values())
         results.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(document, indent=1).encode())
+
+    study = Study(dataset, config, seed, quick)
+    wanted = [job for job in experiment.jobs if (not only or job in only) and experiment.fits(job, dataset)]
+    for job in tqdm(wanted, desc=what, unit="job", disable=None):
+        keep(job, run["jobs"].get(job) or experiment.jobs[job](study))
     for row in rows(run):
         if "test" in row:
             labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)
