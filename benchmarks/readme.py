@@ -17,7 +17,11 @@ IN_ORDER = {"temporal", "sasrec", *RECENT}  # what sees in which order a user ch
 
 def tables(results: Path) -> dict[str, str]:
     """Mark in the README -> table."""
-    return {"accuracy": accuracy_table(results), "ablation": ablation_table(results)}
+    return {
+        "accuracy": accuracy_table(results),
+        "ablation": ablation_table(results),
+        "table1": table1(results),
+    }
 
 
 def accuracy_table(results: Path) -> str:
@@ -34,6 +38,25 @@ def accuracy_table(results: Path) -> str:
             label = f"**S-Diff `{name}`**" if name in PRESETS else {"sasrec": "SASRec"}.get(name, name)
             cells = [dataset, f"{label}{changed.get(name, '')}", "✓" if name in IN_ORDER else "", *rows[name]]
             lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table1(results: Path) -> str:
+    """Every model of Table 1 beside what the paper prints of it: what does not look at the order, then what does."""
+    lines = [
+        "| data | model | order | R@10 | R@20 | N@10 | N@20 | paper R@20 | paper N@20 | training | scoring | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in json.loads((results / "table1.json").read_text())["runs"]:
+        rows = [row for job in run["jobs"].values() for row in job]
+        for row in sorted(rows, key=lambda row: row["order"]):
+            paper = run["paper"].get(row["model"], {})
+            label = f"**{row['model']}**" if row["model"].startswith("S-Diff") else row["model"]
+            cells = [run["dataset"], label, "✓" if row["order"] else ""]
+            cells += [f"{row['test'][key]:.4f}" for key in COLUMNS]
+            cells += [f"{paper[key]:.4f}" if key in paper else "" for key in ("recall@20", "ndcg@20")]
+            cells += [f"{row['training seconds']:.0f} s", f"{row['scoring seconds']:.1f} s"]
+            lines.append(f"| {' | '.join(cells)} | {row['peak memory MB']} MB |")
     return "\n".join(lines)
 
 

@@ -84,6 +84,15 @@ def changed(page, before: list[str], seconds: float = 15) -> list[str]:
     raise AssertionError("the list did not change")
 
 
+def open_tab(page, name: str) -> None:
+    """By its tab, or on a phone from the menu that holds what does not fit."""
+    tab = page.get_by_role("tab", name=name)
+    if not tab.is_visible():
+        page.locator(".overflow-menu > button").click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
 def move(page, slider: str, value: float) -> None:
     """Moves a slider as a hand does: the value, then the release of the pointer."""
     handle = page.locator(f"#{slider} input[type=range]")
@@ -167,7 +176,7 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
 
 
 def test_the_spectrum_tab_shows_its_plots(page):
-    page.get_by_role("tab", name="Spectrum").click()
+    open_tab(page, "Spectrum")
     for plot in ("eigenvalues", "schedules", "maps"):
         page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
 
@@ -188,7 +197,7 @@ def test_two_sessions_do_not_mix(page, browser, url):
 
 
 def test_a_model_is_trained_stopped_kept_and_used(page):
-    page.get_by_role("tab", name="Train").click()
+    open_tab(page, "Train")
     page.locator("#model-name input, #model-name textarea").first.fill("by-a-visitor")
     page.locator("#train-settings input, #train-settings textarea").first.fill("K=16 hidden=32 eval_every=1")
     page.locator("#epochs input").fill("100000")
@@ -197,9 +206,9 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
     page.locator("#curves .scatterlayer .trace").first.wait_for(state="attached")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text(re.compile("saved as by-a-visitor")).wait_for(timeout=30_000)
-    page.get_by_role("tab", name="Recommend").click()
+    open_tab(page, "Recommend")
     page.wait_for_function("document.querySelector('#checkpoint input').value == 'by-a-visitor'")
-    page.get_by_role("tab", name="Spectrum").click()
+    open_tab(page, "Spectrum")
     page.get_by_text("16 frequencies are kept").wait_for()
 
 
@@ -208,7 +217,7 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     other.goto(url)
     other.wait_for_selector("#recommended tbody tr")
     for session, name in ((page, "goes-first"), (other, "waits")):
-        session.get_by_role("tab", name="Train").click()
+        open_tab(session, "Train")
         session.locator("#model-name").locator("input, textarea").first.fill(name)
         session.locator("#train-settings").locator("input, textarea").first.fill("K=16 hidden=32 eval_every=1")
         session.locator("#epochs input").fill("100000")
@@ -241,7 +250,17 @@ def test_nothing_scrolls_sideways(browser, url, width, theme):
     page.goto(f"{url}?__theme={theme}")
     page.wait_for_selector("#recommended tbody tr")
     for tab in ("Recommend", "Spectrum", "Train"):
-        page.get_by_role("tab", name=tab).click()
+        open_tab(page, tab)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
     context.close()
+
+
+def test_the_experiments_tab_shows_the_run_that_is_picked(page):
+    open_tab(page, "Experiments")
+    page.locator("#experiment input").click()
+    page.get_by_role("option").filter(has_text="Table 3").click()
+    page.locator("#experiment-table caption").filter(has_text="3 rows").wait_for()
+    assert page.locator("#experiment-table tbody tr").count() == 3
+    assert "reproduce table3" in page.locator("#experiment-source").inner_text()
+    page.wait_for_selector("#experiment-plot .js-plotly-plot")

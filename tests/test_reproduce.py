@@ -1,15 +1,17 @@
 """Experiments on a tiny model: every job runs, what is done is kept, and the figures show what the rows say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from benchmarks import reproduce
+from benchmarks import reproduce, table1
 from benchmarks.experiments import EXPERIMENTS, log_snr
 from benchmarks.study import Study
 from sdiff.__main__ import main
 from sdiff.config import Config
 from sdiff.datasets import Dataset, load_dataset
+from sdiff.interactions import Split
 from sdiff.readers import Items
 from sdiff.ui import figures
 
@@ -21,7 +23,7 @@ def no_pictures(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("what", ["table3", "fig3", "fig6", "guidance"])
+@pytest.mark.parametrize("what", ["table3", "fig3", "fig5", "fig6", "guidance", "groups"])
 def test_a_quick_run_fills_every_job(what, tmp_path, capsys):
     assert main(["reproduce", what, "--quick", "--out", str(tmp_path), "--json"]) == 0
     run = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -78,3 +80,31 @@ def test_figures_draw_the_test_part_in_groups():
         [{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}], **EXPERIMENTS["fig8"].figure
     )
     assert list(grid.data[0].z) == [0.3]
+
+
+def test_one_model_of_table_1_is_measured_in_a_process_of_its_own(tmp_path, capsys):
+    models = ["MultiDAE", "S-Diff instant"]
+    assert main(["reproduce", "table1", "--quick", "--only", *models, "--out", str(tmp_path), "--json"]) == 0
+    jobs = json.loads(capsys.readouterr().out.splitlines()[-1])["jobs"]
+    assert list(jobs) == models
+    for [row] in jobs.values():
+        assert row["test"]["recall@20"] > 0 and row["peak memory MB"] > 50 and row["scoring seconds"] > 0
+
+
+def test_an_unknown_job_is_named_with_the_known_ones(tmp_path, capsys):
+    assert main(["reproduce", "table1", "--only", "SVD", "--out", str(tmp_path)]) == 2
+    assert "'LightGCN'" in capsys.readouterr().err
+
+
+def test_without_order_or_for_many_items_models_that_need_them_are_left_out(split):
+    ordered = Dataset("tastes", "", "", split, Items([], [], []))
+    unordered = [replace(part, ordered=False) for part in (split.train, split.valid, split.test)]
+    without = replace(ordered, split=Split(*unordered))
+    assert {name for name in table1.jobs() if not table1.fits(name, ordered)} == set()
+    assert {name for name in table1.jobs() if not table1.fits(name, without)} == table1.IN_ORDER
+
+
+def test_results_are_kept_in_their_folder_when_no_other_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "RESULTS", tmp_path)
+    assert main(["reproduce", "fig3"]) == 0
+    assert (tmp_path / "fig3.json").exists()

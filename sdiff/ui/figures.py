@@ -19,6 +19,7 @@ COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 DASHES = dict(zip(NAMES, ("solid", "dash", "dot"), strict=True))
 Row = dict[str, Any]  # of an experiment: what was varied, and what was measured, the test part's under "test"
 MEASURE = "recall@20"
+LABELLED = 25  # bars; more have no room for their values
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
 
@@ -198,7 +199,9 @@ def bars(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "") -> go.F
             y=values,
             name=name,
             marker={"color": SERIES[i % len(SERIES)]},
-            text=[f"{value:.4f}" for value in values],
+            text=[f"{value:.3f}" for value in values] if len(rows) <= LABELLED else None,
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{x}: %{y:.4f}",
         )
     figure.update_layout(showlegend=bool(group))
@@ -214,7 +217,6 @@ def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure
         z=[_measured(row, z) for row in rows],
         colorscale=PALETTE["scale"],
         colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
-        texttemplate="%{z:.4f}",
         hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
     )
     figure.update_xaxes(type="category")

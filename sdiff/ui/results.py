@@ -59,9 +59,9 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
     cells = []
     for row in rows:
         of_paper = paper.get(str(row[own[0]]), {})
-        values = [row.get(key) for key in own] + [row.get("test", {}).get(key) for key in metrics]
-        values += [row.get("valid", {}).get("recall@20")] * bool(metrics) + [of_paper.get(key) for key in printed]
-        cells.append([_text(value) for value in values])
+        accuracies = [row.get("test", {}).get(key) for key in metrics]
+        accuracies += [row.get("valid", {}).get("recall@20")] * bool(metrics) + [of_paper.get(key) for key in printed]
+        cells.append([_text(row.get(key)) for key in own] + [_text(value, ".4f") for value in accuracies])
     return head, cells
 
 
@@ -74,9 +74,9 @@ def _label(run: dict[str, Any]) -> str:
     return ", ".join(filter(None, (run["dataset"], run["preset"])))
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, form: str = ".4g") -> str:
     if isinstance(value, bool):
         return "✓" if value else ""
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.1f}"
+        return format(value, form)
     return "" if value is None else str(value)
