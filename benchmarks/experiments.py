@@ -64,7 +64,7 @@ EXPERIMENTS = {
     "table1": Experiment(
         "Table 1: S-Diff beside its rivals",
         table1.jobs(),
-        {"kind": "bars", "x": "model"},
+        {"kind": "bars", "x": "model", "group": "order"},
         paper={
             key: {model: dict(zip(table1.COLUMNS, row, strict=True)) for model, row in rows.items()}
             for key, rows in table1.PAPER.items()
@@ -75,7 +75,8 @@ EXPERIMENTS = {
     "table3": Experiment(
         "Table 3: noise that depends on the frequency, and noise that does not",
         sweep((Cell({"schedule": kind}, {"schedule": kind}) for kind in SCHEDULES), log_snr),
-        {"kind": "bars", "x": "schedule"},
+        {"kind": "bars", "x": "schedule", "y": "recall@10"},
+        exact=True,
         paper={
             "ml-1m-diffrec": {
                 "ddpm": {"recall@10": 0.0998, "ndcg@10": 0.0901, "log SNR": 5.25},
@@ -105,6 +106,7 @@ EXPERIMENTS = {
             )
         ),
         {"kind": "bars", "x": "fusion", "group": "guidance"},
+        exact=True,
     ),
     "fig7": Experiment(
         "Figure 7: the number K of frequencies",

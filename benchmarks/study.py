@@ -44,7 +44,9 @@ class Cell:
 class Experiment:
     """Jobs by name, how `figures.experiment` draws their rows, and what the paper prints, by data set and first label.
 
-    An experiment `of_preset` starts from a preset and is kept once for each. `fits` says which jobs a data set allows.
+    An experiment `of_preset` starts from a preset and is kept once for each; it trains as long as the preset says if
+    that is what it needs to be `exact`, else for so many epochs as a sweep can afford. `fits` says which jobs a data
+    set allows.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Experiment:
     figure: dict[str, Any]
     paper: dict[str, dict[str, Row]] = field(default_factory=dict)
     of_preset: bool = True
+    exact: bool = False
     fits: Callable[[str, Dataset], bool] = lambda job, dataset: True
 
 

@@ -19,7 +19,9 @@ from sdiff.ui import figures
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     monkeypatch.setattr(
-        reproduce, "draw", lambda what, run, path: figures.experiment(reproduce.rows(run), **EXPERIMENTS[what].figure)
+        reproduce,
+        "draw",
+        lambda what, run, path: figures.experiment(reproduce.rows(run), {}, **EXPERIMENTS[what].figure),
     )
 
 
@@ -42,7 +44,8 @@ def test_an_interrupted_run_goes_on_with_the_next_job(tmp_path, monkeypatch):
             asked.append(name)
             if name == "schedule=ve" and asked.count(name) == 1:
                 raise KeyboardInterrupt
-            return [{"schedule": name, "test": {"recall@20": 0.5}, "valid": {"recall@20": 0.5}}]
+            reached = {"recall@10": 0.4, "recall@20": 0.5}
+            return [{"schedule": name, "test": reached, "valid": reached}]
 
         return job
 
@@ -73,11 +76,11 @@ def test_noise_four_times_as_strong_costs_log_sixteen(split):
 
 def test_figures_draw_the_test_part_in_groups():
     rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
-    figure = figures.experiment(rows, **EXPERIMENTS["steps"].figure)
+    figure = figures.experiment(rows, {}, **EXPERIMENTS["steps"].figure)
     assert [trace.name for trace in figure.data] == ["noise on", "noise off"]
     assert list(figure.data[0].y) == [0.1, 0.2]
     grid = figures.experiment(
-        [{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}], **EXPERIMENTS["fig8"].figure
+        [{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}], {}, **EXPERIMENTS["fig8"].figure
     )
     assert list(grid.data[0].z) == [0.3]
 
@@ -94,6 +97,23 @@ def test_one_model_of_table_1_is_measured_in_a_process_of_its_own(tmp_path, caps
 def test_an_unknown_job_is_named_with_the_known_ones(tmp_path, capsys):
     assert main(["reproduce", "table1", "--only", "SVD", "--out", str(tmp_path)]) == 2
     assert "'LightGCN'" in capsys.readouterr().err
+
+
+def test_a_job_that_the_data_set_does_not_allow_says_why(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(table1, "DENSE", 10)
+    assert main(["reproduce", "table1", "--only", "EASE", "--out", str(tmp_path)]) == 2
+    assert "EASE cannot run on demo: the data set has too many items" in capsys.readouterr().err
+
+
+def test_what_the_paper_prints_lies_over_the_bars_of_two_kinds():
+    rows = [{"model": name, "order": name == "ours", "test": {"recall@20": 0.1}} for name in ("theirs", "ours")]
+    figure = figures.experiment(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
+    assert [(trace.name, *trace.x, *trace.y) for trace in figure.data] == [
+        ("without order", "theirs", 0.1),
+        ("with order", "ours", 0.1),
+        ("printed in the paper", "ours", 0.3),
+    ]
+    assert figure.layout.barmode == "overlay"
 
 
 def test_without_order_or_for_many_items_models_that_need_them_are_left_out(split):

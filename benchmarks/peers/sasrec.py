@@ -10,24 +10,22 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from sdiff.evaluation import evaluate
+from benchmarks.peers.training import CPU, Recipe, train
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.references import Scorer
 
 WIDTH, LAYERS, HEADS, LENGTH, DROPOUT = 64, 2, 2, 100, 0.2
-LR, BATCH, EPOCHS, PATIENCE = 1e-3, 128, 150, 15
-CPU = torch.device("cpu")
+RECIPE = Recipe(lr=1e-3, batch_size=128, epochs=150, patience=15)
 
 
 class SASRec(nn.Module):
     """Histories as (B, LENGTH) item indices, newest last, padded on the left with n_items."""
 
-    def __init__(self, n_items: int) -> None:
+    def __init__(self, split: Split) -> None:
         super().__init__()
-        self.n_items = n_items
+        self.n_items = n_items = len(split.items)
         self.item = nn.Embedding(n_items + 1, WIDTH, padding_idx=n_items)
         self.position = nn.Parameter(torch.zeros(LENGTH, WIDTH))
         nn.init.normal_(self.item.weight, std=0.02)
@@ -37,6 +35,9 @@ class SASRec(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
         self.future: Tensor
         self.register_buffer("future", torch.triu(torch.ones(LENGTH, LENGTH, dtype=torch.bool), diagonal=1))
+        histories = Histories.from_interactions(split.train, CPU)
+        self.padded = pad(chunks(histories, LENGTH + 1), LENGTH + 1, n_items)  # LENGTH to see, each with its next
+        self.examples = len(self.padded)
 
     def forward(self, items: Tensor) -> Tensor:
         """States (B, LENGTH, WIDTH), each having seen the items up to its place."""
@@ -47,37 +48,18 @@ class SASRec(nn.Module):
     def logits(self, states: Tensor) -> Tensor:
         return states @ self.item.weight[: self.n_items].T
 
+    def loss(self, batch: Tensor) -> Tensor:
+        seen, following = self.padded[batch, :-1], self.padded[batch, 1:]
+        real = (seen < self.n_items) & (following < self.n_items)
+        return F.cross_entropy(self.logits(self(seen)[real]), following[real])
 
-def sasrec(split: Split, seed: int) -> tuple[Scorer, int]:
-    """Trains until validation recall@20 has not risen for PATIENCE epochs. Returns a scorer and its epoch."""
+    def scores(self, x: Histories) -> Tensor:
+        return self.logits(self(pad(x, LENGTH, self.n_items))[:, -1])
+
+
+def sasrec(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:
     torch.manual_seed(seed)
-    model = SASRec(len(split.items))
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
-    histories = Histories.from_interactions(split.train, CPU)
-    padded = pad(chunks(histories, LENGTH + 1), LENGTH + 1, model.n_items)  # 100 to see, each with its next
-
-    @torch.inference_mode()
-    def score(x: Histories) -> Tensor:
-        model.eval()
-        return model.logits(model(pad(x, LENGTH, model.n_items))[:, -1])
-
-    best, kept, epoch = (-1.0, 0), {}, 0
-    for epoch in tqdm(range(1, EPOCHS + 1), unit="epoch", leave=False, disable=None):
-        model.train()
-        for batch in torch.randperm(len(padded)).split(BATCH):
-            seen, following = padded[batch, :-1], padded[batch, 1:]
-            real = (seen < model.n_items) & (following < model.n_items)
-            loss = F.cross_entropy(model.logits(model(seen)[real]), following[real])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        found = evaluate(score, split, "valid", CPU)["recall@20"]
-        if found > best[0]:
-            best, kept = (found, epoch), {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        if epoch - best[1] >= PATIENCE:
-            break
-    model.load_state_dict(kept)
-    return score, best[1]
+    return train(SASRec(split), split, RECIPE, epochs)
 
 
 def pad(x: Histories, length: int, padding: int) -> Tensor:

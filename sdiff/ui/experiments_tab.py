@@ -37,4 +37,4 @@ def _open(name: str) -> tuple[Any, ...]:
 def _show(name: str, label: str) -> tuple[Any, ...]:
     run = results.read_run(name, label)
     table = lists.plain_table(f"{len(run.cells)} rows", run.head, run.cells) if run.cells else ""
-    return figures.experiment(run.rows, **run.figure), table, f"Made by {run.source}"
+    return figures.experiment(run.rows, run.paper, **run.figure), table, f"Made by {run.source}"

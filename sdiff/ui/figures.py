@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +167,25 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
     return _styled(figure, height=340)
 
 
-def experiment(rows: Sequence[Row], kind: str, **options: Any) -> go.Figure:
-    """The picture of an experiment's rows: `kind` is lines, bars or heat_map, `options` are those of that function."""
-    return {"lines": lines, "bars": bars, "heat_map": heat_map}[kind](rows, **options)
+def experiment(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
+    """The picture of an experiment's rows, with what the paper prints of them, where it does, by a row's value of x.
+
+    `kind` is lines, bars or heat_map, `options` are those of that function.
+    """
+    figure = {"lines": lines, "bars": bars, "heat_map": heat_map}[kind](rows, **options)
+    x, y = options["x"], options.get("y", MEASURE)
+    printed = {str(row[x]): paper[str(row[x])][y] for row in rows if y in paper.get(str(row[x]), {})}
+    if printed:
+        figure.add_scatter(
+            x=list(printed),
+            y=list(printed.values()),
+            name="printed in the paper",
+            mode="markers",
+            marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
+            hovertemplate="%{x}: %{y:.4f}",
+        )
+        figure.update_layout(showlegend=True)
+    return figure
 
 
 def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
@@ -204,7 +220,9 @@ def bars(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "") -> go.F
             cliponaxis=False,
             hovertemplate="%{x}: %{y:.4f}",
         )
-    figure.update_layout(showlegend=bool(group))
+    alone = len({row[x] for row in rows}) == len(rows)  # no two bars share a place
+    figure.update_layout(showlegend=bool(group), barmode="overlay" if alone else "group")
+    figure.update_xaxes(categoryorder="array", categoryarray=list(dict.fromkeys(str(row[x]) for row in rows)))
     return figure
 
 
@@ -232,8 +250,12 @@ def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
     """The rows by what they hold under `group`, in the order of their first; all of them where there is none."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        name = row.get("model") if group == "model" else f"{group} {row.get(group)}" if group else ""
-        found.setdefault(str(name), []).append(row)
+        value = row.get(group)
+        if isinstance(value, bool):
+            name = f"{'with' if value else 'without'} {group}"
+        else:
+            name = str(value) if group == "model" else f"{group} {value}" if group else ""
+        found.setdefault(name, []).append(row)
     return found
 
 

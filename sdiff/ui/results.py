@@ -16,9 +16,11 @@ LONGEST = 60  # rows; what has more, such as a curve, is a picture alone
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an experiment: its rows, how they are drawn, a table of them, and where they come from."""
+    """One run of an experiment: its rows, what the paper prints of them by their first label, how they are drawn, a
+    table of them, and where they come from."""
 
     rows: list[dict[str, Any]]
+    paper: dict[str, dict[str, float]]
     figure: dict[str, Any]
     head: list[str]
     cells: list[list[str]]
@@ -40,10 +42,10 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
     document = _documents(folder)[name]
     run = next((run for run in document["runs"] if _label(run) == label), document["runs"][0])
     rows = [row for job in run["jobs"].values() for row in job]
-    head, cells = table(rows, run.get("paper", {})) if len(rows) <= LONGEST else ([], [])
+    head, cells = table(rows, run["paper"]) if len(rows) <= LONGEST else ([], [])
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
     source = f"`{run['command']}`  \nseed {run['seed']}, data {run['data_fingerprint']}, {run['device']}, {versions}"
-    return Run(rows, document["figure"], head, cells, source)
+    return Run(rows, run["paper"], document["figure"], head, cells, source)
 
 
 def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
