@@ -85,7 +85,8 @@ def fits(model: str, dataset: Dataset) -> bool:
 
 
 def jobs() -> dict[str, Job]:
-    return {name: partial(apart, name) for name in (*CLOSED, *LEARNT, *OURS)}
+    names = sorted((*CLOSED, *LEARNT, *OURS), key=lambda name: name in IN_ORDER)
+    return {name: partial(apart, name) for name in names}
 
 
 def apart(model: str, study: Study) -> list[Row]:

@@ -1,20 +1,22 @@
-"""What the README promises is what the repository holds."""
+"""What the documents promise is what the repository holds."""
 
 import re
 from pathlib import Path
 
-from benchmarks.readme import ROOT, filled, tables
+from benchmarks.report import ROOT, filled, report
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_measured_tables_are_the_ones_in_the_result_files():
-    assert filled(README, tables(ROOT / "benchmarks" / "results")) == README
+    assert filled(README) == README
+    assert report() == (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def test_every_file_that_is_named_exists():
-    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert (ROOT / link).exists(), link
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(((?!http)[^)]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
     for name in re.findall(r"^      (\w+\.py) ", README, flags=re.M):
         assert (ROOT / "sdiff" / name).exists(), name
 
