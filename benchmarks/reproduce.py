@@ -114,8 +114,9 @@ def draw(what: str, run: dict[str, Any], path: Path) -> None:
     experiment = EXPERIMENTS[what]
     figure = figures.experiment(rows(run), run["paper"], **experiment.figure)
     of = ", ".join(filter(None, (run["dataset"], run["preset"])))
-    figure.update_layout(title=f"{experiment.title} ({of})", title_font_size=14)
-    figure.update_layout(paper_bgcolor="white", margin={"t": 90}, height=420, width=760)
+    title = {"text": f"{experiment.title} ({of})", "font_size": 14, "y": 1, "yanchor": "top", "pad": {"t": 16}}
+    figure.update_layout(title=title)
+    figure.update_layout(paper_bgcolor="white", margin={"t": 90}, height=figure.layout.height + 60, width=760)
     try:
         figure.write_image(path)
     except (RuntimeError, ValueError) as error:  # kaleido or its browser is not there

@@ -108,7 +108,7 @@ def test_a_job_that_the_data_set_does_not_allow_says_why(tmp_path, capsys, monke
 def test_what_the_paper_prints_lies_over_the_bars_of_two_kinds():
     rows = [{"model": name, "order": name == "ours", "test": {"recall@20": 0.1}} for name in ("theirs", "ours")]
     figure = figures.experiment(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
-    assert [(trace.name, *trace.x, *trace.y) for trace in figure.data] == [
+    assert [(trace.name, *trace.y, *trace.x) for trace in figure.data] == [
         ("without order", "theirs", 0.1),
         ("with order", "ours", 0.1),
         ("printed in the paper", "ours", 0.3),

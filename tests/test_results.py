@@ -39,7 +39,7 @@ def test_a_run_is_shown_with_the_papers_value_and_the_command(folder):
     assert run.head == ["model", "order", "R@10", "R@20", "N@10", "N@20", "valid R@20", "paper R@20"]
     assert run.cells[1] == ["ours", "✓", "", "0.2000", "", "0.1300", "0.1400", "0.2500"]
     assert run.cells[0][-1] == "" and RUN["command"] in run.source
-    assert [list(bar.y) for bar in figures.experiment(run.rows, run.paper, **run.figure).data] == [[0.15, 0.2], [0.25]]
+    assert [list(bar.x) for bar in figures.experiment(run.rows, run.paper, **run.figure).data] == [[0.15, 0.2], [0.25]]
 
 
 def test_a_curve_of_many_points_has_no_table(folder):

@@ -16,10 +16,11 @@ SERIES = PALETTE["series"]
 # One colour for each schedule, wherever it is drawn.
 NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
 COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
-DASHES = dict(zip(NAMES, ("solid", "dash", "dot"), strict=True))
+LINES = ("solid", "dash", "dot")
+DASHES = dict(zip(NAMES, LINES, strict=True))
+STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 Row = dict[str, Any]  # of an experiment: what was varied, and what was measured, the test part's under "test"
 MEASURE = "recall@20"
-LABELLED = 25  # bars; more have no room for their values
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
 
@@ -168,61 +169,64 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
 
 
 def experiment(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
-    """The picture of an experiment's rows, with what the paper prints of them, where it does, by a row's value of x.
+    """The picture of an experiment's rows: `kind` is lines, bars or heat_map, `options` are those of that function.
 
-    `kind` is lines, bars or heat_map, `options` are those of that function.
+    Where bars show what the paper prints, by a row's value of x, that lies over them.
     """
-    figure = {"lines": lines, "bars": bars, "heat_map": heat_map}[kind](rows, **options)
-    x, y = options["x"], options.get("y", MEASURE)
-    printed = {str(row[x]): paper[str(row[x])][y] for row in rows if y in paper.get(str(row[x]), {})}
-    if printed:
-        figure.add_scatter(
-            x=list(printed),
-            y=list(printed.values()),
-            name="printed in the paper",
-            mode="markers",
-            marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
-            hovertemplate="%{x}: %{y:.4f}",
-        )
-        figure.update_layout(showlegend=True)
-    return figure
+    if kind == "bars":
+        return bars(rows, paper, **options)
+    return {"lines": lines, "heat_map": heat_map}[kind](rows, **options)
 
 
 def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
     """An experiment's measure over one setting, a line for each value of `group`."""
     figure = _figure(x, y, height=320)
     for i, (name, members) in enumerate(_groups(rows, group).items()):
+        colour, dash = STYLES.get(name, (SERIES[i % len(SERIES)], LINES[i % len(LINES)]))
         figure.add_scatter(
             x=[row[x] for row in members],
             y=[_measured(row, y) for row in members],
             name=name,
             mode="lines+markers" if len(members) < 50 else "lines",
-            line={"color": SERIES[i % len(SERIES)], "width": 2.5, "dash": list(DASHES.values())[i % len(DASHES)]},
+            line={"color": colour, "width": 2.5, "dash": dash},
             hovertemplate=f"{x} %{{x}}: %{{y:.4g}}",
         )
-    figure.update_yaxes(type="log" if log else "linear")
+    figure.update_yaxes(type="log" if log else "linear", exponentformat="power")
     figure.update_layout(showlegend=bool(group))
     return figure
 
 
-def bars(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "") -> go.Figure:
-    """An experiment's measure for a few choices, side by side for each value of `group`."""
-    figure = _figure(x, y, height=320)
+def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE, group: str = "") -> go.Figure:
+    """An experiment's measure for each choice, a bar for each value of `group`; what the paper prints lies over it."""
+    choices = list(dict.fromkeys(str(row[x]) for row in rows))
+    apart = len(choices) < len(rows)  # several bars share a place
+    figure = _figure(y, "", height=110 + len(choices) * (20 * len(_groups(rows, group)) if apart else 24))
     for i, (name, members) in enumerate(_groups(rows, group).items()):
         values = [_measured(row, y) for row in members]
         figure.add_bar(
-            x=[str(row[x]) for row in members],
-            y=values,
+            x=values,
+            y=[str(row[x]) for row in members],
+            orientation="h",
             name=name,
             marker={"color": SERIES[i % len(SERIES)]},
-            text=[f"{value:.3f}" for value in values] if len(rows) <= LABELLED else None,
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{x}: %{y:.4f}",
+            text=[f"{value:.3f}" for value in values],
+            textposition="inside",
+            insidetextanchor="start",
+            hovertemplate="%{y}: %{x:.4f}",
         )
-    alone = len({row[x] for row in rows}) == len(rows)  # no two bars share a place
-    figure.update_layout(showlegend=bool(group), barmode="overlay" if alone else "group")
-    figure.update_xaxes(categoryorder="array", categoryarray=list(dict.fromkeys(str(row[x]) for row in rows)))
+    printed = {choice: paper[choice][y] for choice in choices if y in paper.get(choice, {})}
+    if printed:
+        figure.add_scatter(
+            x=list(printed.values()),
+            y=list(printed),
+            name="printed in the paper",
+            mode="markers",
+            marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
+            hovertemplate="%{y}: %{x:.4f}",
+        )
+    figure.update_layout(showlegend=bool(group or printed), barmode="group" if apart else "overlay")
+    figure.update_layout(bargap=0.25, uniformtext={"minsize": 8, "mode": "hide"})
+    figure.update_yaxes(categoryorder="array", categoryarray=choices, autorange="reversed", automargin=True)
     return figure
 
 
@@ -233,6 +237,7 @@ def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure
         x=[str(row[x]) for row in rows],
         y=[str(row[y]) for row in rows],
         z=[_measured(row, z) for row in rows],
+        texttemplate="%{z:.4f}",
         colorscale=PALETTE["scale"],
         colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
         hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
@@ -253,8 +258,10 @@ def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
         value = row.get(group)
         if isinstance(value, bool):
             name = f"{'with' if value else 'without'} {group}"
+        elif group in ("model", "schedule"):
+            name = NAMES.get(str(value), str(value))
         else:
-            name = str(value) if group == "model" else f"{group} {value}" if group else ""
+            name = f"{group} {value}" if group else "measured here"
         found.setdefault(name, []).append(row)
     return found
 
