@@ -264,3 +264,9 @@ def test_the_experiments_tab_shows_the_run_that_is_picked(page):
     assert page.locator("#experiment-table tbody tr").count() == 3
     assert "reproduce table3" in page.locator("#experiment-source").inner_text()
     page.wait_for_selector("#experiment-plot .js-plotly-plot")
+    page.locator("#experiment input").click()
+    page.get_by_role("option").filter(has_text="Recall by length").click()
+    page.locator("#experiment-source").filter(has_text="--preset paper").wait_for()
+    page.get_by_label("Data set and preset").click()
+    page.get_by_role("option").filter(has_text="tuned").click()
+    page.locator("#experiment-source").filter(has_text="groups --dataset ml-1m-diffrec --preset tuned").wait_for()
