@@ -1,0 +1,28 @@
+"""What a preset could reach: its curves, and the mean of several models."""
+
+import torch
+
+from benchmarks.accuracy import fitted
+from benchmarks.limits import EVERY, curve, mean_of_models
+from sdiff.config import PRESETS
+from sdiff.evaluation import evaluate
+from sdiff.recommender import Recommender
+from sdiff.training import Trainer
+from tests.conftest import CPU
+
+TINY = PRESETS["tuned"].override({"K": 12, "hidden": 16, "epochs": 2 * EVERY})
+
+
+def test_the_curve_holds_both_parts_at_every_third_epoch(split):
+    losses = [progress.loss for progress in Trainer(TINY, split, seed=0).fit()]
+    rows = curve(TINY, split)
+    assert [(row["epoch"], row["loss"]) for row in rows] == [(n, losses[n - 1]) for n in (EVERY, 2 * EVERY)]
+    assert rows[0]["valid"] != rows[0]["test"]
+
+
+def test_the_mean_of_one_model_is_that_model_and_that_of_two_is_another(split):
+    one, two = mean_of_models(TINY, split, 2)
+    model = Recommender(fitted(TINY, split, 0).checkpoint("tastes", ""), CPU)
+    alone = evaluate(lambda x: model.scores(x, TINY, torch.Generator()), split, "valid", CPU)
+    assert one == {"models": 1, "valid": alone, "test": one["test"]}
+    assert two["models"] == 2 and two["valid"] != one["valid"]
