@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -79,7 +79,7 @@ class Interactions:
 
         Ties in time keep their order; of a repeated pair the first stays.
         """
-        order = np.lexsort((np.arange(len(user)), user if timestamps is None else timestamps, user))
+        order = np.lexsort((user,) if timestamps is None else (timestamps, user))  # stable
         user, item = user[order], item[order]
         _, first = np.unique(user.astype(np.int64) * len(items) + item, return_index=True)
         first.sort()
@@ -126,6 +126,18 @@ class Interactions:
         times = None if self.timestamps is None else self.timestamps[keep]
         return Interactions(self.users, self.items, indptr, self.indices[keep], times, self.ordered)
 
+    def among(self, items: Vocabulary) -> Interactions:
+        """The same interactions with the indices of another vocabulary. Raises SDiffError where it lacks an item."""
+        return replace(self, items=items, indices=items.encode(self.items.ids)[self.indices])
+
+    def compact(self) -> Interactions:
+        """The same interactions with vocabularies of those users and items alone that have any."""
+        users, items = np.flatnonzero(self.lengths), np.flatnonzero(self.item_counts)
+        index = np.cumsum(self.item_counts > 0) - 1
+        indptr = np.append(self.indptr[users], len(self))
+        left = self.users.subset(users), self.items.subset(items)
+        return Interactions(*left, indptr, index[self.indices], self.timestamps, self.ordered)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the ids and of every pair in order."""
@@ -160,6 +172,10 @@ class Split:
             self.users, self.items, user, item, np.concatenate(times) if len(times) == 2 else None, self.train.ordered
         )
         return Split(train, self.valid.where(np.zeros(len(self.valid), dtype=bool)), self.test)
+
+    def among(self, items: Vocabulary) -> Split:
+        """The same split over another vocabulary of items, which must hold all of them."""
+        return Split(*(part.among(items) for part in (self.train, self.valid, self.test)))
 
     @cached_property
     def fingerprint(self) -> str:

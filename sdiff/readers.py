@@ -1,218 +1,198 @@
-"""How files become interactions and item metadata. Each reader answers faulty input with one sentence."""
+"""How a table becomes interactions and their split. What cannot be used is said row by row."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
 
 import duckdb
 import numpy as np
 
 from sdiff.errors import SDiffError
-from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split, hold_out, k_core, random_split
+from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
+from sdiff.tables import Fault, Layout, Table, database, said_of
 
-
-@dataclass(frozen=True)
-class Items:
-    """What is known of each item, in vocabulary order. year 0: not known; genres are separated by |."""
-
-    title: list[str]
-    year: list[int]
-    genres: list[str]
-
-
-COLUMNS = {
+# Columns by their role, the likeliest name first.
+PAIR = {
     "user": ("user", "user_id", "userid", "uid"),
     "item": ("item", "item_id", "itemid", "iid", "movie_id", "movieid"),
     "rating": ("rating", "score"),
     "timestamp": ("timestamp", "time", "ts", "date"),
 }
+SHOWN = 3  # faulty rows in an error
+SPLITS: dict[str, Callable[[Interactions], Split]] = {
+    "chronological": chronological_split,
+    "random": lambda interactions: random_split(interactions, 0),
+}
 
 
-def read_interactions(path: Path, min_rating: float | None = None, core: int = 1) -> Interactions:
-    """Reads columns user, item and optional rating, timestamp (seconds, or a date) from a CSV or Parquet file.
+@dataclass(frozen=True)
+class Reading:
+    """How a table of interactions is read. Columns that are not named are guessed by `PAIR`.
 
-    Keeps rows rated `min_rating` or better, then users and items with at least `core` pairs among themselves.
+    Attributes:
+        names, delimiter, encoding: as in `Layout`.
+        min_rating: the least rating that counts as an interaction; without it every row counts.
+        core: users and items with fewer pairs among themselves are left out.
+        skip_faulty: rows that cannot be used are left out instead of refused.
+        split: chronological or random; if empty, by time where there are times.
+        items: a file with the items' metadata.
+    """
+
+    user: str = ""
+    item: str = ""
+    rating: str = ""
+    timestamp: str = ""
+    names: tuple[str, ...] = ()
+    delimiter: str = ""
+    encoding: str = ""
+    min_rating: float | None = None
+    core: int = 1
+    skip_faulty: bool = False
+    split: str = ""
+    items: str = ""
+
+    @classmethod
+    def parse(cls, query: str) -> Reading:
+        """From `min_rating=4&core=5&user=visitor`, as in a web address. Raises SDiffError that lists the keys."""
+        keys = [f.name for f in fields(cls)]
+        try:
+            values: dict[str, Any] = dict(parse_qsl(query, strict_parsing=bool(query)))
+            if unknown := set(values) - set(keys):
+                raise ValueError(f"there is no {', '.join(sorted(unknown))}, but {', '.join(keys)}")
+            if values.get("split", "random") not in SPLITS:
+                raise ValueError(f"split is one of {', '.join(SPLITS)}")
+            convert = {"min_rating": float, "core": int, "names": lambda text: tuple(text.split(","))}
+            convert["skip_faulty"] = {"true": True, "false": False}.__getitem__
+            return cls(**{key: convert.get(key, str)(value) for key, value in values.items()})
+        except (ValueError, KeyError) as error:
+            raise SDiffError(f"Cannot read the options {query!r}: {error}.") from None
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.names, self.delimiter, self.encoding)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a table's rows: how many there were, and how many were left out, for each reason."""
+
+    rows: int
+    faults: list[Fault]
+    below_rating: int
+    repeated: int
+    outside_core: int
+
+
+PLAIN = Reading()
+
+
+def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true") -> tuple[Interactions, Report]:
+    """Reads columns user, item and optional rating, timestamp (seconds, or a date) from a table file.
+
+    Args:
+        where: SQL that says which rows are interactions at all, of the columns by their name; not from users.
 
     Raises:
-        SDiffError: unreadable or empty file, missing columns, empty ids, ratings or times that are no numbers.
+        SDiffError: unreadable or empty file, missing columns; rows with empty ids, with ratings or times that are no
+            numbers, unless those are to be skipped; nothing left.
     """
-    if not path.stat().st_size:
-        raise SDiffError(f"{path} is empty.")
-    con = duckdb.connect()
-    reader = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, header = true, all_varchar = true)"
-    try:
-        con.execute(f"CREATE TEMP TABLE file AS SELECT * FROM {reader}", [str(path)])
-    except duckdb.Error as error:
-        reason = " ".join(str(error).split("\n\n")[0].split())  # what and where, without the reader's own settings
-        raise SDiffError(
-            f"Cannot read {path} as {'Parquet' if path.suffix == '.parquet' else 'CSV'}: {reason}"
-        ) from error
-    present = {row[0].strip().lower(): row[0] for row in con.execute("DESCRIBE file").fetchall()}
-    found = {role: present[name] for role, names in COLUMNS.items() for name in names[::-1] if name in present}
+    with database() as con:
+        table = Table(con, path, reading.layout)
+        found = _roles(table, reading, path)
+        if reading.min_rating is not None and "rating" not in found:
+            raise SDiffError(f"{path} has no column rating for min_rating: its columns are {table.listed}.")
+        with said_of(path):
+            con.execute(_pairs(table, found, where))
+        rows, faults = _faults(con, table)
+        if not rows:
+            raise SDiffError(f"{path} has no rows.")
+        if faults and not reading.skip_faulty:
+            raise SDiffError(
+                f"{path}: {len(faults):,} of {rows:,} rows cannot be used: {'; '.join(map(str, faults[:SHOWN]))}"
+                f"{' ...' if len(faults) > SHOWN else ''}. Mend them, or leave them out with skip_faulty=true."
+            )
+        con.execute("DELETE FROM pairs WHERE fault IS NOT NULL OR NOT kept")
+        usable = _count(con)
+        con.execute("DELETE FROM pairs WHERE rating < ?", [reading.min_rating])
+        users, items = _vocabulary(con, "user"), _vocabulary(con, "item")
+        columns = con.execute("""
+            SELECT users.i AS u, items.i AS i, timestamp FROM pairs JOIN users ON users.id = pairs."user"
+            JOIN items ON items.id = pairs.item ORDER BY pairs.rowid""").fetchnumpy()
+    user, item = (columns[name].astype(np.int64) for name in ("u", "i"))
+    times = columns["timestamp"].astype(np.float64) if "timestamp" in found else None
+    whole = Interactions.from_pairs(users, items, user, item, times)
+    kept = whole.where(k_core(whole.rows, whole.indices, reading.core)).compact()
+    if not len(kept):
+        raise SDiffError(f"{path} has no interactions left after its rating and {reading.core}-core filters.")
+    return kept, Report(rows, faults, usable - len(user), len(user) - len(whole), len(whole) - len(kept))
+
+
+def split_of(interactions: Interactions, reading: Reading = PLAIN) -> Split:
+    """As `reading` says, else chronological where there are times, and at random with a fixed seed where there are not.
+
+    Raises:
+        SDiffError: a chronological split is wanted, and there are no times.
+    """
+    if reading.split == "chronological" and interactions.timestamps is None:
+        raise SDiffError("A chronological split needs a column timestamp.")
+    return SPLITS[reading.split or ("random" if interactions.timestamps is None else "chronological")](interactions)
+
+
+def _roles(table: Table, reading: Reading, path: Path) -> dict[str, str]:
+    """SQL of the columns by their role. Raises SDiffError where user or item is missing, or what was named."""
+    named = {role: name.strip().lower() for role in PAIR if (name := getattr(reading, role))}
+    if absent := [name for name in named.values() if name not in table.columns]:
+        raise SDiffError(f"{path} has no column {' and no column '.join(absent)}: its columns are {table.listed}.")
+    found = table.guessed(PAIR) | {role: table.columns[name] for role, name in named.items()}
     if lacking := [role for role in ("user", "item") if role not in found]:
         raise SDiffError(
-            f"{path} has no column {' and no column '.join(lacking)}: its columns are {', '.join(present.values())}. "
-            "Name them user, item and, where there are, rating and timestamp."
+            f"{path} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. "
+            f"Say which to take by ?{'&'.join(f'{role}=COLUMN' for role in lacking)}."
         )
-
-    def column(role: str) -> str:
-        return f'''nullif(trim(CAST("{found[role].replace('"', '""')}" AS VARCHAR)), '')''' if role in found else "NULL"
-
-    con.execute(f"""
-        CREATE TEMP TABLE pairs AS SELECT *, TRY_CAST(rating_text AS DOUBLE) AS rating,
-            coalesce(TRY_CAST(time_text AS DOUBLE), epoch(TRY_CAST(time_text AS TIMESTAMP))) AS time
-        FROM (SELECT row_number() OVER () AS row, {column("user")} AS user, {column("item")} AS item,
-            {column("rating")} AS rating_text, {column("timestamp")} AS time_text FROM file)""")
-    if not con.execute("SELECT count(*) FROM pairs").fetchall()[0][0]:
-        raise SDiffError(f"{path} has no rows.")
-    faults = {
-        "user": ("user IS NULL", "''"),
-        "item": ("item IS NULL", "''"),
-        "rating": ("rating IS NULL OR NOT isfinite(rating)", "rating_text"),
-        "timestamp": ("time IS NULL OR NOT isfinite(time)", "time_text"),
-    }
-    for role in found:
-        fault, text = faults[role]
-        bad = con.execute(f"SELECT row, {text} FROM pairs WHERE {fault} ORDER BY row LIMIT 1").fetchall()
-        if bad:
-            kind = {"rating": "a number", "timestamp": "a number of seconds or a date"}.get(role, "an id")
-            raise SDiffError(f"{path}, row {bad[0][0]}: {role} is {bad[0][1] or 'empty'!r}, not {kind}.")
-    if "rating" in found and min_rating is not None:
-        con.execute("DELETE FROM pairs WHERE rating < ?", [min_rating])
-
-    def vocabulary(role: str) -> Vocabulary:
-        """Whole numbers in numeric order, other ids after them as text."""
-        con.execute(f"""
-            CREATE TEMP TABLE {role}s AS SELECT id, row_number() OVER (ORDER BY TRY_CAST(id AS HUGEINT), id) - 1 AS i
-            FROM (SELECT DISTINCT {role} AS id FROM pairs)""")
-        return Vocabulary(tuple(id for (id,) in con.execute(f"SELECT id FROM {role}s ORDER BY i").fetchall()))
-
-    users, items = vocabulary("user"), vocabulary("item")
-    columns = con.execute("""
-        SELECT users.i AS user, items.i AS item, time FROM pairs
-        JOIN users ON users.id = pairs.user JOIN items ON items.id = pairs.item ORDER BY row""").fetchnumpy()
-    con.close()
-    user, item = columns["user"].astype(np.int64), columns["item"].astype(np.int64)
-    times = columns["time"].astype(np.float64) if "timestamp" in found else None
-    return _core(Interactions.from_pairs(users, items, user, item, times), core, path)
+    return found
 
 
-def _core(interactions: Interactions, core: int, path: Path) -> Interactions:
-    """The k-core, with vocabularies of those who are left."""
-    keep = k_core(interactions.rows, interactions.indices, core)
-    left = interactions.where(keep)
-    if not len(left):
-        raise SDiffError(f"{path} has no interactions left after its rating and {core}-core filters.")
-    users, user = np.unique(left.rows, return_inverse=True)
-    items, item = np.unique(left.indices, return_inverse=True)
-    return Interactions.from_pairs(left.users.subset(users), left.items.subset(items), user, item, left.timestamps)
+def _pairs(table: Table, found: dict[str, str], where: str) -> str:
+    """SQL that makes the table pairs of user, item, rating, timestamp, and what is wrong with it, if anything.
 
-
-def _split(interactions: Interactions) -> Split:
-    """Chronological where there are timestamps, else at random with a fixed seed."""
-    return chronological_split(interactions) if interactions.timestamps is not None else random_split(interactions, 0)
-
-
-def read_file(path: Path, min_rating: float | None = None) -> tuple[Split, Items]:
-    """One file as `read_interactions` takes it: nothing is known of the items but their ids."""
-    interactions = read_interactions(path, min_rating)
-    return _split(interactions), _untitled(interactions.items)
-
-
-def read_folder(path: Path, min_rating: float | None = None) -> tuple[Split, Items]:
-    """interactions.csv with the columns of `read_interactions`; optional items.csv: item, title, year, genres."""
-    interactions = read_interactions(path / "interactions.csv", min_rating)
-    items = _untitled(interactions.items)
-    if (path / "items.csv").is_file():
-        items = _titles(path / "items.csv", "item", interactions.items)
-    return _split(interactions), items
-
-
-def read_ml_latest_small(path: Path) -> tuple[Split, Items]:
-    """Ratings of 4 or better and the 5-core: 10, as the paper has it for ML-1M, would leave too little of it."""
-    interactions = read_interactions(path / "ratings.csv", min_rating=4.0, core=5)
-    return chronological_split(interactions), _titles(path / "movies.csv", "movieId", interactions.items)
-
-
-def read_lists(path: Path) -> tuple[Split, Items]:
-    """{train,valid,test}_list.npy of index pairs; item_map.csv and user_map.csv give the original ids and titles.
-
-    The pairs stand in each user's order, unless every user's items ascend: then the file is sorted and tells none.
-    Without a valid_list.npy, as in LightGCN's splits, a tenth of each user's train part is held out by a fixed seed.
+    Its rowid is the place in the file; row_number() would cost the parallel scan.
     """
-    pairs = {part: _read_pairs(path / f"{part}_list.npy") for part in ("train", "test")}
-    if (path / "valid_list.npy").is_file():
-        pairs["valid"] = _read_pairs(path / "valid_list.npy")
-    n_users, n_items = np.max([array.max(0) + 1 for array in pairs.values() if len(array)], axis=0)
-    users = Vocabulary(_ids(path / "user_map.csv", "user", "user_id", n_users))
-    items = Vocabulary(_ids(path / "item_map.csv", "item", "movie_id", n_items))
-    ordered = not _ascending(pairs["train"])
-    parts = {
-        part: Interactions.from_pairs(users, items, array[:, 0], array[:, 1], ordered=ordered)
-        for part, array in pairs.items()
-    }
-    if "valid" not in parts:
-        parts["train"], parts["valid"] = hold_out(parts["train"], 0.1, seed=0)
-    split = Split(parts["train"], parts["valid"], parts["test"])
-    titles = path / "item_map.csv"
-    return split, _titles(titles, "movie_id", items) if titles.is_file() else _untitled(items)
+    text = {role: f"nullif(trim({found[role]}), '')" if role in found else "NULL" for role in PAIR}
+    faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
+    for role, kind in (("rating", "a number"), ("timestamp", "seconds or a date")):
+        if role in found:
+            said = f"""'{role} is ''' || coalesce({role}_text, '') || ''', not {kind}'"""
+            faults.append(f"WHEN {role} IS NULL OR NOT isfinite({role}) THEN {said}")
+    return f"""
+        CREATE TABLE pairs AS
+        SELECT "user", item, rating, timestamp, kept, CASE WHEN NOT kept THEN NULL {" ".join(faults)} END AS fault
+        FROM (
+            SELECT *, TRY_CAST(rating_text AS DOUBLE) AS rating,
+                coalesce(TRY_CAST(timestamp_text AS DOUBLE), epoch(TRY_CAST(timestamp_text AS TIMESTAMP))) AS timestamp
+            FROM (
+                SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
+                    {text["timestamp"]} AS timestamp_text, {where} AS kept
+                FROM {table.scan}))"""
 
 
-def _ascending(pairs: np.ndarray) -> bool:
-    same_user = pairs[1:, 0] == pairs[:-1, 0]
-    return bool((pairs[1:, 1] >= pairs[:-1, 1])[same_user].all())
+def _faults(con: duckdb.DuckDBPyConnection, table: Table) -> tuple[int, list[Fault]]:
+    """How many rows the file has, and those that cannot be used."""
+    faulty = con.execute("SELECT rowid + 1, fault FROM pairs WHERE fault IS NOT NULL ORDER BY rowid").fetchall()
+    faults = table.faults([Fault(row, fault) for row, fault in faulty])
+    return _count(con) + len(faults) - len(faulty), faults
 
 
-def _read_pairs(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise SDiffError(f"{path} is not a readable .npy file of numbers.") from error
-    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
-        raise SDiffError(
-            f"{path} must hold pairs of whole numbers [user, item], not {array.dtype} of shape {array.shape}."
-        )
-    return array.astype(np.int64)
+def _count(con: duckdb.DuckDBPyConnection) -> int:
+    return con.execute("SELECT count(*) FROM pairs").fetchall()[0][0]
 
 
-def _ids(path: Path, index: str, id: str, n: int) -> tuple[str, ...]:
-    """Original ids by index from a map file, or the indices themselves where there is none."""
-    if not path.is_file():
-        return tuple(map(str, range(n)))
-    rows = {int(row[0]): row[1] for row in _csv(path, [index, id])}
-    if set(rows) != set(range(n)):
-        raise SDiffError(f"{path} does not name each index 0 ... {n - 1} once.")
-    return tuple(rows[i] for i in range(n))
-
-
-def _csv(path: Path, columns: list[str]) -> list[tuple[str, ...]]:
-    """The columns of a CSV file as text, empty text where a value is missing."""
-    names = ", ".join(f'''coalesce("{name}", '')''' for name in columns)
-    try:
-        query = f"SELECT {names} FROM read_csv(?, header = true, all_varchar = true)"
-        return duckdb.connect().execute(query, [str(path)]).fetchall()
-    except duckdb.Error as error:
-        raise SDiffError(f"Cannot read {', '.join(columns)} from {path}: {str(error).splitlines()[0]}") from error
-
-
-def _titles(path: Path, id: str, items: Vocabulary) -> Items:
-    """Titles, years and genres; a year at the end of a title, "Heat (1995)", is taken from there."""
-    own_year = id == "item"
-    rows = {row[0]: row for row in _csv(path, [id, "title", "genres", *(["year"] if own_year else [])])}
-    title, year, genres = [], [], []
-    for item in items.ids:
-        _, text, genre, *years = rows.get(item, ("", "", ""))
-        match = re.fullmatch(r"(.*?)\s*\((\d{4})\)\s*", text)
-        plain, year_text = (text, "".join(years)) if own_year or not match else match.groups()
-        if not own_year:  # MovieLens sorts by the noun: "Matrix, The"
-            plain = re.sub(r"^(.*), (The|A|An|Le|La|Les|L'|Il|El|Der|Die|Das)$", r"\2 \1", plain)
-        title.append(plain or f"Item {item}")
-        year.append(int(year_text) if year_text.isdigit() else 0)
-        genres.append("" if genre == "(no genres listed)" else genre)
-    return Items(title, year, genres)
-
-
-def _untitled(items: Vocabulary) -> Items:
-    return Items([f"Item {id}" for id in items.ids], [0] * len(items), [""] * len(items))
+def _vocabulary(con: duckdb.DuckDBPyConnection, role: str) -> Vocabulary:
+    """Whole numbers in numeric order, other ids after them as text."""
+    con.execute(f"""
+        CREATE TABLE {role}s AS SELECT id, row_number() OVER (ORDER BY TRY_CAST(id AS HUGEINT), id) - 1 AS i
+        FROM (SELECT DISTINCT "{role}" AS id FROM pairs)""")
+    return Vocabulary(tuple(id for (id,) in con.execute(f"SELECT id FROM {role}s ORDER BY i").fetchall()))

@@ -22,8 +22,8 @@ ORDER = [
         "model",
         "diffusion",
     ),
-    *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),
-    *("datasets", "catalog"),
+    *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
+    *("tables", "readers", "items", "formats", "datasets", "catalog"),
     *(
         "ui.state",
         "ui.handlers",
@@ -40,7 +40,7 @@ ORDER = [
 ONLY = {
     "gradio": {"ui.api", "ui.layout", "ui.train_tab", "ui.experiments_tab"},
     "plotly": {"ui.figures"},
-    "duckdb": {"catalog", "readers"},
+    "duckdb": {"tables", "readers", "formats", "catalog"},
     "tqdm": {"__main__"},
 }
 

@@ -66,7 +66,7 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
         (["evaluate", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
         (["train", "--dataset", "nowhere", "--out", "x"], "Unknown data set"),
         (["train", "--dataset", "no/where.csv", "--out", "x"], "There is no file no/where.csv"),
-        (["train", "--dataset", "demo", "--min-rating", "4", "--out", "x"], "brings its own rating threshold"),
+        (["train", "--dataset", "demo?min_rating=4", "--out", "x"], "brings its own options"),
         (["train", "--dataset", "demo", "--out", "x", "--preset", "best"], "Unknown preset"),
         (["train", "--dataset", "demo", "--out", "x", "--set", "lr=fast"], "lr must be a number"),
         (["train", "--dataset", "demo", "--out", "x", "--resume"], "nothing to resume"),
@@ -89,7 +89,7 @@ def test_a_checkpoint_is_not_evaluated_on_other_items(tmp_path, capsys, request,
     path = tmp_path / "own.csv"
     path.write_text("user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(9)))
     assert main(["evaluate", "--checkpoint", "checkpoints/demo", "--dataset", str(path)]) == 2
-    assert "trained on the items of demo" in capsys.readouterr().err
+    assert "The model does not know" in capsys.readouterr().err
 
 
 def test_the_module_is_the_command(tmp_path):

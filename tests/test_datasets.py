@@ -1,10 +1,9 @@
-import duckdb
 import numpy as np
 import pytest
 
 from sdiff.datasets import REGISTRY, load_dataset
 from sdiff.errors import SDiffError
-from sdiff.readers import read_interactions
+from sdiff.interactions import Vocabulary
 from tests.conftest import real_data
 
 
@@ -21,41 +20,6 @@ def test_the_demo_is_embedded_and_has_titles_years_and_genres():
     assert "synthetic" in demo.terms and "synthetic" in demo.title
 
 
-def test_a_csv_is_read_in_order_of_time_with_its_ids_as_text(tmp_path):
-    path = write(tmp_path / "x.csv", "user,item,timestamp\n10,ä,3\n9,b,1\n10,b,1\n10,c,2\n")
-    x = read_interactions(path)
-    assert x.users.ids == ("9", "10") and x.items.ids == ("b", "c", "ä")
-    assert [x.items.ids[i] for i in x.history(1)] == ["b", "c", "ä"]
-
-
-def test_dates_are_times_too_and_column_names_may_be_the_usual_ones(tmp_path):
-    path = write(tmp_path / "x.csv", "userId,movieId,date\n1,5,2024-02-01\n1,6,2024-01-01 10:00:00\n")
-    x = read_interactions(path)
-    assert [x.items.ids[i] for i in x.history(0)] == ["6", "5"]
-
-
-def test_ratings_below_the_threshold_do_not_count(tmp_path):
-    path = write(tmp_path / "x.csv", "user,item,rating\n1,a,5\n1,b,2\n2,a,4\n")
-    assert len(read_interactions(path)) == 3
-    assert read_interactions(path, min_rating=4).items.ids == ("a",)
-
-
-def test_parquet_reads_like_csv(tmp_path):
-    csv = write(tmp_path / "x.csv", "user,item,timestamp\n2,a,1\n1,b,2\n2,c,0\n")
-    parquet = tmp_path / "x.parquet"
-    duckdb.sql(f"COPY (SELECT * FROM read_csv('{csv}')) TO '{parquet}' (FORMAT parquet)")
-    assert read_interactions(parquet).fingerprint == read_interactions(csv).fingerprint
-
-
-def test_a_file_without_times_is_split_at_random_with_a_fixed_seed_and_one_with_times_by_time(tmp_path):
-    rows = [(user, item) for user in range(5) for item in range(20)]
-    plain = write(tmp_path / "plain.csv", "user,item\n" + "".join(f"{u},{i}\n" for u, i in rows))
-    timed = write(tmp_path / "timed.csv", "user,item,ts\n" + "".join(f"{u},{i},{i}\n" for u, i in rows))
-    assert load_dataset(str(plain)).split.fingerprint == load_dataset(str(plain)).split.fingerprint
-    assert load_dataset(str(plain)).split.test.history(0).tolist() != list(range(16, 20))
-    assert load_dataset(str(timed)).split.test.history(0).tolist() == list(range(16, 20))
-
-
 def test_a_folder_like_the_demo_s_brings_its_titles(tmp_path):
     write(tmp_path / "interactions.csv", "user,item\n1,a\n1,b\n2,a\n")
     write(tmp_path / "items.csv", 'item,title,year,genres\na,"Heat, II",1995,Crime|Drama\n')
@@ -63,39 +27,63 @@ def test_a_folder_like_the_demo_s_brings_its_titles(tmp_path):
     assert items.title == ["Heat, II", "Item b"] and items.year == [1995, 0] and items.genres == ["Crime|Drama", ""]
 
 
+def test_the_options_of_a_file_are_part_of_its_key(tmp_path):
+    path = write(tmp_path / "x.csv", "who,what,rating\n1,a,5\n1,b,2\n2,a,4\n")
+    dataset = load_dataset(f"{path}?user=who&item=what&min_rating=4")
+    assert dataset.split.items.ids == ("a",) and "?" in dataset.key
+    assert dataset.report is not None and dataset.report.below_rating == 1
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("key", "message"),
     [
-        ("user,thing\n1,2\n", "has no column item: its columns are user, thing"),
-        ("a,b\n1,2\n", "no column user and no column item"),
-        ("user,item\n", "has no rows"),
-        ("user,item,rating\n1,a,5\n2,b,good\n", "row 2: rating is 'good', not a number"),
-        ("user,item,timestamp\n1,a,yesterday\n", "row 1: timestamp is 'yesterday'"),
-        ("user,item,rating\n1,a,nan\n", "row 1: rating is 'nan'"),
-        ("user,item\n1,a\n,b\n", "row 2: user is 'empty', not an id"),
+        ("x.csv?colour=red", "there is no colour, but user, item"),
+        ("x.csv?core=many", "core=many"),
+        ("x.csv?split=weekly", "split is one of chronological, random"),
+        ("x.csv?split=chronological", "needs a column timestamp"),
+        ("x.csv?min_rating=4", "no column rating for min_rating"),
+        ("demo?core=2", "brings its own options"),
+        ("nowhere/x.csv", "There is no file"),
     ],
 )
-def test_a_faulty_file_is_answered_with_what_is_wrong_and_where(tmp_path, text, message):
+def test_wrong_options_are_said(tmp_path, monkeypatch, key, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "x.csv", "user,item\n1,a\n1,b\n2,a\n")
     with pytest.raises(SDiffError, match=message):
-        load_dataset(str(write(tmp_path / "x.csv", text)))
+        load_dataset(key)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff" * 100])
-@pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
-def test_an_empty_or_binary_file_is_no_traceback(tmp_path, content, name):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(SDiffError, match="x"):
-        load_dataset(str(tmp_path / name))
+def test_a_set_is_served_by_a_model_that_has_its_items_in_another_order(split):
+    demo = load_dataset("demo")
+    other = Vocabulary(("new", *demo.split.items.ids[::-1]))
+    moved = demo.served_by(other)
+    assert moved.split.items is other and moved.items.title[0] == "Item new"
+    assert moved.items.title[1:] == demo.items.title[::-1] and moved.items.extra.keys() == demo.items.extra.keys()
+    for user in (0, 50):
+        ids = [[s.items.ids[i] for i in s.test.history(user)] for s in (demo.split, moved.split)]
+        assert ids[0] == ids[1]
+    assert demo.served_by(demo.split.items) is demo
+    with pytest.raises(SDiffError, match="does not know 30 of the 30 items"):
+        demo.served_by(split.items)
 
 
-def test_a_file_in_another_encoding_is_told_from_a_broken_one(tmp_path):
-    (tmp_path / "x.csv").write_bytes("user,item\nJosé,1\n".encode("latin-1"))
-    with pytest.raises(SDiffError, match="not utf-8 encoded"):
-        load_dataset(str(tmp_path / "x.csv"))
+def test_every_source_says_what_it_is_and_where_it_comes_from():
+    for source in REGISTRY.values():
+        assert source.title and source.terms and source.files
+        assert source.origin.startswith("https://") or source.key == "demo"
+
+
+@pytest.mark.parametrize("key", ["demo", "ml-1m-diffrec", "yelp2018"])
+def test_the_counts_that_are_given_are_those_that_are_read(key):
+    if key != "demo":
+        real_data(REGISTRY[key].folder or key)
+    split = load_dataset(key).split
+    pairs = len(split.train) + len(split.valid) + len(split.test)
+    assert REGISTRY[key].counts == (len(split.users), len(split.items), pairs)
 
 
 def test_an_unknown_key_lists_the_known_ones():
-    with pytest.raises(SDiffError, match="choose one of demo, ml-latest-small, ml-1m-diffrec"):
+    with pytest.raises(SDiffError, match="choose one of demo, ml-100k, ml-latest-small"):
         load_dataset("ml-2m")
 
 
@@ -103,7 +91,7 @@ def test_a_set_that_is_not_here_says_which_files_go_where(tmp_path, monkeypatch)
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     with pytest.raises(SDiffError, match=rf"put train_list.npy.*into {tmp_path}"):
         load_dataset("ml-1m-diffrec")
-    assert not REGISTRY["ml-1m-diffrec"].available and REGISTRY["demo"].available
+    assert REGISTRY["ml-1m-diffrec"].missing and not REGISTRY["demo"].missing
 
 
 @pytest.mark.parametrize(

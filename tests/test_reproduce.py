@@ -13,7 +13,7 @@ from sdiff.__main__ import main
 from sdiff.config import Config
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.interactions import Split
-from sdiff.readers import Items
+from sdiff.items import Items
 from sdiff.ui import figures
 
 

@@ -246,7 +246,7 @@ def _named(values: list[Any]) -> dict[str, Any]:
 
 
 def _datasets() -> list[tuple[str, str]]:
-    return [(source.title + ("" if source.available else " (not here)"), key) for key, source in REGISTRY.items()]
+    return [(source.title + (" (not here)" if source.missing else ""), key) for key, source in REGISTRY.items()]
 
 
 def _slider(name: str) -> gr.Slider:

@@ -1,0 +1,84 @@
+"""How long does a table of interactions take from file to split, and how much memory?
+
+    python -m benchmarks.reading --rows 10000000
+
+The table is synthetic: users and items with Zipf's popularity, times, ratings from 0.5 to 5. Beside ours, each in a
+process of its own: the floor, DuckDB scanning the text and no more, and pandas with its fastest parser, which makes the
+indices of users and items and neither checks, nor orders, nor removes what is repeated. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import torch
+
+from sdiff.__main__ import peak_memory_mb
+from sdiff.readers import Reading, read_interactions, split_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ratings.csv"
+        write(path, arguments.rows)
+        megabytes = path.stat().st_size / 1e6
+        print(f"{arguments.rows:,} rows, {megabytes:.0f} MB, {torch.get_num_threads()} threads of torch")
+        found = {}
+        for run in (scan, with_pandas, ours):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                found[run.__name__] = pool.submit(measured, run, path).result()
+            print(f"{run.__name__:<12} {found[run.__name__]}")
+    print(json.dumps({"rows": arguments.rows, "megabytes": round(megabytes), "duckdb": duckdb.__version__} | found))
+
+
+def write(path: Path, rows: int) -> None:
+    """About a hundred and forty rows to a user and a thousand to an item, the same for the same number of rows."""
+    con = duckdb.connect(config={"threads": 1})
+    con.execute("SELECT setseed(0.5)")
+    con.execute(f"""
+        COPY (SELECT CAST(floor({rows / 140} * power(random(), 1.5)) AS BIGINT) + 1 AS user_id,
+            CAST(floor({rows / 1000} * power(random(), 3)) AS BIGINT) + 1 AS item_id,
+            ceil(random() * 10) / 2 AS rating, 1000000000 + CAST(random() * 5e8 AS BIGINT) AS timestamp
+            FROM range({rows})) TO '{path}' (HEADER)""")
+
+
+def measured(run: Callable[[Path], str], path: Path) -> dict[str, object]:
+    started = time.perf_counter()
+    result = run(path)
+    return {"seconds": round(time.perf_counter() - started, 1), "peak memory MB": peak_memory_mb(), "result": result}
+
+
+def scan(path: Path) -> str:
+    query = (
+        "SELECT count(user_id), count(item_id), count(rating), count(timestamp) FROM read_csv(?, all_varchar = true)"
+    )
+    return f"{duckdb.connect().execute(query, [str(path)]).fetchall()[0][0]:,} rows"
+
+
+def with_pandas(path: Path) -> str:
+    table = pd.read_csv(path)
+    table = table[table.rating >= 4]
+    user, item = (pd.factorize(table[name])[1] for name in ("user_id", "item_id"))
+    return f"{len(user):,} users, {len(item):,} items"
+
+
+def ours(path: Path) -> str:
+    interactions, report = read_interactions(path, Reading(min_rating=4, core=5))
+    split = split_of(interactions)
+    return f"{len(split.users):,} users, {len(split.items):,} items, {len(interactions):,} of {report.rows:,} rows"
+
+
+if __name__ == "__main__":
+    main()

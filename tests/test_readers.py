@@ -1,0 +1,242 @@
+"""Tables of every kind and quality become interactions, or a sentence that says what is wrong and where."""
+
+import gzip
+
+import duckdb
+import numpy as np
+import pytest
+
+from sdiff.errors import SDiffError
+from sdiff.interactions import Vocabulary
+from sdiff.items import read_items
+from sdiff.readers import Reading, read_interactions, split_of
+
+ROWS = [("9", "b", 4, 3), ("10", "ä", 5, 1), ("10", "b", 3, 2)]
+SKIP = Reading(skip_faulty=True)
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def pairs(interactions):
+    """{user id: item ids in order}."""
+    return {
+        id: [interactions.items.ids[i] for i in interactions.history(u)] for u, id in enumerate(interactions.users.ids)
+    }
+
+
+def as_lines(separator, head="user{0}item{0}rating{0}timestamp\n"):
+    return head.format(separator) + "".join(separator.join(map(str, row)) + "\n" for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", as_lines(",").encode()),
+        ("bom.csv", b"\xef\xbb\xbf" + as_lines(",").encode()),
+        ("crlf.csv", as_lines(",").replace("\n", "\r\n").encode()),
+        ("utf16.csv", as_lines(",").encode("utf-16")),
+        ("semicolon.csv", as_lines(";").encode()),
+        ("x.tsv", as_lines("\t").encode()),
+        ("colons.dat", as_lines("::").encode()),
+        ("x.csv.gz", gzip.compress(as_lines(",").encode())),
+        ("x.inter", as_lines("\t", "user_id:token{0}item_id:token{0}rating:float{0}timestamp:float\n").encode()),
+        ("quoted.csv", 'user,item,rating,timestamp\n"9","b","4","3"\n10,ä,5,1\n10,b,3,2\n'.encode()),
+        ("spaces.csv", " User , Item ,Rating,Timestamp\n 9 , b ,4,3\n10,ä,5,1\n10, b,3,2\n".encode()),
+        (
+            "x.jsonl",
+            "".join(f'{{"user": {u}, "item": "{i}", "rating": {r}, "ts": {t}}}\n' for u, i, r, t in ROWS).encode(),
+        ),
+        (
+            "x.json",
+            ("[" + ", ".join(f'{{"user": {u}, "item": "{i}", "ts": {t}}}' for u, i, _, t in ROWS) + "]").encode(),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_same_table_in_any_format_gives_the_same_interactions(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    found, report = read_interactions(tmp_path / name)
+    assert pairs(found) == {"9": ["b"], "10": ["ä", "b"]}
+    assert found.timestamps is not None and found.timestamps.tolist() == [3, 1, 2]
+    assert (report.rows, report.faults) == (3, [])
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    path = tmp_path / "x.parquet"
+    duckdb.sql(f"""
+        COPY (SELECT * FROM (VALUES (9007199254740993, 'ä', TIMESTAMP '2024-01-02'), (2, 'b', '2024-01-01'))
+            AS t(user_id, item_id, date)) TO '{path}' (FORMAT parquet)""")
+    found, _ = read_interactions(path)
+    assert pairs(found) == {"2": ["b"], "9007199254740993": ["ä"]}  # beyond what a double can tell apart
+
+
+def test_ids_are_text_and_come_in_numeric_order_first(tmp_path):
+    big = "170141183460469231731687303715884105727999"  # no integer type holds it
+    path = write(tmp_path / "x.csv", f'user,item\n10,"a, b"\n9,007\n9,7\n{big},日本\n9,"say ""hi"""\n')
+    found, _ = read_interactions(path)
+    assert found.users.ids == ("9", "10", big)
+    assert set(found.items.ids) == {"7", "007", "a, b", 'say "hi"', "日本"}
+
+
+def test_dates_are_times_too_and_columns_may_be_named(tmp_path):
+    path = write(
+        tmp_path / "x.csv", "who,movieId,when\n1,5,2024-02-01\n1,6,2024-01-01 10:00:00\n1,7,2024-01-01T09:00Z\n"
+    )
+    found, _ = read_interactions(path, Reading(user="who", timestamp="When"))
+    assert pairs(found) == {"1": ["7", "6", "5"]}
+    with pytest.raises(SDiffError, match=r"no column nobody: its columns are who, movieId, when"):
+        read_interactions(path, Reading(user="nobody"))
+
+
+def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path):
+    path = write(tmp_path / "x.csv", "1,a\n1,b\n2,a\n")
+    found, report = read_interactions(path, Reading(names=("user", "item")))
+    assert report.rows == 3 and pairs(found) == {"1": ["a", "b"], "2": ["a"]}
+
+
+def test_what_was_left_out_is_counted(tmp_path):
+    text = (
+        "user,item,rating\n"
+        + "".join(f"{u},{i},5\n" for u in "12" for i in "ab")
+        + "1,a,5\n1,c,1\n2,c,-4\n3,b,5\n3,,5\n"
+    )
+    found, report = read_interactions(write(tmp_path / "x.csv", text), Reading(min_rating=4, core=2, skip_faulty=True))
+    assert pairs(found) == {"1": ["a", "b"], "2": ["a", "b"]}
+    assert (report.rows, report.below_rating, report.repeated, report.outside_core) == (9, 2, 1, 1)
+    assert [str(fault) for fault in report.faults] == ["row 10: item is empty"]
+
+
+def test_every_fault_is_told_by_its_row_and_the_good_rows_can_be_kept(tmp_path):
+    lines = [
+        "user,item,rating,timestamp",
+        "1,a,5,10",
+        "2,b,good,11",
+        "3,c",
+        "4,d,3,12,13",
+        "5,e,nan,14",
+        "6,f,4,yesterday",
+        ' 7,"un"q",4,15',
+        ",g,4,16",
+        "9,h,4,17",
+    ]
+    path = write(tmp_path / "x.csv", "\n".join(lines) + "\n")
+    with pytest.raises(SDiffError, match=r"7 of 9 rows cannot be used: row 3: rating is 'good', not a number; row 4: "):
+        read_interactions(path)
+    found, report = read_interactions(path, SKIP)
+    assert pairs(found) == {"1": ["a"], "9": ["h"]} and report.rows == 9
+    assert [str(fault) for fault in report.faults] == [
+        "row 3: rating is 'good', not a number",
+        "row 4: it has 2 values, not 4",
+        "row 5: it has 5 values, not 4",
+        "row 6: rating is 'nan', not a number",
+        "row 7: timestamp is 'yesterday', not seconds or a date",
+        "row 8: a quotation mark is not closed or stands inside a value",
+        "row 9: user is empty",
+    ]
+
+
+def test_mixed_encodings_and_endless_lines_are_faults_of_their_rows(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"user,item\n1,a\n2,caf\xe9\n3," + b"x" * 5_000_000 + b"\n4,b\n")
+    found, report = read_interactions(path, SKIP)
+    assert pairs(found) == {"1": ["a"], "4": ["b"]}
+    assert [fault.row for fault in report.faults] == [3, 4]
+    assert "not in UTF-8" in report.faults[0].reason and "2 MB" in report.faults[1].reason
+
+
+def test_a_file_in_another_encoding_is_read_when_it_is_named(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes("user,item\nJosé,1\n".encode("latin-1"))
+    with pytest.raises(SDiffError, match="encoding=latin-1"):
+        read_interactions(path)
+    assert read_interactions(path, Reading(encoding="latin-1"))[0].users.ids == ("José",)
+    with pytest.raises(SDiffError, match="no encoding 'klingon'"):
+        read_interactions(path, Reading(encoding="klingon"))
+
+
+def test_a_line_that_is_not_json_is_a_fault(tmp_path):
+    path = write(tmp_path / "x.jsonl", '{"user": 1, "item": 2}\nnot json\n{"user": 3}\n')
+    found, report = read_interactions(path, SKIP)
+    assert pairs(found) == {"1": ["2"]} and [fault.row for fault in report.faults] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"", "is empty"),
+        ("x.csv", b" \n\n", "is empty"),
+        ("x.csv", b"user,item\n", "has no rows"),
+        ("x.csv", b"user,thing\n1,2\n", "no column item: its columns are user, thing"),
+        ("x.csv", b"a,b\n1,2\n", "no column user and no column item"),
+        ("x.csv", b"user,item,User\n1,2,3\n", "more than one column 'user'"),
+        ("x.csv", bytes(range(256)) * 50, "is binary"),
+        ("x.parquet", bytes(range(256)) * 50, "is binary"),
+        ("x.parquet", b"PAR1" + b"x" * 100, "Cannot read"),
+        ("x.xlsx", b"PK\x03\x04" + b"x" * 100, "export the sheet as CSV"),
+        ("x.csv", gzip.compress(b"user,item\n1,2\n"), "give it the ending .gz"),
+        ("x.csv.gz", b"user,item\n1,2\n", "not a whole gzip file"),
+        ("x.csv", np.random.default_rng(0).bytes(50_000).hex().encode(), "no column user and no column item"),
+    ],
+)
+def test_what_is_no_table_is_answered_with_one_sentence(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SDiffError, match=message) as caught:
+        read_interactions(tmp_path / name)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_gzip_that_ends_too_soon_is_not_taken_for_a_shorter_file(tmp_path):
+    rows = np.random.default_rng(0).integers(1000, size=(50_000, 2))
+    whole = gzip.compress(("user,item\n" + "".join(f"{u},{i}\n" for u, i in rows)).encode())
+    (tmp_path / "x.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SDiffError, match="GZIP"):
+        read_interactions(tmp_path / "x.csv.gz", SKIP)
+
+
+def test_titles_like_sql_or_html_are_only_text(tmp_path):
+    titles = ["Robert'); DROP TABLE pairs;--", "<script>alert(1)</script>", "=1+1", "", "Ünïcode 日本", 'quote "']
+    rows = "".join(f'{n},"{title.replace(chr(34), chr(34) * 2)}"\n' for n, title in enumerate(titles))
+    items = Vocabulary(tuple(map(str, range(len(titles)))))
+    found = read_items(write(tmp_path / "items.csv", "item,title\n" + rows), items)
+    assert found.title == [title or "Item 3" for title in titles]
+    same = write(
+        tmp_path / "x.csv", "user,item\n" + "".join(f'1,"{t.replace(chr(34), chr(34) * 2)}"\n' for t in titles if t)
+    )
+    assert set(read_interactions(same)[0].items.ids) == set(filter(None, titles))
+
+
+def test_item_metadata_may_have_any_columns(tmp_path):
+    path = write(
+        tmp_path / "items.csv",
+        'item,title,genres,made by,"x""; DROP"\n1,"Matrix, The (1999)",Action|Sci-Fi,A & B,1\n1,again,,,\n3,Up,,,2\n',
+    )
+    found = read_items(path, Vocabulary(("3", "2", "1")))
+    assert found.title == ["Up", "Item 2", "The Matrix"] and found.year == [0, 0, 1999]
+    assert found.genres == ["", "", "Action|Sci-Fi"]
+    assert found.extra == {"made by": ["", "", "A & B"], 'x"; drop': ["2", "", "1"]}
+
+
+@pytest.mark.parametrize("rows", ["1,a\n1,b\n1,c\n", "1,a\n2,a\n3,a\n"], ids=["one user", "one item"])
+def test_the_smallest_tables_can_be_split(tmp_path, rows):
+    found, _ = read_interactions(write(tmp_path / "x.csv", "user,item\n" + rows))
+    split = split_of(found)
+    assert len(split.train) + len(split.valid) + len(split.test) == 3 and split.train.lengths.min() >= 1
+
+
+def test_times_are_split_in_order_and_no_times_at_random_with_a_fixed_seed(tmp_path):
+    rows = [(user, item) for user in range(5) for item in range(20)]
+    plain = write(tmp_path / "plain.csv", "user,item\n" + "".join(f"{u},{i}\n" for u, i in rows))
+    timed = write(tmp_path / "timed.csv", "user,item,ts\n" + "".join(f"{u},{i},{i}\n" for u, i in rows))
+    (drawn, _), (ordered, _) = read_interactions(plain), read_interactions(timed)
+    assert split_of(drawn).fingerprint == split_of(drawn).fingerprint
+    assert split_of(drawn).test.history(0).tolist() != list(range(16, 20))
+    assert split_of(ordered).test.history(0).tolist() == list(range(16, 20))
+    assert split_of(ordered, Reading(split="random")).test.history(0).tolist() != list(range(16, 20))
+
+
+def test_a_k_core_that_leaves_nothing_is_said(tmp_path):
+    with pytest.raises(SDiffError, match="no interactions left after its rating and 3-core"):
+        read_interactions(write(tmp_path / "x.csv", "user,item\n1,a\n2,b\n"), Reading(core=3))
