@@ -39,8 +39,8 @@ class Dataset:
             return self
         if unknown := [id for id in self.split.items.ids if id not in items]:
             raise SDiffError(
-                f"The model does not know {len(unknown):,} of the {len(self.split.items):,} items of {self.key}, such as "
-                f"{unknown[0]}: it was trained on another set. Train one on {self.key}."
+                f"The model does not know {len(unknown):,} of the {len(self.split.items):,} items of {self.key}, such "
+                f"as {unknown[0]}: it was trained on another set. Train one on {self.key}."
             )
         return replace(self, split=self.split.among(items), items=self.items.among(self.split.items, items))
 
