@@ -52,6 +52,7 @@ class Source:
     Attributes:
         files: what has to be in the folder; "a or b" where either will do.
         counts: users, items and pairs as it is read, where they were measured here or are published.
+        same_items_as: key of another split of the same data, whose models serve this one as well.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Source:
     read: Format
     folder: str = ""
     counts: tuple[int, int, int] | None = None
+    same_items_as: str = ""
 
     @property
     def path(self) -> Path:
@@ -163,6 +165,7 @@ REGISTRY = {
             ("ratings.dat", "movies.dat"),
             movielens(core=10, suffix=".dat", encoding="latin-1"),
             counts=(5949, 2810, 571531),
+            same_items_as="ml-1m-diffrec",
         ),
         Source(
             "ml-10m",

@@ -1,14 +1,17 @@
 """Handlers, figures and lists, without gradio and without a browser."""
 
+from dataclasses import replace
 from threading import Event
 
 import numpy as np
 import pytest
 
 from sdiff.catalog import Row
+from sdiff.datasets import REGISTRY, load_dataset
 from sdiff.errors import SDiffError
+from sdiff.interactions import Vocabulary
 from sdiff.ui import figures, handlers, lists
-from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model
+from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model, serve
 
 AS_TRAINED: dict[str, object] = {}
 
@@ -57,8 +60,24 @@ def test_what_cannot_be_shown_is_said():
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):
         handlers.recommend("demo", "demo", "1", {"exclude_seen": False}, 5, 0)
-    with pytest.raises(SDiffError, match="other items"):
-        handlers.model_for("demo", "ml-1m")
+    with pytest.raises(SDiffError, match="does not know .* items of demo"):
+        serve("demo", "ml-1m")
+
+
+def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
+    def reversed_demo(folder):
+        demo = load_dataset("demo")
+        other = demo.served_by(Vocabulary(demo.split.items.ids[::-1]))
+        return other.split, other.items
+
+    raw = replace(REGISTRY["demo"], key="raw", files=(), read=reversed_demo, same_items_as="demo")
+    monkeypatch.setitem(REGISTRY, "raw", raw)
+    assert handlers.models("raw")[0] == "demo"
+    shown, own = (handlers.recommend(key, "demo", "1", AS_TRAINED, 10, 0) for key in ("raw", "demo"))
+    titles = [[row.title for row in listing.recommendations] for listing in (shown, own)]
+    assert titles[0] == titles[1]
+    assert ["trained on another split" in listing.summary for listing in (shown, own)] == [True, False]
+    assert ["trained on demo" in handlers.model_card(key, "demo") for key in ("raw", "demo")] == [True, False]
 
 
 def test_every_data_set_has_a_model_that_needs_no_training():

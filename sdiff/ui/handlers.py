@@ -17,10 +17,9 @@ from sdiff.device import best_device
 from sdiff.diffusion import condition, denoise
 from sdiff.errors import SDiffError
 from sdiff.histories import Histories
-from sdiff.recommender import Recommender
 from sdiff.schedule import NoiseSchedule
 from sdiff.training import CRITERION, Progress, Trainer
-from sdiff.ui.state import INSTANT, checkpoints, new_run, open_dataset, open_model
+from sdiff.ui.state import INSTANT, checkpoints, new_run, open_dataset, open_model, serve
 
 Pick = Literal["typical", "random", "heavy", "light"]
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
@@ -84,33 +83,26 @@ def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any]
     Raises:
         SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
     """
-    opened = open_dataset(dataset)
+    opened, model = serve(dataset, checkpoint)
     split, catalog = opened.dataset.split, opened.catalog
     index = int(split.users.encode([user.strip()], "user")[0])
     items = split.train.history(index)
     held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
     history = catalog.rows(items[::-1].tolist())
-    model = model_for(dataset, checkpoint)
     config = model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
     started = time.perf_counter()
     found = model.recommend([split.items.ids[i] for i in items], k, seed=seed, **settings)
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(found.indices, found.scores, held_out.tolist())
     hits = sum(row.held_out for row in rows)
+    here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
+    seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
     summary = (
         f"**User {user.strip()}** has {len(items):,} items in the history. Of the {len(rows)} recommended, **{hits}** "
-        f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later and the model was not "
-        f"trained on (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
+        f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later, {seen} (marked ✓). "
+        f"Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
     return Listing(user.strip(), history, rows, summary, changes(model.config, config, seed))
-
-
-def model_for(dataset: str, checkpoint: str) -> Recommender:
-    """The checkpoint's model. Raises SDiffError when it knows other items than the data set has."""
-    model = open_model(checkpoint, dataset)
-    if model.items.fingerprint != open_dataset(dataset).dataset.split.items.fingerprint:
-        raise SDiffError(f"{checkpoint} was trained on other items than those of {dataset}: choose another checkpoint.")
-    return model
 
 
 def changes(trained: Config, now: Config, seed: int) -> str:
@@ -127,8 +119,7 @@ def changes(trained: Config, now: Config, seed: int) -> str:
 
 def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, Any], seed: int) -> SpectralView:
     """The spectrum, the three schedules under these settings, and what sampling does to one user's energy."""
-    opened = open_dataset(dataset)
-    model = model_for(dataset, checkpoint)
+    opened, model = serve(dataset, checkpoint)
     config = model.config.at_inference(settings)
     lam = model.basis.lam.cpu()
     times = torch.linspace(0, config.tau, 81)
@@ -257,7 +248,8 @@ def model_card(dataset: str, checkpoint: str) -> str:
     ]
     if beside:
         reached += f" (beside it: {', '.join(beside)})"
-    return f"preset {origin.preset} · seed {origin.seed} · epoch {origin.epoch} · {origin.created}{reached}"
+    trained = "" if origin.dataset == dataset else f"trained on {origin.dataset} · "
+    return f"{trained}preset {origin.preset} · seed {origin.seed} · epoch {origin.epoch} · {origin.created}{reached}"
 
 
 def models(dataset: str) -> list[str]:

@@ -17,7 +17,7 @@ from sdiff.datasets import ASSETS, REGISTRY
 from sdiff.errors import SDiffError
 from sdiff.ui import api, figures, handlers, lists
 from sdiff.ui.experiments_tab import experiments_tab
-from sdiff.ui.state import INSTANT
+from sdiff.ui.state import INSTANT, serve
 from sdiff.ui.train_tab import train_tab
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
@@ -188,11 +188,11 @@ def _open_dataset(dataset: str, opened: tuple[str, str]) -> tuple[Any, ...]:
 def _open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> tuple[Any, ...]:
     """The cards of data set and model, and the controls at the checkpoint's values; a damaged one is not kept."""
     try:
-        config = handlers.model_for(dataset, checkpoint).config
+        config = serve(dataset, checkpoint)[1].config
     except SDiffError as error:
         gr.Warning(escape(str(error)), duration=15)
         checkpoint = opened[1]
-        config = handlers.model_for(dataset, checkpoint).config
+        config = serve(dataset, checkpoint)[1].config
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
     recency, *values = (getattr(config, name) for name in SLIDERS)

@@ -13,6 +13,7 @@ from sdiff.catalog import Catalog
 from sdiff.config import preset
 from sdiff.datasets import REGISTRY, Dataset, load_dataset
 from sdiff.errors import SDiffError
+from sdiff.interactions import Vocabulary
 from sdiff.recommender import Recommender
 from sdiff.training import Trainer
 
@@ -39,7 +40,23 @@ def open_dataset(key: str) -> Opened:
     """A registered data set; paths are not taken from visitors."""
     if key not in REGISTRY:
         raise SDiffError(f"Unknown data set {key!r}: choose one of {', '.join(REGISTRY)}.")
-    dataset = load_dataset(key)
+    return _opened(load_dataset(key))
+
+
+def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
+    """A data set with its items in the order of a model's, and the model. Raises SDiffError when it lacks some."""
+    model, opened = open_model(checkpoint, key), open_dataset(key)
+    if model.items.fingerprint != opened.dataset.split.items.fingerprint:
+        opened = _reordered(key, model.items)
+    return opened, model
+
+
+@lru_cache(maxsize=2)
+def _reordered(key: str, items: Vocabulary) -> Opened:
+    return _opened(open_dataset(key).dataset.served_by(items))
+
+
+def _opened(dataset: Dataset) -> Opened:
     return Opened(dataset, Catalog(dataset))
 
 
@@ -70,11 +87,14 @@ def _model(folder: Path, stamp: int) -> Recommender:
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:
     """Name -> folder of the checkpoints that ship and of those trained here, the newest of these last.
 
-    With a data-set key, only those trained on it.
+    With a data-set key, only those trained on it, or on another split of its items.
     """
     folders = sorted(SHIPPED.glob("*/config.json")) + sorted(runs_dir().glob("*/config.json"), key=_modified)
     found = {path.parent.name: path.parent for path in folders}
-    return {name: folder for name, folder in found.items() if dataset in (None, trained_on(folder))}
+    if dataset is None:
+        return found
+    same = {dataset, REGISTRY[dataset].same_items_as}
+    return {name: folder for name, folder in found.items() if trained_on(folder) in same}
 
 
 def trained_on(folder: Path) -> str | None:
