@@ -9,7 +9,7 @@ import pytest
 from sdiff.catalog import Row
 from sdiff.datasets import REGISTRY, load_dataset
 from sdiff.errors import SDiffError
-from sdiff.interactions import Vocabulary
+from sdiff.interactions import Split, Vocabulary
 from sdiff.ui import figures, handlers, lists
 from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model, serve
 
@@ -60,7 +60,7 @@ def test_what_cannot_be_shown_is_said():
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):
         handlers.recommend("demo", "demo", "1", {"exclude_seen": False}, 5, 0)
-    with pytest.raises(SDiffError, match="does not know .* items of demo"):
+    with pytest.raises(SDiffError, match=r"does not know .* items of demo"):
         serve("demo", "ml-1m")
 
 
@@ -68,7 +68,7 @@ def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
     def reversed_demo(folder):
         demo = load_dataset("demo")
         other = demo.served_by(Vocabulary(demo.split.items.ids[::-1]))
-        return other.split, other.items
+        return Split(other.split.train, other.split.test, other.split.valid), other.items
 
     raw = replace(REGISTRY["demo"], key="raw", files=(), read=reversed_demo, same_items_as="demo")
     monkeypatch.setitem(REGISTRY, "raw", raw)
