@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sdiff.card import card
 from sdiff.catalog import Catalog
 from sdiff.config import PRESETS, parse_assignments, preset
 from sdiff.datasets import REGISTRY, Dataset, load_dataset
@@ -53,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    command("datasets", datasets, "list the data sets, and whether their files are here")
+    sub = command("datasets", datasets, "list the data sets and whether their files are here, or describe one")
+    sub.add_argument("key", nargs="?", help="a data-set key or path: its counts, long tail and range in time")
 
     sub = command("train", train, "train a model and keep its best epoch by validation")
     sub.add_argument("--dataset", required=True, help="a data-set key, or the path of a CSV or Parquet file")
@@ -93,7 +95,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    if arguments.key:
+        described = asdict(card(load_dataset(arguments.key)))
+        for name, value in described.items():
+            print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
+        return described
     rows = [
         {
             "key": source.key,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sdiff.errors import SDiffError
 from sdiff.formats import Format, last_fm, lists, movielens, movielens_100k, steam
+from sdiff.hub import hub_table
 from sdiff.interactions import Split, Vocabulary
 from sdiff.items import Items, read_items, untitled
 from sdiff.readers import Reading, Report, read_interactions, split_of
@@ -82,7 +83,8 @@ def data_dir() -> Path:
 
 def load_dataset(key: str) -> Dataset:
     """A registered data set by its key, or anybody's own by the path of a table file, or of a folder with a table
-    `interactions` and perhaps one `items`. A path may be followed by options: `ratings.csv?min_rating=4&core=5`.
+    `interactions` and perhaps one `items`, or `hf:` and its name on the Hugging Face Hub. A path may be followed by
+    options: `ratings.csv?min_rating=4&core=5`.
 
     Raises:
         SDiffError: unknown key, files that are missing or cannot be read, columns or values that are not right.
@@ -99,7 +101,11 @@ def load_dataset(key: str) -> Dataset:
     name, _, query = key.partition("?")
     if name in REGISTRY:
         raise SDiffError(f"{name} brings its own options: leave out ?{query}.")
-    path, reading = Path(name), Reading.parse(query)
+    reading = Reading.parse(query)
+    if name.startswith("hf:"):
+        table = hub_table(name.removeprefix("hf:"), data_dir() / "hub")
+        return _own(key, name.removeprefix("hf:"), table, reading, "as its page on the Hugging Face Hub says")
+    path = Path(name)
     if path.is_dir():
         tables = {role: sorted(path.glob(f"{role}.*")) for role in ("interactions", "items")}
         if not tables["interactions"]:
@@ -116,12 +122,12 @@ def load_dataset(key: str) -> Dataset:
     )
 
 
-def _own(key: str, title: str, path: Path, reading: Reading) -> Dataset:
+def _own(key: str, title: str, path: Path, reading: Reading, terms: str = "your own data") -> Dataset:
     interactions, report = read_interactions(path, reading)
     beside = path.with_suffix(".item")  # RecBole's
     described = reading.items or (str(beside) if path.suffix == ".inter" and beside.is_file() else "")
     items = read_items(Path(described), interactions.items) if described else untitled(interactions.items)
-    return Dataset(key, title, "your own data", split_of(interactions, reading), items, report)
+    return Dataset(key, title, terms, split_of(interactions, reading), items, report)
 
 
 def _demo(folder: Path) -> tuple[Split, Items]:

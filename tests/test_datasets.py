@@ -1,6 +1,11 @@
+import sys
+from types import ModuleType
+
+import duckdb
 import numpy as np
 import pytest
 
+from sdiff.card import card
 from sdiff.datasets import REGISTRY, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
@@ -152,3 +157,37 @@ def test_ml_latest_small_keeps_ratings_of_four_or_better_by_time():
         assert part.timestamps is not None
     assert dataset.items.title[dataset.split.items.index["1"]] == "Toy Story"
     assert len(dataset.split.train) > 20_000
+
+
+def test_a_set_of_the_hub_is_loaded_once_by_the_library_that_is_installed(tmp_path, monkeypatch):
+    class Table:
+        def to_parquet(self, path):
+            duckdb.sql(f"COPY (SELECT 1 AS user, unnest(range(9)) AS item) TO '{path}' (FORMAT parquet)")
+
+    asked = []
+    hub = ModuleType("datasets")
+    hub.load_dataset = lambda name, split: asked.append((name, split)) or Table()
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
+    for _ in range(2):
+        assert len(load_dataset("hf:somebody/plays?core=1").split.items) == 9
+    assert asked == [("somebody/plays", "train")]
+    monkeypatch.setattr(hub, "load_dataset", lambda name, split: 1 / 0)
+    with pytest.raises(SDiffError, match="Cannot load nobody/plays from the Hub: division by zero"):
+        load_dataset("hf:nobody/plays")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(SDiffError, match=r"pip install 'sdiff\[hub\]'"):
+        load_dataset("hf:nobody/plays")
+
+
+def test_a_card_counts_what_is_there(tmp_path):
+    rows = [(u, i, 86_400 * (u + i)) for u in range(4) for i in range(5) if i == 0 or u >= i]
+    text = "user,item,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in [*rows, rows[0]])
+    found = card(load_dataset(str(write(tmp_path / "x.csv", text))))
+    assert (found.users, found.items, found.interactions) == (4, 4, 10)
+    assert found.density == 10 / 16 and found.median_history == 2.5
+    assert found.head_share == 0.4  # one of four items has four of ten
+    assert found.user_degrees == [1, 2, 1] and found.item_degrees == [1, 2, 1]
+    assert (found.from_day, found.to_day) == ("1970-01-01", "1970-01-07")
+    assert found.left_out == {"faulty": 0, "below the rating": 0, "repeated": 1, "outside the core": 0}
+    assert card(load_dataset("demo")).interactions == REGISTRY["demo"].counts[2]
