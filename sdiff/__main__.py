@@ -19,12 +19,13 @@ from tqdm import tqdm
 from sdiff.card import card
 from sdiff.catalog import Catalog
 from sdiff.config import PRESETS, parse_assignments, preset
-from sdiff.datasets import REGISTRY, Dataset, load_dataset
+from sdiff.datasets import Dataset, download, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part, evaluate
 from sdiff.interactions import Split
 from sdiff.recommender import Recommender
 from sdiff.references import REFERENCES
+from sdiff.registry import REGISTRY
 from sdiff.training import CRITERION, Trainer
 
 
@@ -54,8 +55,10 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("datasets", datasets, "list the data sets and whether their files are here, or describe one")
-    sub.add_argument("key", nargs="?", help="a data-set key or path: its counts, long tail and range in time")
+    sub = command("datasets", datasets, "list the data sets and whether their files are here; describe or fetch one")
+    sub.add_argument(
+        "words", nargs="*", metavar="KEY | fetch KEY", help="counts, long tail and range in time, or download"
+    )
 
     sub = command("train", train, "train a model and keep its best epoch by validation")
     sub.add_argument("--dataset", required=True, help="a data-set key, or the path of a CSV or Parquet file")
@@ -96,8 +99,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
-    if arguments.key:
-        described = asdict(card(load_dataset(arguments.key)))
+    if arguments.words[:1] == ["fetch"] and len(arguments.words) == 2:
+        with tqdm(unit="B", unit_scale=True, disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            source = download(arguments.words[1], progress)
+        print(f"{source.title} is in {source.path} ({source.terms}).")
+        return {"key": source.key, "path": str(source.path), "terms": source.terms}
+    if len(arguments.words) > 1:
+        raise SDiffError("Name one data set, or say: datasets fetch KEY.")
+    if arguments.words:
+        described = asdict(card(load_dataset(arguments.words[0])))
         for name, value in described.items():
             print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
         return described

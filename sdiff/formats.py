@@ -11,7 +11,7 @@ import numpy as np
 from sdiff.errors import SDiffError
 from sdiff.interactions import Interactions, Split, Vocabulary, hold_out
 from sdiff.items import Items, read_items, untitled
-from sdiff.readers import Reading, read_interactions, split_of
+from sdiff.readers import Reading, Report, read_interactions, split_of
 from sdiff.tables import Layout, said_of
 
 Format = Callable[[Path], tuple[Split, Items]]
@@ -20,6 +20,15 @@ GENRES = (
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 RATINGS = ("user", "item", "rating", "timestamp")
+
+
+def own_table(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
+    """Anybody's table of interactions, and of items where one is named or, as RecBole has it, lies beside."""
+    interactions, report = read_interactions(path, reading)
+    beside = path.with_suffix(".item")
+    described = reading.items or (str(beside) if path.suffix == ".inter" and beside.is_file() else "")
+    items = read_items(Path(described), interactions.items) if described else untitled(interactions.items)
+    return split_of(interactions, reading), items, report
 
 
 def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:

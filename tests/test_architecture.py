@@ -23,7 +23,7 @@ ORDER = [
         "diffusion",
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
-    *("tables", "readers", "items", "formats", "hub", "datasets", "card", "catalog"),
+    *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets", "card", "catalog"),
     *(
         "ui.state",
         "ui.handlers",

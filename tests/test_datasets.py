@@ -5,10 +5,13 @@ import duckdb
 import numpy as np
 import pytest
 
+from sdiff import datasets
+from sdiff.__main__ import main
 from sdiff.card import card
-from sdiff.datasets import REGISTRY, load_dataset
+from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
+from sdiff.registry import REGISTRY
 from tests.conftest import real_data
 
 
@@ -76,6 +79,37 @@ def test_every_source_says_what_it_is_and_where_it_comes_from():
     for source in REGISTRY.values():
         assert source.title and source.terms and source.files
         assert source.origin.startswith("https://") or source.key == "demo"
+
+
+def test_what_can_be_downloaded_are_the_files_that_are_read():
+    for source in REGISTRY.values():
+        had = {name for archive in source.archives for name in archive.names}
+        assert not had or all(had & set(file.split(" or ")) for file in source.files), source.key
+        assert all(archive.url.startswith("https://") for archive in source.archives)
+
+
+def test_missing_files_are_fetched_and_what_cannot_be_is_said(tmp_path, monkeypatch):
+    asked = []
+
+    def fetched(archive, folder, progress):
+        asked.append((archive.url, folder))
+        folder.mkdir(exist_ok=True)
+        (folder / archive.members).write_text("")
+
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(datasets, "fetch", fetched)
+    with pytest.raises(SDiffError, match=r"sdiff datasets fetch gowalla, or put train.txt or train_list.npy"):
+        load_dataset("gowalla")
+    for _ in range(2):
+        assert main(["datasets", "fetch", "gowalla"]) == 0
+    assert [(url.rpartition("/")[2], folder.name) for url, folder in asked] == [
+        ("train.txt", "gowalla"),
+        ("test.txt", "gowalla"),
+    ]
+    with pytest.raises(SDiffError, match=r"cannot be downloaded from here: get steam-200k.csv from https://www.kaggle"):
+        datasets.download("steam")
+    with pytest.raises(SDiffError, match="Unknown data set 'ml-3m'"):
+        datasets.download("ml-3m")
 
 
 @pytest.mark.parametrize("key", ["demo", "ml-1m-diffrec", "yelp2018"])

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sdiff.catalog import Row
-from sdiff.datasets import REGISTRY, load_dataset
+from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split, Vocabulary
+from sdiff.registry import REGISTRY
 from sdiff.ui import figures, handlers, lists
 from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model, serve
 

@@ -13,8 +13,8 @@ from gradio.events import api as endpoint
 from gradio.themes import Base, Color
 
 from sdiff.config import BOUNDS, HELP, Config
-from sdiff.datasets import ASSETS, REGISTRY
 from sdiff.errors import SDiffError
+from sdiff.registry import ASSETS, REGISTRY
 from sdiff.ui import api, figures, handlers, lists
 from sdiff.ui.experiments_tab import experiments_tab
 from sdiff.ui.state import INSTANT, serve

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from sdiff.catalog import Catalog
 from sdiff.config import preset
-from sdiff.datasets import REGISTRY, Dataset, load_dataset
+from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
 from sdiff.recommender import Recommender
+from sdiff.registry import REGISTRY
 from sdiff.training import Trainer
 
 ROOT = Path(__file__).parents[2]
