@@ -23,7 +23,7 @@ ORDER = [
         "diffusion",
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic", "readers"),
-    *("datasets", "catalog"),
+    *("datasets", "catalog", "batch"),
     *(
         "ui.state",
         "ui.handlers",
@@ -40,7 +40,7 @@ ORDER = [
 ONLY = {
     "gradio": {"ui.api", "ui.layout", "ui.train_tab", "ui.experiments_tab"},
     "plotly": {"ui.figures"},
-    "duckdb": {"catalog", "readers"},
+    "duckdb": {"batch", "catalog", "readers"},
     "tqdm": {"__main__"},
 }
 
