@@ -16,10 +16,9 @@ from tqdm import tqdm
 
 import sdiff
 from benchmarks.accuracy import RESULTS, run
-from sdiff.__main__ import device_name
 from sdiff.config import parse_assignments, preset
 from sdiff.datasets import load_dataset
-from sdiff.device import best_device
+from sdiff.device import best_device, device_name
 
 # What is switched off -> the settings that do it
 OFF = {

@@ -31,10 +31,10 @@ from benchmarks.peers.ease import ease
 from benchmarks.peers.gfcf import gfcf
 from benchmarks.peers.recency import RECENT
 from benchmarks.peers.sasrec import sasrec
-from sdiff.__main__ import device_name, peak_memory_mb
+from sdiff.__main__ import peak_memory_mb
 from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.datasets import Dataset, load_dataset
-from sdiff.device import best_device
+from sdiff.device import best_device, device_name
 from sdiff.evaluation import Part, evaluate
 from sdiff.interactions import Split
 from sdiff.recommender import Recommender

@@ -20,10 +20,9 @@ from tqdm import tqdm
 
 import sdiff
 from benchmarks.accuracy import PARTS, RESULTS, fitted
-from sdiff.__main__ import device_name
 from sdiff.config import Config, preset
 from sdiff.datasets import load_dataset
-from sdiff.device import best_device
+from sdiff.device import best_device, device_name
 from sdiff.diffusion import denoise
 from sdiff.evaluation import evaluate
 from sdiff.interactions import Split

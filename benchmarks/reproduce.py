@@ -22,11 +22,10 @@ import sdiff
 from benchmarks.accuracy import PARTS, RESULTS
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.study import Row, Study
-from sdiff.__main__ import device_name
 from sdiff.checkpoint import write_atomically
 from sdiff.config import preset
 from sdiff.datasets import load_dataset
-from sdiff.device import best_device
+from sdiff.device import best_device, device_name
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION
 from sdiff.ui import figures

@@ -16,15 +16,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sdiff import batch
 from sdiff.card import card
 from sdiff.catalog import Catalog
 from sdiff.config import PRESETS, parse_assignments, preset
 from sdiff.datasets import Dataset, download, load_dataset
+from sdiff.device import device_name
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part, evaluate
-from sdiff.interactions import Split
 from sdiff.recommender import Recommender
-from sdiff.references import REFERENCES
+from sdiff.references import reached
 from sdiff.registry import REGISTRY
 from sdiff.training import CRITERION, Trainer
 
@@ -75,11 +76,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
-    sub = command("recommend", recommend, "the top of the list for a user or a history")
+    sub = command("recommend", recommend, "the top of the list for a user or a history, or a file of all users' lists")
     sub.add_argument("--checkpoint", type=Path, required=True)
     who = sub.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="a user of the data set, by id; the history is the train part")
     who.add_argument("--history", help="item ids, oldest first: ID,ID,...")
+    who.add_argument("--all", action="store_true", help="every user of the data set, to the file --out")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="with --all: lists.parquet, lists.csv or lists.csv.gz")
+    sub.add_argument("--titles", action="store_true", help="with --all: title, year and genres in each row")
     sub.add_argument("--dataset", help="where users and titles are read (default: what it was trained on)")
     sub.add_argument("-k", type=int, default=10, help="length of the list")
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
@@ -172,7 +176,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
     for part in parts:
         metrics[part] = measure(model, dataset, part, {}, arguments.seed)
-    metrics["references"] = references(dataset.split, parts)
+    metrics["references"] = reached(dataset.split, parts)
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
     where = f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}"
@@ -186,8 +190,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
     model = Recommender.load(arguments.checkpoint)
-    key = arguments.dataset or model.checkpoint.provenance.dataset
-    dataset = load_dataset(key).served_by(model.items)
+    key, dataset = its_dataset(model, arguments)
     if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
         print(
             f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
@@ -202,6 +205,12 @@ def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
     return metrics | {"seconds": seconds, "dataset": key, "split": arguments.split, "seed": arguments.seed}
 
 
+def its_dataset(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
+    """The data set asked for, or that of the training, over the model's items, and its key."""
+    key = arguments.dataset or model.checkpoint.provenance.dataset
+    return key, load_dataset(key).served_by(model.items)
+
+
 def measure(model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int) -> dict[str, float]:
     """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
     config = model.config.at_inference(settings)
@@ -210,19 +219,15 @@ def measure(model: Recommender, dataset: Dataset, part: Part, settings: dict[str
     return evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, model.device, progress=bar)
 
 
-def references(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
-    """What popularity and the linear filter reach on the same parts, for comparison."""
-    cpu = torch.device("cpu")
-    scorers = {name: make(split) for name, make in REFERENCES.items()}
-    return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}
-
-
-def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    if arguments.all:
+        return recommend_all(arguments)
+    if arguments.out or arguments.titles:
+        raise SDiffError("--out and --titles go with --all: one list is printed, with its titles.")
     model = Recommender.load(arguments.checkpoint)
-    key = arguments.dataset or model.checkpoint.provenance.dataset
     dataset = None
     try:
-        dataset = load_dataset(key)
+        _, dataset = its_dataset(model, arguments)
     except SDiffError as error:
         if arguments.user is not None:
             raise
@@ -236,7 +241,7 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     settings = parse_assignments(arguments.set)
     model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
     found = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
-    if dataset is not None and dataset.split.items.fingerprint == model.items.fingerprint:
+    if dataset is not None:
         rows = [asdict(row) for row in Catalog(dataset).rows(found.indices, found.scores)]
         rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
     else:
@@ -247,6 +252,21 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
         print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
     return rows
+
+
+def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.out is None:
+        raise SDiffError("--all needs a file for the lists: say with --out where it should go.")
+    model = Recommender.load(arguments.checkpoint)
+    _, dataset = its_dataset(model, arguments)
+    config = model.config.at_inference(parse_assignments(arguments.set))
+    started = time.perf_counter()
+    bar = partial(tqdm, unit="batch", leave=False, disable=None)
+    lists = batch.ranked(model, dataset.split.train, arguments.k, config, arguments.seed, progress=bar)
+    rows, users = batch.write(arguments.out, lists, dataset, arguments.titles)
+    seconds = round(time.perf_counter() - started, 3)
+    print(f"{arguments.out}: {rows:,} rows for {users:,} users, {seconds} s")
+    return {"users": users, "rows": rows, "seconds": seconds, "file": str(arguments.out)}
 
 
 def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -267,10 +287,6 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.out,
         arguments.only,
     )
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
 
 
 def peak_memory_mb() -> int:

@@ -34,28 +34,33 @@ class Row:
     held_out: bool
 
 
+def create_items(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+    """The table items: index i, id, title, year (NULL where unknown), genres, popularity."""
+    items, split = dataset.items, dataset.split
+    con.execute(
+        """
+        CREATE TABLE items AS SELECT unnest(?::BIGINT[]) AS i, unnest(?::VARCHAR[]) AS id,
+            unnest(?::VARCHAR[]) AS title, nullif(unnest(?::INTEGER[]), 0) AS year,
+            replace(unnest(?::VARCHAR[]), '|', ', ') AS genres, unnest(?::BIGINT[]) AS popularity""",
+        [
+            list(range(len(split.items))),
+            list(split.items.ids),
+            items.title,
+            items.year,
+            items.genres,
+            split.train.item_counts.tolist(),
+        ],
+    )
+
+
 class Catalog:
     """Read-only once built, and safe to share between threads: each call has a cursor of its own."""
 
     def __init__(self, dataset: Dataset) -> None:
-        items, split = dataset.items, dataset.split
         self._folder = tempfile.TemporaryDirectory(prefix="sdiff-catalog-")
         path = str(Path(self._folder.name) / "catalog.duckdb")
         with duckdb.connect(path) as con:
-            con.execute(
-                """
-                CREATE TABLE items AS SELECT unnest(?::BIGINT[]) AS i, unnest(?::VARCHAR[]) AS id,
-                    unnest(?::VARCHAR[]) AS title, nullif(unnest(?::INTEGER[]), 0) AS year,
-                    replace(unnest(?::VARCHAR[]), '|', ', ') AS genres, unnest(?::BIGINT[]) AS popularity""",
-                [
-                    list(range(len(split.items))),
-                    list(split.items.ids),
-                    items.title,
-                    items.year,
-                    items.genres,
-                    split.train.item_counts.tolist(),
-                ],
-            )
+            create_items(con, dataset)
         self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
 
     def rows(

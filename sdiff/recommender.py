@@ -64,16 +64,27 @@ class Recommender:
         Raises:
             SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
         """
+        x = Histories.from_lists([self.items.encode(dict.fromkeys(history))], self.device)  # x is in {0, 1}
+        config, noise = self.config.at_inference(settings), torch.Generator().manual_seed(seed)
+        scores, items = self.top(x, k, config, noise, exclude_seen)
+        pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
+        return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
+
+    def top(
+        self, x: Histories, k: int, config: Config, generator: torch.Generator, exclude_seen: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """(scores, items), each (B, min(k, n_items)), best first, as `Recommendations` has them.
+
+        Ranks that no item is left for score -inf. Raises SDiffError where k < 1.
+        """
         if k < 1:
             raise SDiffError(f"k must be at least 1, not {k}.")
-        x = Histories.from_lists([self.items.encode(dict.fromkeys(history))], self.device)  # x is in {0, 1}
-        scores = self.scores(x, self.config.at_inference(settings), torch.Generator().manual_seed(seed))
+        scores = self.scores(x, config, generator)
         values, items = top_n(scores, x if exclude_seen else None, k)
         if self.config.loss == "softmax":
             values = (values - scores.logsumexp(dim=1, keepdim=True)).exp()
             values = values.where(values > 0, -torch.inf)
-        pairs = [(int(i), float(v)) for v, i in zip(values[0], items[0], strict=True) if v > -torch.inf]
-        return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [v for _, v in pairs])
+        return values, items
 
     def scores(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
         """Scores x_hat (B, n_items) of histories x."""

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from sdiff.evaluation import Part, evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.spectrum import normalised_adjacency_root
@@ -46,3 +47,10 @@ def to_torch(matrix: sp.csr_array) -> Tensor:
 
 
 REFERENCES = {"popularity": popularity, "A x": linear_filter}
+
+
+def reached(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
+    """The metrics of each reference on each of the parts."""
+    cpu = torch.device("cpu")
+    scorers = {name: make(split) for name, make in REFERENCES.items()}
+    return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}

@@ -23,7 +23,7 @@ ORDER = [
         "diffusion",
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
-    *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets", "card", "catalog"),
+    *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets", "card", "catalog", "batch"),
     *(
         "ui.state",
         "ui.handlers",
@@ -40,7 +40,7 @@ ORDER = [
 ONLY = {
     "gradio": {"ui.api", "ui.layout", "ui.train_tab", "ui.experiments_tab"},
     "plotly": {"ui.figures"},
-    "duckdb": {"tables", "readers", "formats", "catalog"},
+    "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
     "tqdm": {"__main__"},
 }
 

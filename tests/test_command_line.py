@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import duckdb
 import pytest
 
 from sdiff.__main__ import main
@@ -44,6 +45,27 @@ def test_recommend_takes_a_user_or_a_history(folder, capsys):
     assert len(last_line(capsys)) == 5
 
 
+def test_recommend_all_writes_the_list_of_every_user(folder, tmp_path, capsys):
+    path = tmp_path / "lists.parquet"
+    words = ["recommend", "--checkpoint", str(folder), "-k", "3", "--set", "noise=false", "--json"]
+    assert main([*words, "--all", "--titles", "--out", str(path)]) == 0
+    document = last_line(capsys)
+    assert document["file"] == str(path) and document["rows"] == 3 * document["users"] and document["seconds"] > 0
+    assert main([*words, "--user", "5"]) == 0
+    alone = [(row["rank"], row["id"], row["title"], row["year"], row["genres"]) for row in last_line(capsys)]
+    query = "SELECT rank, item, title, year, genres FROM read_parquet(?) WHERE user = '5'"
+    assert duckdb.connect().execute(query, [str(path)]).fetchall() == alone
+    assert main([*words[:-1], "--all", "--out", str(tmp_path / "seeded.csv"), "--seed", "3"]) == 0
+    assert len((tmp_path / "seeded.csv").read_text().splitlines()) == document["rows"] + 1
+
+
+def test_all_users_and_one_exclude_each_other(folder, capsys):
+    for one in (["--user", "5"], ["--history", "1,2"]):
+        with pytest.raises(SystemExit):
+            main(["recommend", "--checkpoint", str(folder), "--all", "--out", "lists.csv", *one])
+        assert "not allowed with argument --all" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_where_it_was_and_another_is_not_overwritten(folder, capsys):
     assert main(["train", "--dataset", "demo", "--out", str(folder), *QUICK]) == 2
     assert "--resume" in capsys.readouterr().err
@@ -75,6 +97,11 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "K=3"], "K is fixed"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "at least 1"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--out", "l.csv"], "go with --all"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1", "--titles"], "go with --all"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", "l.xlsx"], "must end in .parquet"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", "no/where/l.csv"], "No such file"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, capsys, request, monkeypatch):
@@ -84,12 +111,15 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, c
     assert message in error and error.startswith("sdiff: ") and "Traceback" not in error and "\n" not in error
 
 
-def test_a_checkpoint_is_not_evaluated_on_other_items(tmp_path, capsys, request, monkeypatch):
+def test_a_checkpoint_is_not_used_on_other_items(tmp_path, capsys, request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     path = tmp_path / "own.csv"
     path.write_text("user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(9)))
-    assert main(["evaluate", "--checkpoint", "checkpoints/demo", "--dataset", str(path)]) == 2
-    assert "The model does not know" in capsys.readouterr().err
+    out = tmp_path / "lists.csv"
+    for words in (["evaluate"], ["recommend", "--all", "--out", str(out)]):
+        assert main([*words, "--checkpoint", "checkpoints/demo", "--dataset", str(path)]) == 2
+        assert "The model does not know" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_module_is_the_command(tmp_path):

@@ -1,0 +1,119 @@
+"""The lists of all users: ranked batch by batch, gathered where memory stays bounded, written as one file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdiff.catalog import create_items
+from sdiff.config import Config
+from sdiff.datasets import Dataset
+from sdiff.errors import SDiffError
+from sdiff.histories import Histories
+from sdiff.interactions import Interactions
+from sdiff.recommender import Recommender
+
+FORMATS: dict[str, dict[str, Any]] = {
+    ".parquet": {"compression": "zstd"},
+    ".csv": {"header": True},
+    ".csv.gz": {"header": True, "compression": "gzip"},
+}
+MEMORY = "512MB"  # what the writer holds before it spills to disk
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Lists of some users, one row an item: user and item index, rank from 1, score; each (n,)."""
+
+    user: np.ndarray
+    rank: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+
+
+def ranked(
+    model: Recommender,
+    train: Interactions,
+    k: int,
+    config: Config,
+    seed: int,
+    batch_size: int = 1000,
+    progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
+) -> Iterator[Rows]:
+    """What `Recommender.recommend` gives each user with a history in `train`, in the order of the vocabulary.
+
+    A user has fewer than k rows where fewer unseen items are left. The noise is drawn by batch: another batch size is
+    another draw.
+
+    Args:
+        progress: wraps the list of user batches, for a progress bar.
+    """
+    noise = torch.Generator().manual_seed(seed)
+    histories = Histories.from_interactions(train, model.device)
+    users = torch.from_numpy(np.flatnonzero(train.lengths)).to(model.device)
+    for batch in progress(users.split(batch_size)):
+        scores, items = model.top(histories.take(batch), k, config, noise)
+        row, place = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,)
+        columns = (batch[row], place + 1, items[row, place], scores[row, place])
+        yield Rows(*(column.cpu().numpy() for column in columns))
+
+
+def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = False) -> tuple[int, int]:
+    """Writes user, rank, item, score (and title, year, genres) by user and rank; ids as in `dataset`.
+
+    The suffix of `out` chooses among `FORMATS`. Only a whole file takes that name, in the place of an older one.
+
+    Returns:
+        The numbers of rows, and of users who have any.
+
+    Raises:
+        SDiffError: another suffix, or a place that cannot be written to.
+    """
+    suffix = next((suffix for suffix in FORMATS if out.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise SDiffError(f"Cannot write {out}: its name must end in {', '.join(FORMATS)}.")
+    if out.is_dir():
+        raise SDiffError(f"Cannot write {out}: it is a folder.")
+    try:
+        # Beside the file, so that the last step is a rename; it goes whatever happens.
+        with tempfile.TemporaryDirectory(prefix=".sdiff-", dir=out.parent) as folder:
+            whole = Path(folder) / f"lists{suffix}"
+            with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": f"{folder}/spilled"}) as con:
+                con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
+                for rows in batches:
+                    con.register("batch", vars(rows))
+                    con.execute("INSERT INTO lists BY NAME SELECT * FROM batch")
+                create_items(con, dataset)
+                ids = dataset.split.users.ids
+                con.register("users", {"i": np.arange(len(ids)), "id": np.array(ids, dtype=object)})
+                found = con.sql(_query(titles, guarded=suffix != ".parquet"))
+                (found.to_parquet if suffix == ".parquet" else found.to_csv)(str(whole), **FORMATS[suffix])
+                [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
+            whole.replace(out)
+    except OSError as error:
+        raise SDiffError(f"Cannot write {out}: {error.strerror}.") from error
+    except duckdb.Error as error:
+        raise SDiffError(f"Cannot write {out}: {str(error).splitlines()[0]}") from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # all that DuckDB leaves of a Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
+    return n_rows, n_users
+
+
+def _query(titles: bool, guarded: bool) -> str:
+    def text(column: str) -> str:  # a spreadsheet would run what begins like a formula: an apostrophe makes it text
+        return rf"regexp_replace({column}, '^[=+@\t\r-]', '''\0') AS {column}" if guarded else column
+
+    metadata = f", {text('title')}, year, {text('genres')}" if titles else ""
+    return f"""
+        SELECT users.id AS user, rank, items.id AS item, score{metadata} FROM lists
+        JOIN users ON users.i = lists.user JOIN items ON items.i = lists.item ORDER BY lists.user, rank"""
