@@ -1,10 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
+import numpy as np
 import pytest
 
-from sdiff.catalog import Catalog
-from sdiff.datasets import load_dataset
+from sdiff.catalog import Catalog, Filter
+from sdiff.datasets import Dataset, load_dataset
+from sdiff.interactions import Interactions, Split, Vocabulary
+from sdiff.items import Items
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,76 @@ def test_rows_come_in_the_order_asked_for_with_everything_joined(catalog):
     assert [row.held_out for row in rows] == [False, True, False]
     assert rows[0].score == 0.5 and rows[0].year == dataset.items.year[7]
     assert catalog.rows([]) == []
+
+
+TITLES = {
+    "tt1": ("Amélie", 2001, "Comedy|Romance"),
+    "tt2": ("Spider-Man", 2002, "Action"),
+    "tt3": ("The Matrix", 1999, "Action|Sci-Fi"),
+    "tt4": ("The Matrix Reloaded", 2003, "Action|Sci-Fi"),
+    "tt5": ("The Lord of the Rings", 2001, "Fantasy"),
+    "tt6": ("Война и мир", 1966, "Drama"),
+    "tt7": ("千と千尋の神隠し", 2001, "Fantasy"),
+    "tt8": ("Reloaded", 0, ""),
+    "tt9": ("<b>O'Hara</b>; DROP TABLE items", 0, ""),
+}
+
+
+@pytest.fixture(scope="module")
+def films():
+    items = Vocabulary(tuple(TITLES))
+    counts = np.repeat(np.arange(9), np.arange(9, 0, -1))  # the earlier, the more popular
+    users = Vocabulary(tuple(map(str, range(9))))
+    X = Interactions.from_pairs(users, items, np.concatenate([np.arange(n) for n in range(9, 0, -1)]), counts)
+    title, year, genres = (list(column) for column in zip(*TITLES.values(), strict=True))
+    made_by = [f"maker of {id}" if id < "tt3" else "" for id in TITLES]
+    metadata = Items(title, year, genres, {'made by"; --': made_by, "rank": [""] * 9})
+    return Catalog(Dataset("films", "", "", Split(X, X, X), metadata))
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("The Matrix", ["tt3", "tt4"]),
+        ("matrix", ["tt3", "tt4"]),
+        ("reloaded", ["tt8", "tt4"]),  # the whole title before a word of it, though that is more popular
+        ("reloaded the matrix", ["tt4"]),
+        ("amelie", ["tt1"]),
+        ("AMÉLIE!", ["tt1"]),
+        ("spiderman", ["tt2"]),
+        ("spider man", ["tt2"]),
+        ("spyder-man", ["tt2"]),
+        ("matrx", ["tt3", "tt4"]),
+        ("lord rings", ["tt5"]),
+        ("lrod rings", ["tt5"]),
+        ("война", ["tt6"]),
+        ("千尋", ["tt7"]),
+        ("tt5", ["tt5"]),
+        ("o'hara", ["tt9"]),
+        ("'; DROP TABLE items; --", ["tt9"]),
+        ("zzzz", []),
+        ("%", list(TITLES)),
+        ("  ", list(TITLES)),
+        ("x" * 10_000, []),
+    ],
+)
+def test_titles_are_found_by_beginnings_words_and_slips(films, question, found):
+    assert [list(TITLES)[i] for i in films.search(question)] == found
+
+
+def test_a_filter_holds_for_search_and_for_lists(films):
+    fantasy = Filter(genres=("Fantasy", "Romance"), first_year=2001, last_year=2001)
+    assert films.allowed(fantasy).tolist() == [0, 4, 6] and films.search("", wanted=fantasy) == [0, 4, 6]
+    assert films.search("the", wanted=Filter(last_year=2000)) == [2]
+    assert films.search("", limit=2) == [0, 1] and len(films.allowed(Filter())) == 9
+    assert films.genres() == ["Action", "Fantasy", "Sci-Fi", "Comedy", "Drama", "Romance"]
+    assert films.years() == (1966, 2003)
+
+
+def test_other_columns_and_any_text_come_through_unchanged(films):
+    rows = films.rows([0, 8])
+    assert rows[0].extra == {'made by"; --': "maker of tt1"} and rows[1].extra == {}
+    assert rows[1].title == TITLES["tt9"][0] and rows[1].year is None
 
 
 def test_threads_get_their_own_answers(catalog):

@@ -56,7 +56,9 @@ def _bar(share: float) -> str:
 def _film(row: Row) -> str:
     year = f" <small>{row.year}</small>" if row.year else ""
     genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
-    return f'<span class="title">{escape(row.title)}{year}</span>{genres}'
+    extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items())
+    more = f'<span class="genres">{extra}</span>' if extra else ""
+    return f'<span class="title">{escape(row.title)}{year}</span>{genres}{more}'
 
 
 def _table(caption: str, head: str, body: Iterable[str]) -> str:
