@@ -27,12 +27,7 @@ def main() -> None:
     found = {f"{size:,} items": measured(size) for size in SIZES}
     for size, row in found.items():
         print(size, *(f"{kind} {value}" for kind, value in row.items()), sep="  ")
-    print(
-        json.dumps(
-            {"duckdb": duckdb.__version__, "threads": duckdb.sql("SELECT current_setting('threads')").fetchall()[0][0]}
-            | found
-        )
-    )
+    print(json.dumps({"duckdb": duckdb.__version__} | found))
 
 
 def measured(size: int) -> dict[str, object]:

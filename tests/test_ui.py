@@ -177,7 +177,7 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
 
 def test_titles_are_text_and_nothing_else():
     evil = '<script>alert(1)</script>"&'
-    row = Row(1, "1", evil, None, evil, 0.5, 3, True)
+    row = Row(1, "1", evil, None, evil, 0.5, 3, True, {evil: evil})
     for html in (lists.history_table([row]), lists.recommended_table([row])):
         assert "<script" not in html and "&lt;script&gt;" in html and "&quot;&amp;" in html
 
