@@ -229,6 +229,8 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
     other.get_by_text(re.compile("Stopped after 1 epoch .* saved as waits")).wait_for(timeout=30_000)
+    page.wait_for_timeout(500)  # nothing comes after the last words
+    assert page.get_by_text("saved as goes-first").is_visible()
     other.context.close()
 
 

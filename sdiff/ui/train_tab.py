@@ -48,7 +48,10 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
         concurrency_limit=1,
         **hidden,
     )
-    stop.click(_stop, None, status, queue=False, **hidden)
+    # Said by the page before the run hears of it: an answer of `_stop` could come after the run's last words.
+    stop.click(None, None, status, js="() => 'Stopping after this epoch …'", **hidden).then(
+        _stop, None, None, queue=False, **hidden
+    )
     return trained
 
 
@@ -76,12 +79,12 @@ def _train(
         _stops.pop(str(request.session_hash), None)
 
 
-def _stop(request: gr.Request) -> str:
+def _stop(request: gr.Request) -> None:
     event = _stops.get(str(request.session_hash))
     if event is None:
-        return "Nothing is running."
-    event.set()
-    return "Stopping after this epoch …"
+        gr.Info("Nothing is running.")
+    else:
+        event.set()
 
 
 def _name() -> str:
