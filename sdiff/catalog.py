@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 
 from sdiff.datasets import Dataset
+from sdiff.search import Search
 
 # A reader can neither reach files or the network nor change any of this again.
 LOCKED = {
@@ -19,7 +20,6 @@ LOCKED = {
     "autoload_known_extensions": "false",
     "lock_configuration": "true",
 }
-LONGEST = 100  # characters of a question that are looked at
 
 
 @dataclass(frozen=True)
@@ -50,37 +50,16 @@ class Filter:
 
 
 ALL = Filter()
-# Letters without accents and case, digits, and single spaces for the rest: what titles and questions are compared by.
-PLAIN = r"trim(regexp_replace(strip_accents(lower({})), '[^\p{{L}}\p{{N}}]+', ' ', 'g'))"
 WANTED = """(len($genres) = 0 OR list_has_any(genre_list, $genres))
     AND coalesce(year >= $first_year, $first_year IS NULL) AND coalesce(year <= $last_year, $last_year IS NULL)"""
-QUESTION = f"""
-    asked AS (SELECT {PLAIN.format("$asked")} AS q, list_distinct(string_split(q, ' ')) AS words),
-    each AS (SELECT unnest(words) AS word FROM asked)"""
-# Items that have, for every word of the question, one of those it is taken for.
-HAVING_ALL = """SELECT i FROM meant JOIN words USING (w) GROUP BY i
-        HAVING count(DISTINCT meant.word) = (SELECT len(words) FROM asked)"""
-# Every word begins one of the title's; first the whole title or the id, then what the title begins with.
-EXACT = f"""
-    WITH {QUESTION},
-    meant AS (SELECT each.word, w FROM each JOIN vocabulary ON starts_with(vocabulary.word, each.word)),
-    found AS ({HAVING_ALL} UNION SELECT i FROM items WHERE id = $asked)
-    SELECT i FROM found JOIN items USING (i), asked WHERE {WANTED}
-    ORDER BY CASE WHEN plain = q OR id = $asked THEN 0 WHEN starts_with(plain, q) THEN 1 ELSE 2 END, popularity DESC, i
-    LIMIT $n"""
-# Spaces are left out ("spiderman"); or every word is one of the title's but for a slip, two in a long one: nearly as
-# many letters, and the first or the last one right.
-LOOSE = f"""
-    WITH {QUESTION},
-    meant AS (
-        SELECT each.word, w FROM each JOIN vocabulary ON starts_with(vocabulary.word, each.word)
-        OR (abs(len(each.word) - len(vocabulary.word)) <= 2
-            AND (each.word[1] = vocabulary.word[1] OR each.word[-1] = vocabulary.word[-1])
-            AND damerau_levenshtein(each.word, vocabulary.word) <= least(len(each.word) // 4, 2))),
-    together AS (SELECT i FROM items, asked WHERE contains(joined, replace(q, ' ', ''))),
-    found AS (SELECT i, 0 AS fit FROM together UNION ALL SELECT i, 1 FROM ({HAVING_ALL}))
-    SELECT i FROM found JOIN items USING (i) WHERE {WANTED}
-    GROUP BY i, popularity ORDER BY min(fit), popularity DESC, i LIMIT $n"""
+# A word may be a slip of another one, two slips if it is long. A slip changes at most two of the letters there are,
+# which is quickly seen and leaves few to compare.
+SLIPS = """
+    SELECT meant, w FROM (
+        SELECT unnest($words) AS meant, unnest($letters) AS given, len(meant) AS n, least(n // 4, 2) AS most
+    ), vocabulary
+    WHERE len(word) BETWEEN n - most AND n + most AND bit_count(xor(letters, given)) <= 2 * most
+    AND damerau_levenshtein(word, meant) <= most"""
 
 
 def create_items(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
@@ -106,16 +85,18 @@ class Catalog:
 
     def __init__(self, dataset: Dataset) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sdiff-catalog-")
+        split = dataset.split
+        self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
+        words = self._search.words
         path = str(Path(self._folder.name) / "catalog.duckdb")
         with duckdb.connect(path) as con:
             create_items(con, dataset)
-            con.execute(f"ALTER TABLE items ADD COLUMN plain VARCHAR; UPDATE items SET plain = {PLAIN.format('title')}")
             con.execute(
-                "ALTER TABLE items ADD COLUMN joined VARCHAR; UPDATE items SET joined = replace(plain, ' ', '')"
+                """
+                CREATE TABLE vocabulary AS
+                SELECT unnest(?::VARCHAR[]) AS word, unnest(?::BIGINT[]) AS letters, unnest(range(?)) AS w""",
+                [words, letters(words), len(words)],
             )
-            con.execute("CREATE TABLE pairs AS SELECT DISTINCT unnest(string_split(plain, ' ')) AS word, i FROM items")
-            con.execute("CREATE TABLE vocabulary AS SELECT word, row_number() OVER () AS w FROM pairs GROUP BY word")
-            con.execute("CREATE TABLE words AS SELECT w, i FROM pairs JOIN vocabulary USING (word); DROP TABLE pairs")
         self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
 
     def rows(
@@ -145,18 +126,14 @@ class Catalog:
         Case, accents and punctuation make no difference, words come in any order and may be beginnings; where too few
         titles hold them, a slip or two in each is forgiven. Ids are found as well.
         """
-        parameters = {"asked": question.strip()[:LONGEST], "n": limit, **_bound(wanted)}
-        if not any(letter.isalnum() for letter in question):
-            del parameters["asked"]
-            return self._ask(f"SELECT i FROM items WHERE {WANTED} ORDER BY popularity DESC, i LIMIT $n", parameters)
-        found = self._ask(EXACT, parameters)
-        if len(found) < limit:
-            found = list(dict.fromkeys([*found, *self._ask(LOOSE, parameters)]))[:limit]
-        return found
+        only = None if wanted == ALL else self.allowed(wanted)
+        return self._search.find(question, limit, only, self._slips)
 
     def allowed(self, wanted: Filter) -> np.ndarray:
-        """Indices (n,) of the items that a filter lets through, ascending."""
-        return np.array(self._ask(f"SELECT i FROM items WHERE {WANTED} ORDER BY i", _bound(wanted)), dtype=np.int64)
+        """(n_items,) bool: which items a filter lets through."""
+        bound = {"genres": list(wanted.genres), "first_year": wanted.first_year, "last_year": wanted.last_year}
+        found = self._connection.cursor().execute(f"SELECT {WANTED} AS allowed FROM items ORDER BY i", bound)
+        return np.asarray(found.fetchnumpy()["allowed"])
 
     def genres(self) -> list[str]:
         """All genres, that of the most items first."""
@@ -168,9 +145,13 @@ class Catalog:
         [[first, last]] = self._connection.cursor().execute("SELECT min(year), max(year) FROM items").fetchall()
         return None if first is None else (first, last)
 
+    def _slips(self, words: list[str]) -> list[tuple[str, int]]:
+        return self._connection.cursor().execute(SLIPS, {"words": words, "letters": letters(words)}).fetchall()
+
     def _ask(self, query: str, parameters: dict[str, object] | None = None) -> list:
         return [row[0] for row in self._connection.cursor().execute(query, parameters).fetchall()]
 
 
-def _bound(wanted: Filter) -> dict[str, object]:
-    return {"genres": list(wanted.genres), "first_year": wanted.first_year, "last_year": wanted.last_year}
+def letters(words: list[str]) -> list[int]:
+    """The letters of each word as a set of bits, in which few letters meet."""
+    return [sum({1 << ord(letter) % 62 for letter in word}) for word in words]

@@ -23,7 +23,8 @@ ORDER = [
         "diffusion",
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
-    *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets", "card", "catalog", "batch"),
+    *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
+    *("card", "search", "catalog", "batch"),
     *(
         "ui.state",
         "ui.handlers",

@@ -67,6 +67,8 @@ def films():
         ("matrx", ["tt3", "tt4"]),
         ("lord rings", ["tt5"]),
         ("lrod rings", ["tt5"]),
+        ("teh matrix", []),  # three letters are too few to be taken for others
+        ("nratix", []),  # three slips
         ("война", ["tt6"]),
         ("千尋", ["tt7"]),
         ("tt5", ["tt5"]),
@@ -84,9 +86,9 @@ def test_titles_are_found_by_beginnings_words_and_slips(films, question, found):
 
 def test_a_filter_holds_for_search_and_for_lists(films):
     fantasy = Filter(genres=("Fantasy", "Romance"), first_year=2001, last_year=2001)
-    assert films.allowed(fantasy).tolist() == [0, 4, 6] and films.search("", wanted=fantasy) == [0, 4, 6]
+    assert films.allowed(fantasy).nonzero()[0].tolist() == [0, 4, 6] and films.search("", wanted=fantasy) == [0, 4, 6]
     assert films.search("the", wanted=Filter(last_year=2000)) == [2]
-    assert films.search("", limit=2) == [0, 1] and len(films.allowed(Filter())) == 9
+    assert films.search("", limit=2) == [0, 1] and films.allowed(Filter()).sum() == 9
     assert films.genres() == ["Action", "Fantasy", "Sci-Fi", "Comedy", "Drama", "Romance"]
     assert films.years() == (1966, 2003)
 
