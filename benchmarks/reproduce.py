@@ -28,7 +28,7 @@ from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION
-from sdiff.ui import figures
+from sdiff.ui import experiment_figures
 
 QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happens, nothing is learnt
 AFFORDED = {"epochs": 100, "patience": 30}  # paper creeps on to epoch 335 on ML-1M (table1): 0.158 instead of 0.147
@@ -111,7 +111,7 @@ def rows(run: dict[str, Any]) -> list[Row]:
 def draw(what: str, run: dict[str, Any], path: Path) -> None:
     """The figure of a run as a picture, which needs Chromium."""
     experiment = EXPERIMENTS[what]
-    figure = figures.experiment(rows(run), run["paper"], **experiment.figure)
+    figure = experiment_figures.picture(rows(run), run["paper"], **experiment.figure)
     of = ", ".join(filter(None, (run["dataset"], run["preset"])))
     title = {"text": f"{experiment.title} ({of})", "font_size": 14, "y": 1, "yanchor": "top", "pad": {"t": 16}}
     figure.update_layout(title=title)

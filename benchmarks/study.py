@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Jobs by name, how `figures.experiment` draws their rows, and what the paper prints, by data set and first label.
+    """Jobs by name, how `experiment_figures` draws their rows, and what the paper prints, by data set and first label.
 
     An experiment `of_preset` starts from a preset and is kept once for each; it trains as long as the preset says if
     that is what it needs to be `exact`, else for so many epochs as a sweep can afford. `fits` says which jobs a data

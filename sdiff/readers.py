@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import duckdb
 import numpy as np
@@ -71,9 +71,35 @@ class Reading:
         except (ValueError, KeyError) as error:
             raise SDiffError(f"Cannot read the options {query!r}: {error}.") from None
 
+    def query(self) -> str:
+        """What `parse` takes: the options that are not as they are anyway."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        convert = {"names": ",".join, "skip_faulty": lambda flag: str(flag).lower()}
+        return urlencode({key: convert.get(key, str)(value) for key, value in given.items()})
+
     @property
     def layout(self) -> Layout:
         return Layout(self.names, self.delimiter, self.encoding)
+
+
+class FaultyRows(SDiffError):
+    """Rows that cannot be used, in a table of which the others could be kept."""
+
+    def __init__(self, path: Path, faults: list[Fault], rows: int) -> None:
+        self.faults = faults
+        super().__init__(
+            f"{path}: {len(faults):,} of {rows:,} rows cannot be used: {'; '.join(map(str, faults[:SHOWN]))}"
+            f"{' ...' if len(faults) > SHOWN else ''}. Mend them, or leave them out with skip_faulty=true."
+        )
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The beginning of a table: its columns, which of them are taken for which role, and its first rows as text."""
+
+    columns: list[str]
+    roles: dict[str, str]
+    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +116,17 @@ class Report:
 PLAIN = Reading()
 
 
+def preview(path: Path, layout: Layout, n: int = 6) -> Preview:
+    """The first n rows of a table and the roles that its columns are guessed to have. Raises SDiffError as `Table`."""
+    with database() as con:
+        table = Table(con, path, layout)
+        roles = {sql: role for role, sql in table.guessed(PAIR).items()}
+        with said_of(path):
+            rows = con.execute(f"SELECT {', '.join(table.columns.values())} FROM {table.scan} LIMIT ?", [n]).fetchall()
+    named = {roles[sql]: name for name, sql in table.columns.items() if sql in roles}
+    return Preview(list(table.columns), named, [[text or "" for text in row] for row in rows])
+
+
 def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true") -> tuple[Interactions, Report]:
     """Reads columns user, item and optional rating, timestamp (seconds, or a date) from a table file.
 
@@ -98,7 +135,7 @@ def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true")
 
     Raises:
         SDiffError: unreadable or empty file, missing columns; rows with empty ids, with ratings or times that are no
-            numbers, unless those are to be skipped; nothing left.
+            numbers, unless those are to be skipped (FaultyRows); nothing left.
     """
     with database() as con:
         table = Table(con, path, reading.layout)
@@ -111,10 +148,7 @@ def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true")
         if not rows:
             raise SDiffError(f"{path} has no rows.")
         if faults and not reading.skip_faulty:
-            raise SDiffError(
-                f"{path}: {len(faults):,} of {rows:,} rows cannot be used: {'; '.join(map(str, faults[:SHOWN]))}"
-                f"{' ...' if len(faults) > SHOWN else ''}. Mend them, or leave them out with skip_faulty=true."
-            )
+            raise FaultyRows(path, faults, rows)
         con.execute("DELETE FROM pairs WHERE fault IS NOT NULL OR NOT kept")
         usable = _count(con)
         con.execute("DELETE FROM pairs WHERE rating < ?", [reading.min_rating])

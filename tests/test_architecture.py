@@ -29,6 +29,7 @@ ORDER = [
         "ui.state",
         "ui.handlers",
         "ui.figures",
+        "ui.experiment_figures",
         "ui.lists",
         "ui.api",
         "ui.results",
@@ -40,7 +41,7 @@ ORDER = [
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {"ui.api", "ui.layout", "ui.train_tab", "ui.experiments_tab"},
-    "plotly": {"ui.figures"},
+    "plotly": {"ui.figures", "ui.experiment_figures"},
     "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
     "tqdm": {"__main__"},
 }

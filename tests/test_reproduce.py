@@ -14,7 +14,7 @@ from sdiff.config import Config
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.interactions import Split
 from sdiff.items import Items
-from sdiff.ui import figures
+from sdiff.ui import experiment_figures
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(
         reproduce,
         "draw",
-        lambda what, run, path: figures.experiment(reproduce.rows(run), {}, **EXPERIMENTS[what].figure),
+        lambda what, run, path: experiment_figures.picture(reproduce.rows(run), {}, **EXPERIMENTS[what].figure),
     )
 
 
@@ -77,10 +77,10 @@ def test_noise_four_times_as_strong_costs_log_sixteen(split):
 
 def test_figures_draw_the_test_part_in_groups():
     rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
-    figure = figures.experiment(rows, {}, **EXPERIMENTS["steps"].figure)
+    figure = experiment_figures.picture(rows, {}, **EXPERIMENTS["steps"].figure)
     assert [trace.name for trace in figure.data] == ["noise on", "noise off"]
     assert list(figure.data[0].y) == [0.1, 0.2]
-    grid = figures.experiment(
+    grid = experiment_figures.picture(
         [{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}], {}, **EXPERIMENTS["fig8"].figure
     )
     assert list(grid.data[0].z) == [0.3]
@@ -115,7 +115,7 @@ def test_a_job_that_the_data_set_does_not_allow_says_why(tmp_path, capsys, monke
 
 def test_what_the_paper_prints_lies_over_the_bars_of_two_kinds():
     rows = [{"model": name, "order": name == "ours", "test": {"recall@20": 0.1}} for name in ("theirs", "ours")]
-    figure = figures.experiment(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
+    figure = experiment_figures.picture(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
     assert [(trace.name, *trace.y, *trace.x) for trace in figure.data] == [
         ("without order", "theirs", 0.1),
         ("with order", "ours", 0.1),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sdiff.ui import figures, results
+from sdiff.ui import experiment_figures, results
 
 ROWS = [
     {"model": "A <x>", "order": False, "test": {"recall@20": 0.15, "ndcg@20": 0.1}, "valid": {"recall@20": 0.12}},
@@ -39,7 +39,11 @@ def test_a_run_is_shown_with_the_papers_value_and_the_command(folder):
     assert run.head == ["model", "order", "R@10", "R@20", "N@10", "N@20", "valid R@20", "paper R@20"]
     assert run.cells[1] == ["ours", "✓", "", "0.2000", "", "0.1300", "0.1400", "0.2500"]
     assert run.cells[0][-1] == "" and RUN["command"] in run.source
-    assert [list(bar.x) for bar in figures.experiment(run.rows, run.paper, **run.figure).data] == [[0.15, 0.2], [0.25]]
+    figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
+    assert [list(bar.x) for bar in figure.data] == [
+        [0.15, 0.2],
+        [0.25],
+    ]
 
 
 def test_a_curve_of_many_points_has_no_table(folder):
@@ -54,4 +58,4 @@ def test_every_file_that_is_kept_can_be_shown():
     for _, name in results.titles():
         for label in results.runs(name):
             run = results.read_run(name, label)
-            figures.experiment(run.rows, run.paper, **run.figure)
+            experiment_figures.picture(run.rows, run.paper, **run.figure)

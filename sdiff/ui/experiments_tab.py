@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.ui import figures, lists, results
+from sdiff.ui import experiment_figures, lists, results
 
 
 def experiments_tab() -> None:
@@ -37,4 +37,4 @@ def _open(name: str) -> tuple[Any, ...]:
 def _show(name: str, label: str) -> tuple[Any, ...]:
     run = results.read_run(name, label)
     table = lists.plain_table(f"{len(run.cells)} rows", run.head, run.cells) if run.cells else ""
-    return figures.experiment(run.rows, run.paper, **run.figure), table, f"Made by {run.source}"
+    return experiment_figures.picture(run.rows, run.paper, **run.figure), table, f"Made by {run.source}"

@@ -1,11 +1,10 @@
-"""Every plot of the app: pure functions from arrays to figures."""
+"""The plots of spectra, training and data: pure functions from arrays to figures; `plain` gives all their look."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,8 +18,6 @@ COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 LINES = ("solid", "dash", "dot")
 DASHES = dict(zip(NAMES, LINES, strict=True))
 STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
-Row = dict[str, Any]  # of an experiment: what was varied, and what was measured, the test part's under "test"
-MEASURE = "recall@20"
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
 
@@ -29,7 +26,7 @@ def eigenvalues(lam: np.ndarray) -> go.Figure:
     """The kept part of the Laplacian's spectrum: lam (K,) ascending, the last one marked."""
     K = len(lam)
     index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int))
-    figure = _figure("frequency index", "eigenvalue λ of L = I − A", height=300)
+    figure = plain("frequency index", "eigenvalue λ of L = I − A", height=300)
     line = {"color": SERIES[0], "width": 2.5}
     figure.add_scatter(
         x=index, y=lam[index - 1], mode="lines", line=line, name="λ", hovertemplate="λ<sub>%{x}</sub> = %{y:.3f}"
@@ -42,7 +39,7 @@ def eigenvalues(lam: np.ndarray) -> go.Figure:
 
 def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float) -> go.Figure:
     """log10 SNR (K,) of each schedule at time t over the frequencies, whose eigenvalues are lam (K,)."""
-    figure = _figure("frequency index, low to high", f"log₁₀ SNR at t = {t:g}", height=220)
+    figure = plain("frequency index, low to high", f"log₁₀ SNR at t = {t:g}", height=220)
     for kind, values in snr.items():
         figure.add_scatter(
             x=np.arange(1, len(lam) + 1),
@@ -110,7 +107,7 @@ def snr_maps(times: np.ndarray, index: np.ndarray, snr: dict[str, np.ndarray]) -
 
 def band_energy(bands: np.ndarray, before: np.ndarray, noised: np.ndarray, after: np.ndarray) -> go.Figure:
     """Mean energy v^2 in each band of frequencies: of the history, of its noised version and of the estimate."""
-    figure = _figure("frequency index, low to high", "mean energy v²", height=240)
+    figure = plain("frequency index, low to high", "mean energy v²", height=240)
     rows = (("history", before, 0), ("noised", noised, 1), ("denoised", after, 2))
     for name, values, i in rows:
         figure.add_scatter(
@@ -123,6 +120,23 @@ def band_energy(bands: np.ndarray, before: np.ndarray, noised: np.ndarray, after
             hovertemplate="around frequency %{x:.0f}: %{y:.3g}",
         )
     figure.update_yaxes(type="log", dtick=1)
+    return figure
+
+
+def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
+    """How many users (items) have 1, 2-3, 4-7, ... interactions, on a logarithmic axis."""
+    figure = plain("interactions", "how many", height=260)
+    for name, counts, colour in (("users", users, SERIES[0]), ("items", items, SERIES[1])):
+        figure.add_bar(
+            x=["1", *(f"{2**n:,}–{2 ** (n + 1) - 1:,}" for n in range(1, len(counts)))],
+            y=list(counts),
+            name=name,
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate=f"%{{y:,}} {name} have %{{x}}",
+        )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(type="log", exponentformat="none", dtick=1)
+    figure.update_layout(bargap=0.25)
     return figure
 
 
@@ -168,105 +182,8 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
     return _styled(figure, height=340)
 
 
-def experiment(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
-    """The picture of an experiment's rows: `kind` is lines, bars or heat_map, `options` are those of that function.
-
-    Where bars show what the paper prints, by a row's value of x, that lies over them.
-    """
-    if kind == "bars":
-        return bars(rows, paper, **options)
-    return {"lines": lines, "heat_map": heat_map}[kind](rows, **options)
-
-
-def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
-    """An experiment's measure over one setting, a line for each value of `group`."""
-    figure = _figure(x, y, height=320)
-    for i, (name, members) in enumerate(_groups(rows, group).items()):
-        colour, dash = STYLES.get(name, (SERIES[i % len(SERIES)], LINES[i % len(LINES)]))
-        figure.add_scatter(
-            x=[row[x] for row in members],
-            y=[_measured(row, y) for row in members],
-            name=name,
-            mode="lines+markers" if len(members) < 50 else "lines",
-            line={"color": colour, "width": 2.5, "dash": dash},
-            hovertemplate=f"{x} %{{x}}: %{{y:.4g}}",
-        )
-    figure.update_yaxes(type="log" if log else "linear", exponentformat="power")
-    figure.update_layout(showlegend=bool(group))
-    return figure
-
-
-def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE, group: str = "") -> go.Figure:
-    """An experiment's measure for each choice, a bar for each value of `group`; what the paper prints lies over it."""
-    choices = list(dict.fromkeys(str(row[x]) for row in rows))
-    apart = len(choices) < len(rows)  # several bars share a place
-    figure = _figure(y, "", height=110 + len(choices) * (20 * len(_groups(rows, group)) if apart else 24))
-    for i, (name, members) in enumerate(_groups(rows, group).items()):
-        values = [_measured(row, y) for row in members]
-        figure.add_bar(
-            x=values,
-            y=[str(row[x]) for row in members],
-            orientation="h",
-            name=name,
-            marker={"color": SERIES[i % len(SERIES)], "line": {"width": 0}},
-            text=[f"{value:.3f}" for value in values],
-            textposition="inside",
-            insidetextanchor="start",
-            hovertemplate="%{y}: %{x:.4f}",
-        )
-    printed = {choice: paper[choice][y] for choice in choices if y in paper.get(choice, {})}
-    if printed:
-        figure.add_scatter(
-            x=list(printed.values()),
-            y=list(printed),
-            name="printed in the paper",
-            mode="markers",
-            marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
-            hovertemplate="%{y}: %{x:.4f}",
-        )
-    figure.update_layout(showlegend=bool(group or printed), barmode="group" if apart else "overlay")
-    figure.update_layout(bargap=0.25, uniformtext={"minsize": 8, "mode": "hide"})
-    figure.update_yaxes(categoryorder="array", categoryarray=choices, autorange="reversed", automargin=True)
-    return figure
-
-
-def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure:
-    """An experiment's measure over two settings."""
-    figure = _figure(x, y, height=360)
-    figure.add_heatmap(
-        x=[str(row[x]) for row in rows],
-        y=[str(row[y]) for row in rows],
-        z=[_measured(row, z) for row in rows],
-        texttemplate="%{z:.4f}",
-        colorscale=PALETTE["scale"],
-        colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
-        hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
-    )
-    figure.update_xaxes(type="category")
-    figure.update_yaxes(type="category")
-    return figure
-
-
-def _measured(row: Row, key: str) -> float:
-    return row[key] if key in row else row["test"][key]
-
-
-def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
-    """The rows by what they hold under `group`, in the order of their first; all of them where there is none."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        value = row.get(group)
-        if isinstance(value, bool):
-            name = f"{'with' if value else 'without'} {group}"
-        elif group in ("model", "schedule"):
-            name = NAMES.get(str(value), str(value))
-        else:
-            name = f"{group} {value}" if group else "measured here"
-        found.setdefault(name, []).append(row)
-    return found
-
-
-def _figure(x: str, y: str, height: int) -> go.Figure:
+def plain(x: str, y: str, height: int) -> go.Figure:
+    """An empty figure with its axes named."""
     figure = go.Figure()
     figure.update_xaxes(title_text=x)
     figure.update_yaxes(title_text=y)
