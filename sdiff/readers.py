@@ -31,7 +31,7 @@ SPLITS: dict[str, Callable[[Interactions], Split]] = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How a table of interactions is read. Columns that are not named are guessed by `PAIR`.
+    """How a table of interactions is read. Columns that are not named are guessed by `PAIR`; "-" is none of them.
 
     Attributes:
         names, delimiter, encoding: as in `Layout`.
@@ -178,10 +178,12 @@ def split_of(interactions: Interactions, reading: Reading = PLAIN) -> Split:
 
 def _roles(table: Table, reading: Reading, path: Path) -> dict[str, str]:
     """SQL of the columns by their role. Raises SDiffError where user or item is missing, or what was named."""
-    named = {role: name.strip().lower() for role in PAIR if (name := getattr(reading, role))}
+    given = {role: name.strip().lower() for role in PAIR if (name := getattr(reading, role))}
+    named = {role: name for role, name in given.items() if name != "-"}
     if absent := [name for name in named.values() if name not in table.columns]:
         raise SDiffError(f"{path} has no column {' and no column '.join(absent)}: its columns are {table.listed}.")
-    found = table.guessed(PAIR) | {role: table.columns[name] for role, name in named.items()}
+    guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in given}
+    found = guessed | {role: table.columns[name] for role, name in named.items()}
     if lacking := [role for role in ("user", "item") if role not in found]:
         raise SDiffError(
             f"{path} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. "

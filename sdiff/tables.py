@@ -178,7 +178,7 @@ def _head(path: Path) -> bytes:
 def _rejection(kind: str, message: str) -> str:
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if counts:
-        return f"it has {counts[2]} values, not {counts[1]}"
+        return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
     return {
         "INVALID ENCODING": "it is not in UTF-8 (say which encoding the file has, such as encoding=latin-1)",
         "UNQUOTED VALUE": "a quotation mark is not closed or stands inside a value",

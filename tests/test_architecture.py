@@ -26,6 +26,7 @@ ORDER = [
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("card", "search", "catalog", "batch"),
     *(
+        "ui.uploads",
         "ui.state",
         "ui.handlers",
         "ui.figures",
@@ -34,13 +35,15 @@ ORDER = [
         "ui.api",
         "ui.results",
         "ui.train_tab",
+        "ui.data_tab",
         "ui.experiments_tab",
+        "ui.callbacks",
         "ui.layout",
     ),
 ]
 # Who may know of a library that the rest should not depend on.
 ONLY = {
-    "gradio": {"ui.api", "ui.layout", "ui.train_tab", "ui.experiments_tab"},
+    "gradio": {"ui.api", "ui.layout", "ui.callbacks", "ui.data_tab", "ui.train_tab", "ui.experiments_tab"},
     "plotly": {"ui.figures", "ui.experiment_figures"},
     "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
     "tqdm": {"__main__"},

@@ -135,7 +135,8 @@ def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
             hovertemplate=f"%{{y:,}} {name} have %{{x}}",
         )
     figure.update_xaxes(type="category")
-    figure.update_yaxes(type="log", exponentformat="none", dtick=1)
+    largest = max(*users, *items)
+    figure.update_yaxes(type="log", exponentformat="none", dtick=1, range=[np.log10(0.7), np.log10(1.5 * largest)])
     figure.update_layout(bargap=0.25)
     return figure
 

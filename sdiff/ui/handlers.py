@@ -185,7 +185,8 @@ def train(
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
-    yield TrainingView(f"Reading {dataset} and computing the graph's spectrum …", [], [], [])
+    title = open_dataset(dataset).dataset.title
+    yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
     trainer = Trainer(config, open_dataset(dataset).dataset.split, seed)
     curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
     shown = 0.0
@@ -200,7 +201,7 @@ def train(
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
                 yield TrainingView(
-                    f"{dataset}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
+                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
                     f"{_best(progress)} · at most {duration(progress.eta)} to go",
                     *curves,
                 )
@@ -210,7 +211,7 @@ def train(
     how = "Stopped" if stop.is_set() else "Done"
     kept = trainer.best.epoch or trainer.epoch
     yield TrainingView(
-        f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {dataset} in {duration(trainer.seconds)}. "
+        f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
         f"The weights of epoch **{kept}** are saved as **{folder.name}**.",
         *curves,
         saved_as=folder.name,

@@ -36,7 +36,8 @@ def recommended_table(rows: Sequence[Row]) -> str:
 
 def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Any table: columns of numbers to the right, all others to the left."""
-    number = [all(text[:1].isdigit() or text[:1] in "-" for text in column) for column in zip(*cells, strict=True)]
+    columns = zip(*cells, strict=True) if cells else [()] * len(head)
+    number = [all(text[:1].isdigit() or text[:1] in "-" for text in column) for column in columns]
 
     def row(tag: str, texts: Sequence[str]) -> str:
         pairs = zip(texts, number, strict=True)

@@ -17,6 +17,7 @@ from sdiff.interactions import Vocabulary
 from sdiff.recommender import Recommender
 from sdiff.registry import REGISTRY
 from sdiff.training import Trainer
+from sdiff.ui import uploads
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "checkpoints"
@@ -36,12 +37,14 @@ def runs_dir() -> Path:
     return Path(os.environ.get("SDIFF_RUNS_DIR") or ROOT / "runs")
 
 
+def uploads_dir() -> Path:
+    return runs_dir() / "uploads"
+
+
 @lru_cache(maxsize=4)
 def open_dataset(key: str) -> Opened:
-    """A registered data set; paths are not taken from visitors."""
-    if key not in REGISTRY:
-        raise SDiffError(f"Unknown data set {key!r}: choose one of {', '.join(REGISTRY)}.")
-    return _opened(load_dataset(key))
+    """A registered data set, or one that was uploaded; paths are not taken from visitors."""
+    return _opened(load_dataset(key) if key in REGISTRY else uploads.load(key, uploads_dir()))
 
 
 def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
@@ -94,7 +97,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
     found = {path.parent.name: path.parent for path in folders}
     if dataset is None:
         return found
-    same = {dataset, REGISTRY[dataset].same_items_as}
+    same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
     return {name: folder for name, folder in found.items() if trained_on(folder) in same}
 
 

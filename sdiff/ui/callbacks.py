@@ -1,0 +1,161 @@
+"""What the page's events do: from the values of its controls to new values for its components."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from sdiff import datasets
+from sdiff.config import BOUNDS
+from sdiff.errors import SDiffError
+from sdiff.registry import REGISTRY
+from sdiff.ui import figures, handlers, lists, uploads
+from sdiff.ui.data_tab import describe
+from sdiff.ui.state import INSTANT, serve, uploads_dir
+
+# name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
+SLIDERS = {
+    "half_life": (
+        "Recency half-life h",
+        "items back from the newest that halve the weight; 0: all alike",
+        (0, 20),
+        0.1,
+    ),
+    "guidance": ("Guidance s", "how strongly the list leans on this history", (0, 5), 0.01),
+    "alpha_min": ("Signal floor αₘᵢₙ", "what even the highest frequency keeps", BOUNDS["alpha_min"], 0.01),
+    "sigma_max": ("Noise ceiling σₘₐₓ", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
+    "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
+    "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
+}
+
+
+def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose SDiffError becomes a message on the page; everything on it stays as it was."""
+
+    @functools.wraps(handler)
+    def run(*values: Any) -> Any:
+        try:
+            return handler(*values)
+        except SDiffError as error:
+            gr.Warning(escape(str(error)), duration=15)
+            return gr.skip()
+
+    return run
+
+
+@guarded
+def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
+    """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
+    known = choices(uploaded)
+    try:
+        user = handlers.pick_user(dataset, "typical")
+    except SDiffError as error:
+        if dataset == opened[0]:
+            raise
+        gr.Warning(escape(str(error)), duration=15)
+        source = REGISTRY.get(dataset)
+        to_get = source.key if source and source.missing and source.archives else ""
+        offer = f"**{source.title}** is not here yet. Terms: {source.terms}." if source and to_get else ""
+        rest = [gr.skip()] * (4 + len(SLIDERS))
+        return gr.Dropdown(known, value=opened[0]), gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
+    picker = gr.Dropdown(known, value=dataset)
+    model = open_checkpoint(dataset, handlers.models(dataset)[0], (dataset, INSTANT))
+    return picker, user, "", gr.Row(visible=False), "", *model
+
+
+@guarded
+def download(
+    wanted: str,
+    opened: tuple[str, str],
+    uploaded: list[str],
+    progress: gr.Progress = gr.Progress(),  # noqa: B008
+) -> tuple[Any, ...]:
+    """Fetches the data set that was asked for, and opens it."""
+
+    def shown(done: int, total: int | None) -> None:
+        progress((done, total), desc=f"Downloading {wanted}", unit="bytes")
+
+    datasets.download(wanted, shown)
+    return open_dataset(wanted, opened, uploaded)
+
+
+@guarded
+def open_own(key: str, opened: tuple[str, str], uploaded: list[str]) -> Any:
+    """Opens what was uploaded, and remembers it in the visitor's browser; without a key nothing could be read."""
+    if not key:
+        return gr.skip()
+    uploaded = list(dict.fromkeys([*uploaded, key]))
+    return uploaded, *open_dataset(key, opened, uploaded)
+
+
+def card(opened: tuple[str, str]) -> tuple[Any, ...]:
+    return describe(opened[0])
+
+
+def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> tuple[Any, ...]:
+    """The cards of data set and model, and the controls at the checkpoint's values; a damaged one is not kept."""
+    try:
+        config = serve(dataset, checkpoint)[1].config
+    except SDiffError as error:
+        gr.Warning(escape(str(error)), duration=15)
+        checkpoint = opened[1]
+        config = serve(dataset, checkpoint)[1].config
+    cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
+    picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
+    recency, *values = (getattr(config, name) for name in SLIDERS)
+    sliders = gr.Slider(value=recency, visible=recency > 0), *values  # a model that ignores the order has no memory
+    return (dataset, checkpoint), picker, cards, *sliders, config.noise
+
+
+@guarded
+def use_trained(dataset: str, trained: str, opened: tuple[str, str]) -> tuple[Any, ...]:
+    """A model that was just trained here becomes the one on the page, if its data set still is."""
+    return open_checkpoint(dataset, trained if trained in handlers.models(dataset) else opened[1], opened)
+
+
+@guarded
+def pick(pick: handlers.Pick, dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[Any, ...]:
+    """Another user and the list in one answer, so that the two always belong together."""
+    picked = handlers.pick_user(dataset, pick)
+    return picked, *_listing(dataset, checkpoint, picked, *settings)
+
+
+def _listing(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[str, str, str, str]:
+    *values, seed, k = settings
+    shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0))
+    recommended = lists.recommended_table(shown.recommendations)
+    return lists.history_table(shown.history), recommended, shown.summary, shown.changed
+
+
+recommend = guarded(_listing)
+
+
+def spectrum(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[Any, ...]:
+    *values, seed = settings
+    try:
+        view = handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0))
+    except SDiffError:  # the list has said so
+        return (gr.skip(),) * 8
+    plots = (
+        figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau),
+        figures.eigenvalues(view.lam),
+        figures.band_energy(view.bands, *view.energy),
+        figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
+        figures.snr_maps(view.times, view.mapped, view.maps),
+    )
+    snr, eigen, energy, *rest = plots
+    words = view.words
+    return snr, words["snr"], eigen, words["eigenvalues"], energy, words["energy"], *rest
+
+
+def _named(values: list[Any]) -> dict[str, Any]:
+    return dict(zip((*SLIDERS, "noise"), values, strict=True))
+
+
+def choices(uploaded: list[str]) -> list[tuple[str, str]]:
+    registered = [(source.title + (" (not here)" if source.missing else ""), key) for key, source in REGISTRY.items()]
+    return [*uploads.choices(uploaded, uploads_dir()), *registered]

@@ -1,0 +1,190 @@
+"""The Data tab: the card of the data set on the page, and the way to one's own."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from sdiff.card import card
+from sdiff.errors import SDiffError
+from sdiff.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
+from sdiff.tables import Layout
+from sdiff.ui import figures, lists, uploads
+from sdiff.ui.state import open_dataset, uploads_dir
+
+NONE = "(none)"
+SHOWN = 200  # faulty rows in the list
+LABELS = {"user": "User", "item": "Item", "rating": "Rating", "timestamp": "Time"}
+
+
+class DataTab(NamedTuple):
+    """What the page needs of the tab: the button, the key of what was read, and where the card is shown."""
+
+    read: Any
+    key: gr.State
+    card: list[Any]
+
+
+def data_tab() -> DataTab:
+    """Builds the tab. `key` is that of what was read, empty if it could not be."""
+    key = gr.State("")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=310):
+            gr.Markdown("### The data set on this page")
+            facts = gr.HTML(elem_id="facts", padding=False)
+            plot = gr.Plot(show_label=False, elem_id="degrees")
+        with gr.Column(scale=3, min_width=310):
+            gr.Markdown(
+                "### Your own data\nA table with a row for each interaction; it stays with you and this machine."
+            )
+            with gr.Row():
+                table = gr.File(label="Interactions: CSV, TSV, JSON lines, Parquet", height=150, elem_id="own-table")
+                items = gr.File(label="Titles, if there are any: item, title, genres", height=150, elem_id="own-items")
+            names = gr.Textbox(
+                label="Names of the columns, if the file has no header",
+                placeholder="user,item,rating",
+                elem_id="own-names",
+            )
+            shown = gr.HTML(elem_id="preview", padding=False)
+            with gr.Row(elem_id="own-roles"):
+                roles = [
+                    gr.Dropdown([NONE], value=NONE, label=LABELS[role], min_width=120, elem_id=f"own-{role}")
+                    for role in PAIR
+                ]
+            with gr.Row():
+                min_rating = gr.Textbox(
+                    label="Least rating that counts",
+                    info="none given: every row does",
+                    max_lines=1,
+                    min_width=150,
+                    elem_id="own-min-rating",
+                )
+                core = gr.Number(
+                    1,
+                    label="k-core",
+                    info="who has fewer is left out",
+                    precision=0,
+                    minimum=1,
+                    min_width=150,
+                    elem_id="own-core",
+                )
+                split = gr.Dropdown(
+                    [("by time, if there is any", ""), *((name, name) for name in SPLITS)],
+                    value="",
+                    label="Split",
+                    info="what is held out to test",
+                    min_width=170,
+                )
+            skip = gr.Checkbox(label="Leave out rows that cannot be used", elem_id="own-skip")
+            button = gr.Button("Read and open", variant="primary", elem_id="own-read")
+            said = gr.HTML(elem_id="own-said", padding=False)
+    quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+    gr.on(
+        [table.upload, table.clear, names.submit, names.blur],
+        _preview,
+        [table, names],
+        [shown, *roles, said],
+        **quietly,
+    )
+    read = button.click(
+        _read,
+        [table, items, names, *roles, min_rating, core, split, skip],
+        [key, said],
+        show_progress_on=[said],
+        api_visibility="private",
+    )
+    return DataTab(read, key, [facts, plot])
+
+
+def describe(dataset: str) -> tuple[str, go.Figure]:
+    """The card of a data set: its facts as HTML, and how many interactions its users and items have."""
+    opened = open_dataset(dataset).dataset
+    found = card(opened)
+    left_out = ", ".join(f"{n:,} {reason}" for reason, n in found.left_out.items() if n)
+    facts = {
+        "Users": f"{found.users:,}",
+        "Items": f"{found.items:,}",
+        "Interactions": f"{found.interactions:,}",
+        "Density": f"{found.density:.2%}",
+        "Median history": f"{found.median_history:g} items",
+        "Most popular fifth": f"{found.head_share:.0%} of all interactions",
+        "From, to": f"{found.from_day} – {found.to_day}" if found.from_day else "no times",
+        "Rows left out": left_out or "none" if opened.report else "",
+        "Terms": opened.terms,
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
+    return f"<dl><dt>Title</dt><dd>{escape(opened.title)}</dd>{rows}</dl>", figures.degrees(
+        found.user_degrees, found.item_degrees
+    )
+
+
+def _preview(table: str | None, names: str) -> tuple[Any, ...]:
+    """The first rows of an upload, and for each role the columns to choose from, with the likeliest one chosen."""
+    nothing = [gr.Dropdown([NONE], value=NONE)] * len(PAIR)
+    if not table:
+        return "", *nothing, ""
+    try:
+        found = _peek(table, names)
+    except SDiffError as error:
+        return "", *nothing, _message(str(error), table)
+    roles = [gr.Dropdown([NONE, *found.columns], value=found.roles.get(role, NONE)) for role in PAIR]
+    return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
+
+
+def _read(table: str | None, items: str | None, names: str, *chosen: Any) -> tuple[str, str]:
+    """The key of the data set that comes of an upload, or "", and what became of its rows."""
+    *columns, min_rating, core, split, skip = chosen
+    if not table:
+        return "", _message("Choose a file first.")
+    try:
+        guessed = _peek(table, names).roles
+        roles = {
+            role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
+            for role, column in zip(PAIR, columns, strict=True)
+        }
+        if NONE in columns[:2]:
+            raise SDiffError("Say which column holds the users and which one the items.")
+        reading = Reading(
+            **roles,
+            names=_names(names),
+            min_rating=_number(min_rating),
+            core=int(core or 1),
+            split=split,
+            skip_faulty=skip,
+        )
+        key = uploads.keep(Path(table), Path(items) if items else None, reading, uploads_dir())
+        found = card(open_dataset(key).dataset)
+    except FaultyRows as error:
+        rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
+        n = len(error.faults)
+        caption = f"{n:,} faulty rows" + (f", the first {SHOWN}" if n > SHOWN else "")
+        advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
+        return "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows)
+    except SDiffError as error:
+        return "", _message(str(error), table)
+    size = f"{found.interactions:,} interactions of {found.users:,} users with {found.items:,} items"
+    return key, _message(f"{size} are open on this page: Recommend has a first list of them.")
+
+
+def _peek(table: str, names: str) -> Preview:
+    return preview(Path(table), Layout(_names(names)))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise SDiffError(f"The least rating must be a number, not {text!r}.") from None
+
+
+def _message(text: str, table: str = "") -> str:
+    """Text, in which a table is called by its name."""
+    return f"<p>{escape(text.replace(table, Path(table).name) if table else text)}</p>"
