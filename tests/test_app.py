@@ -234,6 +234,44 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     other.context.close()
 
 
+def test_own_data_is_uploaded_mapped_checked_read_and_still_there_after_a_reload(page, tmp_path):
+    visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
+    table = tmp_path / "visits.csv"
+    table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
+    open_tab(page, "Data")
+    page.locator("#facts dd").filter(has_text="37,374").wait_for()
+    page.wait_for_selector("#degrees .js-plotly-plot")
+    page.set_input_files("#own-table input[type=file]", table)
+    page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
+    assert page.locator("#own-item input").input_value() == "item"
+    page.locator("#own-read").click()
+    page.get_by_text("Say which column holds the users").wait_for()
+    page.locator("#own-user input").click()
+    page.locator("#own-user").get_by_role("option", name="visitor", exact=True).click()
+    page.locator("#own-read").click()
+    page.locator("#own-said td").filter(has_text="item is empty").wait_for()
+    page.get_by_label("Leave out rows that cannot be used").check()
+    page.locator("#own-read").click()
+    page.locator("#facts dd").filter(has_text="1 faulty").wait_for()
+    open_tab(page, "Recommend")
+    page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
+    page.reload()
+    page.wait_for_selector("#recommended tbody tr")
+    page.get_by_label("Data set").click()
+    page.get_by_role("option", name="visits (yours)").click()
+    page.locator("#cards").filter(has_text="20 users").wait_for()
+
+
+def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
+    first = titles(page)
+    page.get_by_label("Data set").click()
+    page.get_by_role("option", name="MovieLens 32M (not here)").click()
+    page.locator("#absent").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
+    assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
+    page.get_by_role("button", name="Random user").click()
+    changed(page, first)
+
+
 def test_the_list_is_an_api_endpoint_with_typed_rows(url):
     from gradio_client import Client
 
@@ -251,7 +289,7 @@ def test_nothing_scrolls_sideways(browser, url, width, theme):
     page = context.new_page()
     page.goto(f"{url}?__theme={theme}")
     page.wait_for_selector("#recommended tbody tr")
-    for tab in ("Recommend", "Spectrum", "Train"):
+    for tab in ("Recommend", "Spectrum", "Data", "Experiments", "Train"):
         open_tab(page, tab)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab

@@ -56,10 +56,11 @@ def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> 
     except SDiffError as error:
         if dataset == opened[0]:
             raise
-        gr.Warning(escape(str(error)), duration=15)
         source = REGISTRY.get(dataset)
-        to_get = source.key if source and source.missing and source.archives else ""
-        offer = f"**{source.title}** is not here yet. Terms: {source.terms}." if source and to_get else ""
+        to_get = dataset if source and source.missing and source.archives else ""
+        offer = f"**{source.title}** is not here yet. Its terms: {source.terms}." if source and to_get else ""
+        if not to_get:
+            gr.Warning(escape(str(error)), duration=15)
         rest = [gr.skip()] * (4 + len(SLIDERS))
         return gr.Dropdown(known, value=opened[0]), gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
     picker = gr.Dropdown(known, value=dataset)
@@ -77,7 +78,8 @@ def download(
     """Fetches the data set that was asked for, and opens it."""
 
     def shown(done: int, total: int | None) -> None:
-        progress((done, total), desc=f"Downloading {wanted}", unit="bytes")
+        of = f" of {total / 1e6:.1f}" if total else ""
+        progress(done / total if total else 0, desc=f"Downloading {wanted}: {done / 1e6:.1f}{of} MB")
 
     datasets.download(wanted, shown)
     return open_dataset(wanted, opened, uploaded)

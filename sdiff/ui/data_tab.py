@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-import plotly.graph_objects as go
 
 from sdiff.card import card
 from sdiff.errors import SDiffError
@@ -85,13 +84,13 @@ def data_tab() -> DataTab:
     quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
     gr.on(
         [table.upload, table.clear, names.submit, names.blur],
-        _preview,
+        preview_upload,
         [table, names],
         [shown, *roles, said],
         **quietly,
     )
     read = button.click(
-        _read,
+        read_upload,
         [table, items, names, *roles, min_rating, core, split, skip],
         [key, said],
         show_progress_on=[said],
@@ -100,7 +99,7 @@ def data_tab() -> DataTab:
     return DataTab(read, key, [facts, plot])
 
 
-def describe(dataset: str) -> tuple[str, go.Figure]:
+def describe(dataset: str) -> tuple[str, Any]:
     """The card of a data set: its facts as HTML, and how many interactions its users and items have."""
     opened = open_dataset(dataset).dataset
     found = card(opened)
@@ -122,7 +121,7 @@ def describe(dataset: str) -> tuple[str, go.Figure]:
     )
 
 
-def _preview(table: str | None, names: str) -> tuple[Any, ...]:
+def preview_upload(table: str | None, names: str) -> tuple[Any, ...]:
     """The first rows of an upload, and for each role the columns to choose from, with the likeliest one chosen."""
     nothing = [gr.Dropdown([NONE], value=NONE)] * len(PAIR)
     if not table:
@@ -135,7 +134,7 @@ def _preview(table: str | None, names: str) -> tuple[Any, ...]:
     return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
 
 
-def _read(table: str | None, items: str | None, names: str, *chosen: Any) -> tuple[str, str]:
+def read_upload(table: str | None, items: str | None, names: str, *chosen: Any) -> tuple[str, str]:
     """The key of the data set that comes of an upload, or "", and what became of its rows."""
     *columns, min_rating, core, split, skip = chosen
     if not table:

@@ -1,0 +1,179 @@
+"""Visitors' own tables: kept, described, read with what the form says, and never a way to other files."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdiff import datasets
+from sdiff.datasets import load_dataset
+from sdiff.errors import SDiffError
+from sdiff.readers import Reading
+from sdiff.registry import REGISTRY
+from sdiff.ui import callbacks, handlers, uploads
+from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
+from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
+
+FORM = {"min_rating": "", "core": 1, "split": "", "skip": False}
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    """24 visitors, 12 things, 8 visits of each with stars and times; the last row is faulty."""
+    rng = np.random.default_rng(0)
+    rows = [(u, i, rng.integers(1, 6)) for u in range(24) for i in rng.permutation(12)[:8]]
+    text = "".join(f"v{u},thing {i},{stars},{1.6e9 + n:.0f}\n" for n, (u, i, stars) in enumerate(rows))
+    path = tmp_path / "my visits: 2024.csv"
+    path.write_text(f"visitor,item,stars,time\n{text}v1,thing 1,many,1600000000\n")
+    return path
+
+
+def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, **form):
+    return read_upload(str(table) if table else None, items and str(items), names, *roles, *(FORM | form).values())
+
+
+def test_a_preview_guesses_what_it_can_and_offers_every_column(log):
+    table, *roles, said = preview_upload(str(log), "")
+    assert "my visits: 2024.csv" in table and "thing" in table and said == ""
+    assert [role.value for role in roles] == [NONE, "item", NONE, "time"]
+    assert [choice for choice, _ in roles[0].choices] == [NONE, "visitor", "item", "stars", "time"]
+    assert preview_upload(None, "")[0] == ""
+
+
+def test_a_file_that_is_no_table_is_said_by_its_own_name(tmp_path):
+    path = tmp_path / "film.xlsx"
+    path.write_bytes(b"PK\x03\x04")
+    assert preview_upload(str(path), "")[-1].startswith("<p>film.xlsx is a spreadsheet or an archive")
+    assert read(path) == ("", preview_upload(str(path), "")[-1])
+
+
+def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
+    key, said = read(log)
+    found = open_dataset(key).dataset
+    assert "192 interactions of 24 users with 12 items" in said
+    assert len(found.split.users) == 24 and found.title == "my visits_ 2024"
+    model = handlers.models(key)
+    assert model == [INSTANT]
+    assert len(handlers.recommend(key, INSTANT, "v3", {}, 3, 0).recommendations) == 3
+    facts, figure = describe(key)
+    assert "<dd>24</dd>" in facts and "1 repeated" in facts and "2020-09-13" in facts
+    assert sum(figure.data[0].y) == 24 and sum(figure.data[1].y) == 12
+
+
+def test_faulty_rows_are_listed_and_left_out_on_request(log):
+    roles = ("visitor", "item", "stars", "time")
+    key, said = read(log, roles)
+    assert key == "" and "1 row cannot be used" in said and "194" in said and "&#x27;many&#x27;" in said
+    key, said = read(log, roles, skip=True, min_rating="3")
+    report = open_dataset(key).dataset.report
+    assert (
+        [fault.row for fault in report.faults] == [194] and report.below_rating > 0 and "1 faulty" in describe(key)[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"table": None}, "Choose a file first"),
+        ({"roles": (NONE, "item", NONE, NONE)}, "Say which column holds the users"),
+        ({"min_rating": "much"}, "must be a number, not &#x27;much&#x27;"),
+        ({"core": 100}, "no interactions left after its rating and 100-core filters"),
+        ({"roles": ("visitor", "item", NONE, NONE), "split": "chronological"}, "needs a column timestamp"),
+        ({"min_rating": "3"}, "no column rating for min_rating"),
+    ],
+)
+def test_a_form_that_cannot_be_right_says_what_to_do(log, form, said):
+    key, message = read(**{"table": log} | form)
+    assert key == "" and said in message and str(log.parent) not in message and str(uploads_dir()) not in message
+
+
+def test_titles_and_names_of_columns_may_come_with_it(tmp_path):
+    table, titles = tmp_path / "pairs.tsv.gz", tmp_path / "titles.csv"
+    table.write_bytes(
+        gzip.compress(b"".join(b"%d\t%d\n" % (u, i) for u in range(20) for i in range(10) if (u + i) % 3))
+    )
+    titles.write_text("id,title\n1,Heat\n", encoding="utf-8")
+    key, _ = read(table, ("user", "item", NONE, NONE), names="user, item", items=titles)
+    assert key == "", "a table of items says which column is the item"
+    titles.write_text("item,title\n1,<b>Heat\n", encoding="utf-8")
+    key, _ = read(table, ("user", "item", NONE, NONE), names="user, item", items=titles)
+    assert open_dataset(key).dataset.items.title[1] == "<b>Heat" and key.endswith("/pairs?names=user%2Citem")
+
+
+def test_the_same_file_has_the_same_key_and_other_content_another(log):
+    root = uploads_dir()
+    first, again = (uploads.keep(log, None, Reading(user="visitor"), root) for _ in range(2))
+    assert first == again
+    log.write_text(log.read_text() + "v1,thing 2,3,1600000001\n")
+    assert uploads.keep(log, None, Reading(user="visitor"), root) != first
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "/etc/passwd",
+        "own:0123456789abcdef/../../../etc",
+        "own:0123456789abcdef/..",
+        "own:0123456789abcdef/a/b",
+        "own:../x/y",
+        "hf:owner/name",
+        "assets/demo/interactions.csv",
+    ],
+)
+def test_no_key_leads_out_of_the_folder(key):
+    with pytest.raises(SDiffError, match="Unknown data set"):
+        open_dataset(key)
+    assert uploads.choices([key], uploads_dir()) == []
+
+
+def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
+    key = uploads.keep(log, None, Reading(user="visitor"), uploads_dir())
+    with pytest.raises(SDiffError, match="beside the interactions"):
+        open_dataset(key + "&items=/etc/passwd")
+    assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
+    with pytest.raises(SDiffError, match="gone is no longer here: upload it again"):
+        open_dataset("own:0123456789abcdef/gone")
+
+
+def test_what_was_read_is_opened_and_remembered(log):
+    key, _ = read(log)
+    uploaded, picker, user, *_ = callbacks.open_own(key, ("demo", INSTANT), ["own:0123456789abcdef/gone"])
+    assert (
+        uploaded == ["own:0123456789abcdef/gone", key]
+        and picker.value == key
+        and user in open_dataset(key).dataset.split.users
+    )
+    assert picker.choices[0] == ("my visits_ 2024 (yours)", key) and picker.choices[1][1] == "demo"
+
+
+def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
+    opened = ("demo", INSTANT)
+    picker, _, wanted, row, offer, *_ = callbacks.open_dataset("lastfm", opened, [])
+    assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
+    with pytest.warns(UserWarning, match="steam is not here"):
+        picker, _, wanted, row, *_ = callbacks.open_dataset("steam", opened, [])
+    assert (picker.value, wanted, row.visible) == ("demo", "", False), "nobody can download it for you"
+
+    def fetch(archive, folder, progress):
+        folder.mkdir(parents=True)
+        progress(5, None), progress(10, 10)
+        split = load_dataset("demo").split
+        pairs = (
+            (u, i)
+            for part in (split.train, split.valid, split.test)
+            for u, i in zip(part.rows, part.indices, strict=True)
+        )
+        rows = "".join(f"{u}\t{i}\t1\n" for u, i in pairs)
+        (folder / "user_artists.dat").write_text(f"userID\tartistID\tweight\n{rows}")
+        (folder / "artists.dat").write_text("id\tname\n1\tThe Band\n")
+
+    monkeypatch.setattr(datasets, "fetch", fetch)
+    seen: list[float] = []
+    result = callbacks.download("lastfm", opened, [], lambda share, desc: seen.append(share))
+    picker, user, wanted, row, offer, now, *_ = result
+    assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ("lastfm", INSTANT))
+    assert user in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
+    assert ("Last.fm, HetRec 2011: artists", "lastfm") in picker.choices
+    assert REGISTRY["lastfm"].missing == []
