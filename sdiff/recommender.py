@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,24 +55,38 @@ class Recommender:
         return cls(Checkpoint.load(folder), device)
 
     def recommend(
-        self, history: Sequence[str | int], k: int = 20, *, seed: int = 0, exclude_seen: bool = True, **settings: Any
+        self,
+        history: Sequence[str | int],
+        k: int = 20,
+        *,
+        seed: int = 0,
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
+        **settings: Any,
     ) -> Recommendations:
         """The k best items for a history of item ids, oldest first.
 
         An empty history is answered too, with what the model expects of anybody. `seed` draws the sampling noise;
-        `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1.
+        `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1. `allowed` (n_items,) bool, in
+        vocabulary order, says which items may be recommended, where not all of them may.
 
         Raises:
             SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
         """
         x = Histories.from_lists([self.items.encode(dict.fromkeys(history))], self.device)  # x is in {0, 1}
         config, noise = self.config.at_inference(settings), torch.Generator().manual_seed(seed)
-        scores, items = self.top(x, k, config, noise, exclude_seen)
+        scores, items = self.top(x, k, config, noise, exclude_seen, allowed)
         pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
 
     def top(
-        self, x: Histories, k: int, config: Config, generator: torch.Generator, exclude_seen: bool = True
+        self,
+        x: Histories,
+        k: int,
+        config: Config,
+        generator: torch.Generator,
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(scores, items), each (B, min(k, n_items)), best first, as `Recommendations` has them.
 
@@ -80,6 +95,8 @@ class Recommender:
         if k < 1:
             raise SDiffError(f"k must be at least 1, not {k}.")
         scores = self.scores(x, config, generator)
+        if allowed is not None:
+            scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
         values, items = top_n(scores, x if exclude_seen else None, k)
         if self.config.loss == "softmax":
             values = (values - scores.logsumexp(dim=1, keepdim=True)).exp()

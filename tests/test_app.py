@@ -234,6 +234,22 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     other.context.close()
 
 
+def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
+    first = titles(page)
+    page.get_by_role("button", name="Only some items").click()
+    page.locator("#genres input").click()
+    page.locator("#genres").get_by_role("option", name="Comedy", exact=True).click()
+    comedies = changed(page, first)
+    assert all("Comedy" in text for text in page.locator("#recommended tbody .genres").all_inner_texts())
+    page.keyboard.press("Escape")
+    move(page, "first-year", 2000)
+    changed(page, comedies)
+    assert all(int(year) >= 2000 for year in page.locator("#recommended tbody small").all_inner_texts())
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name="demo-paper").click()
+    page.locator("#summary").filter(has_text="The filter lets").wait_for()
+
+
 def test_own_data_is_uploaded_mapped_checked_read_and_still_there_after_a_reload(page, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"

@@ -6,7 +6,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from sdiff.catalog import Row
+from sdiff.catalog import Filter, Row
 from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split, Vocabulary
@@ -50,6 +50,20 @@ def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
     assert longer.changed == "Changed: half_life 1.4 → **30.0**. No noise."
     assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
+
+
+def test_a_filter_leaves_only_the_items_that_are_wanted():
+    catalog = open_dataset("demo").catalog
+    wanted = Filter(("Comedy",), 1990, None)
+    shown = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, wanted)
+    assert len(shown.recommendations) == 20
+    assert all("Comedy" in row.genres and row.year >= 1990 for row in shown.recommendations)
+    assert f"lets {catalog.allowed(wanted).sum()} of 1,185 items through" in shown.summary
+    best = [row.id for row in handlers.recommend("demo", "demo", "1", AS_TRAINED, 1185, 0).recommendations]
+    assert [row.id for row in shown.recommendations] == [
+        id for id in best if id in {r.id for r in shown.recommendations}
+    ]
+    assert handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, Filter(("None such",))).recommendations == []
 
 
 def test_what_cannot_be_shown_is_said():

@@ -11,7 +11,7 @@ from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
 from sdiff.registry import REGISTRY
-from sdiff.ui import callbacks, handlers, uploads
+from sdiff.ui import callbacks, handlers, lists, uploads
 from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
 from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
 
@@ -51,7 +51,7 @@ def test_a_file_that_is_no_table_is_said_by_its_own_name(tmp_path):
 def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
     key, said = read(log)
     found = open_dataset(key).dataset
-    assert "192 interactions of 24 users with 12 items" in said
+    assert "interactions 192, users 24, items 12" in said
     assert len(found.split.users) == 24 and found.title == "my visits_ 2024"
     model = handlers.models(key)
     assert model == [INSTANT]
@@ -172,8 +172,30 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_
     monkeypatch.setattr(datasets, "fetch", fetch)
     seen: list[float] = []
     result = callbacks.download("lastfm", opened, [], lambda share, desc: seen.append(share))
-    picker, user, wanted, row, offer, now, *_ = result
+    picker, user, wanted, row, offer, _, _, _, _, now, *_ = result
     assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ("lastfm", INSTANT))
     assert user in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
     assert ("Last.fm, HetRec 2011: artists", "lastfm") in picker.choices
     assert REGISTRY["lastfm"].missing == []
+
+
+@pytest.mark.parametrize(
+    ("pairs", "left"),
+    [
+        ([(u, 0) for u in range(9)], 0),  # one item, which everybody has seen
+        ([(0, i) for i in range(9)], 3),  # one user
+        ([(0, 0)], 0),
+        ([(u, i) for u in range(9) for i in range(2)], 1),
+    ],
+)
+def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_path, pairs, left):
+    table = tmp_path / "small.csv"
+    table.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
+    key, _ = read(table, ("user", "item", NONE, NONE))
+    _, picker, user, *_ = callbacks.open_own(key, ("demo", INSTANT), [])
+    assert picker.value == key
+    shown = handlers.recommend(key, INSTANT, user, {}, 5, 0)
+    assert len(shown.recommendations) == left and f"Of the {left} recommended" in shown.summary
+    assert ("No item is left" in lists.recommended_table(shown.recommendations)) == (left == 0)
+    view = handlers.spectral_view(key, INSTANT, user, {}, 0)
+    assert "without noise" in view.words["snr"] and "nan" not in view.words["snr"] and describe(key)[0]

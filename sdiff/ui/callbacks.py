@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 
 from sdiff import datasets
+from sdiff.catalog import Filter
 from sdiff.config import BOUNDS
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
-from sdiff.ui import figures, handlers, lists, uploads
+from sdiff.ui import figures, handlers, lists, state, uploads
 from sdiff.ui.data_tab import describe
 from sdiff.ui.state import INSTANT, serve, uploads_dir
 
@@ -61,11 +62,24 @@ def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> 
         offer = f"**{source.title}** is not here yet. Its terms: {source.terms}." if source and to_get else ""
         if not to_get:
             gr.Warning(escape(str(error)), duration=15)
-        rest = [gr.skip()] * (4 + len(SLIDERS))
+        rest = [gr.skip()] * (8 + len(SLIDERS))
         return gr.Dropdown(known, value=opened[0]), gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
     picker = gr.Dropdown(known, value=dataset)
     model = open_checkpoint(dataset, handlers.models(dataset)[0], (dataset, INSTANT))
-    return picker, user, "", gr.Row(visible=False), "", *model
+    return picker, user, "", gr.Row(visible=False), "", *_filters(dataset), *model
+
+
+def _filters(dataset: str) -> tuple[Any, ...]:
+    """The filters that a data set's metadata allows, letting everything through."""
+    catalog = state.open_dataset(dataset).catalog
+    genres, years = catalog.genres(), catalog.years()
+    first, last = years or (0, 1)
+    sliders = (gr.Slider(minimum=first, maximum=last, value=value, visible=bool(years)) for value in (first, last))
+    return (
+        gr.Accordion(visible=bool(genres or years)),
+        gr.Dropdown(genres, value=[], multiselect=True, visible=bool(genres)),
+        *sliders,
+    )
 
 
 @guarded
@@ -127,8 +141,11 @@ def pick(pick: handlers.Pick, dataset: str, checkpoint: str, user: str, *setting
 
 
 def _listing(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[str, str, str, str]:
-    *values, seed, k = settings
-    shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0))
+    *values, seed, k, genres, first, last = settings
+    bounds = state.open_dataset(dataset).catalog.years() or (None, None)
+    years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
+    wanted = Filter(tuple(genres), *years)
+    shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0), wanted)
     recommended = lists.recommended_table(shown.recommendations)
     return lists.history_table(shown.history), recommended, shown.summary, shown.changed
 

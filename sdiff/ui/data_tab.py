@@ -165,8 +165,8 @@ def read_upload(table: str | None, items: str | None, names: str, *chosen: Any) 
         return "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows)
     except SDiffError as error:
         return "", _message(str(error), table)
-    size = f"{found.interactions:,} interactions of {found.users:,} users with {found.items:,} items"
-    return key, _message(f"{size} are open on this page: Recommend has a first list of them.")
+    size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
+    return key, _message(f"Open on this page: {size}. Recommend has a first list.")
 
 
 def _peek(table: str, names: str) -> Preview:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from sdiff.catalog import Row
+from sdiff.catalog import ALL, Filter, Row
 from sdiff.config import INFERENCE_KEYS, Config, Schedule, parse_assignments, preset
 from sdiff.device import best_device
 from sdiff.diffusion import condition, denoise
@@ -77,8 +77,10 @@ def pick_user(dataset: str, pick: Pick) -> str:
     return split.users.ids[np.random.default_rng().choice(pool)]
 
 
-def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any], k: int, seed: int) -> Listing:
-    """A user's history (the train part) and top k; items of the user's held-out parts are marked.
+def recommend(
+    dataset: str, checkpoint: str, user: str, settings: dict[str, Any], k: int, seed: int, wanted: Filter = ALL
+) -> Listing:
+    """A user's history (the train part) and top k of the wanted items; those of the held-out parts are marked.
 
     Raises:
         SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
@@ -90,18 +92,21 @@ def recommend(dataset: str, checkpoint: str, user: str, settings: dict[str, Any]
     held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
     history = catalog.rows(items[::-1].tolist())
     config = model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
+    allowed = None if wanted == ALL else catalog.allowed(wanted)
     started = time.perf_counter()
-    found = model.recommend([split.items.ids[i] for i in items], k, seed=seed, **settings)
+    found = model.recommend([split.items.ids[i] for i in items], k, seed=seed, allowed=allowed, **settings)
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(found.indices, found.scores, held_out.tolist())
     hits = sum(row.held_out for row in rows)
     here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
     seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
     summary = (
-        f"**User {user.strip()}** has {len(items):,} items in the history. Of the {len(rows)} recommended, **{hits}** "
-        f"{'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose later, {seen} (marked ✓). "
-        f"Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
+        f"**User {user.strip()}** has {len(items):,} item{'s' * (len(items) != 1)} in the history. Of the {len(rows)} "
+        f"recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose "
+        f"later, {seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
+    if allowed is not None:
+        summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
     return Listing(user.strip(), history, rows, summary, changes(model.config, config, seed))
 
 
@@ -146,15 +151,15 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
     )
     finite = np.isfinite(at_tau["vp"])
     tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]
-    lowest = {kind: np.median(np.log10(values[tenth])) for kind, values in at_tau.items()}
+    lowest = {kind: np.median(np.log10(values[tenth])) for kind, values in at_tau.items() if len(tenth)}
+    medians = ", ".join(f"{median:.2f} under {kind.upper()}" for kind, median in lowest.items())
     low = slice(0, max(len(groups) // 4, 1))
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
     kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
         "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
-        "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise. Over the "
-        f"lowest tenth of the others the median log₁₀ SNR is {lowest['vp']:.2f} under VP, {lowest['ve']:.2f} under VE "
-        f"and {lowest['ddpm']:.2f} under DDPM.",
+        "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise."
+        + (f" Over the lowest tenth of the others the median log₁₀ SNR is {medians}." if medians else ""),
         "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
         f"and {kept:.0%} of the denoised estimate's.",
     }
@@ -237,8 +242,6 @@ def model_card(dataset: str, checkpoint: str) -> str:
     """Where a model comes from and what it reaches, in one line."""
     card = open_model(checkpoint, dataset).checkpoint
     origin = card.provenance
-    if checkpoint == INSTANT:
-        return f"solved in closed form, nothing trained · valid R@20 {card.metrics['valid']['recall@20']:.4f}"
     reached = "".join(
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
@@ -247,6 +250,8 @@ def model_card(dataset: str, checkpoint: str) -> str:
         for name, row in card.metrics.get("references", {}).items()
         if "test" in row
     ]
+    if checkpoint == INSTANT:
+        return f"solved in closed form, nothing trained{reached}"
     if beside:
         reached += f" (beside it: {', '.join(beside)})"
     trained = "" if origin.dataset == dataset else f"trained on {origin.dataset} · "

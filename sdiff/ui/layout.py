@@ -51,6 +51,14 @@ def build() -> gr.Blocks:
                         noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"])
                         seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
                         k = gr.Slider(1, 100, 20, step=1, label="Length of the list K", elem_id="k", buttons=[])
+                    with gr.Accordion("Only some items", open=False) as only:
+                        genres = gr.Dropdown(
+                            [], multiselect=True, label="Genres", info="any of these", elem_id="genres"
+                        )
+                        years = [
+                            gr.Slider(1900, 2000, step=1, label=label, elem_id=id, buttons=[])
+                            for id, label in (("first-year", "From year"), ("last-year", "To year"))
+                        ]
                     changed = gr.Markdown(elem_id="changed")
                     reset = gr.Button("Reset to the checkpoint's values", size="sm")
                 with gr.Column(scale=7, min_width=310):
@@ -90,6 +98,7 @@ def build() -> gr.Blocks:
 
         settings = [*sliders.values(), noise, seed]
         who = [dataset, checkpoint, user]
+        asked = [*who, *settings, k, genres, *years]  # what a list depends on
         listing = [history, recommended, summary, changed]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
         # What is on the page, to go back to when something else cannot be opened.
@@ -102,9 +111,7 @@ def build() -> gr.Blocks:
         quietly: dict[str, Any] = dict(show_progress="hidden", **in_order)
 
         def then_list(event: Any) -> Any:
-            return event.success(
-                callbacks.recommend, [*who, *settings, k], listing, show_progress="minimal", **in_order
-            )
+            return event.success(callbacks.recommend, asked, listing, show_progress="minimal", **in_order)
 
         def then_plots(event: Any) -> None:
             event.success(callbacks.spectrum, [*who, *settings], spectrum, **quietly)
@@ -113,7 +120,7 @@ def build() -> gr.Blocks:
             return event.success(callbacks.card, opened, own.card, **quietly)
 
         model = [opened, checkpoint, cards, *settings[:-1]]
-        page = [dataset, user, wanted, absent, offer, *model]
+        page = [dataset, user, wanted, absent, offer, only, genres, *years, *model]
         opening = gr.on(
             [demo.load, dataset.select], callbacks.open_dataset, [dataset, opened, uploaded], page, **quietly
         )
@@ -136,13 +143,14 @@ def build() -> gr.Blocks:
         then_plots(then_list(trained.change(callbacks.use_trained, [dataset, trained, opened], model, **quietly)))
         for pick, button in picks.items():
             handler = functools.partial(callbacks.pick, pick)
-            then_plots(
-                button.click(handler, [*who, *settings, k], [user, *listing], show_progress="minimal", **in_order)
-            )
+            then_plots(button.click(handler, asked, [user, *listing], show_progress="minimal", **in_order))
         moved = gr.on(
-            [*(slider.release for slider in (*sliders.values(), k)), noise.input, seed.submit, seed.blur, user.submit],
+            [
+                *(slider.release for slider in (*sliders.values(), k, *years)),
+                *(noise.input, genres.input, seed.submit, seed.blur, user.submit),
+            ],
             callbacks.recommend,
-            [*who, *settings, k],
+            asked,
             listing,
             show_progress="minimal",
             trigger_mode="always_last",

@@ -17,7 +17,7 @@ def history_table(rows: Sequence[Row]) -> str:
 def recommended_table(rows: Sequence[Row]) -> str:
     """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later."""
     if not rows:
-        return '<div class="empty">No recommendations yet.</div>'
+        return '<div class="empty">No item is left to recommend.</div>'
     scores = [row.score for row in rows]
     span = max(max(scores) - min(min(scores), 0.0), 1e-12)
     body = (
