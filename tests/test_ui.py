@@ -201,4 +201,4 @@ def test_lists_mark_hits_and_scale_bars_by_the_best_score():
     html = lists.recommended_table(rows)
     assert html.count('class="hit"') == 1 and "1,234" in html
     assert "width:67%" in html and "width:0%" in html
-    assert "No recommendations" in lists.recommended_table([])
+    assert "No item is left" in lists.recommended_table([])
