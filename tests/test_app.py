@@ -257,6 +257,9 @@ def test_own_data_is_uploaded_mapped_checked_read_and_still_there_after_a_reload
     open_tab(page, "Data")
     page.locator("#facts dd").filter(has_text="37,374").wait_for()
     page.wait_for_selector("#degrees .js-plotly-plot")
+    page.locator("#found caption").filter(has_text="Most popular").wait_for()
+    page.locator("#find input, #find textarea").first.fill("nebla seventen")
+    page.locator("#found .title").filter(has_text="Nebula Seventeen II").first.wait_for()
     page.set_input_files("#own-table input[type=file]", table)
     page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
     assert page.locator("#own-item input").input_value() == "item"

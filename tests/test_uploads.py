@@ -56,7 +56,7 @@ def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
     model = handlers.models(key)
     assert model == [INSTANT]
     assert len(handlers.recommend(key, INSTANT, "v3", {}, 3, 0).recommendations) == 3
-    facts, figure = describe(key)
+    facts, figure, *_ = describe(key)
     assert "<dd>24</dd>" in facts and "1 repeated" in facts and "2020-09-13" in facts
     assert sum(figure.data[0].y) == 24 and sum(figure.data[1].y) == 12
 

@@ -108,6 +108,7 @@ def open_own(key: str, opened: tuple[str, str], uploaded: list[str]) -> Any:
     return uploaded, *open_dataset(key, opened, uploaded)
 
 
+@guarded
 def card(opened: tuple[str, str]) -> tuple[Any, ...]:
     return describe(opened[0])
 

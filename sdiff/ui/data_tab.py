@@ -11,12 +11,14 @@ import gradio as gr
 from sdiff.card import card
 from sdiff.errors import SDiffError
 from sdiff.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
+from sdiff.registry import REGISTRY
 from sdiff.tables import Layout
 from sdiff.ui import figures, lists, uploads
 from sdiff.ui.state import open_dataset, uploads_dir
 
 NONE = "(none)"
 SHOWN = 200  # faulty rows in the list
+FOUND = 10  # items
 LABELS = {"user": "User", "item": "Item", "rating": "Rating", "timestamp": "Time"}
 
 
@@ -28,14 +30,18 @@ class DataTab(NamedTuple):
     card: list[Any]
 
 
-def data_tab() -> DataTab:
-    """Builds the tab. `key` is that of what was read, empty if it could not be."""
+def data_tab(dataset: gr.Dropdown) -> DataTab:
+    """Builds the tab for the data set that is picked. `key` is that of what was read, empty if it could not be."""
     key = gr.State("")
     with gr.Row():
         with gr.Column(scale=2, min_width=310):
             gr.Markdown("### The data set on this page")
             facts = gr.HTML(elem_id="facts", padding=False)
             plot = gr.Plot(show_label=False, elem_id="degrees")
+            question = gr.Textbox(
+                label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
+            )
+            found = gr.HTML(elem_id="found", padding=False)
         with gr.Column(scale=3, min_width=310):
             gr.Markdown(
                 "### Your own data\nA table with a row for each interaction; it stays with you and this machine."
@@ -89,6 +95,7 @@ def data_tab() -> DataTab:
         [shown, *roles, said],
         **quietly,
     )
+    question.input(find, [dataset, question], found, trigger_mode="always_last", **quietly)
     read = button.click(
         read_upload,
         [table, items, names, *roles, min_rating, core, split, skip],
@@ -96,11 +103,11 @@ def data_tab() -> DataTab:
         show_progress_on=[said],
         api_visibility="private",
     )
-    return DataTab(read, key, [facts, plot])
+    return DataTab(read, key, [facts, plot, question, found])
 
 
-def describe(dataset: str) -> tuple[str, Any]:
-    """The card of a data set: its facts as HTML, and how many interactions its users and items have."""
+def describe(dataset: str) -> tuple[str, Any, str, str]:
+    """The card of a data set: its facts, how many interactions users and items have, no question, the popular items."""
     opened = open_dataset(dataset).dataset
     found = card(opened)
     left_out = ", ".join(f"{n:,} {reason}" for reason, n in found.left_out.items() if n)
@@ -114,11 +121,18 @@ def describe(dataset: str) -> tuple[str, Any]:
         "From, to": f"{found.from_day} – {found.to_day}" if found.from_day else "no times",
         "Rows left out": left_out or "none" if opened.report else "",
         "Terms": opened.terms,
+        "Source": REGISTRY[dataset].origin if dataset in REGISTRY else "",
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
-    return f"<dl><dt>Title</dt><dd>{escape(opened.title)}</dd>{rows}</dl>", figures.degrees(
-        found.user_degrees, found.item_degrees
-    )
+    html = f"<dl><dt>Title</dt><dd>{escape(opened.title)}</dd>{rows}</dl>"
+    return html, figures.degrees(found.user_degrees, found.item_degrees), "", find(dataset, "")
+
+
+def find(dataset: str, question: str) -> str:
+    """The items that a question may mean, those that most users have seen first among equals."""
+    catalog = open_dataset(dataset).catalog
+    rows = catalog.rows(catalog.search(question, FOUND))
+    return lists.items_table(rows, "Found" if question.strip() else "Most popular")
 
 
 def preview_upload(table: str | None, names: str) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ def build() -> gr.Blocks:
                     elem_classes="words",
                 )
             with gr.Tab("Data"):
-                own = data_tab()
+                own = data_tab(dataset)
             with gr.Tab("Experiments"):
                 experiments_tab()
             with gr.Tab("Train"):

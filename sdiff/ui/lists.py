@@ -14,6 +14,14 @@ def history_table(rows: Sequence[Row]) -> str:
     return _table(f"History · {len(rows)} items, newest first", "", body)
 
 
+def items_table(rows: Sequence[Row], caption: str) -> str:
+    """Items with the number of users who have seen each."""
+    if not rows:
+        return '<div class="empty">No title is like this.</div>'
+    body = (f"<tr><td>{_film(row)}</td>{_seen(row)}</tr>" for row in rows)
+    return _table(caption, f"<th>Title</th>{_SEEN}", body)
+
+
 def recommended_table(rows: Sequence[Row]) -> str:
     """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later."""
     if not rows:
@@ -22,13 +30,12 @@ def recommended_table(rows: Sequence[Row]) -> str:
     span = max(max(scores) - min(min(scores), 0.0), 1e-12)
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td><td>{_film(row)}</td>'
-        f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td><td class="number">{row.popularity:,}</td>'
+        f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
         f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
         for row in rows
     )
     head = (
-        '<th class="number">#</th><th>Title</th><th>Score</th>'
-        '<th class="number" title="users who have it in their training history">Seen by</th>'
+        f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}'
         '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th>'
     )
     return _table(f"Recommended · top {len(rows)}", head, body)
@@ -47,7 +54,12 @@ def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]
 
 
 _NUMBER = ' class="number"'
+_SEEN = '<th class="number" title="users who have it in their training history">Seen by</th>'
 _HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
+
+
+def _seen(row: Row) -> str:
+    return f'<td class="number">{row.popularity:,}</td>'
 
 
 def _bar(share: float) -> str:
