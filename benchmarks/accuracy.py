@@ -31,7 +31,7 @@ from benchmarks.peers.ease import ease
 from benchmarks.peers.gfcf import gfcf
 from benchmarks.peers.recency import RECENT
 from benchmarks.peers.sasrec import sasrec
-from sdiff.__main__ import peak_memory_mb
+from sdiff.commands import peak_memory_mb
 from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name

@@ -22,7 +22,7 @@ import duckdb
 import pandas as pd
 import torch
 
-from sdiff.__main__ import peak_memory_mb
+from sdiff.commands import peak_memory_mb
 from sdiff.readers import Reading, read_interactions, split_of
 
 

@@ -27,7 +27,7 @@ from benchmarks.peers.linkprop import linkprop
 from benchmarks.peers.multivae import multi_dae, multi_dae_pp, multi_vae
 from benchmarks.peers.recency import RECENT
 from benchmarks.study import Job, Row, Study
-from sdiff.__main__ import peak_memory_mb
+from sdiff.commands import peak_memory_mb
 from sdiff.config import PRESETS
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.evaluation import evaluate

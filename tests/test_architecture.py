@@ -24,7 +24,7 @@ ORDER = [
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
-    *("card", "search", "catalog", "batch"),
+    *("card", "search", "catalog", "batch", "commands"),
     *(
         "ui.uploads",
         "ui.state",
@@ -46,7 +46,7 @@ ONLY = {
     "gradio": {"ui.api", "ui.layout", "ui.callbacks", "ui.data_tab", "ui.train_tab", "ui.experiments_tab"},
     "plotly": {"ui.figures", "ui.experiment_figures"},
     "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
-    "tqdm": {"__main__"},
+    "tqdm": {"commands"},
 }
 
 

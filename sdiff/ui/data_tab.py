@@ -95,7 +95,8 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
         [shown, *roles, said],
         **quietly,
     )
-    question.input(find, [dataset, question], found, trigger_mode="always_last", **quietly)
+    # not .input, which a paste by mouse does not fire
+    question.change(find, [dataset, question], found, trigger_mode="always_last", **quietly)
     read = button.click(
         read_upload,
         [table, items, names, *roles, min_rating, core, split, skip],

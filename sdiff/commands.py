@@ -1,0 +1,220 @@
+"""What each command of the command line does: from its arguments to what it prints, and to one JSON document."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sdiff import batch
+from sdiff.card import card
+from sdiff.catalog import Catalog
+from sdiff.config import parse_assignments, preset
+from sdiff.datasets import Dataset, download, load_dataset
+from sdiff.device import device_name
+from sdiff.errors import SDiffError
+from sdiff.evaluation import Part, evaluate
+from sdiff.recommender import Recommender
+from sdiff.references import reached
+from sdiff.registry import REGISTRY
+from sdiff.training import CRITERION, Trainer
+
+
+def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    if arguments.words[:1] == ["fetch"] and len(arguments.words) == 2:
+        with tqdm(unit="B", unit_scale=True, disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            source = download(arguments.words[1], progress)
+        print(f"{source.title} is in {source.path} ({source.terms}).")
+        return {"key": source.key, "path": str(source.path), "terms": source.terms}
+    if len(arguments.words) > 1:
+        raise SDiffError("Name one data set, or say: datasets fetch KEY.")
+    if arguments.words:
+        described = asdict(card(load_dataset(arguments.words[0])))
+        for name, value in described.items():
+            print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
+        return described
+    rows = [
+        {
+            "key": source.key,
+            "title": source.title,
+            "terms": source.terms,
+            "origin": source.origin,
+            "available": not source.missing,
+            "path": str(source.path),
+        }
+        for source in REGISTRY.values()
+    ]
+    for row in rows:
+        print(f"{row['key']:<16} {'here' if row['available'] else 'not here':<9} {row['title']}")
+        print(f"{'':<16} {row['terms']}; from {row['origin']}; in {row['path']}")
+    return rows
+
+
+def train(arguments: argparse.Namespace) -> dict[str, Any]:
+    started = time.perf_counter()
+    config = preset(arguments.preset).override(parse_assignments(arguments.set))
+    dataset = load_dataset(arguments.dataset)
+    trainer = Trainer(config, dataset.split, arguments.seed)
+    state = arguments.out / "training.safetensors"
+    if arguments.resume:
+        trainer.resume(state)
+    elif (arguments.out / "config.json").exists():
+        raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SDiffError(f"Cannot write to {arguments.out}: {error.strerror}.") from error
+    saved = trainer.best.epoch
+    with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=None) as bar:
+        for progress in trainer.fit():
+            bar.total = progress.epochs
+            bar.update(1)
+            if progress.valid:
+                bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
+                if progress.best_epoch > saved:
+                    trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
+                    saved = progress.best_epoch
+                trainer.save_state(state)
+    checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
+    model = Recommender(checkpoint, trainer.device)
+    metrics: dict[str, Any] = {
+        "dataset": dataset.key,
+        "data_fingerprint": dataset.split.fingerprint,
+        "seed": arguments.seed,
+        "command": arguments.command,
+        "device": device_name(trainer.device),
+        "epoch": checkpoint.provenance.epoch,
+        "train_seconds": round(trainer.seconds, 1),
+    }
+    parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
+    for part in parts:
+        metrics[part] = measure(model, dataset, part, {}, arguments.seed)
+    metrics["references"] = reached(dataset.split, parts)
+    replace(checkpoint, metrics=metrics).save(arguments.out)
+    metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
+    where = f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}"
+    print(
+        f"{where}, {metrics['seconds']} s, {metrics['peak_memory_mb']} MB",
+        *(f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics),
+        sep=", ",
+    )
+    return metrics | {"checkpoint": str(arguments.out)}
+
+
+def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
+    model = Recommender.load(arguments.checkpoint)
+    key, dataset = its_dataset(model, arguments)
+    if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
+        print(
+            f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
+            f"it may have seen in training what {key} holds out.",
+            file=sys.stderr,
+        )
+    started = time.perf_counter()
+    metrics = measure(model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed)
+    seconds = round(time.perf_counter() - started, 3)
+    for name, value in metrics.items():
+        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+    return metrics | {"seconds": seconds, "dataset": key, "split": arguments.split, "seed": arguments.seed}
+
+
+def its_dataset(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
+    """The data set asked for, or that of the training, over the model's items, and its key."""
+    key = arguments.dataset or model.checkpoint.provenance.dataset
+    return key, load_dataset(key).served_by(model.items)
+
+
+def measure(model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int) -> dict[str, float]:
+    """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
+    config = model.config.at_inference(settings)
+    noise = torch.Generator().manual_seed(seed)
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=None)
+    return evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, model.device, progress=bar)
+
+
+def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    if arguments.all:
+        return recommend_all(arguments)
+    if arguments.out or arguments.titles:
+        raise SDiffError("--out and --titles go with --all: one list is printed, with its titles.")
+    model = Recommender.load(arguments.checkpoint)
+    dataset = None
+    try:
+        _, dataset = its_dataset(model, arguments)
+    except SDiffError as error:
+        if arguments.user is not None:
+            raise
+        print(f"sdiff: no titles: {error}", file=sys.stderr)
+    if arguments.user is not None:
+        assert dataset is not None
+        user = int(dataset.split.users.encode([arguments.user], "user")[0])
+        history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
+    else:
+        history = [id.strip() for id in arguments.history.split(",") if id.strip()]
+    settings = parse_assignments(arguments.set)
+    model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
+    found = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
+    if dataset is not None:
+        rows = [asdict(row) for row in Catalog(dataset).rows(found.indices, found.scores)]
+        rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
+    else:
+        pairs = zip(found.ids, found.scores, strict=True)
+        rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
+    print(f"{'rank':>4}  {'item':>8}  {'score':>8}  title")
+    for row in rows:
+        title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
+        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
+    return rows
+
+
+def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.out is None:
+        raise SDiffError("--all needs a file for the lists: say with --out where it should go.")
+    model = Recommender.load(arguments.checkpoint)
+    _, dataset = its_dataset(model, arguments)
+    config = model.config.at_inference(parse_assignments(arguments.set))
+    started = time.perf_counter()
+    bar = partial(tqdm, unit="batch", leave=False, disable=None)
+    lists = batch.ranked(model, dataset.split.train, arguments.k, config, arguments.seed, progress=bar)
+    rows, users = batch.write(arguments.out, lists, dataset, arguments.titles)
+    seconds = round(time.perf_counter() - started, 3)
+    print(f"{arguments.out}: {rows:,} rows for {users:,} users, {seconds} s")
+    return {"users": users, "rows": rows, "seconds": seconds, "file": str(arguments.out)}
+
+
+def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        from benchmarks import reproduce as experiments
+    except ImportError:
+        raise SDiffError(
+            "Experiments belong to a clone of the repository: run python -m sdiff reproduce in its top folder."
+        ) from None
+    if arguments.quick and arguments.out is None:
+        raise SDiffError("--quick gives no results to keep: say with --out where its files should go.")
+    return experiments.reproduce(
+        arguments.what,
+        arguments.dataset,
+        arguments.preset,
+        arguments.seed,
+        arguments.quick,
+        arguments.out,
+        arguments.only,
+    )
+
+
+def peak_memory_mb() -> int:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024**2 if sys.platform == "darwin" else 1024)
