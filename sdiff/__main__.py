@@ -40,9 +40,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command(
-        "datasets", commands.datasets, "list the data sets that are here or known; describe or fetch one"
-    )
+    sub = command("datasets", commands.datasets, "list the data sets that are here or known; describe or fetch one")
     sub.add_argument(
         "words", nargs="*", metavar="KEY | fetch KEY", help="counts, long tail and range in time, or download"
     )
@@ -62,9 +60,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
-    sub = command(
-        "recommend", commands.recommend, "the list of a user or a history, or a file of all users' lists"
-    )
+    sub = command("recommend", commands.recommend, "the list of a user or a history, or a file of all users' lists")
     sub.add_argument("--checkpoint", type=Path, required=True)
     who = sub.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="a user of the data set, by id; the history is the train part")
@@ -77,9 +73,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
-    sub = command(
-        "reproduce", commands.reproduce, "a table or figure of the paper, or an experiment beyond it"
-    )
+    sub = command("reproduce", commands.reproduce, "a table or figure of the paper, or an experiment beyond it")
     sub.add_argument("what", help="its name: table1, table3, fig3, fig5 ... (anything else lists them)")
     sub.add_argument("--dataset", default="demo", help="a data-set key")
     sub.add_argument("--preset", default="paper", help=f"what it starts from: {', '.join(PRESETS)}")

@@ -18,6 +18,7 @@ import numpy as np
 from sdiff.errors import SDiffError
 
 HEAD = 1 << 16  # bytes and rows that are looked at before the whole is read
+BLOCK = 1 << 23  # bytes; DuckDB holds four times as many of a CSV file
 MEMORY = "2GB"  # of DuckDB; what is more goes to the disk
 LONGEST = 40  # characters of a name, and names, that a sentence tells
 REJECTS = 100_000  # faulty rows that are told one by one
@@ -120,16 +121,17 @@ class Table:
         return (
             f"read_csv({file}, auto_detect = false, header = {not layout.names}, columns = {{{columns}}}, "
             f"delim = {_literal(delimiter)}, quote = '{quote}', escape = '{quote}', encoding = {_literal(encoding)}, "
-            f"store_rejects = true, rejects_limit = {REJECTS})",
+            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {not _endless(self._path)})",
             names,
         )
 
     def _rejected(self) -> list[Fault]:
         if not self._rejects:
             return []
-        found = self._con.execute(
-            "SELECT line, min(error_type), min(error_message) FROM reject_errors GROUP BY line ORDER BY line"
-        ).fetchall()
+        found = self._con.execute("""
+            SELECT line, error_type, error_message FROM reject_errors QUALIFY row_number() OVER (
+                PARTITION BY line ORDER BY error_type <> 'LINE SIZE OVER MAXIMUM', error_type, error_message) = 1
+            ORDER BY line""").fetchall()
         self._con.execute("TRUNCATE reject_errors; TRUNCATE reject_scans")
         return [Fault(line, _rejection(kind, message)) for line, kind, message in found]
 
@@ -173,6 +175,15 @@ def _head(path: Path) -> bytes:
     if b"\0" in head and not known:
         raise SDiffError(f"Cannot read {path}: it is binary, neither CSV, JSON lines nor Parquet.")
     return head
+
+
+def _endless(path: Path) -> bool:
+    """Whether some line may be longer than what DuckDB holds of a file at once: its parallel scan would lose it without
+    a word. Packed files are not looked into; they are unpacked by one thread anyway."""
+    if path.suffix in (".gz", ".zst"):
+        return True
+    with path.open("rb") as file:
+        return any(len(block) == BLOCK and b"\n" not in block for block in iter(lambda: file.read(BLOCK), b""))
 
 
 def _rejection(kind: str, message: str) -> str:

@@ -147,6 +147,19 @@ def test_mixed_encodings_and_endless_lines_are_faults_of_their_rows(tmp_path):
     assert "not in UTF-8" in report.faults[0].reason and "2 MB" in report.faults[1].reason
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
+def test_no_line_is_lost_because_it_is_too_long_to_be_held(tmp_path, name):
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) if path.suffix == ".gz" else path.open("wb") as file:
+        file.write(b"user,item\n1,a\n3,")
+        for _ in range(70):
+            file.write(b"x" * 1_000_000)
+        file.write(b"\n4,b\n")
+    found, report = read_interactions(path, SKIP)
+    assert pairs(found) == {"1": ["a"], "4": ["b"]}
+    assert [str(fault) for fault in report.faults] == ["row 3: the line is longer than 2 MB"]
+
+
 def test_a_file_in_another_encoding_is_read_when_it_is_named(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes("user,item\nJosé,1\n".encode("latin-1"))
