@@ -3,7 +3,7 @@
     python -m benchmarks.reading --rows 10000000
 
 The table is synthetic: users and items with Zipf's popularity, times, ratings from 0.5 to 5. Beside ours, each in a
-process of its own: the floor, DuckDB scanning the text and no more, and pandas with its fastest parser, which makes the
+process of its own: the floor, DuckDB scanning the text and no more, and pandas, which makes the
 indices of users and items and neither checks, nor orders, nor removes what is repeated. The last line is JSON.
 """
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import time
 from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
@@ -81,11 +82,12 @@ def reproduce(
     run = runs.get((key, kept_as), {})
     if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
         run = identity | {"jobs": {}}
+    run.setdefault("seconds", {})
     run["paper"] = experiment.paper.get(key, {})
 
-    def keep(job: str, found: list[Row]) -> None:
-        done = run["jobs"] | {job: found}
-        run["jobs"] = {job: done[job] for job in experiment.jobs if job in done}  # in their order, however they came
+    def keep() -> None:
+        for name in ("jobs", "seconds"):  # in their order, however they came
+            run[name] = {job: run[name][job] for job in experiment.jobs if job in run[name]}
         runs[key, kept_as] = run
         document["runs"] = list(runs.values())
         results.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,11 @@ def reproduce(
 
     study = Study(dataset, config, seed, quick)
     for job in tqdm([job for job in fitting if not only or job in only], desc=what, unit="job", disable=None):
-        keep(job, run["jobs"].get(job) or experiment.jobs[job](study))
+        if job not in run["jobs"]:
+            started = time.perf_counter()
+            run["jobs"][job] = experiment.jobs[job](study)
+            run["seconds"][job] = round(time.perf_counter() - started, 1)
+        keep()
     for row in rows(run):
         if "test" in row:
             labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)

@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
     sub = command("reproduce", commands.reproduce, "a table or figure of the paper, or an experiment beyond it")
-    sub.add_argument("what", help="its name: table1, table3, fig3, fig5 ... (anything else lists them)")
+    sub.add_argument("what", help="its name: table1, table3, fig3, fig5 ... (anything else lists them), or all")
     sub.add_argument("--dataset", default="demo", help="a data-set key")
     sub.add_argument("--preset", default="paper", help=f"what it starts from: {', '.join(PRESETS)}")
     sub.add_argument("--seed", type=int, default=0)

@@ -203,15 +203,12 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
         ) from None
     if arguments.quick and arguments.out is None:
         raise SDiffError("--quick gives no results to keep: say with --out where its files should go.")
-    return experiments.reproduce(
-        arguments.what,
-        arguments.dataset,
-        arguments.preset,
-        arguments.seed,
-        arguments.quick,
-        arguments.out,
-        arguments.only,
-    )
+    of_data = arguments.dataset, arguments.preset, arguments.seed, arguments.quick, arguments.out
+    if arguments.what != "all":
+        return experiments.reproduce(arguments.what, *of_data, arguments.only)
+    if arguments.only:
+        raise SDiffError("--only names jobs of one experiment: say which one instead of all.")
+    return {what: experiments.reproduce(what, *of_data) for what in experiments.EXPERIMENTS}
 
 
 def peak_memory_mb() -> int:

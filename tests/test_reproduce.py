@@ -64,6 +64,17 @@ def test_an_unknown_experiment_is_named_with_the_known_ones(tmp_path, capsys):
     assert "table3" in capsys.readouterr().err
 
 
+def test_all_experiments_run_by_one_command(tmp_path, monkeypatch, capsys):
+    few = {what: EXPERIMENTS[what] for what in ("fig3", "table3")}
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", few)
+    assert main(["reproduce", "all", "--quick", "--out", str(tmp_path)]) == 0
+    for what, experiment in few.items():
+        [run] = json.loads((tmp_path / f"{what}.json").read_text())["runs"]
+        assert list(run["jobs"]) == list(run["seconds"]) == list(experiment.jobs)
+    assert main(["reproduce", "all", "--quick", "--out", str(tmp_path), "--only", "all"]) == 2
+    assert "one experiment" in capsys.readouterr().err
+
+
 def test_a_quick_run_does_not_overwrite_results(capsys):
     assert main(["reproduce", "fig3", "--quick"]) == 2
     assert "--out" in capsys.readouterr().err

@@ -44,7 +44,11 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
     rows = [row for job in run["jobs"].values() for row in job]
     head, cells = table(rows, run["paper"]) if len(rows) <= LONGEST else ([], [])
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
-    source = f"`{run['command']}`  \nseed {run['seed']}, data {run['data_fingerprint']}, {run['device']}, {versions}"
+    took = (
+        f", {sum(run['seconds'].values()) / 60:.1f} min" if run.get("seconds", {}).keys() == run["jobs"].keys() else ""
+    )
+    origin = f"seed {run['seed']}, data {run['data_fingerprint']}, {run['device']}, {versions}{took}"
+    source = f"`{run['command']}`  \n{origin}"
     return Run(rows, run["paper"], document["figure"], head, cells, source)
 
 
