@@ -234,6 +234,33 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     other.context.close()
 
 
+def test_what_if_a_history_were_another_and_the_true_one_again(page):
+    first = titles(page)
+    newest = page.locator("#history tbody tr .title").first.inner_text()
+    page.locator("#history button").first.click()
+    without = changed(page, first)
+    assert "(0 added, 1 removed)" in page.locator("#summary").inner_text()
+    assert page.locator("#history tbody tr .title").first.inner_text() != newest
+    assert page.locator("#recommended small.up, #recommended small.down").count()
+    page.locator("#add").locator("input, textarea").first.fill("effigy hollow")
+    page.get_by_role("button", name="Add Effigy of the Hollow", exact=True).click()
+    added = changed(page, without)
+    assert page.locator("#history tbody tr .title").first.inner_text().startswith("Effigy of the Hollow")
+    assert page.locator("#addable .list").count() == 0
+    move(page, "guidance", 4)
+    changed(page, added)
+    assert "(1 added, 1 removed)" in page.locator("#summary").inner_text(), "a slider keeps the history"
+    page.get_by_role("button", name="Reset to the checkpoint's values").click()
+    page.get_by_role("button", name="True history").click()
+    page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
+    assert titles(page) == first
+    page.get_by_role("button", name="Empty").click()
+    changed(page, first)
+    assert page.locator("#history tbody tr").count() == 0
+    page.get_by_role("button", name="Heavy").click()
+    page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
+
+
 def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     first = titles(page)
     page.get_by_role("button", name="Only some items").click()

@@ -52,6 +52,29 @@ def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
 
+def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
+    true = handlers.history("demo", "1")
+    shown = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0)
+    same = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=true)
+    assert shown.moves is None and same.moves is None and same.recommendations == shown.recommendations
+    first = shown.recommendations[0].id
+    changed = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=[*true[1:], first])
+    assert changed.history[0].id == first and "(1 added, 1 removed)" in changed.summary
+    before = [row.id for row in handlers.recommend("demo", "demo", "1", AS_TRAINED, 1000, 0).recommendations]
+    after = [row.id for row in changed.recommendations]
+    assert first not in after
+    expected = [before.index(id) - rank if id in before else None for rank, id in enumerate(after)]
+    assert changed.moves == expected and any(expected)
+    fresh = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=[])
+    assert fresh.history == [] and len(fresh.recommendations) == 20
+    with pytest.raises(SDiffError, match="Unknown item nothing"):
+        handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=["nothing"])
+    bands = [
+        handlers.spectral_view("demo", "demo", "1", AS_TRAINED, 0, history=ids).energy[0] for ids in (None, true, [])
+    ]
+    assert (bands[0] == bands[1]).all() and bands[0].sum() > bands[2].sum()
+
+
 def test_a_filter_leaves_only_the_items_that_are_wanted():
     catalog = open_dataset("demo").catalog
     wanted = Filter(("Comedy",), 1990, None)
@@ -187,6 +210,14 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
     assert len(figure.data[0].x) <= 400 and figure.data[0].x[-1] == 5000
     assert figure.data[2].x == (20,) and figure.layout.uirevision == "training"
     assert len(figures.training_curves([], [], []).data) == 2
+
+
+def test_buttons_name_their_item_and_arrows_say_where_it_went():
+    rows = [Row(rank, id, '"<b>', None, "", 1.0, 1, False) for rank, id in enumerate(('"x', "b", "c", "d"), 1)]
+    assert 'data-item="&quot;x" title="Remove &quot;&lt;b&gt;"' in lists.history_table(rows)
+    assert 'aria-label="Add &quot;&lt;b&gt;"' in lists.addable_table(rows) and "No title" in lists.addable_table([])
+    shown = lists.recommended_table(rows, [3, -2, None, 0])
+    assert [text in shown for text in ("1<small", "▲3", "▼2", "new", "4</td>")] == [True] * 5
 
 
 def test_titles_are_text_and_nothing_else():

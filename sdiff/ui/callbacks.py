@@ -34,6 +34,10 @@ SLIDERS = {
 }
 
 
+Edited = tuple[str, str, list[str]]  # a data set, its user, and the ids of the history instead, oldest first
+ADDABLE = 6  # items found
+
+
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose SDiffError becomes a message on the page; everything on it stays as it was."""
 
@@ -135,29 +139,81 @@ def use_trained(dataset: str, trained: str, opened: tuple[str, str]) -> tuple[An
 
 
 @guarded
-def pick(pick: handlers.Pick, dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[Any, ...]:
+def pick(pick: handlers.Pick, dataset: str, checkpoint: str, user: str, *rest: Any) -> tuple[Any, ...]:
     """Another user and the list in one answer, so that the two always belong together."""
     picked = handlers.pick_user(dataset, pick)
-    return picked, *_listing(dataset, checkpoint, picked, *settings)
+    return picked, *_listing(dataset, checkpoint, picked, *rest)
 
 
-def _listing(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[str, str, str, str]:
+@guarded
+def remove(event: gr.EventData, dataset: str, checkpoint: str, user: str, edited: Edited | None, *rest: Any) -> Any:
+    """The history without the item that was pressed, and the list that follows from it."""
+    history = [id for id in _history(edited, dataset, user) if id != event.item]
+    return _changed(history, dataset, checkpoint, user, *rest)
+
+
+@guarded
+def add(event: gr.EventData, dataset: str, checkpoint: str, user: str, edited: Edited | None, *rest: Any) -> Any:
+    """The history with the item that was pressed as its newest."""
+    history = [id for id in _history(edited, dataset, user) if id != event.item]
+    return _changed([*history, event.item], dataset, checkpoint, user, *rest)
+
+
+@guarded
+def empty(dataset: str, checkpoint: str, user: str, edited: Edited | None, *rest: Any) -> Any:
+    return _changed([], dataset, checkpoint, user, *rest)
+
+
+@guarded
+def restore(dataset: str, checkpoint: str, user: str, edited: Edited | None, *rest: Any) -> Any:
+    return _changed(None, dataset, checkpoint, user, *rest)
+
+
+def _changed(history: list[str] | None, dataset: str, checkpoint: str, user: str, *rest: Any) -> tuple[Any, ...]:
+    edited = None if history is None else (dataset, user.strip(), history)
+    return edited, "", *_listing(dataset, checkpoint, user, edited, *rest)
+
+
+def _history(edited: Edited | None, dataset: str, user: str) -> list[str]:
+    changed = _edits(edited, dataset, user)
+    return handlers.history(dataset, user) if changed is None else changed
+
+
+def find(dataset: str, question: str) -> str:
+    """Items that may be meant, to be added to the history."""
+    if not question.strip():
+        return ""
+    catalog = state.open_dataset(dataset).catalog
+    return lists.addable_table(catalog.rows(catalog.search(question, ADDABLE)))
+
+
+def _edits(edited: Edited | None, dataset: str, user: str) -> list[str] | None:
+    """The changed history, if it is of this user."""
+    return edited[2] if edited and edited[:2] == (dataset, user.strip()) else None
+
+
+def _listing(
+    dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any
+) -> tuple[str, str, str, str, gr.Button]:
     *values, seed, k, genres, first, last = settings
     bounds = state.open_dataset(dataset).catalog.years() or (None, None)
     years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
     wanted = Filter(tuple(genres), *years)
-    shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0), wanted)
-    recommended = lists.recommended_table(shown.recommendations)
-    return lists.history_table(shown.history), recommended, shown.summary, shown.changed
+    history = _edits(edited, dataset, user)
+    shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0), wanted, history)
+    recommended = lists.recommended_table(shown.recommendations, shown.moves)
+    restore = gr.Button(interactive=shown.moves is not None)
+    return lists.history_table(shown.history), recommended, shown.summary, shown.changed, restore
 
 
 recommend = guarded(_listing)
 
 
-def spectrum(dataset: str, checkpoint: str, user: str, *settings: Any) -> tuple[Any, ...]:
+def spectrum(dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any) -> tuple[Any, ...]:
     *values, seed = settings
+    history = _edits(edited, dataset, user)
     try:
-        view = handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0))
+        view = handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0), history)
     except SDiffError:  # the list has said so
         return (gr.skip(),) * 8
     plots = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal, get_args
@@ -22,18 +22,24 @@ from sdiff.training import CRITERION, Progress, Trainer
 from sdiff.ui.state import INSTANT, checkpoints, new_run, open_dataset, open_model, serve
 
 Pick = Literal["typical", "random", "heavy", "light"]
+COMPARED = 1000  # places of a list that a changed one is compared with
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One user's list: history, newest first; recommendations, best first; what was found, in words."""
+    """One user's list: history, newest first; recommendations, best first; what was found, in words.
+
+    moves: where the history is not the user's own, by how many places each item has come up (negative: down) since the
+    list of that one; None for an item that was not among its first `COMPARED`.
+    """
 
     user: str
     history: list[Row]
     recommendations: list[Row]
     summary: str
     changed: str
+    moves: list[int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,27 @@ def pick_user(dataset: str, pick: Pick) -> str:
     return split.users.ids[np.random.default_rng().choice(pool)]
 
 
+def history(dataset: str, user: str) -> list[str]:
+    """Ids of the items of a user's train part, oldest first. Raises SDiffError for an unknown user."""
+    split = open_dataset(dataset).dataset.split
+    index = int(split.users.encode([user.strip()], "user")[0])
+    return [split.items.ids[i] for i in split.train.history(index)]
+
+
 def recommend(
-    dataset: str, checkpoint: str, user: str, settings: dict[str, Any], k: int, seed: int, wanted: Filter = ALL
+    dataset: str,
+    checkpoint: str,
+    user: str,
+    settings: dict[str, Any],
+    k: int,
+    seed: int,
+    wanted: Filter = ALL,
+    history: Sequence[str] | None = None,
 ) -> Listing:
     """A user's history (the train part) and top k of the wanted items; those of the held-out parts are marked.
+
+    Args:
+        history: ids of the items to take for the history instead, oldest first.
 
     Raises:
         SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
@@ -88,26 +111,34 @@ def recommend(
     opened, model = serve(dataset, checkpoint)
     split, catalog = opened.dataset.split, opened.catalog
     index = int(split.users.encode([user.strip()], "user")[0])
-    items = split.train.history(index)
+    own = [split.items.ids[i] for i in split.train.history(index)]
+    items = own if history is None else list(history)
     held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
-    history = catalog.rows(items[::-1].tolist())
+    past = catalog.rows(split.items.encode(items)[::-1].tolist())
     config = model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
     allowed = None if wanted == ALL else catalog.allowed(wanted)
     started = time.perf_counter()
-    found = model.recommend([split.items.ids[i] for i in items], k, seed=seed, allowed=allowed, **settings)
+    found = model.recommend(items, k, seed=seed, allowed=allowed, **settings)
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(found.indices, found.scores, held_out.tolist())
+    moves, whose = None, f"**User {user.strip()}** has"
+    if items != own:
+        before = model.recommend(own, COMPARED, seed=seed, allowed=allowed, **settings).indices
+        place = {i: rank for rank, i in enumerate(before)}
+        moves = [place[i] - rank if i in place else None for rank, i in enumerate(found.indices)]
+        added, removed = len(set(items) - set(own)), len(set(own) - set(items))
+        whose = f"**User {user.strip()}, what if** ({added} added, {removed} removed):"
     hits = sum(row.held_out for row in rows)
     here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
     seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
     summary = (
-        f"**User {user.strip()}** has {len(items):,} item{'s' * (len(items) != 1)} in the history. Of the {len(rows)} "
+        f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. Of the {len(rows)} "
         f"recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose "
         f"later, {seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
-    return Listing(user.strip(), history, rows, summary, changes(model.config, config, seed))
+    return Listing(user.strip(), past, rows, summary, changes(model.config, config, seed), moves)
 
 
 def changes(trained: Config, now: Config, seed: int) -> str:
@@ -122,8 +153,15 @@ def changes(trained: Config, now: Config, seed: int) -> str:
     return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are as in training. {drawn}"
 
 
-def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, Any], seed: int) -> SpectralView:
-    """The spectrum, the three schedules under these settings, and what sampling does to one user's energy."""
+def spectral_view(
+    dataset: str,
+    checkpoint: str,
+    user: str,
+    settings: dict[str, Any],
+    seed: int,
+    history: Sequence[str] | None = None,
+) -> SpectralView:
+    """The spectrum, the three schedules under these settings, and what sampling does to the energy of one history."""
     opened, model = serve(dataset, checkpoint)
     config = model.config.at_inference(settings)
     lam = model.basis.lam.cpu()
@@ -133,8 +171,12 @@ def spectral_view(dataset: str, checkpoint: str, user: str, settings: dict[str, 
     mapped = torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()
     kinds = {kind: NoiseSchedule(kind, config.alpha_min, config.sigma_max, config.tau) for kind in KINDS}
     at_tau = {kind: s.snr(times[-1:], lam)[0].numpy() for kind, s in kinds.items()}
-    index = int(opened.dataset.split.users.encode([user.strip()], "user")[0])
-    x = Histories.from_lists([opened.dataset.split.train.history(index)], model.device)
+    split = opened.dataset.split
+    if history is None:
+        items = split.train.history(int(split.users.encode([user.strip()], "user")[0]))
+    else:
+        items = split.items.encode(history)
+    x = Histories.from_lists([items], model.device)
     noised: list[torch.Tensor] = []
     after = denoise(
         model.denoiser,

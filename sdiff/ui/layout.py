@@ -22,6 +22,12 @@ from sdiff.ui.train_tab import train_tab
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 SCRIPT = (ASSETS / "app.js").read_text(encoding="utf-8")
 
+# A button in a list tells which item it stands beside.
+PRESSED = """element.addEventListener("click", ({ target }) => {
+  const button = target.closest("button[data-item]");
+  if (button) trigger("click", { item: button.dataset.item });
+})"""
+
 
 def build() -> gr.Blocks:
     """The whole app, not yet launched."""
@@ -65,7 +71,19 @@ def build() -> gr.Blocks:
                     summary = gr.Markdown(elem_id="summary")
                     with gr.Row(elem_id="lists"):
                         with gr.Column(scale=2, min_width=200):
-                            history = gr.HTML(elem_id="history", padding=False)
+                            add = gr.Textbox(
+                                show_label=False,
+                                label="Add an item to the history",
+                                placeholder="What if? Add by title …",
+                                max_lines=1,
+                                container=False,
+                                elem_id="add",
+                            )
+                            with gr.Row(elem_id="edits"):
+                                restore = gr.Button("True history", size="sm", min_width=80, interactive=False)
+                                empty = gr.Button("Empty", size="sm", min_width=80)
+                            addable = gr.HTML(elem_id="addable", padding=False, js_on_load=PRESSED)
+                            history = gr.HTML(elem_id="history", padding=False, js_on_load=PRESSED)
                         with gr.Column(scale=3, min_width=300):
                             recommended = gr.HTML(elem_id="recommended", padding=False)
                 with gr.Column(scale=3, min_width=300, elem_id="plots"):
@@ -97,9 +115,10 @@ def build() -> gr.Blocks:
                 trained = train_tab(dataset)
 
         settings = [*sliders.values(), noise, seed]
-        who = [dataset, checkpoint, user]
+        edited = gr.State(None)  # a history instead of a user's own
+        who = [dataset, checkpoint, user, edited]
         asked = [*who, *settings, k, genres, *years]  # what a list depends on
-        listing = [history, recommended, summary, changed]
+        listing = [history, recommended, summary, changed, restore]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
         # What is on the page, to go back to when something else cannot be opened.
         opened = gr.State(("demo", INSTANT))
@@ -144,6 +163,21 @@ def build() -> gr.Blocks:
         for pick, button in picks.items():
             handler = functools.partial(callbacks.pick, pick)
             then_plots(button.click(handler, asked, [user, *listing], show_progress="minimal", **in_order))
+        add.change(
+            callbacks.find,
+            [dataset, add],
+            addable,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        for press, change in (
+            (history.click, callbacks.remove),
+            (addable.click, callbacks.add),
+            (empty.click, callbacks.empty),
+            (restore.click, callbacks.restore),
+        ):
+            then_plots(press(change, asked, [edited, add, *listing], show_progress="minimal", **in_order))
         moved = gr.on(
             [
                 *(slider.release for slider in (*sliders.values(), k, *years)),

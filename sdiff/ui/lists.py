@@ -9,9 +9,17 @@ from sdiff.catalog import Row
 
 
 def history_table(rows: Sequence[Row]) -> str:
-    """A history, newest first."""
-    body = (f"<tr><td>{_film(row)}</td></tr>" for row in rows)
-    return _table(f"History · {len(rows)} items, newest first", "", body)
+    """A history, newest first, with a button beside each item that takes it out."""
+    body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
+    return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}, newest first", "", body)
+
+
+def addable_table(rows: Sequence[Row]) -> str:
+    """Items with a button beside each that adds it to the history."""
+    if not rows:
+        return '<div class="empty">No title is like this.</div>'
+    body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
+    return _table("Add to the history", "", body)
 
 
 def items_table(rows: Sequence[Row], caption: str) -> str:
@@ -22,17 +30,21 @@ def items_table(rows: Sequence[Row], caption: str) -> str:
     return _table(caption, f"<th>Title</th>{_SEEN}", body)
 
 
-def recommended_table(rows: Sequence[Row]) -> str:
-    """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later."""
+def recommended_table(rows: Sequence[Row], moves: Sequence[int | None] | None = None) -> str:
+    """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later.
+
+    moves: how many places each has gone up, None for one that was far down; shown where given.
+    """
     if not rows:
         return '<div class="empty">No item is left to recommend.</div>'
     scores = [row.score for row in rows]
     span = max(max(scores) - min(min(scores), 0.0), 1e-12)
+    moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
     body = (
-        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td><td>{_film(row)}</td>'
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td><td>{_film(row)}</td>'
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
         f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
-        for row in rows
+        for row, move in zip(rows, moved, strict=True)
     )
     head = (
         f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}'
@@ -56,6 +68,23 @@ def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]
 _NUMBER = ' class="number"'
 _SEEN = '<th class="number" title="users who have it in their training history">Seen by</th>'
 _HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
+
+
+def _button(row: Row, sign: str, verb: str) -> str:
+    label = escape(f"{verb} {row.title}")
+    return f'<button type="button" data-item="{escape(row.id)}" title="{label}" aria-label="{label}">{sign}</button>'
+
+
+def _move(places: int | None) -> str:
+    """An arrow with the number of places, after the rank."""
+    if places == 0:
+        return ""
+    text, kind = (
+        ("new", "up")
+        if places is None
+        else (f"{'▲' if places > 0 else '▼'}{abs(places)}", "up" if places > 0 else "down")
+    )
+    return f'<small class="{kind}">{text}</small>'
 
 
 def _seen(row: Row) -> str:
