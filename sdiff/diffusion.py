@@ -31,12 +31,17 @@ class Basis(Protocol):
     def igft(self, v: Tensor) -> Tensor: ...
 
 
-def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
-    """U'c (B, M, K): the spectrum of a history, once for each memory. Without a half-life all of it weighs the same."""
+def remembered(x: Histories, config: Config) -> list[Histories]:
+    """c, a history as each of M memories weighs it. Without a half-life all of it weighs the same."""
     if config.normalise:
         x = x.normalised()
     half_lives = [config.half_life * 4**m for m in range(config.memories)]
-    return torch.stack([basis.gft(x.recent(h) if h else x) for h in half_lives], dim=1)
+    return [x.recent(h) if h else x for h in half_lives]
+
+
+def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
+    """U'c (B, M, K): the spectrum of a history, once for each memory."""
+    return torch.stack([basis.gft(c) for c in remembered(x, config)], dim=1)
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:

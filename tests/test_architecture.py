@@ -24,7 +24,7 @@ ORDER = [
     ),
     *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
-    *("card", "search", "catalog", "batch", "commands"),
+    *("explain", "card", "search", "catalog", "batch", "commands"),
     *(
         "ui.uploads",
         "ui.state",

@@ -1,0 +1,71 @@
+"""A score taken apart adds up to itself, and a linear model's parts are what each item alone would add."""
+
+import numpy as np
+import pytest
+import torch
+
+from sdiff.config import preset
+from sdiff.datasets import load_dataset
+from sdiff.errors import SDiffError
+from sdiff.explain import explain
+from sdiff.histories import Histories
+from sdiff.recommender import Recommender
+from sdiff.training import Trainer
+
+SMALL = {"epochs": 3, "K": 16, "hidden": 32}
+
+
+@pytest.fixture(scope="module")
+def split():
+    return load_dataset("demo").split
+
+
+@pytest.fixture(scope="module")
+def models(split):
+    """One of each preset: what ships, a fusion head over the graph, the linear one."""
+    shipped = {name: Recommender.load(f"checkpoints/{name}") for name in ("demo", "demo-paper")}
+    for name, changes in (("tuned", SMALL), ("instant", {})):
+        trainer = Trainer(preset(name).override(changes), split, 0)
+        for _ in trainer.fit():
+            pass
+        shipped[name] = Recommender(trainer.checkpoint("demo", name), trainer.device)
+    return shipped
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "instant"])
+def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
+    model = models[name]
+    for user in (0, 7, 99):
+        history = [split.items.ids[i] for i in split.train.history(user)]
+        item = model.recommend(history, 3, seed=4).ids[2]
+        found = explain(model, history, item, seed=4)
+        x = Histories.from_lists([split.train.history(user)], model.device)
+        scores = model.scores(x, model.config, torch.Generator().manual_seed(4))
+        assert found.score == pytest.approx(scores[0, split.items.index[item]].item(), abs=1e-4)
+        assert len(found.by_item) == len(history) and len(found.by_frequency) == len(model.basis.lam)
+        assert found.without + found.by_item.sum() + found.remainder == pytest.approx(found.score, abs=1e-5)
+        assert abs(found.remainder) < 1e-3 * abs(found.score - found.without) + 1e-6, "the integral is nearly exact"
+        assert found.by_frequency.sum() + found.beside == pytest.approx(found.score, abs=1e-5)
+    nothing = explain(model, history, item, seed=9)
+    assert (nothing.score == pytest.approx(found.score)) == (not model.config.noise), "the noise is that of the list"
+
+
+def test_a_linear_models_parts_are_what_each_item_alone_adds(models, split):
+    model = models["instant"]
+    assert not model.config.normalise
+    history = [split.items.ids[i] for i in split.train.history(3)]
+    item = model.recommend(history, 1).ids[0]
+    alone = [explain(model, [one], item).score for one in history]
+    found = explain(model, history, item)
+    np.testing.assert_allclose(found.by_item, np.array(alone) - found.without, atol=1e-6)
+    assert found.beside == pytest.approx(0, abs=1e-6), "a fixed basis adds nothing beside the frequencies"
+
+
+def test_settings_are_those_of_the_list_and_bad_ones_are_said(models):
+    model = models["demo-paper"]
+    assert explain(model, ["1", "2"], "3", guidance=3).score != explain(model, ["1", "2"], "3").score
+    assert explain(model, [], "3").by_item.shape == (0,)
+    with pytest.raises(SDiffError, match="Unknown item nothing"):
+        explain(model, ["1"], "nothing")
+    with pytest.raises(SDiffError, match="Unknown setting"):
+        explain(model, ["1"], "2", speed=3)
