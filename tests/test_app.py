@@ -261,6 +261,18 @@ def test_what_if_a_history_were_another_and_the_true_one_again(page):
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
 
 
+def test_why_an_item_is_there(page):
+    third = page.locator("#recommended tbody tr").nth(2)
+    title = third.locator(".title").evaluate("node => node.firstChild.textContent").strip()
+    third.get_by_role("button", name=f"Why {title}").click()
+    page.locator("#why h4").filter(has_text=f"Why {title}?").wait_for()
+    for table in page.locator("#why table").all():
+        *parts, score = [float(text) for text in table.locator(".number").all_inner_texts()]
+        assert sum(parts) == pytest.approx(score, abs=0.006), "as far as three digits tell"
+    page.get_by_role("button", name="Random user").click()
+    page.locator("#why h4").wait_for(state="detached")
+
+
 def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     first = titles(page)
     page.get_by_role("button", name="Only some items").click()

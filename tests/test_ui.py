@@ -53,7 +53,7 @@ def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
 
 
 def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
-    true = handlers.history("demo", "1")
+    true = handlers.history_of("demo", "1")
     shown = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0)
     same = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=true)
     assert shown.moves is None and same.moves is None and same.recommendations == shown.recommendations
@@ -218,6 +218,24 @@ def test_buttons_name_their_item_and_arrows_say_where_it_went():
     assert 'aria-label="Add &quot;&lt;b&gt;"' in lists.addable_table(rows) and "No title" in lists.addable_table([])
     shown = lists.recommended_table(rows, [3, -2, None, 0])
     assert [text in shown for text in ("1<small", "▲3", "▼2", "new", "4</td>")] == [True] * 5
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-paper", "instant"])
+def test_why_names_the_parts_of_a_score_and_they_add_up(name):
+    true = handlers.history_of("demo", "1")
+    [*_, row] = handlers.recommend("demo", name, "1", AS_TRAINED, 5, 2).recommendations
+    found = handlers.why("demo", name, "1", row.id, AS_TRAINED, 2)
+    assert found.title == row.title and (found.unit == "score") == (name != "demo")
+    if found.unit == "score":
+        assert found.score == pytest.approx(row.score, abs=1e-5)
+    for account in (found.by_item, found.by_frequency):
+        assert sum(value for _, value in account) == pytest.approx(found.score, abs=1e-4)
+    named = [title for title, _ in found.by_item]
+    assert named[0] == "without a history" and named[-2] == f"the other {len(true) - 6} items" and len(named) == 9
+    assert handlers.why("demo", name, "1", row.id, AS_TRAINED, 2, history=true) == found
+    assert len(handlers.why("demo", name, "1", row.id, AS_TRAINED, 2, history=true[:2]).by_item) == 4
+    panel = lists.why_panel("<i>", found.unit, found.score, found.by_item, found.by_frequency)
+    assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
 
 
 def test_titles_are_text_and_nothing_else():

@@ -176,7 +176,16 @@ def _changed(history: list[str] | None, dataset: str, checkpoint: str, user: str
 
 def _history(edited: Edited | None, dataset: str, user: str) -> list[str]:
     changed = _edits(edited, dataset, user)
-    return handlers.history(dataset, user) if changed is None else changed
+    return handlers.history_of(dataset, user) if changed is None else changed
+
+
+@guarded
+def why(event: gr.EventData, dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any) -> Any:
+    """What speaks for the item that was pressed, until the next list comes."""
+    *values, seed = settings
+    history = _edits(edited, dataset, user)
+    found = handlers.why(dataset, checkpoint, user, event.item, _named(values), int(seed or 0), history)
+    return lists.why_panel(found.title, found.unit, found.score, found.by_item, found.by_frequency)
 
 
 def find(dataset: str, question: str) -> str:
@@ -192,9 +201,7 @@ def _edits(edited: Edited | None, dataset: str, user: str) -> list[str] | None:
     return edited[2] if edited and edited[:2] == (dataset, user.strip()) else None
 
 
-def _listing(
-    dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any
-) -> tuple[str, str, str, str, gr.Button]:
+def _listing(dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any) -> tuple[Any, ...]:
     *values, seed, k, genres, first, last = settings
     bounds = state.open_dataset(dataset).catalog.years() or (None, None)
     years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
@@ -203,7 +210,7 @@ def _listing(
     shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0), wanted, history)
     recommended = lists.recommended_table(shown.recommendations, shown.moves)
     restore = gr.Button(interactive=shown.moves is not None)
-    return lists.history_table(shown.history), recommended, shown.summary, shown.changed, restore
+    return lists.history_table(shown.history), recommended, shown.summary, shown.changed, restore, ""
 
 
 recommend = guarded(_listing)

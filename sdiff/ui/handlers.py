@@ -16,12 +16,15 @@ from sdiff.config import INFERENCE_KEYS, Config, Schedule, parse_assignments, pr
 from sdiff.device import best_device
 from sdiff.diffusion import condition, denoise
 from sdiff.errors import SDiffError
+from sdiff.explain import explain
 from sdiff.histories import Histories
 from sdiff.schedule import NoiseSchedule
 from sdiff.training import CRITERION, Progress, Trainer
 from sdiff.ui.state import INSTANT, checkpoints, new_run, open_dataset, open_model, serve
 
 Pick = Literal["typical", "random", "heavy", "light"]
+NAMED = 6  # items of a history that an explanation names
+BANDS = 6  # of frequencies, as many in each
 COMPARED = 1000  # places of a list that a changed one is compared with
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
 
@@ -40,6 +43,17 @@ class Listing:
     summary: str
     changed: str
     moves: list[int | None] | None = None
+
+
+@dataclass(frozen=True)
+class Why:
+    """What speaks for an item: its title, its score in a unit, and two accounts of that, parts that add up to it."""
+
+    title: str
+    unit: str
+    score: float
+    by_item: list[tuple[str, float]]
+    by_frequency: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ def pick_user(dataset: str, pick: Pick) -> str:
     return split.users.ids[np.random.default_rng().choice(pool)]
 
 
-def history(dataset: str, user: str) -> list[str]:
+def history_of(dataset: str, user: str) -> list[str]:
     """Ids of the items of a user's train part, oldest first. Raises SDiffError for an unknown user."""
     split = open_dataset(dataset).dataset.split
     index = int(split.users.encode([user.strip()], "user")[0])
@@ -139,6 +153,46 @@ def recommend(
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
     return Listing(user.strip(), past, rows, summary, changes(model.config, config, seed), moves)
+
+
+def why(
+    dataset: str,
+    checkpoint: str,
+    user: str,
+    item: str,
+    settings: dict[str, Any],
+    seed: int,
+    history: Sequence[str] | None = None,
+) -> Why:
+    """What speaks for an item in a list, for the same arguments as `recommend`.
+
+    Raises:
+        SDiffError: as `recommend`, or an unknown item.
+    """
+    opened, model = serve(dataset, checkpoint)
+    catalog, items = opened.catalog, opened.dataset.split.items
+    past = history_of(dataset, user) if history is None else list(history)
+    found = explain(model, past, item, seed=seed, **settings)
+    first = np.argsort(-np.abs(found.by_item))[:NAMED]
+    rows = catalog.rows(items.encode([past[j] for j in first]).tolist())
+    parts = [(row.title, float(found.by_item[j])) for row, j in zip(rows, first, strict=True)]
+    rest = len(past) - len(first)
+    if rest:
+        others = f"the other {rest} item{'s' * (rest > 1)}"
+        parts.append((others, float(found.by_item.sum() - found.by_item[first].sum())))
+    bands = np.array_split(np.arange(len(found.by_frequency)), min(BANDS, len(found.by_frequency)))
+    by_band = [(_numbers(band), float(found.by_frequency[band].sum())) for band in bands]
+    return Why(
+        catalog.rows(items.encode([item]).tolist())[0].title,
+        "logit of its score" if model.config.loss == "softmax" else "score",
+        found.score,
+        [("without a history", found.without), *parts, ("error of the sum", found.remainder)],
+        [*by_band, ("beside the spectrum", found.beside)],
+    )
+
+
+def _numbers(band: np.ndarray) -> str:
+    return f"{band[0] + 1}–{band[-1] + 1}" if len(band) > 1 else str(band[0] + 1)
 
 
 def changes(trained: Config, now: Config, seed: int) -> str:

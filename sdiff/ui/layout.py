@@ -85,8 +85,9 @@ def build() -> gr.Blocks:
                             addable = gr.HTML(elem_id="addable", padding=False, js_on_load=PRESSED)
                             history = gr.HTML(elem_id="history", padding=False, js_on_load=PRESSED)
                         with gr.Column(scale=3, min_width=300):
-                            recommended = gr.HTML(elem_id="recommended", padding=False)
+                            recommended = gr.HTML(elem_id="recommended", padding=False, js_on_load=PRESSED)
                 with gr.Column(scale=3, min_width=300, elem_id="plots"):
+                    why = gr.HTML(elem_id="why", padding=False)
                     gr.Markdown("#### Signal to noise by frequency")
                     snr_plot = gr.Plot(show_label=False, elem_id="snr", container=False)
                     snr_words = gr.Markdown(elem_classes="words")
@@ -118,7 +119,7 @@ def build() -> gr.Blocks:
         edited = gr.State(None)  # a history instead of a user's own
         who = [dataset, checkpoint, user, edited]
         asked = [*who, *settings, k, genres, *years]  # what a list depends on
-        listing = [history, recommended, summary, changed, restore]
+        listing = [history, recommended, summary, changed, restore, why]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
         # What is on the page, to go back to when something else cannot be opened.
         opened = gr.State(("demo", INSTANT))
@@ -163,6 +164,9 @@ def build() -> gr.Blocks:
         for pick, button in picks.items():
             handler = functools.partial(callbacks.pick, pick)
             then_plots(button.click(handler, asked, [user, *listing], show_progress="minimal", **in_order))
+        recommended.click(callbacks.why, [*who, *settings], why, show_progress="minimal", **in_order).then(
+            None, js="() => document.querySelector('#why').scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
+        )
         add.change(
             callbacks.find,
             [dataset, add],

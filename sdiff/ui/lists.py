@@ -43,14 +43,32 @@ def recommended_table(rows: Sequence[Row], moves: Sequence[int | None] | None = 
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td><td>{_film(row)}</td>'
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
-        f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
+        f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
     head = (
         f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}'
-        '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th>'
+        '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th><th></th>'
     )
     return _table(f"Recommended · top {len(rows)}", head, body)
+
+
+def why_panel(
+    title: str, unit: str, score: float, by_item: Sequence[tuple[str, float]], by_frequency: Sequence[tuple[str, float]]
+) -> str:
+    """Two accounts of a score, each a list of parts with a bar to the right (more) or to the left (less)."""
+    largest = max(abs(value) for _, value in (*by_item, *by_frequency)) or 1.0
+
+    def row(name: str, value: float, bar: str = "", kind: str = "") -> str:
+        cells = f'<td>{escape(name)}</td><td class="number">{value:+.3f}</td><td class="part">{bar}</td>'
+        return f"<tr{kind}>{cells}</tr>"
+
+    def account(caption: str, parts: Sequence[tuple[str, float]]) -> str:
+        body = (row(name, value, _signed(value / largest)) for name, value in parts)
+        return _table(caption, "", [*body, row(unit, score, kind=' class="sum"')])
+
+    heading = f"<h4>Why {escape(title)}?</h4>"
+    return heading + account("By what is in the history", by_item) + account("By frequency, low to high", by_frequency)
 
 
 def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -68,6 +86,13 @@ def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]
 _NUMBER = ' class="number"'
 _SEEN = '<th class="number" title="users who have it in their training history">Seen by</th>'
 _HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
+
+
+def _signed(share: float) -> str:
+    """A bar from the middle."""
+    width = 50 * abs(share)
+    kind, start = ("bar", 50.0) if share >= 0 else ("bar less", 50 - width)
+    return f'<span class="{kind}" style="width:{width:.1f}%;margin-left:{start:.1f}%"></span>'
 
 
 def _button(row: Row, sign: str, verb: str) -> str:
