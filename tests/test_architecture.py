@@ -29,6 +29,8 @@ ORDER = [
         "ui.uploads",
         "ui.state",
         "ui.handlers",
+        "ui.spectral_handlers",
+        "ui.training_handlers",
         "ui.figures",
         "ui.experiment_figures",
         "ui.lists",

@@ -11,7 +11,7 @@ from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split, Vocabulary
 from sdiff.registry import REGISTRY
-from sdiff.ui import figures, handlers, lists
+from sdiff.ui import figures, handlers, lists, spectral_handlers, training_handlers
 from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model, serve
 
 AS_TRAINED: dict[str, object] = {}
@@ -19,7 +19,7 @@ AS_TRAINED: dict[str, object] = {}
 
 @pytest.fixture(scope="module")
 def view():
-    return handlers.spectral_view("demo", "demo-paper", "1", AS_TRAINED, 0)
+    return spectral_handlers.spectral_view("demo", "demo-paper", "1", AS_TRAINED, 0)
 
 
 def test_a_listing_holds_history_list_and_words():
@@ -70,7 +70,8 @@ def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
     with pytest.raises(SDiffError, match="Unknown item nothing"):
         handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=["nothing"])
     bands = [
-        handlers.spectral_view("demo", "demo", "1", AS_TRAINED, 0, history=ids).energy[0] for ids in (None, true, [])
+        spectral_handlers.spectral_view("demo", "demo", "1", AS_TRAINED, 0, history=ids).energy[0]
+        for ids in (None, true, [])
     ]
     assert (bands[0] == bands[1]).all() and bands[0].sum() > bands[2].sum()
 
@@ -125,7 +126,7 @@ def test_every_data_set_has_a_model_that_needs_no_training():
     again = handlers.recommend("demo", "instant", "1", AS_TRAINED, 5, 9)
     assert shown.recommendations == again.recommendations, "there is no noise, so no seed decides"
     assert "nothing trained" in handlers.model_card("demo", "instant")
-    handlers.spectral_view("demo", "instant", "1", AS_TRAINED, 0)
+    spectral_handlers.spectral_view("demo", "instant", "1", AS_TRAINED, 0)
 
 
 def test_picks_are_what_they_say():
@@ -146,7 +147,7 @@ def test_names_of_models_are_plain_and_free(name):
 
 
 def test_training_yields_its_curves_and_a_model_that_can_be_opened():
-    views = list(handlers.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
+    views = list(training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
@@ -156,11 +157,11 @@ def test_training_yields_its_curves_and_a_model_that_can_be_opened():
 
 def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
     stop = Event()
-    for view in handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
+    for view in training_handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
         if view.epochs:
             stop.set()
     assert "Stopped" in view.status and "stopped" in checkpoints("demo")
-    run = handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
+    run = training_handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
     while not next(run).epochs:
         pass
     run.close()  # what gradio does when the page is closed
@@ -198,7 +199,7 @@ def test_energy_before_noised_and_after_are_three_lines(view):
 
 
 def test_settings_move_the_schedule_and_the_energy(view):
-    moved = handlers.spectral_view("demo", "demo-paper", "1", {"sigma_max": 0.1, "alpha_min": 0.5}, 0)
+    moved = spectral_handlers.spectral_view("demo", "demo-paper", "1", {"sigma_max": 0.1, "alpha_min": 0.5}, 0)
     assert (moved.snr_at_tau["vp"][1:] > view.snr_at_tau["vp"][1:]).all()
     assert moved.energy[1].sum() < view.energy[1].sum()
     np.testing.assert_array_equal(moved.energy[0], view.energy[0])

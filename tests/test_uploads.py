@@ -11,7 +11,7 @@ from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
 from sdiff.registry import REGISTRY
-from sdiff.ui import callbacks, handlers, lists, uploads
+from sdiff.ui import callbacks, handlers, lists, spectral_handlers, uploads
 from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
 from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
 
@@ -197,5 +197,5 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_
     shown = handlers.recommend(key, INSTANT, user, {}, 5, 0)
     assert len(shown.recommendations) == left and f"Of the {left} recommended" in shown.summary
     assert ("No item is left" in lists.recommended_table(shown.recommendations)) == (left == 0)
-    view = handlers.spectral_view(key, INSTANT, user, {}, 0)
+    view = spectral_handlers.spectral_view(key, INSTANT, user, {}, 0)
     assert "without noise" in view.words["snr"] and "nan" not in view.words["snr"] and describe(key)[0]

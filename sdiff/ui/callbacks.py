@@ -14,7 +14,7 @@ from sdiff.catalog import Filter
 from sdiff.config import BOUNDS
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
-from sdiff.ui import figures, handlers, lists, state, uploads
+from sdiff.ui import figures, handlers, lists, spectral_handlers, state, uploads
 from sdiff.ui.data_tab import describe
 from sdiff.ui.state import INSTANT, serve, uploads_dir
 
@@ -220,7 +220,7 @@ def spectrum(dataset: str, checkpoint: str, user: str, edited: Edited | None, *s
     *values, seed = settings
     history = _edits(edited, dataset, user)
     try:
-        view = handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0), history)
+        view = spectral_handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0), history)
     except SDiffError:  # the list has said so
         return (gr.skip(),) * 8
     plots = (

@@ -1,32 +1,25 @@
-"""What the controls do, as plain functions from values to values: gradio calls them, tests do too."""
+"""What the first view shows: users, lists, why an item is there; plain functions from values to values, for tests too."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from sdiff.catalog import ALL, Filter, Row
-from sdiff.config import INFERENCE_KEYS, Config, Schedule, parse_assignments, preset
+from sdiff.config import INFERENCE_KEYS, Config
 from sdiff.device import best_device
-from sdiff.diffusion import condition, denoise
-from sdiff.errors import SDiffError
 from sdiff.explain import explain
-from sdiff.histories import Histories
-from sdiff.schedule import NoiseSchedule
-from sdiff.training import CRITERION, Progress, Trainer
-from sdiff.ui.state import INSTANT, checkpoints, new_run, open_dataset, open_model, serve
+from sdiff.ui.state import INSTANT, checkpoints, open_dataset, open_model, serve
 
 Pick = Literal["typical", "random", "heavy", "light"]
 NAMED = 6  # items of a history that an explanation names
 BANDS = 6  # of frequencies, as many in each
 COMPARED = 1000  # places of a list that a changed one is compared with
-KINDS: tuple[Schedule, ...] = get_args(Schedule)
 
 
 @dataclass(frozen=True)
@@ -54,34 +47,6 @@ class Why:
     score: float
     by_item: list[tuple[str, float]]
     by_frequency: list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class SpectralView:
-    """Arrays for the spectral plots, and a sentence for each. `mapped` and `bands` are indices of frequencies."""
-
-    lam: np.ndarray
-    tau: float
-    snr_at_tau: dict[str, np.ndarray]
-    times: np.ndarray
-    shown_lam: np.ndarray
-    schedules: dict[str, tuple[np.ndarray, np.ndarray]]
-    mapped: np.ndarray
-    maps: dict[str, np.ndarray]
-    bands: np.ndarray
-    energy: tuple[np.ndarray, np.ndarray, np.ndarray]
-    words: dict[str, str]
-
-
-@dataclass(frozen=True)
-class TrainingView:
-    """The state of a run: what to say, the curves so far, and the model's name once it can be used."""
-
-    status: str
-    epochs: list[int]
-    loss: list[float]
-    valid: list[tuple[int, float]]
-    saved_as: str | None = None
 
 
 def pick_user(dataset: str, pick: Pick) -> str:
@@ -207,124 +172,6 @@ def changes(trained: Config, now: Config, seed: int) -> str:
     return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are as in training. {drawn}"
 
 
-def spectral_view(
-    dataset: str,
-    checkpoint: str,
-    user: str,
-    settings: dict[str, Any],
-    seed: int,
-    history: Sequence[str] | None = None,
-) -> SpectralView:
-    """The spectrum, the three schedules under these settings, and what sampling does to the energy of one history."""
-    opened, model = serve(dataset, checkpoint)
-    config = model.config.at_inference(settings)
-    lam = model.basis.lam.cpu()
-    times = torch.linspace(0, config.tau, 81)
-    levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
-    shown = lam[(lam - levels[:, None]).abs().argmin(1).unique()]  # eigenvalues spread evenly over the spectrum
-    mapped = torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()
-    kinds = {kind: NoiseSchedule(kind, config.alpha_min, config.sigma_max, config.tau) for kind in KINDS}
-    at_tau = {kind: s.snr(times[-1:], lam)[0].numpy() for kind, s in kinds.items()}
-    split = opened.dataset.split
-    if history is None:
-        items = split.train.history(int(split.users.encode([user.strip()], "user")[0]))
-    else:
-        items = split.items.encode(history)
-    x = Histories.from_lists([items], model.device)
-    noised: list[torch.Tensor] = []
-    after = denoise(
-        model.denoiser,
-        model.basis,
-        x,
-        config,
-        torch.Generator().manual_seed(seed),
-        lambda _, v_t, v0_hat: noised.append(v_t),
-    )
-    groups = np.array_split(np.arange(len(lam)), min(20, len(lam)))
-    before_energy, noised_energy, after_energy = (
-        np.array([np.square(v[0].cpu().numpy()[group]).mean() for group in groups])
-        for v in (condition(model.basis, x, config).mean(1), noised[0], after)
-    )
-    finite = np.isfinite(at_tau["vp"])
-    tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]
-    lowest = {kind: np.median(np.log10(values[tenth])) for kind, values in at_tau.items() if len(tenth)}
-    medians = ", ".join(f"{median:.2f} under {kind.upper()}" for kind, median in lowest.items())
-    low = slice(0, max(len(groups) // 4, 1))
-    share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
-    kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
-    words = {
-        "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
-        "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise."
-        + (f" Over the lowest tenth of the others the median log₁₀ SNR is {medians}." if medians else ""),
-        "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
-        f"and {kept:.0%} of the denoised estimate's.",
-    }
-    return SpectralView(
-        lam=lam.numpy(),
-        tau=config.tau,
-        snr_at_tau=at_tau,
-        times=times.numpy(),
-        shown_lam=shown.numpy(),
-        schedules={kind: (s.alpha(times, shown).numpy(), s.sigma(times, shown).numpy()) for kind, s in kinds.items()},
-        mapped=mapped.numpy() + 1,
-        maps={kind: s.snr(times, lam[mapped]).numpy() for kind, s in kinds.items()},
-        bands=np.array([group.mean() + 1 for group in groups]),
-        energy=(before_energy, noised_energy, after_energy),
-        words=words,
-    )
-
-
-def train(
-    dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
-) -> Generator[TrainingView, None, None]:
-    """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way.
-
-    Raises:
-        SDiffError: a name that is taken, a setting that is wrong, or a loss that is no longer finite.
-    """
-    folder = new_run(name.strip())
-    config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
-    if epochs < 1:
-        raise SDiffError("Train for at least one epoch.")
-    title = open_dataset(dataset).dataset.title
-    yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
-    trainer = Trainer(config, open_dataset(dataset).dataset.split, seed)
-    curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
-    shown = 0.0
-    try:
-        for progress in trainer.fit():
-            curves[0].append(progress.epoch)
-            curves[1].append(progress.loss)
-            if progress.valid:
-                curves[2].append((progress.epoch, progress.valid[CRITERION]))
-            if stop.is_set():
-                break
-            if time.monotonic() - shown > 0.5:
-                shown = time.monotonic()
-                yield TrainingView(
-                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
-                    f"{_best(progress)} · at most {duration(progress.eta)} to go",
-                    *curves,
-                )
-    finally:  # also when the visitor's page is closed
-        if trainer.epoch:
-            trainer.checkpoint(dataset, preset_name).save(folder)
-    how = "Stopped" if stop.is_set() else "Done"
-    kept = trainer.best.epoch or trainer.epoch
-    yield TrainingView(
-        f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
-        f"The weights of epoch **{kept}** are saved as **{folder.name}**.",
-        *curves,
-        saved_as=folder.name,
-    )
-
-
-def _best(progress: Progress) -> str:
-    if progress.best is None:
-        return "not validated yet"
-    return f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
-
-
 def data_card(dataset: str) -> str:
     """Size, density and terms of a data set, in one line."""
     opened = open_dataset(dataset).dataset
@@ -362,8 +209,3 @@ def models(dataset: str) -> list[str]:
 def device_label(device: torch.device | None = None) -> str:
     device = device or best_device()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -12,7 +12,7 @@ import gradio as gr
 
 from sdiff.config import PRESETS
 from sdiff.errors import SDiffError
-from sdiff.ui import figures, handlers
+from sdiff.ui import figures, training_handlers
 
 # One run at a time for each visitor; the stop button of a page sets the event of its own session.
 _stops: dict[str, Event] = {}
@@ -67,7 +67,7 @@ def _train(
     stop = _stops.setdefault(str(request.session_hash), Event())
     idle = gr.Button(interactive=True), gr.Button(interactive=False)
     try:
-        for view in handlers.train(dataset, preset, int(epochs or 0), int(seed or 0), changed, name, stop):
+        for view in training_handlers.train(dataset, preset, int(epochs or 0), int(seed or 0), changed, name, stop):
             plot = figures.training_curves(view.epochs, view.loss, view.valid)
             if view.saved_as is None:
                 yield view.status, plot, gr.skip(), gr.skip(), gr.skip(), gr.skip()

@@ -1,0 +1,80 @@
+"""A training run as the app shows it: yielded while it goes on, kept however it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from threading import Event
+
+from sdiff.config import parse_assignments, preset
+from sdiff.errors import SDiffError
+from sdiff.training import CRITERION, Progress, Trainer
+from sdiff.ui.state import new_run, open_dataset
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """The state of a run: what to say, the curves so far, and the model's name once it can be used."""
+
+    status: str
+    epochs: list[int]
+    loss: list[float]
+    valid: list[tuple[int, float]]
+    saved_as: str | None = None
+
+
+def train(
+    dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
+) -> Generator[TrainingView, None, None]:
+    """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way.
+
+    Raises:
+        SDiffError: a name that is taken, a setting that is wrong, or a loss that is no longer finite.
+    """
+    folder = new_run(name.strip())
+    config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
+    if epochs < 1:
+        raise SDiffError("Train for at least one epoch.")
+    title = open_dataset(dataset).dataset.title
+    yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
+    trainer = Trainer(config, open_dataset(dataset).dataset.split, seed)
+    curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
+    shown = 0.0
+    try:
+        for progress in trainer.fit():
+            curves[0].append(progress.epoch)
+            curves[1].append(progress.loss)
+            if progress.valid:
+                curves[2].append((progress.epoch, progress.valid[CRITERION]))
+            if stop.is_set():
+                break
+            if time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                yield TrainingView(
+                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
+                    f"{_best(progress)} · at most {duration(progress.eta)} to go",
+                    *curves,
+                )
+    finally:  # also when the visitor's page is closed
+        if trainer.epoch:
+            trainer.checkpoint(dataset, preset_name).save(folder)
+    how = "Stopped" if stop.is_set() else "Done"
+    kept = trainer.best.epoch or trainer.epoch
+    yield TrainingView(
+        f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
+        f"The weights of epoch **{kept}** are saved as **{folder.name}**.",
+        *curves,
+        saved_as=folder.name,
+    )
+
+
+def _best(progress: Progress) -> str:
+    if progress.best is None:
+        return "not validated yet"
+    return f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
