@@ -1,26 +1,159 @@
-"""The app's named endpoints: plain typed values in, rows out, for scripts and other programs."""
+"""The app's named endpoints, also as tools of its MCP server: plain typed values in, rows out, for other programs."""
 
 from __future__ import annotations
 
+import functools
 import json
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
 from sdiff.errors import SDiffError
-from sdiff.ui import handlers
+from sdiff.registry import REGISTRY
+from sdiff.ui import handlers, spectral_handlers, state
 
 
+def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint whose SDiffError reaches the caller as an error with the same words."""
+
+    @functools.wraps(endpoint)
+    def run(*values: Any, **named: Any) -> Any:
+        try:
+            return endpoint(*values, **named)
+        except SDiffError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return run
+
+
+@answering
+def list_datasets() -> list[dict[str, Any]]:
+    """The data sets: key, title, terms, origin, and whether the files are here."""
+    return [
+        {
+            "key": source.key,
+            "title": source.title,
+            "terms": source.terms,
+            "origin": source.origin,
+            "available": not source.missing,
+        }
+        for source in REGISTRY.values()
+    ]
+
+
+@answering
+def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
+    """The models for a data set, the one to begin with first: name, and what it is and reaches, in words.
+
+    Args:
+        dataset: key of a data set whose files are here.
+    """
+    return [{"name": name, "card": handlers.model_card(dataset, name)} for name in handlers.models(dataset)]
+
+
+@answering
 def recommend(
-    dataset: str = "demo", checkpoint: str = "demo", user: str = "1", k: int = 20, seed: int = 0, settings: str = "{}"
+    dataset: str = "demo",
+    checkpoint: str = "demo",
+    user: str = "1",
+    k: int = 20,
+    seed: int = 0,
+    settings: str = "{}",
+    history: list[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The top k of a user of a data set, with titles. `settings` is a JSON object such as {"guidance": 0.5, "T": 1}."""
+    """The top k items for a user of a data set, with titles; held_out says what the user really chose later.
+
+    Args:
+        dataset: key of a data set.
+        checkpoint: name of a model for it.
+        user: id of the user.
+        k: length of the list.
+        seed: of the sampling noise.
+        settings: JSON object of what is to differ from the checkpoint, such as {"guidance": 0.5, "T": 1}.
+        history: ids of items to take for the user's history instead, oldest first.
+    """
+    shown = handlers.recommend(dataset, checkpoint, user, _parsed(settings), k, seed, history=history)
+    return [asdict(row) for row in shown.recommendations]
+
+
+@answering
+def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> list[dict[str, Any]]:
+    """Items whose titles hold the words of a question, if only their beginnings or with a slip, the likeliest first.
+
+    Args:
+        dataset: key of a data set.
+        question: words, or an id; without any, the most popular items are found.
+        limit: most items to return.
+    """
+    catalog = state.open_dataset(dataset).catalog
+    found = (asdict(row) for row in catalog.rows(catalog.search(question, max(limit, 1))))
+    return [{key: row[key] for key in ("id", "title", "year", "genres", "popularity", "extra")} for row in found]
+
+
+@answering
+def explain(
+    dataset: str = "demo",
+    checkpoint: str = "demo",
+    user: str = "1",
+    item: str = "1",
+    seed: int = 0,
+    settings: str = "{}",
+    history: list[str] | None = None,
+) -> dict[str, Any]:
+    """Why an item has its score: two accounts of it, by item of the history and by frequency, which both add up to it.
+
+    Args:
+        dataset: key of a data set.
+        checkpoint: name of a model for it.
+        user: id of the user.
+        item: id of the item.
+        seed: of the sampling noise.
+        settings: JSON object of what is to differ from the checkpoint.
+        history: ids of items to take for the user's history instead, oldest first.
+    """
+    return asdict(handlers.why(dataset, checkpoint, user, item, _parsed(settings), seed, history))
+
+
+@answering
+def spectrum(
+    dataset: str = "demo", checkpoint: str = "demo", user: str = "1", seed: int = 0, settings: str = "{}"
+) -> dict[str, Any]:
+    """The eigenvalues a model keeps, the SNR at tau (null: no noise) of each schedule, and a user's energy by band.
+
+    Args:
+        dataset: key of a data set.
+        checkpoint: name of a model for it.
+        user: id of the user.
+        seed: of the sampling noise.
+        settings: JSON object of what is to differ from the checkpoint.
+    """
+    view = spectral_handlers.spectral_view(dataset, checkpoint, user, _parsed(settings), seed)
+
+    def finite(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    history, noised, denoised = (energy.tolist() for energy in view.energy)
+    return {
+        "eigenvalues": view.lam.tolist(),
+        "tau": view.tau,
+        "snr_at_tau": {kind: [finite(value) for value in snr.tolist()] for kind, snr in view.snr_at_tau.items()},
+        "bands": view.bands.tolist(),
+        "energy": {"history": history, "noised": noised, "denoised": denoised},
+        "words": view.words,
+    }
+
+
+ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, spectrum)
+
+
+def _parsed(settings: str) -> dict[str, Any]:
     try:
         changed = json.loads(settings)
-        if not isinstance(changed, dict):
-            raise SDiffError("settings must be a JSON object.")
-        shown = handlers.recommend(dataset, checkpoint, user, changed, k, seed)
-    except (SDiffError, json.JSONDecodeError) as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    return [asdict(row) for row in shown.recommendations]
+    except json.JSONDecodeError as error:
+        raise SDiffError(f"settings is no JSON: {error}.") from None
+    if not isinstance(changed, dict):
+        raise SDiffError('settings must be a JSON object, such as {"guidance": 0.5}.')
+    return changed

@@ -216,21 +216,21 @@ def _listing(dataset: str, checkpoint: str, user: str, edited: Edited | None, *s
 recommend = guarded(_listing)
 
 
-def spectrum(dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any) -> tuple[Any, ...]:
+def plots(dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any) -> tuple[Any, ...]:
     *values, seed = settings
     history = _edits(edited, dataset, user)
     try:
         view = spectral_handlers.spectral_view(dataset, checkpoint, user, _named(values), int(seed or 0), history)
     except SDiffError:  # the list has said so
         return (gr.skip(),) * 8
-    plots = (
+    drawn = (
         figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau),
         figures.eigenvalues(view.lam),
         figures.band_energy(view.bands, *view.energy),
         figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
         figures.snr_maps(view.times, view.mapped, view.maps),
     )
-    snr, eigen, energy, *rest = plots
+    snr, eigen, energy, *rest = drawn
     words = view.words
     return snr, words["snr"], eigen, words["eigenvalues"], energy, words["energy"], *rest
 

@@ -1,4 +1,4 @@
-"""What the first view shows: users, lists, why an item is there; plain functions from values to values, for tests too."""
+"""What the first view shows: users, lists, why an item is there. Plain functions from values to values."""
 
 from __future__ import annotations
 

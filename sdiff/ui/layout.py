@@ -134,7 +134,7 @@ def build() -> gr.Blocks:
             return event.success(callbacks.recommend, asked, listing, show_progress="minimal", **in_order)
 
         def then_plots(event: Any) -> None:
-            event.success(callbacks.spectrum, [*who, *settings], spectrum, **quietly)
+            event.success(callbacks.plots, [*who, *settings], spectrum, **quietly)
 
         def then_card(event: Any) -> Any:
             return event.success(callbacks.card, opened, own.card, **quietly)
@@ -195,7 +195,8 @@ def build() -> gr.Blocks:
             **in_order,
         )
         then_plots(moved)
-        endpoint(api.recommend, api_name="recommend")
+        for function in api.ENDPOINTS:
+            endpoint(function, api_name=function.__name__)
     return demo
 
 
@@ -210,6 +211,7 @@ def launch(demo: gr.Blocks) -> None:
         enable_monitoring=False,
         show_error=False,
         max_file_size="100mb",
+        mcp_server=True,
     )
 
 

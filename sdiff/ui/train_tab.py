@@ -32,7 +32,7 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
                 placeholder="none",
                 elem_id="train-settings",
             )
-            name = gr.Textbox(_name, label="Name of the model", elem_id="model-name")
+            name = gr.Textbox(label="Name of the model", elem_id="model-name")
             with gr.Row():
                 start = gr.Button("Start training", variant="primary", min_width=110, elem_id="start")
                 stop = gr.Button("Stop", min_width=110, interactive=False, elem_id="stop")
@@ -40,6 +40,7 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
             status = gr.Markdown("Trains on the data set picked above; the best epoch by validation is kept.")
             plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
     hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+    gr.on(None, _name, None, name, **hidden)  # when the page opens
     start.click(_enlist, None, [status, start, stop], queue=False, **hidden).then(
         _train,
         [dataset, preset, epochs, seed, changed, name],
