@@ -18,3 +18,31 @@
     release(target);
   });
 })();
+
+// The address follows the page: the query of the last list, and the tab that is open; opened again, it brings both back.
+(() => {
+  const keep = ["view", "__theme"];
+  const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+  const tabs = () => [...document.querySelectorAll('button[role="tab"]')];
+  window.setAddress = (text) => {
+    const [now, next] = [new URLSearchParams(location.search), new URLSearchParams(text)];
+    for (const key of keep) if (now.has(key)) next.set(key, now.get(key));
+    write(next);
+  };
+  document.addEventListener("click", ({ target }) => {
+    const tab = target.closest('button[role="tab"], .overflow-dropdown button');
+    if (!tab) return;
+    const query = new URLSearchParams(location.search);
+    query.set("view", tab.textContent.trim());
+    write(query);
+  });
+  const view = new URLSearchParams(location.search).get("view");
+  if (!view) return;
+  const open = new MutationObserver(() => {
+    const tab = tabs().find((button) => button.textContent.trim() === view);
+    if (!tab) return;
+    open.disconnect();
+    setTimeout(() => tab.click(), 0);
+  });
+  open.observe(document.documentElement, { childList: true, subtree: true });
+})();

@@ -275,6 +275,41 @@ def test_why_an_item_is_there(page):
     page.locator("#why h4").wait_for(state="detached")
 
 
+def test_an_address_brings_all_of_it_back_in_another_session(page, browser):
+    first = titles(page)
+    page.locator("#history button").nth(2).click()
+    without = changed(page, first)
+    move(page, "guidance", 3)
+    moved = changed(page, without)
+    page.get_by_role("button", name="Only some items").click()
+    move(page, "first-year", 1980)
+    changed(page, moved)
+    open_tab(page, "Spectrum")
+    page.wait_for_function("location.search.includes('from=1980') && location.search.includes('view=Spectrum')")
+    other = browser.new_context().new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#eigenvalues .js-plotly-plot")
+    other.wait_for_selector("#recommended tbody tr", state="attached")
+    assert titles(other) == titles(page)
+    open_tab(other, "Recommend")
+    assert "(0 added, 1 removed)" in other.locator("#summary").inner_text()
+    assert other.locator("#guidance input[type=range]").input_value() == "3"
+    assert other.locator("#first-year input[type=range]").input_value() == "1980"
+    other.context.close()
+
+
+def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(browser, url):
+    page = browser.new_context().new_page()
+    page.goto(f"{url}?user=7&model=gone&guidance=99&item=nothing&genre=None&k=3")
+    page.get_by_text("There is no checkpoint 'gone' any more").wait_for()
+    page.locator("#summary").filter(has_text="User 7 has").wait_for()
+    assert len(titles(page)) == 3
+    page.goto(f"{url}?dataset=nowhere")
+    page.get_by_text("Unknown data set 'nowhere'").wait_for()
+    page.wait_for_selector("#recommended tbody tr")
+    page.context.close()
+
+
 def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     first = titles(page)
     page.get_by_role("button", name="Only some items").click()
@@ -291,7 +326,7 @@ def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     page.locator("#summary").filter(has_text="The filter lets").wait_for()
 
 
-def test_own_data_is_uploaded_mapped_checked_read_and_still_there_after_a_reload(page, tmp_path):
+def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, url, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"
     table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
@@ -315,11 +350,16 @@ def test_own_data_is_uploaded_mapped_checked_read_and_still_there_after_a_reload
     page.locator("#facts dd").filter(has_text="1 faulty").wait_for()
     open_tab(page, "Recommend")
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
-    page.reload()
-    page.wait_for_selector("#recommended tbody tr")
-    page.get_by_label("Data set").click()
-    page.get_by_role("option", name="visits (yours)").click()
-    page.locator("#cards").filter(has_text="20 users").wait_for()
+    page.wait_for_function("location.search.includes('visits')")
+    again = page.context.new_page()
+    again.goto(page.url)
+    again.locator("#cards").filter(has_text="20 users").wait_for()
+    later = page.context.new_page()
+    later.goto(url)
+    later.locator("#cards").filter(has_text="900 users").wait_for()
+    later.get_by_label("Data set").click()
+    later.get_by_role("option", name="visits (yours)").click()
+    later.locator("#cards").filter(has_text="20 users").wait_for()
 
 
 def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
@@ -364,10 +404,10 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
 
 async def tools(url: str) -> list[str]:
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async with (
-        streamablehttp_client(f"{url}gradio_api/mcp/") as (read, write, _),
+        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
         ClientSession(read, write) as session,
     ):
         await session.initialize()

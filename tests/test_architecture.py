@@ -29,6 +29,7 @@ ORDER = [
         "ui.uploads",
         "ui.state",
         "ui.handlers",
+        "ui.links",
         "ui.spectral_handlers",
         "ui.training_handlers",
         "ui.figures",

@@ -11,11 +11,12 @@ import gradio as gr
 
 from sdiff import datasets
 from sdiff.catalog import Filter
-from sdiff.config import BOUNDS
+from sdiff.config import BOUNDS, Config
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
 from sdiff.ui import figures, handlers, lists, spectral_handlers, state, uploads
 from sdiff.ui.data_tab import describe
+from sdiff.ui.links import LONGEST, Link
 from sdiff.ui.state import INSTANT, serve, uploads_dir
 
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
@@ -52,12 +53,26 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
+    """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
+    link = _said(lambda: Link.parse(request.query_params.multi_items()), Link())
+    if link.dataset not in REGISTRY and link.dataset not in uploaded:
+        uploaded = [*uploaded, link.dataset]
+    page = _said(lambda: _page(link, uploaded), ())
+    if not page:
+        link = Link(opened[0])
+        page = _page(link, uploaded)
+    known = state.open_dataset(link.dataset).dataset.split.items
+    history = _said(lambda: known.encode(link.history or ()) is not None and link.history, None)
+    edited = None if history is None else (link.dataset, page[1], history)
+    return *page, link.seed, max(1, min(link.k, LONGEST)), edited, uploaded
+
+
 @guarded
 def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
     """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
-    known = choices(uploaded)
     try:
-        user = handlers.pick_user(dataset, "typical")
+        return _page(Link(dataset), uploaded)
     except SDiffError as error:
         if dataset == opened[0]:
             raise
@@ -67,21 +82,46 @@ def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> 
         if not to_get:
             gr.Warning(escape(str(error)), duration=15)
         rest = [gr.skip()] * (8 + len(SLIDERS))
-        return gr.Dropdown(known, value=opened[0]), gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
-    picker = gr.Dropdown(known, value=dataset)
-    model = open_checkpoint(dataset, handlers.models(dataset)[0], (dataset, INSTANT))
-    return picker, user, "", gr.Row(visible=False), "", *_filters(dataset), *model
+        before = gr.Dropdown(choices(uploaded), value=opened[0])
+        return before, gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
 
 
-def _filters(dataset: str) -> tuple[Any, ...]:
-    """The filters that a data set's metadata allows, letting everything through."""
-    catalog = state.open_dataset(dataset).catalog
+def _page(link: Link, uploaded: list[str]) -> tuple[Any, ...]:
+    """The page of a link. Raises SDiffError where its data set cannot be opened; what else is wrong is said."""
+    dataset, user = link.dataset, handlers.pick_user(link.dataset, "typical")
+    if link.user:
+        user = _said(lambda: handlers.history_of(dataset, link.user) is not None and link.user, user)
+    first = handlers.models(dataset)[0]
+    now, *model = open_checkpoint(dataset, link.model or first, (dataset, first if link.model else INSTANT))
+    if link.settings:
+        config = serve(*now)[1].config
+        model[2:] = _values(_said(lambda: config.at_inference(link.settings), config))
+    picker = gr.Dropdown(choices(uploaded), value=dataset)
+    return picker, user, "", gr.Row(visible=False), "", *_filters(link), now, *model
+
+
+def _said(attempt: Callable[[], Any], otherwise: Any) -> Any:
+    """What comes of an attempt; where it fails, that is said on the page."""
+    try:
+        return attempt()
+    except SDiffError as error:
+        gr.Warning(escape(str(error)), duration=15)
+        return otherwise
+
+
+def _filters(link: Link) -> tuple[Any, ...]:
+    """The filters that a data set's metadata allows: as the link has them, else letting everything through."""
+    catalog = state.open_dataset(link.dataset).catalog
     genres, years = catalog.genres(), catalog.years()
-    first, last = years or (0, 1)
-    sliders = (gr.Slider(minimum=first, maximum=last, value=value, visible=bool(years)) for value in (first, last))
+    low, high = years or (0, 1)
+    wished = (low if link.first_year is None else link.first_year, high if link.last_year is None else link.last_year)
+    sliders = (
+        gr.Slider(minimum=low, maximum=high, value=min(max(year, low), high), visible=bool(years)) for year in wished
+    )
+    chosen = [genre for genre in link.genres if genre in genres]
     return (
-        gr.Accordion(visible=bool(genres or years)),
-        gr.Dropdown(genres, value=[], multiselect=True, visible=bool(genres)),
+        gr.Accordion(visible=bool(genres or years), open=bool(chosen) or wished != (low, high)),
+        gr.Dropdown(genres, value=chosen, multiselect=True, visible=bool(genres)),
         *sliders,
     )
 
@@ -127,9 +167,14 @@ def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> t
         config = serve(dataset, checkpoint)[1].config
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
+    return (dataset, checkpoint), picker, cards, *_values(config)
+
+
+def _values(config: Config) -> tuple[Any, ...]:
+    """Of the sliders and the switch for noise."""
     recency, *values = (getattr(config, name) for name in SLIDERS)
     sliders = gr.Slider(value=recency, visible=recency > 0), *values  # a model that ignores the order has no memory
-    return (dataset, checkpoint), picker, cards, *sliders, config.noise
+    return *sliders, config.noise
 
 
 @guarded
@@ -210,7 +255,11 @@ def _listing(dataset: str, checkpoint: str, user: str, edited: Edited | None, *s
     shown = handlers.recommend(dataset, checkpoint, user, _named(values), int(k), int(seed or 0), wanted, history)
     recommended = lists.recommended_table(shown.recommendations, shown.moves)
     restore = gr.Button(interactive=shown.moves is not None)
-    return lists.history_table(shown.history), recommended, shown.summary, shown.changed, restore, ""
+    config = serve(dataset, checkpoint)[1].config
+    moved = {name: value for name, value in _named(values).items() if value != getattr(config, name)}
+    only = (list(genres), wanted.first_year, wanted.last_year)
+    link = Link(dataset, checkpoint, user.strip(), history, moved, int(seed or 0), int(k), *only)
+    return lists.history_table(shown.history), recommended, shown.summary, shown.changed, restore, "", link.query()
 
 
 recommend = guarded(_listing)

@@ -16,6 +16,7 @@ from sdiff.ui import api, callbacks, handlers
 from sdiff.ui.callbacks import SLIDERS
 from sdiff.ui.data_tab import data_tab
 from sdiff.ui.experiments_tab import experiments_tab
+from sdiff.ui.links import LONGEST, K
 from sdiff.ui.state import INSTANT
 from sdiff.ui.train_tab import train_tab
 
@@ -56,7 +57,7 @@ def build() -> gr.Blocks:
                         sliders |= {name: _slider(name) for name in ("tau", "T")}
                         noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"])
                         seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
-                        k = gr.Slider(1, 100, 20, step=1, label="Length of the list K", elem_id="k", buttons=[])
+                        k = gr.Slider(1, LONGEST, K, step=1, label="Length of the list K", elem_id="k", buttons=[])
                     with gr.Accordion("Only some items", open=False) as only:
                         genres = gr.Dropdown(
                             [], multiselect=True, label="Genres", info="any of these", elem_id="genres"
@@ -116,10 +117,12 @@ def build() -> gr.Blocks:
                 trained = train_tab(dataset)
 
         settings = [*sliders.values(), noise, seed]
+        address = gr.Textbox(visible=False)  # the query that brings one back to this list
+        address.change(None, address, js="query => window.setAddress(query)")
         edited = gr.State(None)  # a history instead of a user's own
         who = [dataset, checkpoint, user, edited]
         asked = [*who, *settings, k, genres, *years]  # what a list depends on
-        listing = [history, recommended, summary, changed, restore, why]
+        listing = [history, recommended, summary, changed, restore, why, address]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
         # What is on the page, to go back to when something else cannot be opened.
         opened = gr.State(("demo", INSTANT))
@@ -141,9 +144,8 @@ def build() -> gr.Blocks:
 
         model = [opened, checkpoint, cards, *settings[:-1]]
         page = [dataset, user, wanted, absent, offer, only, genres, *years, *model]
-        opening = gr.on(
-            [demo.load, dataset.select], callbacks.open_dataset, [dataset, opened, uploaded], page, **quietly
-        )
+        opening = demo.load(callbacks.open_page, [opened, uploaded], [*page, seed, k, edited, uploaded], **quietly)
+        selected = dataset.select(callbacks.open_dataset, [dataset, opened, uploaded], page, **quietly)
         download = fetch.click(
             callbacks.download,
             [wanted, opened, uploaded],
@@ -153,7 +155,7 @@ def build() -> gr.Blocks:
             api_visibility="private",
         )
         read = own.read.success(callbacks.open_own, [own.key, opened, uploaded], [uploaded, *page], **quietly)
-        for event in (opening, download, read):
+        for event in (opening, selected, download, read):
             then_card(event)
             then_plots(then_list(event))
         chosen = gr.on(

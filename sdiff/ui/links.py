@@ -1,0 +1,68 @@
+"""What is on the page as the query of its address, so that an address can be sent, kept and opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from sdiff.config import INFERENCE_KEYS
+from sdiff.errors import SDiffError
+
+K, LONGEST = 20, 100  # the length of a list where none is given, and the most
+
+
+@dataclass(frozen=True)
+class Link:
+    """Whose list by which model; `history` in place of the user's own; `settings` that differ from the checkpoint's."""
+
+    dataset: str = "demo"
+    model: str = ""
+    user: str = ""
+    history: list[str] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    k: int = K
+    genres: list[str] = field(default_factory=list)
+    first_year: int | None = None
+    last_year: int | None = None
+
+    def query(self) -> str:
+        """As in an address, without what goes without saying."""
+        pairs: list[tuple[str, Any]] = [("dataset", self.dataset), ("model", self.model), ("user", self.user)]
+        if self.history is not None:
+            pairs += [("item", id) for id in self.history or [""]]
+        pairs += self.settings.items()
+        pairs += [("seed", self.seed)] * (self.seed != 0) + [("k", self.k)] * (self.k != K)
+        pairs += [("genre", genre) for genre in self.genres]
+        pairs += [("from", self.first_year)] * (self.first_year is not None)
+        pairs += [("to", self.last_year)] * (self.last_year is not None)
+        return urlencode(pairs)
+
+    @classmethod
+    def parse(cls, pairs: Iterable[tuple[str, str]]) -> Link:
+        """From the pairs of a query; other keys, which gradio has too, are not looked at. Raises SDiffError."""
+        found: dict[str, list[str]] = {}
+        for name, value in pairs:
+            found.setdefault(name, []).append(value)
+
+        def number(name: str, usual: Any) -> Any:
+            try:
+                return int(found[name][-1]) if name in found else usual
+            except ValueError:
+                raise SDiffError(
+                    f"The address is wrong: {name} must be a whole number, not {found[name][-1]!r}."
+                ) from None
+
+        texts = {name: found[name][-1] for name in ("dataset", "model", "user") if name in found}
+        return cls(
+            **texts,
+            history=[id for id in found["item"] if id] if "item" in found else None,
+            settings={key: found[key][-1] for key in INFERENCE_KEYS if key in found},
+            seed=number("seed", 0),
+            k=number("k", K),
+            genres=found.get("genre", []),
+            first_year=number("from", None),
+            last_year=number("to", None),
+        )
