@@ -29,23 +29,25 @@ def log(tmp_path) -> Path:
     return path
 
 
-def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, **form):
-    return read_upload(str(table) if table else None, items and str(items), names, *roles, *(FORM | form).values())
+def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, encoding="", **form):
+    return read_upload(
+        str(table) if table else None, items and str(items), names, encoding, *roles, *(FORM | form).values()
+    )
 
 
 def test_a_preview_guesses_what_it_can_and_offers_every_column(log):
-    table, *roles, said = preview_upload(str(log), "")
+    table, *roles, said = preview_upload(str(log), "", "")
     assert "my visits: 2024.csv" in table and "thing" in table and said == ""
     assert [role.value for role in roles] == [NONE, "item", NONE, "time"]
     assert [choice for choice, _ in roles[0].choices] == [NONE, "visitor", "item", "stars", "time"]
-    assert preview_upload(None, "")[0] == ""
+    assert preview_upload(None, "", "")[0] == ""
 
 
 def test_a_file_that_is_no_table_is_said_by_its_own_name(tmp_path):
     path = tmp_path / "film.xlsx"
     path.write_bytes(b"PK\x03\x04")
-    assert preview_upload(str(path), "")[-1].startswith("<p>film.xlsx is a spreadsheet or an archive")
-    assert read(path) == ("", preview_upload(str(path), "")[-1])
+    assert preview_upload(str(path), "", "")[-1].startswith("<p>film.xlsx is a spreadsheet or an archive")
+    assert read(path) == ("", preview_upload(str(path), "", "")[-1])
 
 
 def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
@@ -86,6 +88,16 @@ def test_faulty_rows_are_listed_and_left_out_on_request(log):
 def test_a_form_that_cannot_be_right_says_what_to_do(log, form, said):
     key, message = read(**{"table": log} | form)
     assert key == "" and said in message and str(log.parent) not in message and str(uploads_dir()) not in message
+
+
+def test_another_encoding_is_read_when_it_is_chosen(tmp_path):
+    table = tmp_path / "old.csv"
+    table.write_bytes(b"user,item\n" + "".join(f"é{u},ü{i}\n" for u in range(9) for i in range(5)).encode("latin-1"))
+    roles = ("user", "item", NONE, NONE)
+    assert "45 rows cannot be used" in read(table, roles)[1]
+    assert "ü0" in preview_upload(str(table), "", "latin-1")[0]
+    key, _ = read(table, roles, encoding="latin-1")
+    assert "é3" in open_dataset(key).dataset.split.users
 
 
 def test_titles_and_names_of_columns_may_come_with_it(tmp_path):

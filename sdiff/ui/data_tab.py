@@ -17,6 +17,7 @@ from sdiff.ui import figures, lists, uploads
 from sdiff.ui.state import open_dataset, uploads_dir
 
 NONE = "(none)"
+ENCODINGS = ("latin-1", "utf-16")
 SHOWN = 200  # faulty rows in the list
 FOUND = 10  # items
 LABELS = {"user": "User", "item": "Item", "rating": "Rating", "timestamp": "Time"}
@@ -49,11 +50,21 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
             with gr.Row():
                 table = gr.File(label="Interactions: CSV, TSV, JSON lines, Parquet", height=150, elem_id="own-table")
                 items = gr.File(label="Titles, if there are any: item, title, genres", height=150, elem_id="own-items")
-            names = gr.Textbox(
-                label="Names of the columns, if the file has no header",
-                placeholder="user,item,rating",
-                elem_id="own-names",
-            )
+            with gr.Row():
+                names = gr.Textbox(
+                    label="Names of the columns, if the file has no header",
+                    placeholder="user,item,rating",
+                    scale=3,
+                    min_width=200,
+                    elem_id="own-names",
+                )
+                encoding = gr.Dropdown(
+                    [("UTF-8, or as marked", ""), *((name, name) for name in ENCODINGS)],
+                    value="",
+                    label="Encoding",
+                    min_width=150,
+                    elem_id="own-encoding",
+                )
             shown = gr.HTML(elem_id="preview", padding=False)
             with gr.Row(elem_id="own-roles"):
                 roles = [
@@ -89,9 +100,9 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
             said = gr.HTML(elem_id="own-said", padding=False)
     quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
     gr.on(
-        [table.upload, table.clear, names.submit, names.blur],
+        [table.upload, table.clear, names.submit, names.blur, encoding.select],
         preview_upload,
-        [table, names],
+        [table, names, encoding],
         [shown, *roles, said],
         **quietly,
     )
@@ -99,7 +110,7 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
     question.change(find, [dataset, question], found, trigger_mode="always_last", **quietly)
     read = button.click(
         read_upload,
-        [table, items, names, *roles, min_rating, core, split, skip],
+        [table, items, names, encoding, *roles, min_rating, core, split, skip],
         [key, said],
         show_progress_on=[said],
         api_visibility="private",
@@ -136,26 +147,26 @@ def find(dataset: str, question: str) -> str:
     return lists.items_table(rows, "Found" if question.strip() else "Most popular")
 
 
-def preview_upload(table: str | None, names: str) -> tuple[Any, ...]:
+def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, ...]:
     """The first rows of an upload, and for each role the columns to choose from, with the likeliest one chosen."""
     nothing = [gr.Dropdown([NONE], value=NONE)] * len(PAIR)
     if not table:
         return "", *nothing, ""
     try:
-        found = _peek(table, names)
+        found = _peek(table, names, encoding)
     except SDiffError as error:
         return "", *nothing, _message(str(error), table)
     roles = [gr.Dropdown([NONE, *found.columns], value=found.roles.get(role, NONE)) for role in PAIR]
     return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
 
 
-def read_upload(table: str | None, items: str | None, names: str, *chosen: Any) -> tuple[str, str]:
+def read_upload(table: str | None, items: str | None, names: str, encoding: str, *chosen: Any) -> tuple[str, str]:
     """The key of the data set that comes of an upload, or "", and what became of its rows."""
     *columns, min_rating, core, split, skip = chosen
     if not table:
         return "", _message("Choose a file first.")
     try:
-        guessed = _peek(table, names).roles
+        guessed = _peek(table, names, encoding).roles
         roles = {
             role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
             for role, column in zip(PAIR, columns, strict=True)
@@ -165,6 +176,7 @@ def read_upload(table: str | None, items: str | None, names: str, *chosen: Any) 
         reading = Reading(
             **roles,
             names=_names(names),
+            encoding=encoding,
             min_rating=_number(min_rating),
             core=int(core or 1),
             split=split,
@@ -184,8 +196,8 @@ def read_upload(table: str | None, items: str | None, names: str, *chosen: Any) 
     return key, _message(f"Open on this page: {size}. Recommend has a first list.")
 
 
-def _peek(table: str, names: str) -> Preview:
-    return preview(Path(table), Layout(_names(names)))
+def _peek(table: str, names: str, encoding: str) -> Preview:
+    return preview(Path(table), Layout(_names(names), encoding=encoding))
 
 
 def _names(text: str) -> tuple[str, ...]:
