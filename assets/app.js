@@ -35,6 +35,7 @@
     const query = new URLSearchParams(location.search);
     query.set("view", tab.textContent.trim());
     write(query);
+    setTimeout(() => window.dispatchEvent(new Event("resize")), 100); // plots drawn in a hidden tab took any width
   });
   const view = new URLSearchParams(location.search).get("view");
   if (!view) return;

@@ -248,7 +248,7 @@ def _edits(edited: Edited | None, dataset: str, user: str) -> list[str] | None:
 
 def _listing(dataset: str, checkpoint: str, user: str, edited: Edited | None, *settings: Any) -> tuple[Any, ...]:
     *values, seed, k, genres, first, last = settings
-    bounds = state.open_dataset(dataset).catalog.years() or (None, None)
+    bounds = state.open_dataset(dataset).catalog.years() or (first, last)  # without years the sliders are not shown
     years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
     wanted = Filter(tuple(genres), *years)
     history = _edits(edited, dataset, user)
