@@ -40,13 +40,24 @@ ORDER = [
         "ui.train_tab",
         "ui.data_tab",
         "ui.experiments_tab",
-        "ui.callbacks",
+        "ui.controls",
+        "ui.opening",
+        "ui.listing",
         "ui.layout",
     ),
 ]
 # Who may know of a library that the rest should not depend on.
 ONLY = {
-    "gradio": {"ui.api", "ui.layout", "ui.callbacks", "ui.data_tab", "ui.train_tab", "ui.experiments_tab"},
+    "gradio": {
+        "ui.api",
+        "ui.layout",
+        "ui.controls",
+        "ui.opening",
+        "ui.listing",
+        "ui.data_tab",
+        "ui.train_tab",
+        "ui.experiments_tab",
+    },
     "plotly": {"ui.figures", "ui.experiment_figures"},
     "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
     "tqdm": {"commands"},

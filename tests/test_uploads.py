@@ -11,7 +11,7 @@ from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
 from sdiff.registry import REGISTRY
-from sdiff.ui import callbacks, handlers, lists, spectral_handlers, uploads
+from sdiff.ui import handlers, lists, opening, spectral_handlers, uploads
 from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
 from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
 
@@ -150,7 +150,7 @@ def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
 
 def test_what_was_read_is_opened_and_remembered(log):
     key, _ = read(log)
-    uploaded, picker, user, *_ = callbacks.open_own(key, ("demo", INSTANT), ["own:0123456789abcdef/gone"])
+    uploaded, picker, user, *_ = opening.open_own(key, ("demo", INSTANT), ["own:0123456789abcdef/gone"])
     assert (
         uploaded == ["own:0123456789abcdef/gone", key]
         and picker.value == key
@@ -162,10 +162,10 @@ def test_what_was_read_is_opened_and_remembered(log):
 def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     opened = ("demo", INSTANT)
-    picker, _, wanted, row, offer, *_ = callbacks.open_dataset("lastfm", opened, [])
+    picker, _, wanted, row, offer, *_ = opening.open_dataset("lastfm", opened, [])
     assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
     with pytest.warns(UserWarning, match="steam is not here"):
-        picker, _, wanted, row, *_ = callbacks.open_dataset("steam", opened, [])
+        picker, _, wanted, row, *_ = opening.open_dataset("steam", opened, [])
     assert (picker.value, wanted, row.visible) == ("demo", "", False), "nobody can download it for you"
 
     def fetch(archive, folder, progress):
@@ -183,7 +183,7 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_
 
     monkeypatch.setattr(datasets, "fetch", fetch)
     seen: list[float] = []
-    result = callbacks.download("lastfm", opened, [], lambda share, desc: seen.append(share))
+    result = opening.download("lastfm", opened, [], lambda share, desc: seen.append(share))
     picker, user, wanted, row, offer, _, _, _, _, now, *_ = result
     assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ("lastfm", INSTANT))
     assert user in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
@@ -204,7 +204,7 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_
     table = tmp_path / "small.csv"
     table.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
     key, _ = read(table, ("user", "item", NONE, NONE))
-    _, picker, user, *_ = callbacks.open_own(key, ("demo", INSTANT), [])
+    _, picker, user, *_ = opening.open_own(key, ("demo", INSTANT), [])
     assert picker.value == key
     shown = handlers.recommend(key, INSTANT, user, {}, 5, 0)
     assert len(shown.recommendations) == left and f"Of the {left} recommended" in shown.summary

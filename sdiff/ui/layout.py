@@ -12,8 +12,8 @@ from gradio.themes import Base, Color
 
 from sdiff.config import HELP, Config
 from sdiff.registry import ASSETS
-from sdiff.ui import api, callbacks, handlers
-from sdiff.ui.callbacks import SLIDERS
+from sdiff.ui import api, handlers, listing, opening
+from sdiff.ui.controls import SLIDERS
 from sdiff.ui.data_tab import data_tab
 from sdiff.ui.experiments_tab import experiments_tab
 from sdiff.ui.links import LONGEST, K
@@ -35,7 +35,7 @@ def build() -> gr.Blocks:
     with gr.Blocks(title="S-Diff", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as demo:
         gr.HTML(f'<header id="masthead"><h1>S-Diff</h1><p>{INTRO}</p></header>', padding=False)
         with gr.Row(elem_id="pickers", equal_height=True):
-            dataset = gr.Dropdown(callbacks.choices([]), value="demo", label="Data set", scale=2, min_width=220)
+            dataset = gr.Dropdown(opening.choices([]), value="demo", label="Data set", scale=2, min_width=220)
             checkpoint = gr.Dropdown(
                 handlers.models("demo"), label="Model", scale=2, min_width=220, elem_id="checkpoint"
             )
@@ -122,7 +122,7 @@ def build() -> gr.Blocks:
         edited = gr.State(None)  # a history instead of a user's own
         who = [dataset, checkpoint, user, edited]
         asked = [*who, *settings, k, genres, *years]  # what a list depends on
-        listing = [history, recommended, summary, changed, restore, why, address]
+        listed = [history, recommended, summary, changed, restore, why, address]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
         # What is on the page, to go back to when something else cannot be opened.
         opened = gr.State(("demo", INSTANT))
@@ -134,43 +134,43 @@ def build() -> gr.Blocks:
         quietly: dict[str, Any] = dict(show_progress="hidden", **in_order)
 
         def then_list(event: Any) -> Any:
-            return event.success(callbacks.recommend, asked, listing, show_progress="minimal", **in_order)
+            return event.success(listing.recommend, asked, listed, show_progress="minimal", **in_order)
 
         def then_plots(event: Any) -> None:
-            event.success(callbacks.plots, [*who, *settings], spectrum, **quietly)
+            event.success(listing.plots, [*who, *settings], spectrum, **quietly)
 
         def then_card(event: Any) -> Any:
-            return event.success(callbacks.card, opened, own.card, **quietly)
+            return event.success(opening.card, opened, own.card, **quietly)
 
         model = [opened, checkpoint, cards, *settings[:-1]]
         page = [dataset, user, wanted, absent, offer, only, genres, *years, *model]
-        opening = demo.load(callbacks.open_page, [opened, uploaded], [*page, seed, k, edited, uploaded], **quietly)
-        selected = dataset.select(callbacks.open_dataset, [dataset, opened, uploaded], page, **quietly)
+        loaded = demo.load(opening.open_page, [opened, uploaded], [*page, seed, k, edited, uploaded], **quietly)
+        selected = dataset.select(opening.open_dataset, [dataset, opened, uploaded], page, **quietly)
         download = fetch.click(
-            callbacks.download,
+            opening.download,
             [wanted, opened, uploaded],
             page,
             concurrency_id="download",
             show_progress_on=[offer],
             api_visibility="private",
         )
-        read = own.read.success(callbacks.open_own, [own.key, opened, uploaded], [uploaded, *page], **quietly)
-        for event in (opening, selected, download, read):
+        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **quietly)
+        for event in (loaded, selected, download, read):
             then_card(event)
             then_plots(then_list(event))
         chosen = gr.on(
-            [checkpoint.select, reset.click], callbacks.open_checkpoint, [dataset, checkpoint, opened], model, **quietly
+            [checkpoint.select, reset.click], opening.open_checkpoint, [dataset, checkpoint, opened], model, **quietly
         )
         then_plots(then_list(chosen))
-        then_plots(then_list(trained.change(callbacks.use_trained, [dataset, trained, opened], model, **quietly)))
+        then_plots(then_list(trained.change(opening.use_trained, [dataset, trained, opened], model, **quietly)))
         for pick, button in picks.items():
-            handler = functools.partial(callbacks.pick, pick)
-            then_plots(button.click(handler, asked, [user, *listing], show_progress="minimal", **in_order))
-        recommended.click(callbacks.why, [*who, *settings], why, show_progress="minimal", **in_order).then(
+            handler = functools.partial(listing.pick, pick)
+            then_plots(button.click(handler, asked, [user, *listed], show_progress="minimal", **in_order))
+        recommended.click(listing.why, [*who, *settings], why, show_progress="minimal", **in_order).then(
             None, js="() => document.querySelector('#why').scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
         )
         add.change(
-            callbacks.find,
+            listing.find,
             [dataset, add],
             addable,
             trigger_mode="always_last",
@@ -178,20 +178,20 @@ def build() -> gr.Blocks:
             api_visibility="private",
         )
         for press, change in (
-            (history.click, callbacks.remove),
-            (addable.click, callbacks.add),
-            (empty.click, callbacks.empty),
-            (restore.click, callbacks.restore),
+            (history.click, listing.remove),
+            (addable.click, listing.add),
+            (empty.click, listing.empty),
+            (restore.click, listing.restore),
         ):
-            then_plots(press(change, asked, [edited, add, *listing], show_progress="minimal", **in_order))
+            then_plots(press(change, asked, [edited, add, *listed], show_progress="minimal", **in_order))
         moved = gr.on(
             [
                 *(slider.release for slider in (*sliders.values(), k, *years)),
                 *(noise.input, genres.input, seed.submit, seed.blur, user.submit),
             ],
-            callbacks.recommend,
+            listing.recommend,
             asked,
-            listing,
+            listed,
             show_progress="minimal",
             trigger_mode="always_last",
             **in_order,

@@ -1,0 +1,154 @@
+"""What opens data sets and models: from what was chosen to everything on the page that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from sdiff import datasets
+from sdiff.config import Config
+from sdiff.errors import SDiffError
+from sdiff.registry import REGISTRY
+from sdiff.ui import handlers, state, uploads
+from sdiff.ui.controls import SLIDERS, guarded
+from sdiff.ui.data_tab import describe
+from sdiff.ui.links import LONGEST, Link
+from sdiff.ui.state import INSTANT, serve, uploads_dir
+
+
+def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
+    """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
+    link = _said(lambda: Link.parse(request.query_params.multi_items()), Link())
+    if link.dataset not in REGISTRY and link.dataset not in uploaded:
+        uploaded = [*uploaded, link.dataset]
+    page = _said(lambda: _page(link, uploaded), ())
+    if not page:
+        link = Link(opened[0])
+        page = _page(link, uploaded)
+    known = state.open_dataset(link.dataset).dataset.split.items
+    history = _said(lambda: known.encode(link.history or ()) is not None and link.history, None)
+    edited = None if history is None else (link.dataset, page[1], history)
+    return *page, link.seed, max(1, min(link.k, LONGEST)), edited, uploaded
+
+
+@guarded
+def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
+    """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
+    try:
+        return _page(Link(dataset), uploaded)
+    except SDiffError as error:
+        if dataset == opened[0]:
+            raise
+        source = REGISTRY.get(dataset)
+        to_get = dataset if source and source.missing and source.archives else ""
+        offer = f"**{source.title}** is not here yet. Its terms: {source.terms}." if source and to_get else ""
+        if not to_get:
+            gr.Warning(escape(str(error)), duration=15)
+        rest = [gr.skip()] * (8 + len(SLIDERS))
+        before = gr.Dropdown(choices(uploaded), value=opened[0])
+        return before, gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
+
+
+def _page(link: Link, uploaded: list[str]) -> tuple[Any, ...]:
+    """The page of a link. Raises SDiffError where its data set cannot be opened; what else is wrong is said."""
+    dataset, user = link.dataset, handlers.pick_user(link.dataset, "typical")
+    if link.user:
+        user = _said(lambda: handlers.history_of(dataset, link.user) is not None and link.user, user)
+    first = handlers.models(dataset)[0]
+    now, *model = open_checkpoint(dataset, link.model or first, (dataset, first if link.model else INSTANT))
+    if link.settings:
+        config = serve(*now)[1].config
+        model[2:] = _values(_said(lambda: config.at_inference(link.settings), config))
+    picker = gr.Dropdown(choices(uploaded), value=dataset)
+    return picker, user, "", gr.Row(visible=False), "", *_filters(link), now, *model
+
+
+def _said(attempt: Callable[[], Any], otherwise: Any) -> Any:
+    """What comes of an attempt; where it fails, that is said on the page."""
+    try:
+        return attempt()
+    except SDiffError as error:
+        gr.Warning(escape(str(error)), duration=15)
+        return otherwise
+
+
+def _filters(link: Link) -> tuple[Any, ...]:
+    """The filters that a data set's metadata allows: as the link has them, else letting everything through."""
+    catalog = state.open_dataset(link.dataset).catalog
+    genres, years = catalog.genres(), catalog.years()
+    low, high = years or (0, 1)
+    wished = (low if link.first_year is None else link.first_year, high if link.last_year is None else link.last_year)
+    sliders = (
+        gr.Slider(minimum=low, maximum=high, value=min(max(year, low), high), visible=bool(years)) for year in wished
+    )
+    chosen = [genre for genre in link.genres if genre in genres]
+    return (
+        gr.Accordion(visible=bool(genres or years), open=bool(chosen) or wished != (low, high)),
+        gr.Dropdown(genres, value=chosen, multiselect=True, visible=bool(genres)),
+        *sliders,
+    )
+
+
+@guarded
+def download(
+    wanted: str,
+    opened: tuple[str, str],
+    uploaded: list[str],
+    progress: gr.Progress = gr.Progress(),  # noqa: B008
+) -> tuple[Any, ...]:
+    """Fetches the data set that was asked for, and opens it."""
+
+    def shown(done: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        progress(done / total if total else 0, desc=f"Downloading {wanted}: {done / 1e6:.1f}{of} MB")
+
+    datasets.download(wanted, shown)
+    return open_dataset(wanted, opened, uploaded)
+
+
+@guarded
+def open_own(key: str, opened: tuple[str, str], uploaded: list[str]) -> Any:
+    """Opens what was uploaded, and remembers it in the visitor's browser; without a key nothing could be read."""
+    if not key:
+        return gr.skip()
+    uploaded = list(dict.fromkeys([*uploaded, key]))
+    return uploaded, *open_dataset(key, opened, uploaded)
+
+
+@guarded
+def card(opened: tuple[str, str]) -> tuple[Any, ...]:
+    return describe(opened[0])
+
+
+def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> tuple[Any, ...]:
+    """The cards of data set and model, and the controls at the checkpoint's values; a damaged one is not kept."""
+    try:
+        config = serve(dataset, checkpoint)[1].config
+    except SDiffError as error:
+        gr.Warning(escape(str(error)), duration=15)
+        checkpoint = opened[1]
+        config = serve(dataset, checkpoint)[1].config
+    cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
+    picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
+    return (dataset, checkpoint), picker, cards, *_values(config)
+
+
+def _values(config: Config) -> tuple[Any, ...]:
+    """Of the sliders and the switch for noise."""
+    recency, *values = (getattr(config, name) for name in SLIDERS)
+    sliders = gr.Slider(value=recency, visible=recency > 0), *values  # a model that ignores the order has no memory
+    return *sliders, config.noise
+
+
+@guarded
+def use_trained(dataset: str, trained: str, opened: tuple[str, str]) -> tuple[Any, ...]:
+    """A model that was just trained here becomes the one on the page, if its data set still is."""
+    return open_checkpoint(dataset, trained if trained in handlers.models(dataset) else opened[1], opened)
+
+
+def choices(uploaded: list[str]) -> list[tuple[str, str]]:
+    registered = [(source.title + (" (not here)" if source.missing else ""), key) for key, source in REGISTRY.items()]
+    return [*uploads.choices(uploaded, uploads_dir()), *registered]
