@@ -119,13 +119,13 @@ def build() -> gr.Blocks:
         settings = [*sliders.values(), noise, seed]
         address = gr.Textbox(visible=False)  # the query that brings one back to this list
         address.change(None, address, js="query => window.setAddress(query)")
+        # What is on the page, to go back to when something else cannot be opened.
+        opened = gr.State(("demo", INSTANT))
         edited = gr.State(None)  # a history instead of a user's own
-        who = [dataset, checkpoint, user, edited]
+        who = [opened, user, edited]
         asked = [*who, *settings, k, genres, *years]  # what a list depends on
         listed = [history, recommended, summary, changed, restore, why, address]
         spectrum = [snr_plot, snr_words, eigen_plot, eigen_words, energy_plot, energy_words, schedule_plot, map_plot]
-        # What is on the page, to go back to when something else cannot be opened.
-        opened = gr.State(("demo", INSTANT))
         wanted = gr.State("")  # the data set that would have to be downloaded first
         uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")  # keys: whose browser, whose data
 
@@ -171,7 +171,7 @@ def build() -> gr.Blocks:
         )
         add.change(
             listing.find,
-            [dataset, add],
+            [opened, add],
             addable,
             trigger_mode="always_last",
             show_progress="hidden",
