@@ -22,7 +22,7 @@ ORDER = [
         "model",
         "diffusion",
     ),
-    *("metrics", "evaluation", "checkpoint", "references", "recommender", "training", "synthetic"),
+    *("metrics", "evaluation", "checkpoint", "references", "quality", "recommender", "training", "synthetic"),
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("explain", "card", "search", "catalog", "batch", "commands"),
     *(

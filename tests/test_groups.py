@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from benchmarks.groups import N, described, fifths, lists, measures
+from benchmarks.groups import N, described, fifths
 from sdiff.evaluation import evaluate
+from sdiff.quality import lists, measures, popularity_lift
 from sdiff.references import linear_filter
 from tests.conftest import CPU
 
 
 def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
     score = linear_filter(split)
-    shown = lists(score, split)
+    shown = lists(score, split, N)
     seen = split.train.matrix() + split.valid.matrix()
     assert shown.multiply(seen).sum() == 0 and shown.sum(1).max() <= N
     whole, *groups = described("A x", score, split)
@@ -36,3 +37,13 @@ def test_fifths_are_of_equal_number_and_named_by_their_range():
     groups = dict(fifths(np.arange(10, 0, -1)))
     assert list(groups) == ["1-2", "3-4", "5-6", "7-8", "9-10"]
     assert [len(members) for members in groups.values()] == [2] * 5
+
+
+def test_lists_like_the_histories_have_no_lift_and_twice_the_popularity_is_a_lift_of_one(split):
+    X, users = split.train.matrix(), np.arange(60)
+    assert popularity_lift(X, split, users) == pytest.approx(0)
+    counts = split.train.item_counts
+    usual = np.mean([counts[split.train.history(u)].mean() for u in users])
+    shown = np.zeros((60, 30))
+    shown[:, counts.argmax()] = 1
+    assert popularity_lift(sp.csr_array(shown), split, users) == pytest.approx(counts.max() / usual - 1)
