@@ -1,7 +1,7 @@
 """Beyond the mean accuracy: for whom and for which items it holds, and what the lists of 20 are like.
 
 Recall@20 by the length of the users' histories, and the share of what is held out that the lists show by how often an
-item was seen in train, both in five groups of equal size; coverage, novelty and diversity.
+item was seen in train, both in five groups of equal size; coverage, novelty, diversity and popularity lift.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.peers.ease import ease
 from benchmarks.study import Job, Row, Study
 from sdiff.datasets import Dataset
 from sdiff.interactions import Split
-from sdiff.quality import lists, measures
+from sdiff.quality import accuracy, lists, measures
 from sdiff.recommender import Recommender
 from sdiff.references import REFERENCES, Scorer
 
@@ -48,10 +48,11 @@ def described(model: str, score: Scorer, split: Split) -> list[Row]:
     """One row with the measures of the lists, then one for each group, all on the test part."""
     shown = lists(score, split, N)
     test = split.test
-    found = np.asarray(shown[test.rows, test.indices]).ravel()  # of each held-out pair, 1 if it is shown
-    users = np.flatnonzero(test.lengths)
-    hits = np.bincount(test.rows, found, minlength=len(split.users))[users]
-    recall = hits / np.minimum(test.lengths[users], N)
+    users, recall = shown.users, accuracy(shown, split, "test")[f"recall@{N}"]
+    pairs = test.matrix()[users].tocoo()
+    found = np.asarray(
+        shown.matrix(len(split.items))[pairs.row, pairs.col]
+    ).ravel()  # of each held-out pair, 1 if shown
 
     def grouped(what: str, size: np.ndarray, values: np.ndarray) -> list[Row]:
         return [
@@ -60,9 +61,9 @@ def described(model: str, score: Scorer, split: Split) -> list[Row]:
         ]
 
     return [
-        {"model": model, "group": "all", "recall@20": float(recall.mean()), **measures(shown[users], split)},
+        {"model": model, "group": "all", "recall@20": float(recall.mean()), **measures(shown, split)},
         *grouped("history", split.train.lengths[users], recall),
-        *grouped("item seen", split.train.item_counts[test.indices], found),
+        *grouped("item seen", split.train.item_counts[pairs.col], found),
     ]
 
 

@@ -1,7 +1,8 @@
-"""What lists are like beside their accuracy: coverage, novelty and diversity, as in Castells et al. 2022, "Novelty and
-diversity in recommender systems", Recommender Systems Handbook; and how far they lean on what is popular."""
+"""What lists are like beside their mean accuracy: per user, and in coverage, novelty, diversity and popularity."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,9 +11,24 @@ import torch
 from sdiff.evaluation import Part, top_n
 from sdiff.histories import Histories
 from sdiff.interactions import Split
+from sdiff.metrics import ndcg, recall
 from sdiff.references import Scorer
 
+CPU = torch.device("cpu")
 BATCH = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """users (U,) and the items of their lists (U, n), best first; -1 where none was left."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+    def matrix(self, n_items: int) -> sp.csr_array:
+        """Ones (U, n_items) where an item is in a list."""
+        row, place = (self.items >= 0).nonzero()
+        return sp.csr_array((np.ones(len(row)), (row, self.items[row, place])), shape=(len(self.users), n_items))
 
 
 def lists(
@@ -21,13 +37,15 @@ def lists(
     n: int,
     part: Part = "test",
     users: np.ndarray | None = None,
-    device: torch.device | None = None,
-) -> sp.csr_array:
-    """Lists of n as ones in (n_users, n_items), what is left out as in `evaluate`; for all who have something held out
-    in `part`, or for the given indices of users."""
+    device: torch.device = CPU,
+) -> Lists:
+    """Lists of n, with what is left out as in `evaluate`: of all who have something held out in `part`, or of `users`.
+
+    `device` is that on which `score` takes histories.
+    """
     train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
     whose = np.flatnonzero(getattr(split, part).lengths) if users is None else users
-    rows, columns = [], []
+    found = []
     with torch.inference_mode():
         for batch in torch.from_numpy(whose).to(train.items.device).split(BATCH):
             history = train.take(batch)
@@ -36,39 +54,48 @@ def lists(
                 seen = valid.take(batch)
                 scores[seen.rows, seen.items] = -torch.inf
             values, items = top_n(scores, history, n)
-            kept = values > -torch.inf
-            rows.append(batch[:, None].expand_as(items)[kept].cpu())
-            columns.append(items[kept].cpu())
-    where = (torch.cat(rows).numpy(), torch.cat(columns).numpy())
-    return sp.csr_array((np.ones(len(where[0])), where), shape=(len(split.users), len(split.items)))
+            found.append(items.where(values > -torch.inf, -1).cpu().numpy())
+    return Lists(whose, np.concatenate(found))
 
 
-def measures(shown: sp.csr_array, split: Split) -> dict[str, float]:
-    """Of lists (n, n_items): coverage, the share of items that anybody is shown; novelty, -log2 of the share of users
-    who have an item, in bits; diversity, 1 - the cosine of two items' users, its mean over the pairs of a list."""
-    counts = np.maximum(split.train.item_counts, 1)
-    X = sp.csr_array(split.train.matrix() @ sp.diags_array(counts**-0.5))
+def accuracy(shown: Lists, split: Split, part: Part) -> dict[str, np.ndarray]:
+    """Recall and NDCG (U,) of each user's list, at its length n. All users must have something held out in `part`."""
+    wanted, n = getattr(split, part), shown.items.shape[1]
+    member = wanted.matrix()[shown.users].toarray() > 0
+    hits = torch.from_numpy(np.take_along_axis(member, shown.items, axis=1) & (shown.items >= 0))
+    relevant = torch.from_numpy(wanted.lengths[shown.users])
+    return {f"{name}@{n}": metric(hits, relevant, n).numpy() for name, metric in (("recall", recall), ("ndcg", ndcg))}
+
+
+def measures(shown: Lists, split: Split) -> dict[str, float]:
+    """What lists are like, whoever they are for.
+
+    - coverage: the share of items that anybody is shown;
+    - novelty: -log2 of the share of users who have an item, in bits;
+    - diversity: 1 - the cosine of two items' users, its mean over the pairs of a list
+      (all three: Castells et al. 2022, "Novelty and diversity in recommender systems");
+    - popularity lift: how much more popular the items of users' lists are than those of their histories, as a share of
+      the latter's popularity: 0 as popular, 1 twice as popular (Abdollahpouri et al. 2020, "The connection between
+      popularity bias, calibration, and fairness in recommendation").
+    """
+    counts = split.train.item_counts
+    seen_by, chosen = np.maximum(counts, 1), shown.matrix(len(split.items))
+    X = sp.csr_array(split.train.matrix() @ sp.diags_array(seen_by**-0.5))
     cosines = []
-    for rows in np.array_split(np.arange(len(shown.indptr) - 1), -(-len(shown.indptr) // BATCH)):
-        block = shown[rows]
+    for rows in np.array_split(np.arange(len(shown.users)), -(-len(shown.users) // BATCH)):
+        block = chosen[rows]
         whole, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the unit columns ||^2
         cosines.append((whole - n) / np.maximum(n * (n - 1), 1))
+    usual = _popularity(split.train.matrix()[shown.users], counts)
     return {
-        "coverage": float((shown.sum(0) > 0).mean()),
-        "novelty": float(-np.log2(counts / len(split.users))[shown.indices].mean()),
+        "coverage": float((chosen.sum(0) > 0).mean()),
+        "novelty": float(-np.log2(seen_by / len(split.users))[chosen.indices].mean()),
         "diversity": float(1 - np.concatenate(cosines).mean()),
+        "popularity lift": float(_popularity(chosen, counts) / usual - 1),
     }
 
 
-def popularity_lift(shown: sp.csr_array, split: Split, users: np.ndarray) -> float:
-    """How much more popular the items of users' lists are than those of their histories, as a share of the latter's
-    popularity (Abdollahpouri et al. 2020, "The connection between popularity bias, calibration, and fairness in
-    recommendation"): 0 as popular, 1 twice as popular."""
-    counts = split.train.item_counts
-
-    def popularity(lists: sp.csr_array) -> float:
-        """Mean over users of the mean popularity of their items."""
-        n = lists.sum(1)
-        return float(((lists @ counts)[n > 0] / n[n > 0]).mean())
-
-    return popularity(shown[users]) / popularity(split.train.matrix()[users]) - 1
+def _popularity(rows: sp.csr_array, counts: np.ndarray) -> float:
+    """Mean over the rows of the mean popularity of their items."""
+    n = rows.sum(1)
+    return ((rows @ counts)[n > 0] / n[n > 0]).mean()

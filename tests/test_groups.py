@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from benchmarks.groups import N, described, fifths
 from sdiff.evaluation import evaluate
-from sdiff.quality import lists, measures, popularity_lift
+from sdiff.quality import Lists, accuracy, lists, measures
 from sdiff.references import linear_filter
 from tests.conftest import CPU
 
@@ -14,18 +13,18 @@ from tests.conftest import CPU
 def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
     score = linear_filter(split)
     shown = lists(score, split, N)
-    seen = split.train.matrix() + split.valid.matrix()
-    assert shown.multiply(seen).sum() == 0 and shown.sum(1).max() <= N
+    seen = (split.train.matrix() + split.valid.matrix())[shown.users]
+    assert shown.matrix(30).multiply(seen).sum() == 0 and shown.matrix(30).sum(1).max() <= N
+    expected = evaluate(score, split, "test", CPU)
     whole, *groups = described("A x", score, split)
-    assert whole["recall@20"] == pytest.approx(evaluate(score, split, "test", CPU)["recall@20"])
+    assert whole["recall@20"] == pytest.approx(expected["recall@20"])
+    assert accuracy(shown, split, "test")["ndcg@20"].mean() == pytest.approx(expected["ndcg@20"])
     by_history = [row["recall@20"] for row in groups if row["group"].startswith("history")]
     assert np.mean(by_history) == pytest.approx(whole["recall@20"], abs=1e-6)  # 60 users, five groups of 12
 
 
 def test_the_same_two_items_for_all_cover_little_and_differ_as_their_users_do(split):
-    shown = np.zeros((60, 30))
-    shown[:, [0, 1]] = 1
-    found = measures(sp.csr_array(shown), split)
+    found = measures(Lists(np.arange(60), np.tile([0, 1], (60, 1))), split)
     X = split.train.matrix().toarray()
     a, b = X[:, 0], X[:, 1]
     assert found["coverage"] == pytest.approx(2 / 30)
@@ -33,17 +32,17 @@ def test_the_same_two_items_for_all_cover_little_and_differ_as_their_users_do(sp
     assert found["novelty"] == pytest.approx(-np.log2(np.array([a.sum(), b.sum()]) / 60).mean())
 
 
+def test_lists_like_the_histories_have_no_lift_and_twice_the_popularity_is_a_lift_of_one(split):
+    counts = split.train.item_counts
+    histories = [split.train.history(u) for u in range(60)]
+    padded = np.array([np.pad(history, (0, 8 - len(history)), constant_values=-1) for history in histories])
+    assert measures(Lists(np.arange(60), padded), split)["popularity lift"] == pytest.approx(0)
+    usual = np.mean([counts[history].mean() for history in histories])
+    found = measures(Lists(np.arange(60), np.full((60, 1), counts.argmax())), split)
+    assert found["popularity lift"] == pytest.approx(counts.max() / usual - 1)
+
+
 def test_fifths_are_of_equal_number_and_named_by_their_range():
     groups = dict(fifths(np.arange(10, 0, -1)))
     assert list(groups) == ["1-2", "3-4", "5-6", "7-8", "9-10"]
     assert [len(members) for members in groups.values()] == [2] * 5
-
-
-def test_lists_like_the_histories_have_no_lift_and_twice_the_popularity_is_a_lift_of_one(split):
-    X, users = split.train.matrix(), np.arange(60)
-    assert popularity_lift(X, split, users) == pytest.approx(0)
-    counts = split.train.item_counts
-    usual = np.mean([counts[split.train.history(u)].mean() for u in users])
-    shown = np.zeros((60, 30))
-    shown[:, counts.argmax()] = 1
-    assert popularity_lift(sp.csr_array(shown), split, users) == pytest.approx(counts.max() / usual - 1)
