@@ -19,15 +19,67 @@
   });
 })();
 
-// The address follows the page: the query of the last list, and the tab that is open; opened again, it brings both back.
+// What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
+// A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
   const keep = ["view", "__theme"];
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
-  const tabs = () => [...document.querySelectorAll('button[role="tab"]')];
-  window.setAddress = (text) => {
+  let trained = {};
+  const setAddress = (text) => {
     const [now, next] = [new URLSearchParams(location.search), new URLSearchParams(text)];
     for (const key of keep) if (now.has(key)) next.set(key, now.get(key));
     write(next);
+  };
+  const input = (name) => document.querySelector(`#${name} input[type="range"], #${name} input[type="checkbox"]`);
+  const value = (input) => (input.type === "checkbox" ? input.checked : Number(input.value));
+  const said = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : value);
+  const bringBack = (name) => {
+    const control = input(name);
+    if (control.type === "checkbox") return control.click();
+    control.value = trained[name];
+    control.dispatchEvent(new Event("input", { bubbles: true }));
+    control.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+  };
+  const mark = () => {
+    for (const [name, usual] of Object.entries(trained)) {
+      const control = input(name);
+      if (!control) continue;
+      const block = document.getElementById(name);
+      let button = block.querySelector("button.trained");
+      if (!button) {
+        button = document.createElement("button");
+        button.type = "button";
+        button.className = "trained";
+        button.addEventListener("click", () => bringBack(name));
+        block.append(button);
+      }
+      const moved = value(control) !== usual;
+      button.textContent = moved ? `back to ${said(usual)}` : `checkpoint: ${said(usual)}`;
+      button.disabled = !moved;
+      block.classList.toggle("moved", moved);
+    }
+    const moved = document.querySelectorAll("#controls .block.moved").length;
+    document.getElementById("sheet").textContent = moved ? `Controls · ${moved} changed` : "Controls";
+  };
+  let first = true;
+  window.setPage = (text) => {
+    const told = JSON.parse(text);
+    trained = told.trained;
+    setAddress(told.address);
+    setTimeout(mark, 100); // the controls may still be on their way to new values
+    const view = new URLSearchParams(location.search).get("view");
+    if (first && view) openTab(view);
+    first = false;
+  };
+  document.addEventListener("input", mark);
+  document.addEventListener("change", mark);
+
+  const named = (name, where) => [...document.querySelectorAll(where)].find((tab) => tab.textContent.trim() === name);
+  const openTab = (name) => {
+    const tab = named(name, '.tab-container:not(.visually-hidden) button[role="tab"]');
+    if (tab) return tab.click();
+    document.querySelector(".overflow-menu > button")?.click(); // where not all tabs fit
+    setTimeout(() => named(name, ".overflow-dropdown button")?.click(), 50);
   };
   document.addEventListener("click", ({ target }) => {
     const tab = target.closest('button[role="tab"], .overflow-dropdown button');
@@ -35,15 +87,52 @@
     const query = new URLSearchParams(location.search);
     query.set("view", tab.textContent.trim());
     write(query);
+    document.documentElement.dataset.view = query.get("view");
+    const view = document.querySelector("#view-name input, #view-name textarea"); // tells the server what can be seen
+    view.value = query.get("view");
+    view.dispatchEvent(new Event("input", { bubbles: true }));
     setTimeout(() => window.dispatchEvent(new Event("resize")), 100); // plots drawn in a hidden tab took any width
   });
-  const view = new URLSearchParams(location.search).get("view");
-  if (!view) return;
-  const open = new MutationObserver(() => {
-    const tab = tabs().find((button) => button.textContent.trim() === view);
-    if (!tab) return;
-    open.disconnect();
-    setTimeout(() => tab.click(), 0);
-  });
-  open.observe(document.documentElement, { childList: true, subtree: true });
 })();
+
+// On a narrow screen the controls wait at its foot, and open over what they change.
+document.addEventListener("click", ({ target }) => {
+  const handle = document.getElementById("sheet");
+  if (!handle) return;
+  const opened = target === handle ? !document.querySelector("#controls.opened") : Boolean(target.closest("#controls"));
+  document.getElementById("controls").classList.toggle("opened", opened);
+  handle.setAttribute("aria-expanded", opened);
+});
+
+// What is taken along leaves no file on the server.
+window.saveText = (text, name) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+};
+window.copyText = async (text, said) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // no clipboard without https, nor long after the click: shown instead, to be copied by hand
+    const dialog = document.createElement("dialog");
+    dialog.className = "by-hand";
+    dialog.innerHTML =
+      '<form method="dialog"><textarea readonly rows="14" aria-label="To copy"></textarea><button>Close</button></form>';
+    const box = dialog.querySelector("textarea");
+    box.value = text;
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+    box.select();
+    return;
+  }
+  const note = document.createElement("div");
+  note.className = "note";
+  note.setAttribute("role", "status");
+  note.textContent = said;
+  document.body.append(note);
+  setTimeout(() => note.remove(), 3000);
+};

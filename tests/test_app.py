@@ -400,7 +400,7 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     assert len(view["eigenvalues"]) == 128 and view["tau"] == 2 and view["snr_at_tau"]["vp"][0] is None
     with pytest.raises(Exception, match="settings is no JSON"):
         ask(settings="{", api_name="/recommend")
-    names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "spectrum"}
+    names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
     with ThreadPoolExecutor() as apart:  # from Playwright's event loop
         assert set(apart.submit(asyncio.run, tools(url)).result()) == names
 

@@ -6,25 +6,31 @@ from threading import Event
 import numpy as np
 import pytest
 
-from sdiff.catalog import Filter, Row
+from sdiff.catalog import Row
 from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split, Vocabulary
 from sdiff.registry import REGISTRY
 from sdiff.ui import figures, handlers, lists, spectral_handlers, training_handlers
+from sdiff.ui.query import Query
 from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model, serve
 
-AS_TRAINED: dict[str, object] = {}
+ONE = Query("demo", "demo", "1")
 
 
 @pytest.fixture(scope="module")
 def view():
-    return spectral_handlers.spectral_view("demo", "demo-paper", "1", AS_TRAINED, 0)
+    return spectral_handlers.spectral_view(Query("demo", "demo-paper", "1"))
+
+
+@pytest.fixture(scope="module")
+def schedule():
+    return spectral_handlers.schedule_view(Query("demo", "demo-paper", "1"))
 
 
 def test_a_listing_holds_history_list_and_words():
     split = open_dataset("demo").dataset.split
-    shown = handlers.recommend("demo", "demo-paper", " 1 ", AS_TRAINED, 15, 0)
+    shown = handlers.recommend(Query("demo", "demo-paper", "1", k=15))
     history = [split.items.ids[i] for i in split.train.history(0)]
     assert [row.id for row in shown.history] == history[::-1]
     assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
@@ -34,71 +40,68 @@ def test_a_listing_holds_history_list_and_words():
 
 
 def test_a_listing_is_what_the_python_interface_gives():
-    shown = handlers.recommend("demo", "demo-paper", "1", {"guidance": 1.5}, 10, 3)
+    shown = handlers.recommend(Query("demo", "demo-paper", "1", None, {"guidance": 1.5}, 3, 10))
     split = open_dataset("demo").dataset.split
     history = [split.items.ids[i] for i in split.train.history(0)]
     same = open_model("demo-paper", "demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
     assert shown.changed == "Changed: guidance 0.02 → **1.5**. Noise of seed 3."
-    off = handlers.recommend("demo", "demo-paper", "1", {"noise": False}, 10, 3)
+    off = handlers.recommend(Query("demo", "demo-paper", "1", None, {"noise": False}, 3, 10))
     assert off.changed == "Changed: noise on → **off**. No noise."
 
 
 def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
-    recent = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0)
-    longer = handlers.recommend("demo", "demo", "1", {"half_life": 30}, 20, 0)
+    recent = handlers.recommend(ONE)
+    longer = handlers.recommend(replace(ONE, settings={"half_life": 30}))
     assert longer.changed == "Changed: half_life 1.4 → **30.0**. No noise."
     assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
 
 def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
-    true = handlers.history_of("demo", "1")
-    shown = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0)
-    same = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=true)
+    true = handlers.history_of(ONE)
+    shown = handlers.recommend(ONE)
+    same = handlers.recommend(replace(ONE, history=true))
     assert shown.moves is None and same.moves is None and same.recommendations == shown.recommendations
     first = shown.recommendations[0].id
-    changed = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=[*true[1:], first])
+    changed = handlers.recommend(replace(ONE, history=[*true[1:], first]))
     assert changed.history[0].id == first and "(1 added, 1 removed)" in changed.summary
-    before = [row.id for row in handlers.recommend("demo", "demo", "1", AS_TRAINED, 1000, 0).recommendations]
+    before = [row.id for row in handlers.recommend(replace(ONE, k=1000)).recommendations]
     after = [row.id for row in changed.recommendations]
     assert first not in after
     expected = [before.index(id) - rank if id in before else None for rank, id in enumerate(after)]
     assert changed.moves == expected and any(expected)
-    fresh = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=[])
+    fresh = handlers.recommend(replace(ONE, history=[]))
     assert fresh.history == [] and len(fresh.recommendations) == 20
     with pytest.raises(SDiffError, match="Unknown item nothing"):
-        handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, history=["nothing"])
-    bands = [
-        spectral_handlers.spectral_view("demo", "demo", "1", AS_TRAINED, 0, history=ids).energy[0]
-        for ids in (None, true, [])
-    ]
+        handlers.recommend(replace(ONE, history=["nothing"]))
+    bands = [spectral_handlers.spectral_view(replace(ONE, history=ids)).energy[0] for ids in (None, true, [])]
     assert (bands[0] == bands[1]).all() and bands[0].sum() > bands[2].sum()
 
 
 def test_a_filter_leaves_only_the_items_that_are_wanted():
     catalog = open_dataset("demo").catalog
-    wanted = Filter(("Comedy",), 1990, None)
-    shown = handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, wanted)
+    wanted = replace(ONE, genres=["Comedy"], first_year=1990)
+    shown = handlers.recommend(wanted)
     assert len(shown.recommendations) == 20
     assert all("Comedy" in row.genres and row.year >= 1990 for row in shown.recommendations)
-    assert f"lets {catalog.allowed(wanted).sum()} of 1,185 items through" in shown.summary
-    best = [row.id for row in handlers.recommend("demo", "demo", "1", AS_TRAINED, 1185, 0).recommendations]
+    assert f"lets {catalog.allowed(wanted.wanted).sum()} of 1,185 items through" in shown.summary
+    best = [row.id for row in handlers.recommend(replace(ONE, k=1185)).recommendations]
     assert [row.id for row in shown.recommendations] == [
         id for id in best if id in {r.id for r in shown.recommendations}
     ]
-    assert handlers.recommend("demo", "demo", "1", AS_TRAINED, 20, 0, Filter(("None such",))).recommendations == []
+    assert handlers.recommend(replace(ONE, genres=["None such"])).recommendations == []
 
 
 def test_what_cannot_be_shown_is_said():
     with pytest.raises(SDiffError, match="Unknown user"):
-        handlers.recommend("demo", "demo", "nobody", AS_TRAINED, 5, 0)
+        handlers.recommend(Query("demo", "demo", "nobody"))
     with pytest.raises(SDiffError, match="Unknown data set"):
         open_dataset("/etc/passwd")
     with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):
-        handlers.recommend("demo", "demo", "1", {"exclude_seen": False}, 5, 0)
+        handlers.recommend(replace(ONE, settings={"exclude_seen": False}))
     with pytest.raises(SDiffError, match=r"does not know .* items of demo"):
         serve("demo", "ml-1m")
 
@@ -112,7 +115,7 @@ def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
     raw = replace(REGISTRY["demo"], key="raw", files=(), read=reversed_demo, same_items_as="demo")
     monkeypatch.setitem(REGISTRY, "raw", raw)
     assert handlers.models("raw")[0] == "demo"
-    shown, own = (handlers.recommend(key, "demo", "1", AS_TRAINED, 10, 0) for key in ("raw", "demo"))
+    shown, own = (handlers.recommend(Query(key, "demo", "1", k=10)) for key in ("raw", "demo"))
     titles = [[row.title for row in listing.recommendations] for listing in (shown, own)]
     assert titles[0] == titles[1]
     assert ["trained on another split" in listing.summary for listing in (shown, own)] == [True, False]
@@ -121,12 +124,12 @@ def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
 
 def test_every_data_set_has_a_model_that_needs_no_training():
     assert handlers.models("demo")[0] == "demo" and handlers.models("demo")[-1] == "instant"
-    shown = handlers.recommend("demo", "instant", "1", AS_TRAINED, 5, 0)
+    shown = handlers.recommend(Query("demo", "instant", "1", k=5))
     assert len(shown.recommendations) == 5
-    again = handlers.recommend("demo", "instant", "1", AS_TRAINED, 5, 9)
+    again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
     assert shown.recommendations == again.recommendations, "there is no noise, so no seed decides"
     assert "nothing trained" in handlers.model_card("demo", "instant")
-    spectral_handlers.spectral_view("demo", "instant", "1", AS_TRAINED, 0)
+    spectral_handlers.spectral_view(Query("demo", "instant", "1"))
 
 
 def test_picks_are_what_they_say():
@@ -184,7 +187,8 @@ def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert figure.data[0].y[0] == figures.SNR_RANGE[1]
 
 
-def test_schedules_and_maps_have_a_panel_for_each_kind(view):
+def test_schedules_and_maps_have_a_panel_for_each_kind(schedule):
+    view = schedule
     lines = figures.schedules(view.times, view.shown_lam.tolist(), view.schedules)
     assert len(lines.data) == 2 * 3 * len(view.shown_lam)
     assert sum(trace.showlegend for trace in lines.data) == len(view.shown_lam)
@@ -199,7 +203,9 @@ def test_energy_before_noised_and_after_are_three_lines(view):
 
 
 def test_settings_move_the_schedule_and_the_energy(view):
-    moved = spectral_handlers.spectral_view("demo", "demo-paper", "1", {"sigma_max": 0.1, "alpha_min": 0.5}, 0)
+    moved = spectral_handlers.spectral_view(
+        Query("demo", "demo-paper", "1", settings={"sigma_max": 0.1, "alpha_min": 0.5})
+    )
     assert (moved.snr_at_tau["vp"][1:] > view.snr_at_tau["vp"][1:]).all()
     assert moved.energy[1].sum() < view.energy[1].sum()
     np.testing.assert_array_equal(moved.energy[0], view.energy[0])
@@ -209,7 +215,7 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
     epochs = list(range(1, 5001))
     figure = figures.training_curves(epochs, [1 / e for e in epochs], [(10, 0.1), (20, 0.3), (30, 0.2)])
     assert len(figure.data[0].x) <= 400 and figure.data[0].x[-1] == 5000
-    assert figure.data[2].x == (20,) and figure.layout.uirevision == "training"
+    assert figure.data[2].x == (20,) and figure.layout.uirevision == "kept"
     assert len(figures.training_curves([], [], []).data) == 2
 
 
@@ -223,9 +229,10 @@ def test_buttons_name_their_item_and_arrows_say_where_it_went():
 
 @pytest.mark.parametrize("name", ["demo", "demo-paper", "instant"])
 def test_why_names_the_parts_of_a_score_and_they_add_up(name):
-    true = handlers.history_of("demo", "1")
-    [*_, row] = handlers.recommend("demo", name, "1", AS_TRAINED, 5, 2).recommendations
-    found = handlers.why("demo", name, "1", row.id, AS_TRAINED, 2)
+    true = handlers.history_of(ONE)
+    query = Query("demo", name, "1", k=5, seed=2)
+    [*_, row] = handlers.recommend(query).recommendations
+    found = handlers.why(query, row.id)
     assert found.title == row.title and (found.unit == "score") == (name != "demo")
     if found.unit == "score":
         assert found.score == pytest.approx(row.score, abs=1e-5)
@@ -233,8 +240,8 @@ def test_why_names_the_parts_of_a_score_and_they_add_up(name):
         assert sum(value for _, value in account) == pytest.approx(found.score, abs=1e-4)
     named = [title for title, _ in found.by_item]
     assert named[0] == "without a history" and named[-2] == f"the other {len(true) - 6} items" and len(named) == 9
-    assert handlers.why("demo", name, "1", row.id, AS_TRAINED, 2, history=true) == found
-    assert len(handlers.why("demo", name, "1", row.id, AS_TRAINED, 2, history=true[:2]).by_item) == 4
+    assert handlers.why(replace(query, history=true), row.id) == found
+    assert len(handlers.why(replace(query, history=true[:2]), row.id).by_item) == 4
     panel = lists.why_panel("<i>", found.unit, found.score, found.by_item, found.by_frequency)
     assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
 

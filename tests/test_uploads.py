@@ -13,6 +13,7 @@ from sdiff.readers import Reading
 from sdiff.registry import REGISTRY
 from sdiff.ui import handlers, lists, opening, spectral_handlers, uploads
 from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
+from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
 
 FORM = {"min_rating": "", "core": 1, "split": "", "skip": False}
@@ -57,7 +58,7 @@ def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
     assert len(found.split.users) == 24 and found.title == "my visits_ 2024"
     model = handlers.models(key)
     assert model == [INSTANT]
-    assert len(handlers.recommend(key, INSTANT, "v3", {}, 3, 0).recommendations) == 3
+    assert len(handlers.recommend(Query(key, INSTANT, "v3", k=3)).recommendations) == 3
     facts, figure, *_ = describe(key)
     assert "<dd>24</dd>" in facts and "1 repeated" in facts and "2020-09-13" in facts
     assert sum(figure.data[0].y) == 24 and sum(figure.data[1].y) == 12
@@ -206,8 +207,8 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_
     key, _ = read(table, ("user", "item", NONE, NONE))
     _, picker, user, *_ = opening.open_own(key, ("demo", INSTANT), [])
     assert picker.value == key
-    shown = handlers.recommend(key, INSTANT, user, {}, 5, 0)
+    shown = handlers.recommend(Query(key, INSTANT, user, k=5))
     assert len(shown.recommendations) == left and f"Of the {left} recommended" in shown.summary
     assert ("No item is left" in lists.recommended_table(shown.recommendations)) == (left == 0)
-    view = spectral_handlers.spectral_view(key, INSTANT, user, {}, 0)
+    view = spectral_handlers.spectral_view(Query(key, INSTANT, user))
     assert "without noise" in view.words["snr"] and "nan" not in view.words["snr"] and describe(key)[0]

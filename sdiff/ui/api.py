@@ -6,14 +6,15 @@ import functools
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
 
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
-from sdiff.ui import handlers, spectral_handlers, state
+from sdiff.ui import compare_handlers, handlers, spectral_handlers, state
+from sdiff.ui.query import Query
 
 
 def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,8 +76,8 @@ def recommend(
         settings: JSON object of what is to differ from the checkpoint, such as {"guidance": 0.5, "T": 1}.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    shown = handlers.recommend(dataset, checkpoint, user, _parsed(settings), k, seed, history=history)
-    return [asdict(row) for row in shown.recommendations]
+    query = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
+    return [asdict(row) for row in handlers.recommend(query).recommendations]
 
 
 @answering
@@ -114,7 +115,42 @@ def explain(
         settings: JSON object of what is to differ from the checkpoint.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    return asdict(handlers.why(dataset, checkpoint, user, item, _parsed(settings), seed, history))
+    return asdict(handlers.why(Query(dataset, checkpoint, user, history, _parsed(settings), seed), item))
+
+
+@answering
+def compare(
+    dataset: str = "demo",
+    checkpoint: str = "demo",
+    other: str = "A x",
+    user: str = "1",
+    k: int = 20,
+    seed: int = 0,
+    settings: str = "{}",
+    other_settings: str = "{}",
+    history: list[str] | None = None,
+) -> dict[str, Any]:
+    """Two lists for one history, what they have in common, and by how many places each item stands higher than in the
+    other one (null: it is far down there).
+
+    Args:
+        dataset: key of a data set.
+        checkpoint: name of a model for it.
+        other: name of a model, the same one perhaps, or a reference: popularity, or A x, the linear graph filter.
+        user: id of the user.
+        k: length of the lists.
+        seed: of the sampling noise.
+        settings: JSON object of what is to differ from the checkpoint.
+        other_settings: the same for the other model.
+        history: ids of items to take for the user's history instead, oldest first.
+    """
+    a = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
+    found = compare_handlers.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
+    lists = (
+        [asdict(row) | {"shift": shift} for row, shift in zip(rows, shifts, strict=True)]
+        for rows, shifts in zip(found.lists, found.shifts, strict=True)
+    )
+    return dict(zip(("list", "other_list"), lists, strict=True)) | {"overlap": found.overlap, "words": found.words}
 
 
 @answering
@@ -130,7 +166,7 @@ def spectrum(
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint.
     """
-    view = spectral_handlers.spectral_view(dataset, checkpoint, user, _parsed(settings), seed)
+    view = spectral_handlers.spectral_view(Query(dataset, checkpoint, user, None, _parsed(settings), seed))
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
@@ -146,7 +182,7 @@ def spectrum(
     }
 
 
-ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, spectrum)
+ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, compare, spectrum)
 
 
 def _parsed(settings: str) -> dict[str, Any]:

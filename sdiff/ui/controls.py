@@ -1,16 +1,17 @@
-"""What can be moved on the page, and how a handler says that something cannot be done."""
+"""What can be moved beside every view, and how a handler says that something cannot be done."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from sdiff.config import BOUNDS
+from sdiff.config import BOUNDS, HELP, Config
 from sdiff.errors import SDiffError
+from sdiff.ui.query import LONGEST, K
 
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
@@ -26,6 +27,69 @@ SLIDERS = {
     "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
     "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
 }
+FIRST = ("half_life", "guidance", "alpha_min", "sigma_max")  # the others are folded away
+
+
+class Controls(NamedTuple):
+    """The panel's components; `settings` are the sliders in their order and the switch for noise."""
+
+    settings: list[Any]
+    seed: gr.Number
+    k: gr.Slider
+    seen: gr.Checkbox
+    only: gr.Accordion
+    genres: gr.Dropdown
+    years: list[gr.Slider]
+    changed: gr.Markdown
+    reset: gr.Button
+
+    @property
+    def moved(self) -> list[Any]:
+        """The events after which a list follows: a slider when it is let go."""
+        sliders = [*self.settings[:-1], self.k, *self.years]
+        switches = [self.settings[-1].input, self.seen.input, self.genres.input, self.seed.submit, self.seed.blur]
+        return [*(slider.release for slider in sliders), *switches]
+
+
+def control_panel() -> Controls:
+    """Builds the panel."""
+    gr.HTML('<button type="button" id="sheet" aria-expanded="false">Controls</button>', padding=False)
+    first = [slider(name) for name in FIRST]
+    with gr.Accordion("More settings", open=False):
+        rest = [slider(name) for name in SLIDERS if name not in FIRST]
+        noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="noise")
+        seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
+        k = gr.Slider(1, LONGEST, K, step=1, label="Length of the list K", elem_id="k", buttons=[])
+        seen = gr.Checkbox(label="List what was seen, too", info="items of the history are ranked with the others")
+    with gr.Accordion("Only some items", open=False) as only:
+        genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
+        years = [
+            gr.Slider(1900, 2000, step=1, label=label, elem_id=id, buttons=[])
+            for id, label in (("first-year", "From year"), ("last-year", "To year"))
+        ]
+    changed = gr.Markdown(elem_id="changed")
+    reset = gr.Button("Reset to the checkpoint's values", size="sm")
+    return Controls([*first, *rest, noise], seed, k, seen, only, genres, years, changed, reset)
+
+
+def slider(name: str, prefix: str = "") -> gr.Slider:
+    """The slider of a setting."""
+    label, hint, (low, high), step = SLIDERS[name]
+    value = getattr(Config(), name)
+    look: dict[str, Any] = dict(label=label, info=hint, elem_id=prefix + name, min_width=200, buttons=[])
+    return gr.Slider(low, high, value, step=step, **look)
+
+
+def values(config: Config) -> tuple[Any, ...]:
+    """Of the sliders and the switch for noise."""
+    recency, *rest = (getattr(config, name) for name in SLIDERS)
+    sliders = gr.Slider(value=recency, visible=recency > 0), *rest  # a model that ignores the order has no memory
+    return *sliders, config.noise
+
+
+def named(values: list[Any]) -> dict[str, Any]:
+    """The values of sliders and switch by their names."""
+    return dict(zip((*SLIDERS, "noise"), values, strict=True))
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:

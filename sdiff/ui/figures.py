@@ -105,11 +105,16 @@ def snr_maps(times: np.ndarray, index: np.ndarray, snr: dict[str, np.ndarray]) -
     return _styled(figure, height=340)
 
 
-def band_energy(bands: np.ndarray, before: np.ndarray, noised: np.ndarray, after: np.ndarray) -> go.Figure:
+def band_energy(
+    bands: np.ndarray,
+    before: np.ndarray,
+    noised: np.ndarray,
+    after: np.ndarray,
+    names: Sequence[str] = ("history", "noised", "denoised"),
+) -> go.Figure:
     """Mean energy v^2 in each band of frequencies: of the history, of its noised version and of the estimate."""
     figure = plain("frequency index, low to high", "mean energy v²", height=240)
-    rows = (("history", before, 0), ("noised", noised, 1), ("denoised", after, 2))
-    for name, values, i in rows:
+    for i, (name, values) in enumerate(zip(names, (before, noised, after), strict=True)):
         figure.add_scatter(
             x=bands,
             y=values,
@@ -120,6 +125,24 @@ def band_energy(bands: np.ndarray, before: np.ndarray, noised: np.ndarray, after
             hovertemplate="around frequency %{x:.0f}: %{y:.3g}",
         )
     figure.update_yaxes(type="log", dtick=1)
+    return figure
+
+
+def reverse_path(times: np.ndarray, overlap: np.ndarray, hits: np.ndarray, step: int) -> go.Figure:
+    """Over the steps from t = tau down: how much of the last list each step's list has, and its hits; one is marked."""
+    figure = plain("time t of the step", "items", height=220)
+    for name, values, i in (("in common with the last list", overlap, 0), ("chosen later", hits, 2)):
+        figure.add_scatter(
+            x=times,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": SERIES[i], "width": 2.5, "dash": LINES[i // 2]},
+            marker={"symbol": ("circle", "", "diamond")[i], "size": np.where(np.arange(len(times)) == step - 1, 13, 7)},
+            hovertemplate="t = %{x:.2f}: %{y}",
+        )
+    figure.update_xaxes(autorange="reversed")
+    figure.update_yaxes(rangemode="tozero", tickformat="d")
     return figure
 
 
@@ -179,7 +202,7 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         figure.add_annotation(text="The curves appear here.", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
-    figure.update_layout(uirevision="training", showlegend=bool(epochs))
+    figure.update_layout(showlegend=bool(epochs))
     return _styled(figure, height=340)
 
 
@@ -201,6 +224,7 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         font={"family": "system-ui, sans-serif", "size": 12},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
         hovermode="closest",
+        uirevision="kept",  # a plot that is drawn again keeps what was zoomed into
     )
     if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
         figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})

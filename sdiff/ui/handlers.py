@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from sdiff.catalog import ALL, Filter, Row
+from sdiff.catalog import ALL, Catalog, Row
 from sdiff.config import INFERENCE_KEYS, Config
 from sdiff.device import best_device
+from sdiff.evaluation import top_n
 from sdiff.explain import explain
+from sdiff.histories import Histories
+from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT, checkpoints, open_dataset, open_model, serve
 
 Pick = Literal["typical", "random", "heavy", "light"]
@@ -27,15 +30,15 @@ class Listing:
     """One user's list: history, newest first; recommendations, best first; what was found, in words.
 
     moves: where the history is not the user's own, by how many places each item has come up (negative: down) since the
-    list of that one; None for an item that was not among its first `COMPARED`.
+    list of that one; None for an item that was not among its first `COMPARED`. past: ids of the history's items.
     """
 
-    user: str
     history: list[Row]
     recommendations: list[Row]
     summary: str
     changed: str
-    moves: list[int | None] | None = None
+    moves: list[int | None] | None
+    past: set[str]
 
 
 @dataclass(frozen=True)
@@ -62,51 +65,36 @@ def pick_user(dataset: str, pick: Pick) -> str:
     return split.users.ids[np.random.default_rng().choice(pool)]
 
 
-def history_of(dataset: str, user: str) -> list[str]:
-    """Ids of the items of a user's train part, oldest first. Raises SDiffError for an unknown user."""
-    split = open_dataset(dataset).dataset.split
-    index = int(split.users.encode([user.strip()], "user")[0])
-    return [split.items.ids[i] for i in split.train.history(index)]
+def history_of(query: Query) -> list[str]:
+    """Ids of the items of the history that is asked about, oldest first. Raises SDiffError for an unknown user."""
+    return open_dataset(query.dataset).history(query.user) if query.history is None else query.history
 
 
-def recommend(
-    dataset: str,
-    checkpoint: str,
-    user: str,
-    settings: dict[str, Any],
-    k: int,
-    seed: int,
-    wanted: Filter = ALL,
-    history: Sequence[str] | None = None,
-) -> Listing:
-    """A user's history (the train part) and top k of the wanted items; those of the held-out parts are marked.
-
-    Args:
-        history: ids of the items to take for the history instead, oldest first.
+def recommend(query: Query) -> Listing:
+    """A user's history (the train part) and the top of the wanted items; those of the held-out parts are marked.
 
     Raises:
         SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
     """
-    opened, model = serve(dataset, checkpoint)
+    opened, model = serve(query.dataset, query.model)
     split, catalog = opened.dataset.split, opened.catalog
-    index = int(split.users.encode([user.strip()], "user")[0])
-    own = [split.items.ids[i] for i in split.train.history(index)]
-    items = own if history is None else list(history)
-    held_out = np.concatenate([split.valid.history(index), split.test.history(index)])
+    own, held_out = opened.history(query.user), opened.held_out(query.user)
+    items = own if query.history is None else query.history
     past = catalog.rows(split.items.encode(items)[::-1].tolist())
-    config = model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
-    allowed = None if wanted == ALL else catalog.allowed(wanted)
+    config = model.config.at_inference(query.settings)  # first, so that a key such as "seed" is refused as a setting
+    allowed = None if query.wanted == ALL else catalog.allowed(query.wanted)
+    asked: dict[str, Any] = dict(seed=query.seed, exclude_seen=not query.seen, allowed=allowed, **query.settings)
     started = time.perf_counter()
-    found = model.recommend(items, k, seed=seed, allowed=allowed, **settings)
+    found = model.recommend(items, query.k, **asked)
     milliseconds = 1000 * (time.perf_counter() - started)
-    rows = catalog.rows(found.indices, found.scores, held_out.tolist())
-    moves, whose = None, f"**User {user.strip()}** has"
+    rows = catalog.rows(found.indices, found.scores, held_out)
+    moves, whose = None, f"**User {query.user}** has"
     if items != own:
-        before = model.recommend(own, COMPARED, seed=seed, allowed=allowed, **settings).indices
+        before = model.recommend(own, COMPARED, **asked).indices
         place = {i: rank for rank, i in enumerate(before)}
         moves = [place[i] - rank if i in place else None for rank, i in enumerate(found.indices)]
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
-        whose = f"**User {user.strip()}, what if** ({added} added, {removed} removed):"
+        whose = f"**User {query.user}, what if** ({added} added, {removed} removed):"
     hits = sum(row.held_out for row in rows)
     here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
     seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
@@ -117,27 +105,23 @@ def recommend(
     )
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
-    return Listing(user.strip(), past, rows, summary, changes(model.config, config, seed), moves)
+    return Listing(past, rows, summary, changes(model.config, config, query.seed), moves, set(items))
 
 
-def why(
-    dataset: str,
-    checkpoint: str,
-    user: str,
-    item: str,
-    settings: dict[str, Any],
-    seed: int,
-    history: Sequence[str] | None = None,
-) -> Why:
-    """What speaks for an item in a list, for the same arguments as `recommend`.
+def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
+    """Indices of the first `COMPARED` items by the scores (1, n_items) of a history x, of those that a query wants."""
+    if query.wanted != ALL:
+        scores[:, torch.from_numpy(~catalog.allowed(query.wanted)).to(scores.device)] = -torch.inf
+    values, items = top_n(scores, None if query.seen else x, COMPARED)
+    return items[values > -torch.inf].tolist()
 
-    Raises:
-        SDiffError: as `recommend`, or an unknown item.
-    """
-    opened, model = serve(dataset, checkpoint)
+
+def why(query: Query, item: str) -> Why:
+    """What speaks for an item in the list of `recommend`. Raises SDiffError as that, and for an unknown item."""
+    opened, model = serve(query.dataset, query.model)
     catalog, items = opened.catalog, opened.dataset.split.items
-    past = history_of(dataset, user) if history is None else list(history)
-    found = explain(model, past, item, seed=seed, **settings)
+    past = history_of(query)
+    found = explain(model, past, item, seed=query.seed, **query.settings)
     first = np.argsort(-np.abs(found.by_item))[:NAMED]
     rows = catalog.rows(items.encode([past[j] for j in first]).tolist())
     parts = [(row.title, float(found.by_item[j])) for row, j in zip(rows, first, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 from sdiff.catalog import Row
@@ -30,10 +30,13 @@ def items_table(rows: Sequence[Row], caption: str) -> str:
     return _table(caption, f"<th>Title</th>{_SEEN}", body)
 
 
-def recommended_table(rows: Sequence[Row], moves: Sequence[int | None] | None = None) -> str:
+def recommended_table(
+    rows: Sequence[Row], moves: Sequence[int | None] | None = None, past: Collection[str] = ()
+) -> str:
     """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later.
 
-    moves: how many places each has gone up, None for one that was far down; shown where given.
+    moves: how many places each has gone up, None for one that was far down; shown where given. past: ids of the items
+    of the history, which are told apart where they are listed.
     """
     if not rows:
         return '<div class="empty">No item is left to recommend.</div>'
@@ -41,16 +44,30 @@ def recommended_table(rows: Sequence[Row], moves: Sequence[int | None] | None = 
     span = max(max(scores) - min(min(scores), 0.0), 1e-12)
     moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
     body = (
-        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td><td>{_film(row)}</td>'
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td>'
+        f"<td>{_film(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
-    head = (
-        f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}'
-        '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th><th></th>'
-    )
+    head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<th></th>'
     return _table(f"Recommended · top {len(rows)}", head, body)
+
+
+def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None) -> str:
+    """A list beside another one: rank, how many places higher than there, title, and the mark of what was chosen later.
+
+    moves: None for an item that is far down in the other list, or where there is no other list.
+    """
+    if not rows:
+        return '<div class="empty">No item is left to recommend.</div>'
+    moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
+    body = (
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td><td class="number">{move}</td>'
+        f'<td>{_film(row)}</td><td class="mark">{"✓" if row.held_out else ""}</td></tr>'
+        for row, move in zip(rows, moved, strict=True)
+    )
+    return _table(caption, f'<th class="number">#</th><th class="number">moved</th><th>Title</th>{_LATER}', body)
 
 
 def why_panel(
@@ -84,7 +101,9 @@ def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]
 
 
 _NUMBER = ' class="number"'
-_SEEN = '<th class="number" title="users who have it in their training history">Seen by</th>'
+_SEEN = '<th class="number seen" title="users who have it in their training history">Seen by</th>'
+_LATER = '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th>'
+_SEEN_BEFORE = '<span class="genres">in the history</span>'
 _HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
 
 
@@ -113,7 +132,7 @@ def _move(places: int | None) -> str:
 
 
 def _seen(row: Row) -> str:
-    return f'<td class="number">{row.popularity:,}</td>'
+    return f'<td class="number seen">{row.popularity:,}</td>'
 
 
 def _bar(share: float) -> str:

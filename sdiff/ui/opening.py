@@ -9,36 +9,35 @@ from typing import Any
 import gradio as gr
 
 from sdiff import datasets
-from sdiff.config import Config
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
 from sdiff.ui import handlers, state, uploads
-from sdiff.ui.controls import SLIDERS, guarded
+from sdiff.ui.controls import SLIDERS, guarded, values
 from sdiff.ui.data_tab import describe
-from sdiff.ui.links import LONGEST, Link
+from sdiff.ui.query import LONGEST, Query
 from sdiff.ui.state import INSTANT, serve, uploads_dir
 
 
 def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
     """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
-    link = _said(lambda: Link.parse(request.query_params.multi_items()), Link())
-    if link.dataset not in REGISTRY and link.dataset not in uploaded:
-        uploaded = [*uploaded, link.dataset]
-    page = _said(lambda: _page(link, uploaded), ())
+    query = _said(lambda: Query.parse(request.query_params.multi_items()), Query())
+    if query.dataset not in REGISTRY and query.dataset not in uploaded:
+        uploaded = [*uploaded, query.dataset]
+    page = _said(lambda: _page(query, uploaded), ())
     if not page:
-        link = Link(opened[0])
-        page = _page(link, uploaded)
-    known = state.open_dataset(link.dataset).dataset.split.items
-    history = _said(lambda: known.encode(link.history or ()) is not None and link.history, None)
-    edited = None if history is None else (link.dataset, page[1], history)
-    return *page, link.seed, max(1, min(link.k, LONGEST)), edited, uploaded
+        query = Query(opened[0])
+        page = _page(query, uploaded)
+    known = state.open_dataset(query.dataset).dataset.split.items
+    history = _said(lambda: known.encode(query.history or ()) is not None and query.history, None)
+    edited = None if history is None else (query.dataset, page[1], history)
+    return *page, query.seed, max(1, min(query.k, LONGEST)), query.seen, edited, uploaded
 
 
 @guarded
 def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
     """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
     try:
-        return _page(Link(dataset), uploaded)
+        return _page(Query(dataset), uploaded)
     except SDiffError as error:
         if dataset == opened[0]:
             raise
@@ -52,18 +51,18 @@ def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> 
         return before, gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
 
 
-def _page(link: Link, uploaded: list[str]) -> tuple[Any, ...]:
-    """The page of a link. Raises SDiffError where its data set cannot be opened; what else is wrong is said."""
-    dataset, user = link.dataset, handlers.pick_user(link.dataset, "typical")
-    if link.user:
-        user = _said(lambda: handlers.history_of(dataset, link.user) is not None and link.user, user)
+def _page(query: Query, uploaded: list[str]) -> tuple[Any, ...]:
+    """The page of a query. Raises SDiffError where its data set cannot be opened; what else is wrong is said."""
+    dataset, user = query.dataset, handlers.pick_user(query.dataset, "typical")
+    if query.user:
+        user = _said(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
     first = handlers.models(dataset)[0]
-    now, *model = open_checkpoint(dataset, link.model or first, (dataset, first if link.model else INSTANT))
-    if link.settings:
+    now, *model = open_checkpoint(dataset, query.model or first, (dataset, first if query.model else INSTANT))
+    if query.settings:
         config = serve(*now)[1].config
-        model[2:] = _values(_said(lambda: config.at_inference(link.settings), config))
+        model[2:] = values(_said(lambda: config.at_inference(query.settings), config))
     picker = gr.Dropdown(choices(uploaded), value=dataset)
-    return picker, user, "", gr.Row(visible=False), "", *_filters(link), now, *model
+    return picker, user, "", gr.Row(visible=False), "", *_filters(query), now, *model
 
 
 def _said(attempt: Callable[[], Any], otherwise: Any) -> Any:
@@ -75,16 +74,17 @@ def _said(attempt: Callable[[], Any], otherwise: Any) -> Any:
         return otherwise
 
 
-def _filters(link: Link) -> tuple[Any, ...]:
-    """The filters that a data set's metadata allows: as the link has them, else letting everything through."""
-    catalog = state.open_dataset(link.dataset).catalog
+def _filters(query: Query) -> tuple[Any, ...]:
+    """The filters that a data set's metadata allows: as the query has them, else letting everything through."""
+    catalog = state.open_dataset(query.dataset).catalog
     genres, years = catalog.genres(), catalog.years()
     low, high = years or (0, 1)
-    wished = (low if link.first_year is None else link.first_year, high if link.last_year is None else link.last_year)
+    asked = ((query.first_year, low), (query.last_year, high))
+    wished = tuple(usual if year is None else year for year, usual in asked)
     sliders = (
         gr.Slider(minimum=low, maximum=high, value=min(max(year, low), high), visible=bool(years)) for year in wished
     )
-    chosen = [genre for genre in link.genres if genre in genres]
+    chosen = [genre for genre in query.genres if genre in genres]
     return (
         gr.Accordion(visible=bool(genres or years), open=bool(chosen) or wished != (low, high)),
         gr.Dropdown(genres, value=chosen, multiselect=True, visible=bool(genres)),
@@ -133,14 +133,7 @@ def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> t
         config = serve(dataset, checkpoint)[1].config
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
-    return (dataset, checkpoint), picker, cards, *_values(config)
-
-
-def _values(config: Config) -> tuple[Any, ...]:
-    """Of the sliders and the switch for noise."""
-    recency, *values = (getattr(config, name) for name in SLIDERS)
-    sliders = gr.Slider(value=recency, visible=recency > 0), *values  # a model that ignores the order has no memory
-    return *sliders, config.noise
+    return (dataset, checkpoint), picker, cards, *values(config)
 
 
 @guarded

@@ -31,6 +31,19 @@ class Opened:
     dataset: Dataset
     catalog: Catalog
 
+    def history(self, user: str) -> list[str]:
+        """Ids of the items of a user's train part, oldest first. Raises SDiffError for an unknown user."""
+        split = self.dataset.split
+        return [split.items.ids[i] for i in split.train.history(self._index(user))]
+
+    def held_out(self, user: str) -> list[int]:
+        """Indices of the items that a user chose later: those of the other parts. Raises SDiffError likewise."""
+        index = self._index(user)
+        return [int(i) for part in (self.dataset.split.valid, self.dataset.split.test) for i in part.history(index)]
+
+    def _index(self, user: str) -> int:
+        return int(self.dataset.split.users.encode([user], "user")[0])
+
 
 def runs_dir() -> Path:
     """Where models trained in the app are kept: `$SDIFF_RUNS_DIR`, else `runs` beside app.py."""

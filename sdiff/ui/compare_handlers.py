@@ -1,0 +1,138 @@
+"""Two models, or two settings of one, beside each other: their lists for a history, and what they reach for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from sdiff.catalog import Row
+from sdiff.errors import SDiffError
+from sdiff.evaluation import Part
+from sdiff.histories import Histories
+from sdiff.quality import accuracy, lists, measures
+from sdiff.references import REFERENCES, Scorer
+from sdiff.ui.handlers import changes, history_of, models, ranked
+from sdiff.ui.query import Query
+from sdiff.ui.state import Opened, open_dataset, serve
+
+CPU = torch.device("cpu")
+SAMPLE = 1000  # users that two sides are measured on
+PER_USER = ("recall@20", "ndcg@20")
+HINTS = {
+    "recall@20": "share of what is held out that the top 20 finds",
+    "ndcg@20": "the same, more for what stands higher",
+    "coverage": "share of the catalogue that anybody is shown",
+    "novelty": "bits: how few people have what is shown",
+    "diversity": "how little the items of one list share their audience",
+    "popularity lift": "how much more popular than the histories: 0 alike, 1 twice",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two lists for one history. `shifts` of a list: by how many places each item stands higher there than in the other
+    one, None where the other does not have it among its first `COMPARED`."""
+
+    lists: tuple[list[Row], list[Row]]
+    shifts: tuple[list[int | None], list[int | None]]
+    overlap: int
+    words: str
+
+
+def compare(a: Query, b: Query) -> Comparison:
+    """The lists of two queries for the history of the first; `b.model` may be one of `REFERENCES`.
+
+    Raises:
+        SDiffError: as `recommend`.
+    """
+    history = history_of(a)
+    orders, rows = [], []
+    for side in (a, b):
+        opened, order = _ranking(history, side, a)
+        orders.append([opened.dataset.split.items.ids[i] for i in order])
+        rows.append(opened.catalog.rows(order[: a.k], held_out=opened.held_out(a.user)))
+    tops = [order[: a.k] for order in orders]
+    shifts = []
+    for top, other in zip(tops, reversed(orders), strict=True):
+        place = {id: rank for rank, id in enumerate(other)}
+        shifts.append([place[id] - rank if id in place else None for rank, id in enumerate(top)])
+    overlap = len(set(tops[0]) & set(tops[1]))
+    words = f"**{overlap} of {len(tops[0])}** stand in both lists"
+    if tops[0] == tops[1]:
+        words += ", in the same order"
+    elif moved := [abs(shift) for shift in shifts[0] if shift is not None]:
+        words += f"; what A lists stands, at the median, {np.median(moved):g} places elsewhere in B"
+    hits = [sum(row.held_out for row in listed) for listed in rows]
+    words += f". Of the {len(opened.held_out(a.user))} items chosen later A finds {hits[0]} and B {hits[1]}."
+    return Comparison((rows[0], rows[1]), (shifts[0], shifts[1]), overlap, words)
+
+
+def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
+    """Both sides over the same users drawn by seed 0: rows (measure, A, B, B − A, what it says), and words.
+
+    The difference in accuracy is paired by user, and given with its standard error.
+
+    Raises:
+        SDiffError: as `recommend`, or where nothing is held out in this part.
+    """
+    held_out = np.flatnonzero(getattr(open_dataset(a.dataset).dataset.split, part).lengths)
+    if not len(held_out):
+        raise SDiffError(f"Nothing is held out in the {part} part of this data set: measure on the other part.")
+    users = np.sort(np.random.default_rng(0).permutation(held_out)[:SAMPLE])
+    found = []
+    for side in (a, b):
+        opened, score, device = _scorer(a.dataset, side)
+        split = opened.dataset.split
+        shown = lists(score, split, 20, part, users, device)
+        found.append((accuracy(shown, split, part), measures(shown, split)))
+    rows = []
+    for name, hint in HINTS.items():
+        if name in PER_USER:
+            each = [per_user[name] for per_user, _ in found]
+            values, difference = [one.mean() for one in each], each[1] - each[0]
+            error = f" ± {difference.std(ddof=1) / np.sqrt(len(users)):.4f}" if len(users) > 1 else ""
+        else:
+            values, error = [of_lists[name] for _, of_lists in found], ""
+        rows.append([name, *(f"{value:.4f}" for value in values), f"{values[1] - values[0]:+.4f}{error}", hint])
+    words = f"Lists of 20 for {len(users):,} of the {len(held_out):,} users who have something in the {part} part."
+    if part == "test":
+        words += " Choose settings on the validation part: what is chosen on test says less about anybody else."
+    return rows, words
+
+
+def sides(dataset: str) -> list[str]:
+    """What can be put on the other side: the models of a data set, and the references."""
+    return [*models(dataset), *REFERENCES]
+
+
+def described(side: Query) -> str:
+    """A side in words: its model, and the settings in which it differs from the checkpoint's."""
+    if side.model in REFERENCES:
+        return f"**{side.model}** · a reference without settings"
+    config = serve(side.dataset, side.model)[1].config
+    return f"**{side.model}** · {changes(config, config.at_inference(side.settings), side.seed)}"
+
+
+def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:
+    """The first items for a history by the model and settings of `side`, filtered as `a` is."""
+    opened, score, device = _scorer(a.dataset, side)
+    x = Histories.from_lists([opened.dataset.split.items.encode(dict.fromkeys(history))], device)
+    with torch.inference_mode():
+        return opened, ranked(score(x), x, a, opened.catalog)
+
+
+def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
+    if side.model in REFERENCES:
+        return open_dataset(dataset), _reference(dataset, side.model), CPU
+    opened, model = serve(dataset, side.model)
+    config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)
+    return opened, lambda x: model.scores(x, config, noise), model.device
+
+
+@lru_cache(maxsize=4)
+def _reference(dataset: str, name: str) -> Scorer:
+    return REFERENCES[name](open_dataset(dataset).dataset.split)

@@ -1,0 +1,106 @@
+"""The Compare tab: what the page shows, A, beside another model or other settings, B."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from sdiff.config import HELP
+from sdiff.evaluation import Part
+from sdiff.ui import compare_handlers, lists
+from sdiff.ui.controls import SLIDERS, guarded, named, slider, values
+from sdiff.ui.listing import Opened, asked
+from sdiff.ui.query import Query
+from sdiff.ui.state import serve
+
+
+class CompareTab(NamedTuple):
+    """What the page wires together: B's model and settings, what is shown of both, and the measuring."""
+
+    model: gr.Dropdown
+    panel: gr.Accordion
+    settings: list[Any]
+    shown: list[Any]
+    part: gr.Radio
+    button: gr.Button
+    measured: gr.HTML
+
+
+def compare_tab() -> CompareTab:
+    """Builds the tab."""
+    words = gr.Markdown("Choose what to compare with.", elem_id="compare-words")
+    with gr.Row(elem_id="sides"):
+        with gr.Column(min_width=310):
+            gr.Markdown("#### A · as on this page")
+            a_words = gr.Markdown(elem_classes="words", elem_id="a-words")
+        with gr.Column(min_width=310):
+            with gr.Row(elem_id="b-pick"):
+                gr.Markdown("#### B ·")
+                model = gr.Dropdown([], label="Model of B", elem_id="b-model", scale=9, min_width=160, container=False)
+            b_words = gr.Markdown(elem_classes="words", elem_id="b-words")
+    with gr.Accordion("Settings of B", open=False, elem_id="b-panel") as panel, gr.Row():
+        sliders = [slider(name, "b-") for name in SLIDERS]
+        noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="b-noise", min_width=160)
+    with gr.Row(elem_id="both"):
+        a_list = gr.HTML(elem_id="a-list", padding=False, min_width=310)
+        b_list = gr.HTML(elem_id="b-list", padding=False, min_width=310)
+    with gr.Row(elem_id="measuring"):
+        part = gr.Radio(
+            [("validation part", "valid"), ("test part", "test")],
+            value="valid",
+            label="Measure both on",
+            scale=2,
+            min_width=240,
+        )
+        button = gr.Button("Measure", variant="primary", scale=0, min_width=140, elem_id="measure")
+    measured = gr.HTML(elem_id="measured", padding=False)
+    shown = [words, a_words, a_list, b_words, b_list]
+    return CompareTab(model, panel, [*sliders, noise], shown, part, button, measured)
+
+
+def open_sides(opened: Opened, model: str | None) -> gr.Dropdown:
+    """B's choices for the data set that is open: another model than A's at first."""
+    choices = compare_handlers.sides(opened[0])
+    if model not in choices:
+        model = next(name for name in choices if name != opened[1])
+    return gr.Dropdown(choices, value=model)
+
+
+def settings_of(opened: Opened, model: str) -> tuple[Any, ...]:
+    """B's panel at its checkpoint's values; a reference has none."""
+    if model in compare_handlers.REFERENCES:
+        return gr.Accordion(visible=False), *(gr.skip() for _ in (*SLIDERS, "noise"))
+    return gr.Accordion(visible=True), *values(serve(opened[0], model)[1].config)
+
+
+@guarded
+def compare(view: str, model: str, *rest: Any) -> Any:
+    """Both lists, while they can be seen."""
+    if view != "Compare" or not model:  # the other side is chosen once a data set is open
+        return gr.skip()
+    a, b = _sides(model, *rest)
+    found = compare_handlers.compare(a, b)
+    tables = [
+        lists.moving_table(f"{side} · top {len(rows)}", rows, shifts)
+        for side, rows, shifts in zip("AB", found.lists, found.shifts, strict=True)
+    ]
+    return found.words, compare_handlers.described(a), tables[0], compare_handlers.described(b), tables[1]
+
+
+@guarded
+def measure(part: Part, model: str, *rest: Any) -> Any:
+    """What both reach over many users."""
+    rows, words = compare_handlers.measure(*_sides(model, *rest), part)
+    return lists.plain_table(words, ["measure", "A", "B", "B − A", "what it says"], rows)
+
+
+def _sides(model: str, *rest: Any) -> tuple[Query, Query]:
+    n = len(SLIDERS) + 1
+    a = asked(*rest[n:])
+    if model in compare_handlers.REFERENCES:
+        return a, replace(a, model=model, settings={})
+    trained = serve(a.dataset, model)[1].config
+    moved = {name: value for name, value in named(list(rest[:n])).items() if value != getattr(trained, name)}
+    return a, replace(a, model=model, settings=moved)
