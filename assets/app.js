@@ -69,13 +69,14 @@
     setTimeout(mark, 100); // the controls may still be on their way to new values
     const view = new URLSearchParams(location.search).get("view");
     if (first && view) openTab(view);
+    if (first) window.inviteToTour();
     first = false;
   };
   document.addEventListener("input", mark);
   document.addEventListener("change", mark);
 
   const named = (name, where) => [...document.querySelectorAll(where)].find((tab) => tab.textContent.trim() === name);
-  const openTab = (name) => {
+  window.openTab = (name) => {
     const tab = named(name, '.tab-container:not(.visually-hidden) button[role="tab"]');
     if (tab) return tab.click();
     document.querySelector(".overflow-menu > button")?.click(); // where not all tabs fit
@@ -136,3 +137,33 @@ window.copyText = async (text, said) => {
   document.body.append(note);
   setTimeout(() => note.remove(), 3000);
 };
+
+// The tour: offered on the first visit, and there for whoever asks for it. window.tour holds its steps.
+(() => {
+  const seen = "sdiff-tour";
+  const start = () => {
+    localStorage.setItem(seen, "1");
+    document.getElementById("invitation")?.remove();
+    window.openTab("Recommend");
+    const steps = window.tour.map(({ element, ...popover }) => ({ element, popover }));
+    const tour = window.driver.js.driver({ showProgress: true, steps, popoverClass: "tour", overlayOpacity: 0.5 });
+    setTimeout(() => tour.drive(), 300);
+  };
+  document.addEventListener("click", ({ target }) => {
+    if (target.id === "start-tour" || target.id === "accept-tour") start();
+    if (target.id === "decline-tour") {
+      localStorage.setItem(seen, "1");
+      document.getElementById("invitation").remove();
+    }
+  });
+  window.inviteToTour = () => {
+    if (localStorage.getItem(seen) || document.getElementById("invitation")) return;
+    const invitation = document.createElement("aside");
+    invitation.id = "invitation";
+    invitation.setAttribute("aria-label", "Tour");
+    invitation.innerHTML =
+      'New here? <button type="button" id="accept-tour">One minute’s tour</button>' +
+      '<button type="button" id="decline-tour">No, thanks</button>';
+    document.body.append(invitation);
+  };
+})();

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from sdiff.catalog import Row
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part
 from sdiff.histories import Histories
+from sdiff.interactions import Split
 from sdiff.quality import accuracy, lists, measures
 from sdiff.references import REFERENCES, Scorer
 from sdiff.ui.handlers import changes, history_of, models, ranked
@@ -20,7 +22,8 @@ from sdiff.ui.query import Query
 from sdiff.ui.state import Opened, open_dataset, serve
 
 CPU = torch.device("cpu")
-SAMPLE = 1000  # users that two sides are measured on
+SAMPLE = 1000  # users that are measured on
+GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
     "recall@20": "share of what is held out that the top 20 finds",
@@ -79,10 +82,7 @@ def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
     Raises:
         SDiffError: as `recommend`, or where nothing is held out in this part.
     """
-    held_out = np.flatnonzero(getattr(open_dataset(a.dataset).dataset.split, part).lengths)
-    if not len(held_out):
-        raise SDiffError(f"Nothing is held out in the {part} part of this data set: measure on the other part.")
-    users = np.sort(np.random.default_rng(0).permutation(held_out)[:SAMPLE])
+    users = _sample(open_dataset(a.dataset).dataset.split, part)
     found = []
     for side in (a, b):
         opened, score, device = _scorer(a.dataset, side)
@@ -98,10 +98,29 @@ def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
         else:
             values, error = [of_lists[name] for _, of_lists in found], ""
         rows.append([name, *(f"{value:.4f}" for value in values), f"{values[1] - values[0]:+.4f}{error}", hint])
-    words = f"Lists of 20 for {len(users):,} of the {len(held_out):,} users who have something in the {part} part."
+    words = f"Lists of 20 for {len(users):,} users, drawn by seed 0, who have something in the {part} part."
     if part == "test":
         words += " Choose settings on the validation part: what is chosen on test says less about anybody else."
     return rows, words
+
+
+def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
+    """Recall@20 on a sample of the validation part over a grid of alpha_min and sigma_max, all else as asked: the cells
+    so far, after each of them. On the test part where nothing is held out for validation.
+
+    Raises:
+        SDiffError: as `measure`.
+    """
+    split = open_dataset(a.dataset).dataset.split
+    part: Part = "valid" if len(split.valid) else "test"
+    users = _sample(split, part)
+    cells = []
+    for sigma_max, alpha_min in product(*GRID.values()):
+        setting = {"sigma_max": sigma_max, "alpha_min": alpha_min}
+        opened, score, device = _scorer(a.dataset, replace(a, settings=a.settings | setting))
+        shown = lists(score, opened.dataset.split, 20, part, users, device)
+        cells.append(setting | {"recall@20": accuracy(shown, opened.dataset.split, part)["recall@20"].mean()})
+        yield cells
 
 
 def sides(dataset: str) -> list[str]:
@@ -123,6 +142,14 @@ def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, lis
     x = Histories.from_lists([opened.dataset.split.items.encode(dict.fromkeys(history))], device)
     with torch.inference_mode():
         return opened, ranked(score(x), x, a, opened.catalog)
+
+
+def _sample(split: Split, part: Part) -> np.ndarray:
+    """Indices of users, the same ones for all who ask."""
+    held_out = np.flatnonzero(getattr(split, part).lengths)
+    if not len(held_out):
+        raise SDiffError(f"Nothing is held out in the {part} part of this data set: measure on the other part.")
+    return np.sort(np.random.default_rng(0).permutation(held_out)[:SAMPLE])
 
 
 def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
+from math import prod
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from sdiff.config import HELP
+from sdiff.errors import SDiffError
 from sdiff.evaluation import Part
-from sdiff.ui import compare_handlers, lists
+from sdiff.ui import compare_handlers, experiment_figures, lists
 from sdiff.ui.controls import SLIDERS, guarded, named, slider, values
 from sdiff.ui.listing import Opened, asked
 from sdiff.ui.query import Query
@@ -26,6 +30,9 @@ class CompareTab(NamedTuple):
     part: gr.Radio
     button: gr.Button
     measured: gr.HTML
+    start: gr.Button
+    stop: gr.Button
+    grid: list[Any]
 
 
 def compare_tab() -> CompareTab:
@@ -56,8 +63,15 @@ def compare_tab() -> CompareTab:
         )
         button = gr.Button("Measure", variant="primary", scale=0, min_width=140, elem_id="measure")
     measured = gr.HTML(elem_id="measured", padding=False)
+    gr.Markdown("#### How A answers to αₘᵢₙ and σₘₐₓ")
+    with gr.Row(elem_id="sensitivity"):
+        start = gr.Button("Measure the grid", size="sm", scale=0, min_width=160, elem_id="grid")
+        stop = gr.Button("Stop", size="sm", scale=0, min_width=90, interactive=False)
+        grid_words = gr.Markdown("Recall@20 on the validation part, for 25 pairs of values.", elem_classes="words")
+    grid_plot = gr.Plot(visible=False, show_label=False, elem_id="grid-plot", container=False)
+    grid = [grid_words, grid_plot, start, stop]
     shown = [words, a_words, a_list, b_words, b_list]
-    return CompareTab(model, panel, [*sliders, noise], shown, part, button, measured)
+    return CompareTab(model, panel, [*sliders, noise], shown, part, button, measured, start, stop, grid)
 
 
 def open_sides(opened: Opened, model: str | None) -> gr.Dropdown:
@@ -83,8 +97,8 @@ def compare(view: str, model: str, *rest: Any) -> Any:
     a, b = _sides(model, *rest)
     found = compare_handlers.compare(a, b)
     tables = [
-        lists.moving_table(f"{side} · top {len(rows)}", rows, shifts)
-        for side, rows, shifts in zip("AB", found.lists, found.shifts, strict=True)
+        lists.moving_table(f"{side} · top {len(rows)}", rows, shifts, than)
+        for side, rows, shifts, than in zip("AB", found.lists, found.shifts, "BA", strict=True)
     ]
     return found.words, compare_handlers.described(a), tables[0], compare_handlers.described(b), tables[1]
 
@@ -94,6 +108,29 @@ def measure(part: Part, model: str, *rest: Any) -> Any:
     """What both reach over many users."""
     rows, words = compare_handlers.measure(*_sides(model, *rest), part)
     return lists.plain_table(words, ["measure", "A", "B", "B − A", "what it says"], rows)
+
+
+def sensitivity(*page: Any) -> Iterator[tuple[Any, ...]]:
+    """The heat map cell by cell; a stop, or the page's end, ends it where it is."""
+    busy, idle = ((gr.Button(interactive=not on), gr.Button(interactive=on)) for on in (True, False))
+    cells: list[dict[str, float]] = []
+    try:
+        n = prod(map(len, compare_handlers.GRID.values()))
+        yield f"Measuring the first of {n} pairs …", gr.skip(), *busy
+        for cells in compare_handlers.sensitivity(asked(*page)):
+            best = max(cells, key=lambda cell: cell["recall@20"])
+            words = f"{len(cells)} of {n} pairs measured. Best: αₘᵢₙ = {best['alpha_min']:g} and σₘₐₓ = "
+            words += f"{best['sigma_max']:g} with recall@20 {best['recall@20']:.4f}; lowest "
+            words += f"{min(cell['recall@20'] for cell in cells):.4f}."
+            figure = experiment_figures.heat_map(cells, "alpha_min", "sigma_max")
+            yield words, gr.Plot(figure, visible=True), *(busy if len(cells) < n else idle)
+    except SDiffError as error:
+        yield escape(str(error)), gr.skip(), *idle
+
+
+def stopped() -> tuple[Any, ...]:
+    """The buttons once a grid was stopped."""
+    return gr.Button(interactive=True), gr.Button(interactive=False)
 
 
 def _sides(model: str, *rest: Any) -> tuple[Query, Query]:

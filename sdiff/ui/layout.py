@@ -19,13 +19,17 @@ from sdiff.ui.theme import theme
 from sdiff.ui.train_tab import train_tab
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
-SCRIPT = (ASSETS / "app.js").read_text(encoding="utf-8")
+SCRIPTS = [
+    f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
+    *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
+]
 
 
 def build() -> gr.Blocks:
     """The whole app, not yet launched."""
     with gr.Blocks(title="S-Diff", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as demo:
-        gr.HTML(f'<header id="masthead"><h1>S-Diff</h1><p>{INTRO}</p></header>', padding=False)
+        tour = '<button type="button" id="start-tour">Tour</button>'
+        gr.HTML(f'<header id="masthead"><h1>S-Diff</h1><p>{INTRO}</p>{tour}</header>', padding=False)
         with gr.Row(elem_id="pickers", equal_height=True):
             dataset = gr.Dropdown(opening.choices([]), value="demo", label="Data set", scale=2, min_width=220)
             checkpoint = gr.Dropdown(
@@ -169,6 +173,16 @@ def build() -> gr.Blocks:
             concurrency_limit=1,
             api_visibility="private",
         )
+        grid = other.start.click(
+            compare_tab.sensitivity,
+            asked,
+            other.grid,
+            show_progress="hidden",
+            concurrency_id="measure",
+            concurrency_limit=1,
+            api_visibility="private",
+        )
+        other.stop.click(compare_tab.stopped, None, other.grid[2:], cancels=grid, queue=False, api_visibility="private")
         for button, handler, name in (
             (shown.csv, listing.csv, "recommendations.csv"),
             (spectrum.csv, spectrum_tab.csv, "spectrum.csv"),
@@ -186,8 +200,8 @@ def launch(demo: gr.Blocks) -> None:
     """Serves the app on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT` (this machine alone, port 7860 on, by default)."""
     demo.queue(max_size=64, default_concurrency_limit=2).launch(
         theme=theme(),
-        css_paths=[ASSETS / "app.css"],
-        head=f"<script>{SCRIPT}</script>",
+        css_paths=[ASSETS / "vendor" / "driver.css", ASSETS / "app.css"],
+        head="".join(f"<script>{script}</script>" for script in SCRIPTS),
         footer_links=["api", "settings"],
         ssr_mode=False,
         enable_monitoring=False,

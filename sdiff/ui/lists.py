@@ -54,10 +54,10 @@ def recommended_table(
     return _table(f"Recommended · top {len(rows)}", head, body)
 
 
-def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None) -> str:
+def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None, than: str) -> str:
     """A list beside another one: rank, how many places higher than there, title, and the mark of what was chosen later.
 
-    moves: None for an item that is far down in the other list, or where there is no other list.
+    moves: None for an item that is far down in the other list, or where there is no other list. than: its name.
     """
     if not rows:
         return '<div class="empty">No item is left to recommend.</div>'
@@ -67,7 +67,8 @@ def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] 
         f'<td>{_film(row)}</td><td class="mark">{"✓" if row.held_out else ""}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
-    return _table(caption, f'<th class="number">#</th><th class="number">moved</th><th>Title</th>{_LATER}', body)
+    head = f'<th class="number">#</th><th class="number">than {escape(than)}</th><th>Title</th>{_LATER}'
+    return _table(caption, head, body)
 
 
 def why_panel(
@@ -91,7 +92,7 @@ def why_panel(
 def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Any table: columns of numbers to the right, all others to the left."""
     columns = zip(*cells, strict=True) if cells else [()] * len(head)
-    number = [all(text[:1].isdigit() or text[:1] in "-" for text in column) for column in columns]
+    number = [all(text[:1].isdigit() or text[:1] in "-+" for text in column) for column in columns]
 
     def row(tag: str, texts: Sequence[str]) -> str:
         pairs = zip(texts, number, strict=True)

@@ -107,7 +107,7 @@ def _step(found: reverse_handlers.Reverse) -> tuple[Any, ...]:
         found.words,
         figures.band_energy(found.bands, *found.energy, names=("history", "v_t", "estimate of v_0")),
         gr.Plot(figures.reverse_path(found.times, found.overlap, found.hits, found.step), visible=steps > 1),
-        lists.moving_table(f"List of the estimate at step {found.step}", found.rows, found.moves),
+        lists.moving_table(f"List of the estimate at step {found.step}", found.rows, found.moves, "before"),
     )
 
 
