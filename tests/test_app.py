@@ -268,12 +268,12 @@ def test_why_an_item_is_there(page):
     third = page.locator("#recommended tbody tr").nth(2)
     title = third.locator(".title").evaluate("node => node.firstChild.textContent").strip()
     third.get_by_role("button", name=f"Why {title}").click()
-    page.locator("#why h4").filter(has_text=f"Why {title}?").wait_for()
+    page.locator("#why h2").filter(has_text=f"Why {title}?").wait_for()
     for table in page.locator("#why table").all():
         *parts, score = [float(text) for text in table.locator(".number").all_inner_texts()]
         assert sum(parts) == pytest.approx(score, abs=0.006), "as far as three digits tell"
     page.get_by_role("button", name="Random user").click()
-    page.locator("#why h4").wait_for(state="detached")
+    page.locator("#why h2").wait_for(state="detached")
 
 
 def test_an_address_brings_all_of_it_back_in_another_session(page, browser):

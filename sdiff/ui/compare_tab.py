@@ -40,11 +40,11 @@ def compare_tab() -> CompareTab:
     words = gr.Markdown("Choose what to compare with.", elem_id="compare-words")
     with gr.Row(elem_id="sides"):
         with gr.Column(min_width=310):
-            gr.Markdown("#### A · as on this page")
+            gr.Markdown("## A · as on this page")
             a_words = gr.Markdown(elem_classes="words", elem_id="a-words")
         with gr.Column(min_width=310):
             with gr.Row(elem_id="b-pick"):
-                gr.Markdown("#### B ·")
+                gr.Markdown("## B ·")
                 model = gr.Dropdown([], label="Model of B", elem_id="b-model", scale=9, min_width=160, container=False)
             b_words = gr.Markdown(elem_classes="words", elem_id="b-words")
     with gr.Accordion("Settings of B", open=False, elem_id="b-panel") as panel, gr.Row():
@@ -63,7 +63,7 @@ def compare_tab() -> CompareTab:
         )
         button = gr.Button("Measure", variant="primary", scale=0, min_width=140, elem_id="measure")
     measured = gr.HTML(elem_id="measured", padding=False)
-    gr.Markdown("#### How A answers to αₘᵢₙ and σₘₐₓ")
+    gr.Markdown("## How A answers to αₘᵢₙ and σₘₐₓ")
     with gr.Row(elem_id="sensitivity"):
         start = gr.Button("Measure the grid", size="sm", scale=0, min_width=160, elem_id="grid")
         stop = gr.Button("Stop", size="sm", scale=0, min_width=90, interactive=False)

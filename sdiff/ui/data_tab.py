@@ -36,7 +36,7 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
     key = gr.State("")
     with gr.Row():
         with gr.Column(scale=2, min_width=310):
-            gr.Markdown("### The data set on this page")
+            gr.Markdown("## The data set on this page")
             facts = gr.HTML(elem_id="facts", padding=False)
             plot = gr.Plot(show_label=False, elem_id="degrees")
             question = gr.Textbox(
@@ -45,7 +45,7 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
             found = gr.HTML(elem_id="found", padding=False)
         with gr.Column(scale=3, min_width=310):
             gr.Markdown(
-                "### Your own data\nA table with a row for each interaction; it stays with you and this machine."
+                "## Your own data\nA table with a row for each interaction; it stays with you and this machine."
             )
             with gr.Row():
                 table = gr.File(label="Interactions: CSV, TSV, JSON lines, Parquet", height=150, elem_id="own-table")

@@ -50,7 +50,7 @@ def recommended_table(
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
-    head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<th></th>'
+    head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<td></td>'
     return _table(f"Recommended · top {len(rows)}", head, body)
 
 
@@ -85,7 +85,7 @@ def why_panel(
         body = (row(name, value, _signed(value / largest)) for name, value in parts)
         return _table(caption, "", [*body, row(unit, score, kind=' class="sum"')])
 
-    heading = f"<h4>Why {escape(title)}?</h4>"
+    heading = f"<h2>Why {escape(title)}?</h2>"
     return heading + account("By what is in the history", by_item) + account("By frequency, low to high", by_frequency)
 
 

@@ -59,10 +59,10 @@ def recommend_tab() -> RecommendTab:
                         )
         with gr.Column(scale=3, min_width=300, elem_id="plots"):
             why = gr.HTML(elem_id="why", padding=False)
-            gr.Markdown("#### Signal to noise by frequency")
+            gr.Markdown("## Signal to noise by frequency")
             snr_plot = gr.Plot(show_label=False, elem_id="snr", container=False)
             snr_words = gr.Markdown(elem_classes="words")
-            gr.Markdown("#### This user's energy by frequency")
+            gr.Markdown("## This user's energy by frequency")
             energy_plot = gr.Plot(show_label=False, elem_id="energy", container=False)
             energy_words = gr.Markdown(elem_classes="words")
     plots = [snr_plot, snr_words, energy_plot, energy_words]

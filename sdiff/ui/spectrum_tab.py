@@ -28,7 +28,7 @@ class SpectrumTab(NamedTuple):
 
 def spectrum_tab() -> SpectrumTab:
     """Builds the tab."""
-    gr.Markdown("### The reverse process, step by step")
+    gr.Markdown("## The reverse process, step by step")
     with gr.Row(elem_id="reverse-process"):
         with gr.Column(scale=3, min_width=310):
             with gr.Row(elem_id="steps"):
@@ -41,13 +41,13 @@ def spectrum_tab() -> SpectrumTab:
             path_plot = gr.Plot(show_label=False, elem_id="reverse-path", container=False)
         with gr.Column(scale=2, min_width=310):
             listed = gr.HTML(elem_id="reverse-list", padding=False)
-    gr.Markdown("### Eigenvalues of the item graph")
+    gr.Markdown("## Eigenvalues of the item graph")
     eigen_plot = gr.Plot(show_label=False, elem_id="eigenvalues", container=False)
     eigen_words = gr.Markdown(elem_classes="words")
-    gr.Markdown("### Signal α and noise σ over time, for low to high frequencies")
+    gr.Markdown("## Signal α and noise σ over time, for low to high frequencies")
     schedule_plot = gr.Plot(show_label=False, elem_id="schedules", container=False)
     schedule_words = gr.Markdown(elem_classes="words")
-    gr.Markdown("### Signal-to-noise ratio over time and frequency")
+    gr.Markdown("## Signal-to-noise ratio over time and frequency")
     map_plot = gr.Plot(show_label=False, elem_id="maps", container=False)
     map_words = gr.Markdown(elem_classes="words")
     csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
