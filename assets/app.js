@@ -105,6 +105,24 @@ document.addEventListener("click", ({ target }) => {
   handle.setAttribute("aria-expanded", opened);
 });
 
+// Gradio puts a plot that changes in the place of the old one. What was zoomed into stays, for the same model.
+(() => {
+  const zooms = new Map();
+  const watch = (plot) => {
+    const key = plot.closest("[id]").id + new URLSearchParams(location.search).get("model");
+    plot.dataset.watched = "";
+    if (zooms.has(key)) window.Plotly.relayout(plot, zooms.get(key));
+    plot.on("plotly_relayout", (change) => {
+      if (Object.keys(change).some((name) => name.endsWith(".autorange"))) zooms.delete(key);
+      const ranges = Object.entries(change).filter(([name]) => name.includes(".range"));
+      if (ranges.length) zooms.set(key, { ...zooms.get(key), ...Object.fromEntries(ranges) });
+    });
+  };
+  new MutationObserver(() => {
+    for (const plot of document.querySelectorAll(".js-plotly-plot:not([data-watched])")) if (plot.on) watch(plot);
+  }).observe(document.documentElement, { childList: true, subtree: true });
+})();
+
 // What is taken along leaves no file on the server.
 window.saveText = (text, name) => {
   const link = document.createElement("a");
@@ -164,6 +182,6 @@ window.copyText = async (text, said) => {
     invitation.innerHTML =
       'New here? <button type="button" id="accept-tour">One minute’s tour</button>' +
       '<button type="button" id="decline-tour">No, thanks</button>';
-    document.body.append(invitation);
+    document.querySelector(".gradio-container .contain").append(invitation); // where narrow screens have their style
   };
 })();

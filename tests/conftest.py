@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +21,8 @@ from sdiff.config import Config
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
 from sdiff.spectrum import SpectralBasis, spectral_basis
 
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CPU = torch.device("cpu")
 # Small enough to train in a second, and everything else as in the paper.
 SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
@@ -66,6 +76,70 @@ def walks() -> Split:
     walks = Interactions.from_pairs(vocabulary("u", 300), vocabulary("i", 20), users, items.numpy(), ordered=True)
     step = torch.arange(10).repeat(300).numpy()
     return Split(walks.where(step < 8), walks.where(step == 8), walks.where(step == 9))
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    """The app as a visitor gets it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        for _ in range(300):
+            assert app.poll() is None, "app.py ended by itself"
+            try:
+                urllib.request.urlopen(address, timeout=1)
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs a browser: install Debian's chromium")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(request, browser, url):
+    """Opens an address in a fresh session whose console must stay free of errors and which asks no other host for
+    anything. It is a desktop's, or as wide as an indirect parameter says."""
+    context = browser.new_context(viewport={"width": getattr(request, "param", 1440), "height": 900})
+    context.add_init_script("localStorage.setItem('sdiff-tour', '1')")  # who has been here before
+    problems: list[str] = []
+
+    def opened(query: str = ""):
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on(
+            "request",
+            lambda r: None if re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) else problems.append(r.url),
+        )
+        page.goto(url + query)
+        page.wait_for_selector("#recommended tbody tr", state="attached")
+        return page
+
+    yield opened
+    context.close()
+    assert not problems
+
+
+@pytest.fixture
+def page(visit):
+    """The page as who comes first sees it."""
+    return visit()
 
 
 def vocabulary(prefix: str, n: int) -> Vocabulary:

@@ -1,107 +1,17 @@
-"""The running app in a real browser: skipped, with the reason, where no browser or no Playwright is installed."""
+"""The page in a real browser: its list and what changes it. Skipped, with the reason, where there is no browser."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.conftest import ROOT
+from tests.page import changed, move, open_controls, open_tab, titles
 
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The app as a visitor gets it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(300):
-            assert app.poll() is None, "app.py ended by itself"
-            try:
-                urllib.request.urlopen(address, timeout=1)
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield address
-    finally:
-        app.terminate()
-        app.wait(10)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs a browser: install Debian's chromium")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, url):
-    """A fresh session whose console must stay free of errors and which asks no other host for anything."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on(
-        "request", lambda r: None if re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) else problems.append(r.url)
-    )
-    page.goto(url)
-    page.wait_for_selector("#recommended tbody tr")
-    yield page
-    context.close()
-    assert not problems
-
-
-def titles(page) -> list[str]:
-    return page.locator("#recommended tbody .title").all_inner_texts()
-
-
-def changed(page, before: list[str], seconds: float = 15) -> list[str]:
-    """The list as soon as it differs from `before`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if (now := titles(page)) and now != before:
-            return now
-        page.wait_for_timeout(100)
-    raise AssertionError("the list did not change")
-
-
-def open_tab(page, name: str) -> None:
-    """By its tab, or on a phone from the menu that holds what does not fit."""
-    tab = page.get_by_role("tab", name=name)
-    if not tab.is_visible():
-        page.locator(".overflow-menu > button").click()
-        tab = page.locator(".overflow-dropdown button", has_text=name)
-    tab.click()
-
-
-def move(page, slider: str, value: float) -> None:
-    """Moves a slider as a hand does: the value, then the release of the pointer."""
-    handle = page.locator(f"#{slider} input[type=range]")
-    while handle.input_value() != str(value):  # one that has only just unfolded may still fall back
-        handle.fill(str(value))
-        page.wait_for_timeout(200)
-    handle.dispatch_event("pointerup")
+WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
 
 def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
@@ -177,12 +87,6 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     changed(page, shown)
 
 
-def test_the_spectrum_tab_shows_its_plots(page):
-    open_tab(page, "Spectrum")
-    for plot in ("eigenvalues", "schedules", "maps"):
-        page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
-
-
 def test_two_sessions_do_not_mix(page, browser, url):
     first = titles(page)
     other = browser.new_context().new_page()
@@ -195,44 +99,6 @@ def test_two_sessions_do_not_mix(page, browser, url):
     page.wait_for_timeout(1500)
     assert titles(page) == first
     assert page.locator("#guidance input[type=range]").input_value() == "0"
-    other.context.close()
-
-
-def test_a_model_is_trained_stopped_kept_and_used(page):
-    open_tab(page, "Train")
-    page.locator("#model-name input, #model-name textarea").first.fill("by-a-visitor")
-    page.locator("#train-settings input, #train-settings textarea").first.fill("K=16 hidden=32 eval_every=1")
-    page.locator("#epochs input").fill("100000")
-    page.get_by_role("button", name="Start training").click()
-    page.get_by_text(re.compile(r"best validation recall@20 [\d.]+ at epoch")).wait_for(timeout=30_000)
-    page.locator("#curves .scatterlayer .trace").first.wait_for(state="attached")
-    page.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_text(re.compile("saved as by-a-visitor")).wait_for(timeout=30_000)
-    open_tab(page, "Recommend")
-    page.wait_for_function("document.querySelector('#checkpoint input').value == 'by-a-visitor'")
-    open_tab(page, "Spectrum")
-    page.get_by_text("16 frequencies are kept").wait_for()
-
-
-def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
-    other = browser.new_context().new_page()
-    other.goto(url)
-    other.wait_for_selector("#recommended tbody tr")
-    for session, name in ((page, "goes-first"), (other, "waits")):
-        open_tab(session, "Train")
-        session.locator("#model-name").locator("input, textarea").first.fill(name)
-        session.locator("#train-settings").locator("input, textarea").first.fill("K=16 hidden=32 eval_every=1")
-        session.locator("#epochs input").fill("100000")
-        session.get_by_role("button", name="Start training").click()
-        if session is page:
-            page.get_by_text(re.compile("best validation recall@20")).wait_for(timeout=30_000)
-    other.get_by_text("Waiting for the training before this one").wait_for()
-    other.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
-    other.get_by_text(re.compile("Stopped after 1 epoch .* saved as waits")).wait_for(timeout=30_000)
-    page.wait_for_timeout(500)  # nothing comes after the last words
-    assert page.get_by_text("saved as goes-first").is_visible()
     other.context.close()
 
 
@@ -327,98 +193,6 @@ def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     page.locator("#summary").filter(has_text="The filter lets").wait_for()
 
 
-def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, url, tmp_path):
-    visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
-    table = tmp_path / "visits.csv"
-    table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
-    open_tab(page, "Data")
-    page.locator("#facts dd").filter(has_text="37,374").wait_for()
-    page.wait_for_selector("#degrees .js-plotly-plot")
-    page.locator("#found caption").filter(has_text="Most popular").wait_for()
-    page.locator("#find input, #find textarea").first.fill("nebla seventen")
-    page.locator("#found .title").filter(has_text="Nebula Seventeen II").first.wait_for()
-    page.set_input_files("#own-table input[type=file]", table)
-    page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
-    assert page.locator("#own-item input").input_value() == "item"
-    page.locator("#own-read").click()
-    page.get_by_text("Say which column holds the users").wait_for()
-    page.locator("#own-user input").click()
-    page.locator("#own-user").get_by_role("option", name="visitor", exact=True).click()
-    page.locator("#own-read").click()
-    page.locator("#own-said td").filter(has_text="item is empty").wait_for()
-    page.get_by_label("Leave out rows that cannot be used").check()
-    page.locator("#own-read").click()
-    page.locator("#facts dd").filter(has_text="1 faulty").wait_for()
-    open_tab(page, "Recommend")
-    page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
-    page.wait_for_selector("#recommended tbody tr")
-    assert "filter" not in page.locator("#summary").inner_text(), "without years nothing is filtered by them"
-    page.wait_for_function("location.search.includes('visits')")
-    again = page.context.new_page()
-    again.goto(page.url)
-    again.locator("#cards").filter(has_text="20 users").wait_for()
-    later = page.context.new_page()
-    later.goto(url)
-    later.locator("#cards").filter(has_text="900 users").wait_for()
-    later.get_by_label("Data set").click()
-    later.get_by_role("option", name="visits (yours)").click()
-    later.locator("#cards").filter(has_text="20 users").wait_for()
-
-
-def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
-    first = titles(page)
-    page.get_by_label("Data set").click()
-    page.get_by_role("option", name="MovieLens 32M (not here)").click()
-    page.locator("#absent").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
-    assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
-    page.get_by_role("button", name="Random user").click()
-    changed(page, first)
-
-
-def test_the_list_is_an_api_endpoint_with_typed_rows(url):
-    from gradio_client import Client
-
-    client = Client(url, verbose=False)
-    rows = client.predict(user="7", k=3, settings='{"guidance": 0.5}', api_name="/recommend")
-    assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] for row in rows)
-    with pytest.raises(Exception, match="Unknown user nobody"):
-        client.predict(user="nobody", api_name="/recommend")
-
-
-def test_every_endpoint_answers_and_is_a_tool_too(url):
-    from gradio_client import Client
-
-    ask = Client(url, verbose=False).predict
-    assert next(row for row in ask(api_name="/list_datasets") if row["key"] == "demo")["available"]
-    assert ask(api_name="/list_checkpoints")[0]["name"] == "demo"
-    [found] = ask(question="nebla seventen iii", limit=5, api_name="/search_items")
-    rows = ask(k=5, history=[found["id"]], api_name="/recommend")
-    assert any("Nebula Seventeen" in row["title"] for row in rows)
-    parts = ask(item=rows[0]["id"], history=[found["id"]], api_name="/explain")
-    assert sum(value for _, value in parts["by_item"]) == pytest.approx(parts["score"], abs=1e-4)
-    view = ask(user="7", settings='{"tau": 2}', api_name="/spectrum")
-    assert len(view["eigenvalues"]) == 128 and view["tau"] == 2 and view["snr_at_tau"]["vp"][0] is None
-    with pytest.raises(Exception, match="settings is no JSON"):
-        ask(settings="{", api_name="/recommend")
-    names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
-    with ThreadPoolExecutor() as apart:  # from Playwright's event loop
-        assert set(apart.submit(asyncio.run, tools(url)).result()) == names
-
-
-async def tools(url: str) -> list[str]:
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamable_http_client
-
-    async with (
-        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
-        ClientSession(read, write) as session,
-    ):
-        await session.initialize()
-        found = (await session.list_tools()).tools
-        assert all(tool.description and "Args" not in tool.description for tool in found)
-        return [tool.name for tool in found]
-
-
 @pytest.mark.parametrize("width", [390, 1920])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_scrolls_sideways(browser, url, width, theme):
@@ -438,17 +212,115 @@ def test_nothing_scrolls_sideways(browser, url, width, theme):
     context.close()
 
 
-def test_the_experiments_tab_shows_the_run_that_is_picked(page):
-    open_tab(page, "Experiments")
-    page.locator("#experiment input").click()
-    page.get_by_role("option").filter(has_text="Table 3").click()
-    page.locator("#experiment-table caption").filter(has_text="3 rows").wait_for()
-    assert page.locator("#experiment-table tbody tr").count() == 3
-    assert "reproduce table3" in page.locator("#experiment-source").inner_text()
-    page.wait_for_selector("#experiment-plot .js-plotly-plot")
-    page.locator("#experiment input").click()
-    page.get_by_role("option").filter(has_text="Recall by length").click()
-    page.locator("#experiment-source").filter(has_text="--preset paper").wait_for()
-    page.get_by_label("Data set and preset").click()
-    page.get_by_role("option").filter(has_text="tuned").click()
-    page.locator("#experiment-source").filter(has_text="groups --dataset ml-1m-diffrec --preset tuned").wait_for()
+@WIDTHS
+def test_every_control_says_the_checkpoints_value_and_brings_it_back(page):
+    first = titles(page)
+    open_controls(page)
+    move(page, "guidance", 4)
+    moved = changed(page, first)
+    back = page.locator("#guidance button.trained")
+    back.get_by_text("back to 0").wait_for()
+    assert page.locator("#controls .block.moved").count() == 1
+    assert page.locator("#alpha_min button.trained").inner_text() == "checkpoint: 0"
+    open_controls(page)
+    back.click()
+    assert changed(page, moved) == first
+    page.locator("#guidance button.trained").get_by_text("checkpoint: 0").wait_for()
+
+
+def test_what_was_seen_can_be_listed_and_is_told_apart(page):
+    first = titles(page)
+    page.get_by_role("button", name="More settings").click()
+    page.get_by_label("List what was seen, too").check()
+    changed(page, first)
+    known = page.locator("#recommended tr", has=page.get_by_text("in the history"))
+    past = set(page.locator("#history tbody .title").all_inner_texts())
+    assert known.count() and set(known.locator(".title").all_inner_texts()) <= past
+    page.wait_for_function("location.search.includes('seen=1')")
+
+
+def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied(page):
+    shown = page.locator("#recommended tbody tr")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    head, *rows = download.value.path().read_text(encoding="utf-8").splitlines()
+    assert head.startswith("rank,item,title") and len(rows) == shown.count()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_role("status").filter(has_text="The link is copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    page.get_by_role("button", name="Copy as Python").click()
+    page.get_by_role("status").filter(has_text="The script is copied").wait_for()
+    script = page.evaluate("navigator.clipboard.readText()")
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    printed = [line.split("\t")[2] for line in run.stdout.splitlines()]
+    assert [title.startswith(same) for title, same in zip(titles(page), printed, strict=True)] == [True] * 20
+
+
+def test_without_a_clipboard_the_script_is_shown(page):
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.get_by_role("button", name="Copy as Python").click()
+    dialog = page.get_by_role("dialog")
+    assert "Recommender.load" in dialog.get_by_label("To copy").input_value()
+    dialog.get_by_role("button", name="Close").click()
+    dialog.wait_for(state="detached")
+
+
+def test_a_plot_that_is_drawn_again_keeps_its_zoom(page):
+    plot = page.locator("#snr .nsewdrag")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + 80, steps=5)
+    page.mouse.up()
+    shown = "document.querySelector('#snr .js-plotly-plot').layout.xaxis.range"
+    zoomed = page.evaluate(shown)
+    assert zoomed[1] - zoomed[0] < 100
+    before = page.locator("#snr path.js-line").first.get_attribute("d")
+    move(page, "sigma_max", 0.1)
+    page.wait_for_function(
+        "before => document.querySelector('#snr path.js-line').getAttribute('d') != before", arg=before
+    )
+    assert page.evaluate(shown) == zoomed
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(browser, url, width):
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_role("button", name="One minute’s tour").click()
+    popover = page.locator(".driver-popover")
+    told = []
+    for step in range(1, 8):
+        popover.filter(has_text=f"{step} of 7").wait_for()
+        page.wait_for_timeout(700)  # until it has come to rest
+        told.append(popover.locator("header").inner_text())
+        assert popover.bounding_box()["x"] >= 0
+        page.keyboard.press("ArrowRight")
+    popover.wait_for(state="detached")
+    assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 7
+    page.reload()
+    page.wait_for_selector("#recommended tbody tr")
+    assert page.locator("#invitation").count() == 0
+    page.get_by_role("button", name="Tour").click()
+    popover.wait_for()
+    page.keyboard.press("Escape")
+    popover.wait_for(state="detached")
+    context.close()
+
+
+@pytest.mark.parametrize("visit", [390], indirect=True)
+def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
+    slider, handle = page.locator("#guidance"), page.locator("#sheet")
+    assert handle.get_attribute("aria-expanded") == "false" and not slider.is_visible()
+    handle.click()
+    slider.wait_for()
+    assert handle.get_attribute("aria-expanded") == "true"
+    first = titles(page)
+    move(page, "guidance", 4)
+    changed(page, first)
+    handle.filter(has_text="Controls · 1 changed").wait_for()
+    page.locator("#summary").click()
+    slider.wait_for(state="hidden")

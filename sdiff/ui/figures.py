@@ -224,7 +224,6 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         font={"family": "system-ui, sans-serif", "size": 12},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
         hovermode="closest",
-        uirevision="kept",  # a plot that is drawn again keeps what was zoomed into
     )
     if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
         figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})

@@ -1,0 +1,44 @@
+"""What a hand does on the page, and what an eye reads from it."""
+
+from __future__ import annotations
+
+import time
+
+
+def titles(page) -> list[str]:
+    return page.locator("#recommended tbody .title").all_inner_texts()
+
+
+def changed(page, before: list[str], seconds: float = 15) -> list[str]:
+    """The list as soon as it differs from `before`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (now := titles(page)) and now != before:
+            return now
+        page.wait_for_timeout(100)
+    raise AssertionError("the list did not change")
+
+
+def open_tab(page, name: str) -> None:
+    """By its tab, or on a phone from the menu that holds what does not fit."""
+    tab = page.get_by_role("tab", name=name)
+    if not tab.is_visible():
+        page.locator(".overflow-menu > button").click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def move(page, slider: str, value: float) -> None:
+    """Moves a slider as a hand does: the value, then the release of the pointer."""
+    handle = page.locator(f"#{slider} input[type=range]")
+    while handle.input_value() != str(value):  # one that has only just unfolded may still fall back
+        handle.fill(str(value))
+        page.wait_for_timeout(200)
+    handle.dispatch_event("pointerup")
+
+
+def open_controls(page) -> None:
+    """On a phone they wait at the foot of the screen."""
+    handle = page.locator("#sheet")
+    if handle.is_visible() and handle.get_attribute("aria-expanded") == "false":
+        handle.click()

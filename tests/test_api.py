@@ -1,0 +1,52 @@
+"""The running app as other programs see it: its named endpoints, and the tools of its MCP server."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+
+def test_the_list_is_an_api_endpoint_with_typed_rows(url):
+    from gradio_client import Client
+
+    client = Client(url, verbose=False)
+    rows = client.predict(user="7", k=3, settings='{"guidance": 0.5}', api_name="/recommend")
+    assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] for row in rows)
+    with pytest.raises(Exception, match="Unknown user nobody"):
+        client.predict(user="nobody", api_name="/recommend")
+
+
+def test_every_endpoint_answers_and_is_a_tool_too(url):
+    from gradio_client import Client
+
+    ask = Client(url, verbose=False).predict
+    assert next(row for row in ask(api_name="/list_datasets") if row["key"] == "demo")["available"]
+    assert ask(api_name="/list_checkpoints")[0]["name"] == "demo"
+    [found] = ask(question="nebla seventen iii", limit=5, api_name="/search_items")
+    rows = ask(k=5, history=[found["id"]], api_name="/recommend")
+    assert any("Nebula Seventeen" in row["title"] for row in rows)
+    parts = ask(item=rows[0]["id"], history=[found["id"]], api_name="/explain")
+    assert sum(value for _, value in parts["by_item"]) == pytest.approx(parts["score"], abs=1e-4)
+    view = ask(user="7", settings='{"tau": 2}', api_name="/spectrum")
+    assert len(view["eigenvalues"]) == 128 and view["tau"] == 2 and view["snr_at_tau"]["vp"][0] is None
+    with pytest.raises(Exception, match="settings is no JSON"):
+        ask(settings="{", api_name="/recommend")
+    names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
+    with ThreadPoolExecutor() as apart:  # from Playwright's event loop
+        assert set(apart.submit(asyncio.run, tools(url)).result()) == names
+
+
+async def tools(url: str) -> list[str]:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with (
+        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        found = (await session.list_tools()).tools
+        assert all(tool.description and "Args" not in tool.description for tool in found)
+        return [tool.name for tool in found]

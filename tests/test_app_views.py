@@ -1,0 +1,180 @@
+"""The other tabs in a real browser. Skipped, with the reason, where there is no browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.page import changed, move, open_tab, titles
+
+WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
+
+
+def test_the_spectrum_tab_shows_its_plots(page):
+    open_tab(page, "Spectrum")
+    for plot in ("eigenvalues", "schedules", "maps"):
+        page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
+
+
+def test_a_model_is_trained_stopped_kept_and_used(page):
+    open_tab(page, "Train")
+    page.locator("#model-name input, #model-name textarea").first.fill("by-a-visitor")
+    page.locator("#train-settings input, #train-settings textarea").first.fill("K=16 hidden=32 eval_every=1")
+    page.locator("#epochs input").fill("100000")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text(re.compile(r"best validation recall@20 [\d.]+ at epoch")).wait_for(timeout=30_000)
+    page.locator("#curves .scatterlayer .trace").first.wait_for(state="attached")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text(re.compile("saved as by-a-visitor")).wait_for(timeout=30_000)
+    open_tab(page, "Recommend")
+    page.wait_for_function("document.querySelector('#checkpoint input').value == 'by-a-visitor'")
+    open_tab(page, "Spectrum")
+    page.get_by_text("16 frequencies are kept").wait_for()
+
+
+def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
+    other = browser.new_context().new_page()
+    other.goto(url)
+    other.wait_for_selector("#recommended tbody tr")
+    for session, name in ((page, "goes-first"), (other, "waits")):
+        open_tab(session, "Train")
+        session.locator("#model-name").locator("input, textarea").first.fill(name)
+        session.locator("#train-settings").locator("input, textarea").first.fill("K=16 hidden=32 eval_every=1")
+        session.locator("#epochs input").fill("100000")
+        session.get_by_role("button", name="Start training").click()
+        if session is page:
+            page.get_by_text(re.compile("best validation recall@20")).wait_for(timeout=30_000)
+    other.get_by_text("Waiting for the training before this one").wait_for()
+    other.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
+    other.get_by_text(re.compile("Stopped after 1 epoch .* saved as waits")).wait_for(timeout=30_000)
+    page.wait_for_timeout(500)  # nothing comes after the last words
+    assert page.get_by_text("saved as goes-first").is_visible()
+    other.context.close()
+
+
+def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, url, tmp_path):
+    visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
+    table = tmp_path / "visits.csv"
+    table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
+    open_tab(page, "Data")
+    page.locator("#facts dd").filter(has_text="37,374").wait_for()
+    page.wait_for_selector("#degrees .js-plotly-plot")
+    page.locator("#found caption").filter(has_text="Most popular").wait_for()
+    page.locator("#find input, #find textarea").first.fill("nebla seventen")
+    page.locator("#found .title").filter(has_text="Nebula Seventeen II").first.wait_for()
+    page.set_input_files("#own-table input[type=file]", table)
+    page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
+    assert page.locator("#own-item input").input_value() == "item"
+    page.locator("#own-read").click()
+    page.get_by_text("Say which column holds the users").wait_for()
+    page.locator("#own-user input").click()
+    page.locator("#own-user").get_by_role("option", name="visitor", exact=True).click()
+    page.locator("#own-read").click()
+    page.locator("#own-said td").filter(has_text="item is empty").wait_for()
+    page.get_by_label("Leave out rows that cannot be used").check()
+    page.locator("#own-read").click()
+    page.locator("#facts dd").filter(has_text="1 faulty").wait_for()
+    open_tab(page, "Recommend")
+    page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
+    page.wait_for_selector("#recommended tbody tr")
+    assert "filter" not in page.locator("#summary").inner_text(), "without years nothing is filtered by them"
+    page.wait_for_function("location.search.includes('visits')")
+    again = page.context.new_page()
+    again.goto(page.url)
+    again.locator("#cards").filter(has_text="20 users").wait_for()
+    later = page.context.new_page()
+    later.goto(url)
+    later.locator("#cards").filter(has_text="900 users").wait_for()
+    later.get_by_label("Data set").click()
+    later.get_by_role("option", name="visits (yours)").click()
+    later.locator("#cards").filter(has_text="20 users").wait_for()
+
+
+def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
+    first = titles(page)
+    page.get_by_label("Data set").click()
+    page.get_by_role("option", name="MovieLens 32M (not here)").click()
+    page.locator("#absent").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
+    assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
+    page.get_by_role("button", name="Random user").click()
+    changed(page, first)
+
+
+def test_the_experiments_tab_shows_the_run_that_is_picked(page):
+    open_tab(page, "Experiments")
+    page.locator("#experiment input").click()
+    page.get_by_role("option").filter(has_text="Table 3").click()
+    page.locator("#experiment-table caption").filter(has_text="3 rows").wait_for()
+    assert page.locator("#experiment-table tbody tr").count() == 3
+    assert "reproduce table3" in page.locator("#experiment-source").inner_text()
+    page.wait_for_selector("#experiment-plot .js-plotly-plot")
+    page.locator("#experiment input").click()
+    page.get_by_role("option").filter(has_text="Recall by length").click()
+    page.locator("#experiment-source").filter(has_text="--preset paper").wait_for()
+    page.get_by_label("Data set and preset").click()
+    page.get_by_role("option").filter(has_text="tuned").click()
+    page.locator("#experiment-source").filter(has_text="groups --dataset ml-1m-diffrec --preset tuned").wait_for()
+
+
+@WIDTHS
+def test_the_reverse_process_is_gone_through_step_by_step(visit):
+    page = visit("?model=demo-paper&user=7&view=Spectrum")
+    page.get_by_text("Step 5 of 5, t = 0.2.").wait_for()
+    last = listed(page, "#reverse-list")
+    page.wait_for_selector("#reverse-energy .js-plotly-plot")
+    page.wait_for_selector("#reverse-path .js-plotly-plot")
+    move(page, "step", 1)
+    page.get_by_text("Step 1 of 5, t = 1.").wait_for()
+    assert listed(page, "#reverse-list") != last
+    page.get_by_role("button", name="Play").click()
+    page.get_by_text("Step 2 of 5").wait_for()
+    page.get_by_text("Step 5 of 5").wait_for()
+    assert listed(page, "#reverse-list") == last
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the plots' data as CSV").click()
+    assert download.value.path().read_text(encoding="utf-8").startswith("plot,series,t,frequency,lambda,value")
+    open_tab(page, "Recommend")
+    assert titles(page) == last, "the last step's list is the list"
+
+
+@WIDTHS
+def test_two_models_are_put_side_by_side_and_measured(page):
+    open_tab(page, "Compare")
+    page.wait_for_selector("#b-list tbody tr")
+    first = listed(page, "#a-list")
+    choose(page, "b-model", "A x")
+    page.locator("#b-words").filter(has_text="A x · a reference without settings").wait_for()
+    assert page.locator("#b-panel").is_hidden()
+    choose(page, "b-model", "demo")
+    page.locator("#compare-words").filter(has_text="20 of 20 stand in both lists, in the same order").wait_for()
+    assert listed(page, "#b-list") == first
+    page.get_by_role("button", name="Settings of B").click()
+    move(page, "b-half_life", 15)
+    page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
+    assert listed(page, "#b-list") != first == listed(page, "#a-list")
+    page.get_by_role("button", name="Measure", exact=True).click()
+    page.locator("#measured tbody tr").nth(5).wait_for()
+    recall = [float(text) for text in page.locator("#measured tbody tr").first.locator("td").all_inner_texts()[1:3]]
+    assert recall[0] > recall[1], "a longer memory finds less"
+    page.get_by_role("button", name="Random user").click()
+    page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
+
+
+def test_the_grid_of_alpha_min_and_sigma_max_is_measured_for_the_model_on_the_page(visit):
+    page = visit("?model=demo-paper&view=Compare")
+    page.wait_for_selector("#b-list tbody tr")
+    page.locator("#grid").click()
+    page.get_by_text("25 of 25 pairs measured").wait_for(timeout=60_000)
+    page.wait_for_selector("#grid-plot .js-plotly-plot .heatmaplayer")
+
+
+def listed(page, where: str) -> list[str]:
+    return page.locator(f"{where} tbody .title").all_inner_texts()
+
+
+def choose(page, dropdown: str, option: str) -> None:
+    page.locator(f"#{dropdown} input").click()
+    page.locator(f"#{dropdown}").get_by_role("option", name=option, exact=True).click()
