@@ -6,42 +6,21 @@ import asyncio
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT, running_app, tools
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The app as a visitor gets it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(300):
-            assert app.poll() is None, "app.py ended by itself"
-            try:
-                urllib.request.urlopen(address, timeout=1)
-                break
-            except OSError:
-                time.sleep(0.2)
+    with running_app(ROOT, os.environ) as address:
         yield address
-    finally:
-        app.terminate()
-        app.wait(10)
 
 
 @pytest.fixture(scope="module")
@@ -403,20 +382,6 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
     with ThreadPoolExecutor() as apart:  # from Playwright's event loop
         assert set(apart.submit(asyncio.run, tools(url)).result()) == names
-
-
-async def tools(url: str) -> list[str]:
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamable_http_client
-
-    async with (
-        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
-        ClientSession(read, write) as session,
-    ):
-        await session.initialize()
-        found = (await session.list_tools()).tools
-        assert all(tool.description and "Args" not in tool.description for tool in found)
-        return [tool.name for tool in found]
 
 
 @pytest.mark.parametrize("width", [390, 1920])
