@@ -82,7 +82,7 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
     U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
     lam = np.clip(1.0 - a[order], 0.0, 1.0)
-    return SpectralBasis(torch.from_numpy(U.astype(np.float32)), torch.from_numpy(lam.astype(np.float32)))
+    return SpectralBasis(torch.from_numpy(U.astype(np.float32, order="C")), torch.from_numpy(lam.astype(np.float32)))
 
 
 def cached_basis(train: Interactions, K: int) -> SpectralBasis:

@@ -89,10 +89,22 @@ class Trainer:
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # what is validated and kept
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
 
-    def fit(self) -> Iterator[Progress]:
-        """Trains until `epochs`, or until `patience` epochs brought nothing better on validation.
+    @property
+    def epochs(self) -> int:
+        """The most that are trained; solving twice is solving once."""
+        return 1 if isinstance(self.model.denoiser, LinearDenoiser) else self.config.epochs
+
+    @property
+    def finished(self) -> bool:
+        """Whether `epochs` are over, or `patience` epochs brought nothing better on validation.
 
         A data set without a validation part trains to the end and keeps the last weights.
+        """
+        patience = self.config.patience if len(self.split.valid) else self.epochs
+        return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
+
+    def fit(self) -> Iterator[Progress]:
+        """Trains until it is `finished`.
 
         Raises:
             SDiffError: the loss is no longer finite. The best weights so far are kept.
@@ -100,11 +112,7 @@ class Trainer:
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
-        epochs = (
-            1 if isinstance(self.model.denoiser, LinearDenoiser) else self.config.epochs
-        )  # solving twice is solving once
-        patience = self.config.patience if validates else epochs
-        while self.epoch < epochs and self.epoch - self.best.epoch < patience:
+        while not self.finished:
             started = time.perf_counter()
             mean = self._epoch(histories, users)
             self.epoch += 1
@@ -112,10 +120,10 @@ class Trainer:
                 raise SDiffError(
                     f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again."
                 )
-            last = self.epoch == epochs
+            last = self.epoch == self.epochs
             valid = self._validate() if validates and (last or self.epoch % self.config.eval_every == 0) else None
             self.seconds += time.perf_counter() - started
-            yield Progress(self.epoch, epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
+            yield Progress(self.epoch, self.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
 
     def _epoch(self, histories: Histories, users: Tensor) -> float:
         """One pass over the users in random order, or the closed form. Returns the mean loss."""
@@ -205,7 +213,11 @@ class Trainer:
             raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
 
     def resume(self, path: Path) -> None:
-        """Goes on from `save_state`. Raises SDiffError when that state is of another run, or damaged."""
+        """Goes on from `save_state`: on the same kind of device as if nothing had happened, else with other noise.
+
+        Raises:
+            SDiffError: that state is of another run, or damaged.
+        """
         try:
             with safe_open(path, framework="pt") as file:
                 state = json.loads(file.metadata()["state"])
@@ -228,7 +240,10 @@ class Trainer:
             index, _, moment = name.partition(".")
             moments.setdefault(int(index), {})[moment] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        self.generator.set_state(tensors["generator"])
+        if tensors["generator"].shape == self.generator.get_state().shape:
+            self.generator.set_state(tensors["generator"])
+        else:  # of another kind of device, which cannot go on with it
+            self.generator.manual_seed(self.seed + self.epoch)
 
     def _modules(self) -> Mapping[str, Model]:
         return {"model": self.model} | ({"mean": self.serving} if self.config.ema else {})

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -80,25 +81,8 @@ def walks() -> Split:
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    """The app as a visitor gets it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(300):
-            assert app.poll() is None, "app.py ended by itself"
-            try:
-                urllib.request.urlopen(address, timeout=1)
-                break
-            except OSError:
-                time.sleep(0.2)
+    with running_app(ROOT, os.environ) as address:
         yield address
-    finally:
-        app.terminate()
-        app.wait(10)
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +136,46 @@ def real_data(folder: str) -> Path:
     if not root or not (Path(root) / folder).is_dir():
         pytest.skip(f"needs the real data set {folder}: set SDIFF_DATA_DIR to the folder that holds it")
     return Path(root) / folder
+
+
+def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are equal to the last bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@contextmanager
+def running_app(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The address of app.py of `folder`, as a visitor gets it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"GRADIO_SERVER_NAME": "127.0.0.1", **environment, "GRADIO_SERVER_PORT": str(port)}
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        for _ in range(300):
+            assert app.poll() is None, "app.py ended by itself"
+            try:
+                urllib.request.urlopen(address, timeout=1)
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(10)
+
+
+async def tools(url: str) -> list[str]:
+    """Names of the tools of the MCP server; each has words that say what it does."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with (
+        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        found = (await session.list_tools()).tools
+        assert all(tool.description and "Args" not in tool.description for tool in found)
+        return [tool.name for tool in found]

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.conftest import tools
+
 
 def test_the_list_is_an_api_endpoint_with_typed_rows(url):
     from gradio_client import Client
@@ -36,17 +38,3 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
     with ThreadPoolExecutor() as apart:  # from Playwright's event loop
         assert set(apart.submit(asyncio.run, tools(url)).result()) == names
-
-
-async def tools(url: str) -> list[str]:
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamable_http_client
-
-    async with (
-        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
-        ClientSession(read, write) as session,
-    ):
-        await session.initialize()
-        found = (await session.list_tools()).tools
-        assert all(tool.description and "Args" not in tool.description for tool in found)
-        return [tool.name for tool in found]

@@ -27,6 +27,7 @@ ORDER = [
     *("explain", "card", "search", "catalog", "batch", "commands"),
     *(
         "ui.uploads",
+        "ui.space",
         "ui.state",
         "ui.query",
         "ui.handlers",
@@ -56,6 +57,7 @@ ORDER = [
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {
+        "ui.space",
         "ui.api",
         "ui.layout",
         "ui.controls",
@@ -72,6 +74,7 @@ ONLY = {
     "plotly": {"ui.figures", "ui.experiment_figures"},
     "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
     "tqdm": {"commands"},
+    "spaces": {"ui.space"},
 }
 
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from benchmarks.report import ROOT, filled, report
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +33,11 @@ def test_the_space_front_matter_names_what_is_here():
     assert front["sdk"] == "gradio" and (ROOT / front["app_file"]).exists()
     assert front["license"] == "apache-2.0" and "Apache License" in Path(ROOT / "LICENSE").read_text()
     assert len(front["short_description"]) <= 60
+    assert front["python_version"] == '"3.12.12"', "the one that ZeroGPU has and DuckDB runs on"
+    needs = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    gradio = next(need for need in needs if need.name == "gradio")
+    assert front["sdk_version"] in gradio.specifier
+    assert "preload_from_hub" not in front, "nothing is downloaded before it is asked for"
 
 
 def test_the_paper_map_names_functions_and_tests_that_exist():

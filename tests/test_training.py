@@ -2,6 +2,8 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from sdiff.checkpoint import Checkpoint
 from sdiff.errors import SDiffError
@@ -10,16 +12,12 @@ from sdiff.interactions import Split
 from sdiff.recommender import Recommender
 from sdiff.references import popularity
 from sdiff.training import CRITERION, Trainer
-from tests.conftest import CPU, SMALL
+from tests.conftest import CPU, SMALL, same
 
 
 def trained(split, config=SMALL, seed=0):
     trainer = Trainer(config, split, seed, CPU)
     return trainer, list(trainer.fit())
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +83,23 @@ def test_only_the_same_run_can_be_resumed(split, tmp_path):
     state.write_bytes(b"half a file")
     with pytest.raises(SDiffError, match="damaged"):
         Trainer(SMALL, split, 0, CPU).resume(state)
+
+
+def test_a_run_goes_on_where_the_device_is_of_another_kind(run, split, tmp_path):
+    state = tmp_path / "training.safetensors"
+    first = Trainer(SMALL.override({"epochs": 5}), split, 0, CPU)
+    list(first.fit())
+    first.save_state(state)
+    with safe_open(state, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        metadata = file.metadata()
+    save_file(tensors | {"generator": torch.zeros(16, dtype=torch.uint8)}, state, metadata)  # as CUDA's is
+    second = Trainer(SMALL, split, 0, CPU)
+    second.resume(state)
+    assert same(second.model.state_dict(), first.model.state_dict())
+    rest = list(second.fit())
+    assert rest[-1].epoch == 30 and rest[-1].loss < 0.7 * run[1][0].loss
+    assert [p.loss for p in rest] != [p.loss for p in run[1][5:]], "the noise cannot be the same"
 
 
 def test_training_stops_when_validation_has_not_improved_for_a_while(split):

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sdiff.catalog import ALL, Catalog, Row
 from sdiff.config import INFERENCE_KEYS, Config
-from sdiff.device import best_device
 from sdiff.evaluation import top_n
 from sdiff.explain import explain
 from sdiff.histories import Histories
@@ -190,6 +189,5 @@ def models(dataset: str) -> list[str]:
     return [*checkpoints(dataset), INSTANT]
 
 
-def device_label(device: torch.device | None = None) -> str:
-    device = device or best_device()
+def device_label(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -18,6 +18,7 @@ from sdiff.recommender import Recommender
 from sdiff.registry import REGISTRY
 from sdiff.training import Trainer
 from sdiff.ui import uploads
+from sdiff.ui.space import serving_device
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "checkpoints"
@@ -90,7 +91,7 @@ def open_model(name: str, dataset: str) -> Recommender:
 
 @lru_cache(maxsize=4)
 def _instant(dataset: str) -> Recommender:
-    trainer = Trainer(preset("instant"), open_dataset(dataset).dataset.split, seed=0)
+    trainer = Trainer(preset("instant"), open_dataset(dataset).dataset.split, 0, serving_device())
     for _ in trainer.fit():
         pass
     return Recommender(trainer.checkpoint(dataset, "instant"), trainer.device)
@@ -98,7 +99,7 @@ def _instant(dataset: str) -> Recommender:
 
 @lru_cache(maxsize=8)
 def _model(folder: Path, stamp: int) -> Recommender:
-    return Recommender.load(folder)
+    return Recommender.load(folder, serving_device())
 
 
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:

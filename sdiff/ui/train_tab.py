@@ -12,7 +12,7 @@ import gradio as gr
 
 from sdiff.config import PRESETS
 from sdiff.errors import SDiffError
-from sdiff.ui import figures, training_handlers
+from sdiff.ui import figures, space, training_handlers
 
 # One run at a time for each visitor; the stop button of a page sets the event of its own session.
 _stops: dict[str, Event] = {}
@@ -36,6 +36,8 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
             with gr.Row():
                 start = gr.Button("Start training", variant="primary", min_width=110, elem_id="start")
                 stop = gr.Button("Stop", min_width=110, interactive=False, elem_id="stop")
+            if note := space.note():
+                gr.Markdown(note, elem_classes="words")
         with gr.Column(scale=3, min_width=320):
             status = gr.Markdown("Trains on the data set picked above; the best epoch by validation is kept.")
             plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
+from html import escape
 from threading import Event
 
 from sdiff.config import parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress, Trainer
+from sdiff.ui import space
 from sdiff.ui.state import new_run, open_dataset
 
 
@@ -27,7 +30,8 @@ class TrainingView:
 def train(
     dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
 ) -> Generator[TrainingView, None, None]:
-    """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way.
+    """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way, and
+    also where ZeroGPU gives no more time before the end.
 
     Raises:
         SDiffError: a name that is taken, a setting that is wrong, or a loss that is no longer finite.
@@ -38,32 +42,37 @@ def train(
         raise SDiffError("Train for at least one epoch.")
     title = open_dataset(dataset).dataset.title
     yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
-    trainer = Trainer(config, open_dataset(dataset).dataset.split, seed)
+    trainer = Trainer(config, open_dataset(dataset).dataset.split, seed, space.serving_device())
     curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
-    shown = 0.0
+    shown, how, why = 0.0, "Done", ""
     try:
-        for progress in trainer.fit():
-            curves[0].append(progress.epoch)
-            curves[1].append(progress.loss)
-            if progress.valid:
-                curves[2].append((progress.epoch, progress.valid[CRITERION]))
-            if stop.is_set():
-                break
-            if time.monotonic() - shown > 0.5:
-                shown = time.monotonic()
-                yield TrainingView(
-                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} · "
-                    f"{_best(progress)} · at most {duration(progress.eta)} to go",
-                    *curves,
-                )
+        with closing(space.fit(trainer)) as run:
+            for progress in run:
+                curves[0].append(progress.epoch)
+                curves[1].append(progress.loss)
+                if progress.valid:
+                    curves[2].append((progress.epoch, progress.valid[CRITERION]))
+                if stop.is_set():
+                    how = "Stopped"
+                    break
+                if time.monotonic() - shown > 0.5:
+                    shown = time.monotonic()
+                    yield TrainingView(
+                        f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} "
+                        f"· {_best(progress)} · at most {duration(progress.eta)} to go",
+                        *curves,
+                    )
+    except space.Interrupted as error:
+        if not trainer.epoch:
+            raise
+        how, why = "Ended", escape(f" {error}")
     finally:  # also when the visitor's page is closed
         if trainer.epoch:
             trainer.checkpoint(dataset, preset_name).save(folder)
-    how = "Stopped" if stop.is_set() else "Done"
     kept = trainer.best.epoch or trainer.epoch
     yield TrainingView(
         f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
-        f"The weights of epoch **{kept}** are saved as **{folder.name}**.",
+        f"The weights of epoch **{kept}** are saved as **{folder.name}**.{why}",
         *curves,
         saved_as=folder.name,
     )

@@ -1,0 +1,173 @@
+"""The app on a Hugging Face Space: what it sets, what it takes away, and training in slices on ZeroGPU."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
+
+import gradio as gr
+import httpx
+import pytest
+import torch
+from gradio_client import Client
+
+from sdiff.checkpoint import Checkpoint
+from sdiff.config import preset
+from sdiff.errors import SDiffError
+from sdiff.training import Trainer
+from sdiff.ui import space, training_handlers
+from sdiff.ui.state import open_dataset
+from tests.conftest import CPU, ROOT, SMALL, running_app, same, tools
+
+LEARNT = SMALL.override({"loss": "softmax", "basis": "directional", "ema": 0.9, "dropout": 0.3})
+TINY = {"K": 8, "hidden": 16, "eval_every": 1}
+
+
+@contextmanager
+def running_space(folder: Path, **variables: str):
+    """The app in a copy of this repository, in the environment of a Space, with no home and no way out to any network.
+
+    Yields its address; when all is done, nothing has tried to get out.
+    """
+    shutil.copytree(ROOT, folder / "app", ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "tests"))
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("SDIFF_", "XDG_", "GRADIO_"))}
+    home = "/dev/null/home"  # not even root can write there
+    sets = {
+        "SYSTEM": "spaces",
+        "SPACE_ID": "somebody/s-diff",
+        "SPACE_HOST": "somebody-s-diff.hf.space",
+        "SPACE_AUTHOR_NAME": "somebody",
+        "SPACE_REPO_NAME": "s-diff",
+        "SPACE_TITLE": "S-Diff",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "HOME": home,
+        "HF_HOME": f"{home}/.cache/huggingface",
+        "PYTHONPATH": str(Path(__file__).parent / "space"),
+        "REFUSED": str(folder / "refused"),
+    }
+    with running_app(folder / "app", own | sets | variables) as url:
+        yield url
+    assert not (folder / "refused").exists(), (folder / "refused").read_text()
+
+
+def trained(url: str, epochs: int, name: str) -> list[str]:
+    """Trains as the page does; what it says from the first word to the last."""
+    config = httpx.get(f"{url}config").json()
+    curves = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "curves")
+    run = next(event["id"] for event in config["dependencies"] if curves in event["outputs"])
+    settings = " ".join(f"{key}={value}" for key, value in TINY.items())
+    event = {"fn_index": run, "session_hash": name, "data": ["demo", "paper", epochs, 0, settings, name]}
+    httpx.post(f"{url}gradio_api/queue/join", json=event).raise_for_status()
+    said = []
+    with httpx.stream("GET", f"{url}gradio_api/queue/data", params={"session_hash": name}, timeout=60) as answer:
+        for line in answer.iter_lines():
+            message = json.loads(line.removeprefix("data:") or "{}")
+            if message.get("msg") in ("process_generating", "process_completed"):
+                said.append(str(message["output"]["data"][0]))
+            if message.get("msg") == "process_completed":
+                return said
+    raise AssertionError(said)
+
+
+def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(tmp_path):
+    with running_space(tmp_path) as url:
+        assert "S-Diff" in httpx.get(url).text
+        rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
+        assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] for row in rows)
+        assert "s_diff_recommend" in asyncio.run(tools(url)), "a Space's tools begin with its name"
+        assert "lost when this Space restarts" in httpx.get(f"{url}config").text
+        assert "Done after 1 epoch" in trained(url, 1, "on-a-cpu")[-1]
+    assert (tmp_path / "app" / "runs" / "on-a-cpu" / "config.json").exists()
+
+
+def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(tmp_path):
+    zero_gpu = {"SPACES_ZERO_GPU": "true", "ZERO_GPU_QUOTA": str(4 * space.ASKED)}
+    with running_space(tmp_path, **zero_gpu) as url:
+        rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
+        assert len(rows) == 3
+        assert "ZeroGPU quota" in httpx.get(f"{url}config").text
+        said = trained(url, 3, "in-three-slices")
+        assert "Done after 3 epochs" in said[-1]
+        assert any("epoch **1** of at most 3" in words for words in said), "the curves move while it trains"
+        assert "Ended after 1 epoch" in (last := trained(url, 3, "cut-short")[-1])
+        assert "saved as **cut-short**" in last and "exceeded your free ZeroGPU quota" in last
+        assert trained(url, 3, "refused")[-1].startswith("ZeroGPU says: You have exceeded")
+        rows = Client(url, verbose=False).predict(user="7", k=3, checkpoint="cut-short", api_name="/recommend")
+        assert len(rows) == 3
+    assert {path.name for path in (tmp_path / "app" / "runs").iterdir()} == {"in-three-slices", "cut-short"}
+    sliced = Checkpoint.load(tmp_path / "app" / "runs" / "in-three-slices")
+    whole = Trainer(preset("paper").override({"epochs": 3, **TINY}), open_dataset("demo").dataset.split, 0, CPU)
+    list(whole.fit())
+    assert sliced.provenance.epoch == whole.best.epoch
+    for name, weights in whole.best.weights.items():
+        torch.testing.assert_close(sliced.weights[name], weights)
+
+
+@pytest.mark.parametrize("config", [SMALL, LEARNT])
+def test_a_run_in_slices_equals_an_uninterrupted_one(config, split, monkeypatch):
+    slices = []
+    monkeypatch.setattr(space, "TRAINED", 0)  # an epoch a slice
+    monkeypatch.setattr(space, "train_slice", lambda *given: slices.append(given) or space._train_slice(*given))
+    whole, sliced = (Trainer(config, split, 0, CPU) for _ in range(2))
+    progress = [(p.epoch, p.loss, p.valid, p.best) for p in whole.fit()]
+    assert [(p.epoch, p.loss, p.valid, p.best) for p in space.sliced(sliced)] == progress
+    assert len(slices) == len(progress) == 30
+    assert same(sliced.model.state_dict(), whole.model.state_dict())
+    assert same(sliced.best.weights, whole.best.weights)
+
+
+def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
+    whole, sliced = (Trainer(SMALL, split, 0, CPU) for _ in range(2))
+    with closing(space.sliced(sliced)) as run:
+        for progress in run:
+            if progress.epoch == 7:
+                break
+    assert sliced.epoch == 7
+    losses = [p.loss for p in whole.fit()]
+    assert [p.loss for p in space.sliced(sliced)] == losses[7:]
+    assert same(sliced.model.state_dict(), whole.model.state_dict())
+
+
+def test_a_failure_in_a_slice_is_told_in_its_own_words(split, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdiff.training.math.isfinite", lambda loss: False)
+    trainer = Trainer(SMALL, split, 0, CPU)
+    trainer.save_state(tmp_path / "state")
+    [failure] = space._train_slice(SMALL, split, 0, tmp_path / "state")
+    assert isinstance(failure, SDiffError), "a value, since no words of an exception leave a worker"
+    with pytest.raises(SDiffError, match="lower the learning rate"):
+        list(space.sliced(trainer))
+    assert trainer.epoch == 1
+
+
+def test_where_zero_gpu_gives_no_more_time_what_was_saved_is_kept_and_it_is_said(monkeypatch):
+    slices = []
+
+    def killed_in_the_third(*arguments):
+        slices.append(space._train_slice(*arguments))
+        yield next(slices[-1])
+        if len(slices) == 3:
+            raise gr.Error("GPU task aborted")
+        slices[-1].close()
+
+    monkeypatch.setattr(space, "ZERO_GPU", True)
+    monkeypatch.setattr(space, "train_slice", killed_in_the_third)
+    views = list(training_handlers.train("demo", "paper", 9, 0, "K=8 hidden=16 eval_every=5", "aborted", Event()))
+    assert views[-1].epochs == [1, 2, 3] and views[-1].saved_as == "aborted"
+    assert "Ended after 2 epochs" in views[-1].status and "weights of epoch **2** are saved" in views[-1].status
+    assert views[-1].status.endswith("ZeroGPU says: GPU task aborted")
+
+
+def test_what_is_said_about_training_depends_on_where_it_runs(monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert space.note() == ""
+    monkeypatch.setenv("SPACE_ID", "somebody/s-diff")
+    assert space.note() == "", "SDIFF_RUNS_DIR names a folder that may last"
+    monkeypatch.delenv("SDIFF_RUNS_DIR")
+    assert space.note() == "What is trained here is lost when this Space restarts."
+    monkeypatch.setattr(space, "ZERO_GPU", True)
+    assert "ZeroGPU quota" in space.note() and space.serving_device() == CPU
