@@ -1,0 +1,155 @@
+"""What is beside a list: another one, its steps, what many lists reach, and what can be taken along."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sdiff.errors import SDiffError
+from sdiff.evaluation import evaluate
+from sdiff.references import REFERENCES
+from sdiff.ui import compare_handlers, handlers, lists, reverse_handlers, take_away
+from sdiff.ui.query import Query
+from sdiff.ui.state import open_dataset, serve
+from tests.conftest import CPU, ROOT
+
+ONE = Query("demo", "demo", "1")
+PAPER = Query("demo", "demo-paper", "1")
+
+
+def ids(rows):
+    return [row.id for row in rows]
+
+
+def test_a_list_beside_itself_differs_in_nothing():
+    found = compare_handlers.compare(ONE, ONE)
+    assert ids(found.lists[0]) == ids(found.lists[1]) == ids(handlers.recommend(ONE).recommendations)
+    assert found.shifts == ([0] * 20, [0] * 20) and found.overlap == 20 and "in the same order" in found.words
+
+
+@pytest.mark.parametrize("other", [PAPER, replace(ONE, model="A x"), replace(ONE, settings={"half_life": 15.0})])
+def test_shifts_are_places_in_the_other_list(other):
+    found = compare_handlers.compare(ONE, other)
+    whole = [ids(side) for side in compare_handlers.compare(replace(ONE, k=1000), other).lists]
+    for side, rows in enumerate(found.lists):
+        assert ids(rows) == whole[side][:20]
+        for rank, (id, shift) in enumerate(zip(ids(rows), found.shifts[side], strict=True)):
+            assert shift == (whole[1 - side].index(id) - rank if id in whole[1 - side] else None)
+    assert found.overlap == len(set(ids(found.lists[0])) & set(ids(found.lists[1]))) < 20
+    hits = [sum(row.held_out for row in rows) for rows in found.lists]
+    assert f"A finds {hits[0]} and B {hits[1]}" in found.words
+
+
+def test_both_sides_are_filtered_alike_and_see_the_same_history():
+    asked = replace(ONE, genres=["Comedy"], history=handlers.history_of(ONE)[:5])
+    found = compare_handlers.compare(asked, replace(asked, model="popularity"))
+    assert all("Comedy" in row.genres for rows in found.lists for row in rows)
+    assert not {row.id for rows in found.lists for row in rows} & set(asked.history or ())
+
+
+def test_a_reference_scores_as_the_reference_does():
+    rows, words = compare_handlers.measure(PAPER, replace(PAPER, model="A x"), "test")
+    split = open_dataset("demo").dataset.split
+    expected = evaluate(REFERENCES["A x"](split), split, "test", CPU)
+    assert [row[0] for row in rows] == list(compare_handlers.HINTS)
+    assert float(rows[0][2]) == pytest.approx(expected["recall@20"], abs=1e-4)
+    assert float(rows[1][2]) == pytest.approx(expected["ndcg@20"], abs=1e-4)
+    kept = serve("demo", "demo-paper")[1].checkpoint.metrics["test"]
+    assert float(rows[0][1]) == pytest.approx(kept["recall@20"], abs=1e-4)
+    assert f"for {expected['users']} users" in words and "on test says less" in words
+
+
+def test_a_difference_is_paired_by_user_so_that_of_a_side_with_itself_is_none():
+    rows, words = compare_handlers.measure(ONE, ONE, "valid")
+    assert all(row[3].startswith("+0.0000") for row in rows) and rows[0][3] == "+0.0000 ± 0.0000"
+    assert "on test" not in words
+
+
+def test_the_grid_is_what_evaluation_says_of_each_pair(monkeypatch):
+    monkeypatch.setattr(compare_handlers, "GRID", {"sigma_max": (0.1, 0.5), "alpha_min": (0.0, 0.3)})
+    *_, cells = compare_handlers.sensitivity(PAPER)
+    pairs = [(cell["sigma_max"], cell["alpha_min"]) for cell in cells]
+    assert pairs == [(0.1, 0.0), (0.1, 0.3), (0.5, 0.0), (0.5, 0.3)]
+    valid = serve("demo", "demo-paper")[1].checkpoint.metrics["valid"]["recall@20"]
+    assert cells[2]["recall@20"] == pytest.approx(valid, abs=0.005), "the checkpoint's own pair, with other noise"
+
+
+def test_what_cannot_be_compared_is_said():
+    with pytest.raises(SDiffError, match="no checkpoint 'gone'"):
+        compare_handlers.compare(ONE, replace(ONE, model="gone"))
+    with pytest.raises(SDiffError, match="Unknown user nobody"):
+        compare_handlers.compare(replace(ONE, user="nobody"), ONE)
+    with pytest.raises(SDiffError, match="sigma_max must be between"):
+        compare_handlers.compare(ONE, replace(ONE, settings={"sigma_max": 9}))
+
+
+def test_a_side_says_its_model_and_its_settings():
+    assert compare_handlers.described(replace(ONE, model="popularity")).startswith("**popularity**")
+    assert "guidance 0.0 → **2.0**" in compare_handlers.described(replace(ONE, settings={"guidance": 2.0}))
+    assert compare_handlers.sides("demo")[-2:] == list(REFERENCES)
+
+
+def test_the_last_step_is_the_list_and_the_steps_lead_to_it():
+    steps = [reverse_handlers.reverse_process(PAPER, n) for n in range(1, 6)]
+    assert ids(steps[-1].rows) == ids(handlers.recommend(PAPER).recommendations)
+    np.testing.assert_allclose(steps[0].times, [1, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
+    for n, step in enumerate(steps):
+        assert step.step == n + 1 and len(step.rows) == 20
+        assert step.overlap[n] == len(set(ids(step.rows)) & set(ids(steps[-1].rows)))
+        assert step.hits[n] == sum(row.held_out for row in step.rows)
+    assert steps[0].moves is None
+    before = ids(steps[0].rows)
+    assert all(
+        move == before.index(id) - rank
+        for rank, (id, move) in enumerate(zip(ids(steps[1].rows), steps[1].moves or (), strict=True))
+        if id in before
+    )
+    assert reverse_handlers.reverse_process(PAPER, 99).step == 5
+    assert "switched off" in reverse_handlers.reverse_process(replace(PAPER, settings={"noise": False}), 1).words
+    assert "takes a single step" in reverse_handlers.reverse_process(ONE, 1).words
+
+
+def test_the_list_as_csv_holds_the_list_and_formulas_become_text(monkeypatch):
+    rows = handlers.recommend(ONE).recommendations
+    read = list(csv.DictReader(io.StringIO(take_away.list_csv(ONE))))
+    assert [row["item"] for row in read] == ids(rows) and [row["title"] for row in read] == [r.title for r in rows]
+    assert [float(row["score"]) for row in read] == pytest.approx([row.score for row in rows])
+    text = take_away.csv_text(["a", "b"], [["=1+1", -1.5], ["@x", "-y"], ["+z\n", None], ["a=b", "\tq"]])
+    cells = list(csv.reader(io.StringIO(text)))[1:]
+    assert cells == [["'=1+1", "-1.5"], ["'@x", "'-y"], ["'+z\n", ""], ["a=b", "'\tq"]]
+
+
+def test_the_plots_as_csv_hold_every_plot():
+    read = list(csv.DictReader(io.StringIO(take_away.spectrum_csv(PAPER))))
+    assert {row["plot"] for row in read} == {"eigenvalue", "SNR", "energy", "alpha", "sigma", "SNR map"}
+    lam = [float(row["value"]) for row in read if row["plot"] == "eigenvalue"]
+    assert len(lam) == 200 and lam == sorted(lam)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        replace(PAPER, settings={"guidance": 1.5, "noise": True}, seed=4, k=7, genres=["Comedy"], first_year=1980),
+        Query("demo", "instant", "2", k=5, seen=True),
+        replace(ONE, history=["12", "55"], settings={"half_life": 3.0}),
+    ],
+)
+def test_the_script_prints_the_list(query):
+    run = subprocess.run(
+        [sys.executable, "-c", take_away.python(query)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    rows = handlers.recommend(query).recommendations
+    assert [line.split("\t")[1:3] for line in run.stdout.splitlines()] == [[row.id, row.title] for row in rows]
+
+
+def test_what_was_seen_is_listed_where_it_is_asked_for():
+    shown = handlers.recommend(replace(ONE, seen=True, k=100))
+    assert {row.id for row in shown.recommendations} & shown.past
+    html = lists.recommended_table(shown.recommendations, None, shown.past)
+    assert html.count("in the history") == len({row.id for row in shown.recommendations} & shown.past)
