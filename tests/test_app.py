@@ -14,6 +14,7 @@ from tests.page import changed, move, open_controls, open_tab, titles
 WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
 
+@WIDTHS
 def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
     assert len(titles(page)) == 20
     assert page.locator("#history tbody tr").count() >= 10
@@ -22,6 +23,7 @@ def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
     page.wait_for_selector("#energy .js-plotly-plot")
 
 
+@WIDTHS
 def test_moving_a_slider_changes_the_list_says_so_and_reset_brings_it_back(page):
     first = titles(page)
     move(page, "guidance", 4)
@@ -72,6 +74,7 @@ def test_the_length_of_the_list_follows_its_slider(page):
     assert changed(page, first) == first[:7]
 
 
+@WIDTHS
 def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     first = titles(page)
     user = page.get_by_label("User id")
@@ -102,6 +105,7 @@ def test_two_sessions_do_not_mix(page, browser, url):
     other.context.close()
 
 
+@WIDTHS
 def test_what_if_a_history_were_another_and_the_true_one_again(page):
     first = titles(page)
     newest = page.locator("#history tbody tr .title").first.inner_text()
@@ -130,6 +134,7 @@ def test_what_if_a_history_were_another_and_the_true_one_again(page):
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
 
 
+@WIDTHS
 def test_why_an_item_is_there(page):
     third = page.locator("#recommended tbody tr").nth(2)
     title = third.locator(".title").evaluate("node => node.firstChild.textContent").strip()
@@ -142,6 +147,7 @@ def test_why_an_item_is_there(page):
     page.locator("#why h2").wait_for(state="detached")
 
 
+@WIDTHS
 def test_an_address_brings_all_of_it_back_in_another_session(page, browser):
     first = titles(page)
     page.locator("#history button").nth(2).click()

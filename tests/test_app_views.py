@@ -17,6 +17,7 @@ def test_the_spectrum_tab_shows_its_plots(page):
         page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
 
 
+@WIDTHS
 def test_a_model_is_trained_stopped_kept_and_used(page):
     open_tab(page, "Train")
     page.locator("#model-name input, #model-name textarea").first.fill("by-a-visitor")
@@ -55,6 +56,7 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     other.context.close()
 
 
+@WIDTHS
 def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, url, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"

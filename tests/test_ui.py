@@ -202,6 +202,15 @@ def test_energy_before_noised_and_after_are_three_lines(view):
     assert [len(trace.y) for trace in figure.data] == [20, 20, 20] and figure.layout.yaxis.type == "log"
 
 
+def test_the_path_of_the_reverse_process_goes_down_in_time_and_marks_one_step():
+    figure = figures.reverse_path(np.array([1.0, 0.8, 0.6]), np.array([7, 12, 20]), np.array([0, 1, 4]), 2)
+    assert [trace.name for trace in figure.data] == ["in common with the last list", "chosen later"]
+    assert list(figure.data[0].y) == [7, 12, 20] and list(figure.data[1].y) == [0, 1, 4]
+    assert figure.layout.xaxis.autorange == "reversed"
+    sizes = figure.data[0].marker.size
+    assert sizes[1] > sizes[0] == sizes[2]
+
+
 def test_settings_move_the_schedule_and_the_energy(view):
     moved = spectral_handlers.spectral_view(
         Query("demo", "demo-paper", "1", settings={"sigma_max": 0.1, "alpha_min": 0.5})
