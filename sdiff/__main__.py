@@ -11,6 +11,7 @@ from typing import Any
 
 from sdiff import commands
 from sdiff.config import PRESETS
+from sdiff.distributed import torchrun
 from sdiff.errors import SDiffError
 
 
@@ -18,15 +19,16 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     arguments = parser().parse_args(words, argparse.Namespace(command=f"sdiff {shlex.join(words)}"))
     try:
-        document = arguments.run(arguments)
+        with torchrun() as arguments.ranks:
+            document = arguments.run(arguments)
+            if arguments.json:
+                print(json.dumps(document))
     except SDiffError as error:
         print(f"sdiff: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sdiff: stopped.", file=sys.stderr)
         return 130
-    if arguments.json:
-        print(json.dumps(document))
     return 0
 
 

@@ -118,6 +118,28 @@ class Checkpoint:
         return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
 
 
+def save_state(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Tensors and a JSON document as one file, which replaces an older one in one step."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
+    except OSError as error:
+        raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `save_state` wrote. Raises SDiffError where it is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return tensors, json.loads(file.metadata()["state"])
+    except FileNotFoundError:
+        raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise SDiffError(f"{path} is damaged ({error}): delete it and train without --resume.") from error
+
+
 def _metrics(folder: Path, digest: str) -> dict[str, Any]:
     """metrics.json, unless it is absent or speaks of other weights."""
     try:

@@ -19,6 +19,7 @@ from sdiff.catalog import Catalog
 from sdiff.config import parse_assignments, preset
 from sdiff.datasets import Dataset, download, load_dataset
 from sdiff.device import device_name
+from sdiff.distributed import Ranks
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part, evaluate
 from sdiff.recommender import Recommender
@@ -63,13 +64,16 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
-    started = time.perf_counter()
+    started, ranks = time.perf_counter(), arguments.ranks
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
     dataset = load_dataset(arguments.dataset)
-    trainer = Trainer(config, dataset.split, arguments.seed)
+    trainer = Trainer(config, dataset.split, arguments.seed, ranks=ranks)
     state = arguments.out / "training.safetensors"
     if arguments.resume:
-        trainer.resume(state)
+        if (
+            state.exists() or not ranks.launched
+        ):  # a cluster starts a job by the same command, again or for the first time
+            trainer.resume(state)
     elif (arguments.out / "config.json").exists():
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
     try:
@@ -77,11 +81,11 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     except OSError as error:
         raise SDiffError(f"Cannot write to {arguments.out}: {error.strerror}.") from error
     saved = trainer.best.epoch
-    with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=None) as bar:
+    with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar:
         for progress in trainer.fit():
             bar.total = progress.epochs
             bar.update(1)
-            if progress.valid:
+            if progress.valid and ranks.first:
                 bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
                 if progress.best_epoch > saved:
                     trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
@@ -95,12 +99,15 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "command": arguments.command,
         "device": device_name(trainer.device),
+        "processes": ranks.size,
         "epoch": checkpoint.provenance.epoch,
         "train_seconds": round(trainer.seconds, 1),
     }
     parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
     for part in parts:
-        metrics[part] = measure(model, dataset, part, {}, arguments.seed)
+        metrics[part] = measure(model, dataset, part, {}, arguments.seed, ranks)
+    if not ranks.first:
+        return metrics
     metrics["references"] = reached(dataset.split, parts)
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
@@ -123,7 +130,9 @@ def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
             file=sys.stderr,
         )
     started = time.perf_counter()
-    metrics = measure(model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed)
+    metrics = measure(
+        model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed, arguments.ranks
+    )
     seconds = round(time.perf_counter() - started, 3)
     for name, value in metrics.items():
         print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
@@ -136,12 +145,20 @@ def its_dataset(model: Recommender, arguments: argparse.Namespace) -> tuple[str,
     return key, load_dataset(key).served_by(model.items)
 
 
-def measure(model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int) -> dict[str, float]:
+def measure(
+    model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int, ranks: Ranks
+) -> dict[str, float]:
     """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
     config = model.config.at_inference(settings)
-    noise = torch.Generator().manual_seed(seed)
-    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=None)
-    return evaluate(lambda x: model.scores(x, config, noise), dataset.split, part, model.device, progress=bar)
+    noise = torch.Generator().manual_seed(seed + ranks.rank)
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
+    score = lambda x: model.scores(x, config, noise)  # noqa: E731
+    return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks)
+
+
+def hidden(ranks: Ranks) -> bool | None:
+    """As tqdm's `disable`: one bar, where it is seen on a terminal."""
+    return None if ranks.first else True
 
 
 def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:

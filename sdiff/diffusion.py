@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sdiff.config import Config
+from sdiff.distributed import ALONE, Ranks
 from sdiff.histories import Histories
 from sdiff.model import Model
 from sdiff.schedule import NoiseSchedule
@@ -50,13 +51,18 @@ def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: 
     return mean if eps is None else mean + schedule.sigma(t, lam) * eps  # Eqs. (3), (8)-(11)
 
 
-def training_loss(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
+def training_loss(
+    model: Model, x: Histories, config: Config, generator: torch.Generator, ranks: Ranks = ALONE
+) -> Tensor:
     """One step of Algorithm 1: the denoiser sees what `x` shows of itself and estimates the rest.
 
     With loss=mse: || phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies, the term at one t, Eq. (16), of
     the bound on the likelihood, Eq. (15). With loss=softmax: how likely the n hidden items of a user are among all that
     are not shown, (1 - (n p)^q) / q averaged over them, the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS)
     with p relative to the best that it can be. q = 0 is its limit -log(n p).
+
+    Where `x` is a rank's share of a batch, the mean over the ranks is the loss of the whole batch, and so it is with
+    gradients, however users and hidden items fell to the ranks: each divides by the ranks' mean weight, not its own.
     """
     basis, denoiser, schedule = model.basis, model.denoiser, NoiseSchedule.of(config)
     device = basis.lam.device
@@ -81,12 +87,13 @@ def training_loss(model: Model, x: Histories, config: Config, generator: torch.G
         v_t, t = torch.where(first[:, None], v_tau, v_t), torch.where(first, tau, t)
     v0_hat = denoiser(v_t, c_or_none, t)
     if config.loss == "mse":
-        return (v0_hat - v_0).square().mean()  # Eq. (16)
+        return (v0_hat - v_0).square().sum() / ranks.mean(torch.tensor(v_0.numel(), device=device))  # Eq. (16)
     logits = model.scores(v0_hat, shown)  # (B, n_items)
     logits[shown.rows, shown.items] = -torch.inf
     log_n_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items] + hidden.size.log()[hidden.rows]
     surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
-    return (hidden.weights * surprise).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing
+    weight = ranks.mean(hidden.weights.sum())
+    return (hidden.weights * surprise).sum() / weight.clamp(min=1e-9)  # a batch may hide nothing
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:

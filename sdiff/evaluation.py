@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.distributed import ALONE, Ranks
 from sdiff.errors import SDiffError
 from sdiff.histories import Histories
 from sdiff.interactions import Interactions, Split
@@ -41,6 +42,7 @@ def evaluate(
     device: torch.device,
     batch_size: int = 1000,
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Recall and NDCG at 10 and 20, averaged over the users who have something held out in `part`.
 
@@ -50,6 +52,7 @@ def evaluate(
     Args:
         score: histories (B, n_items) sparse -> scores (B, n_items).
         progress: wraps the list of user batches, for a progress bar.
+        ranks: each of them scores its share of the users, and all get the mean over everybody.
     """
     held_out: Interactions = getattr(split, part)
     users = torch.from_numpy(np.flatnonzero(held_out.lengths))
@@ -59,7 +62,7 @@ def evaluate(
         )
     train, valid, target = (Histories.from_interactions(x, device) for x in (split.train, split.valid, held_out))
     sums: dict[str, float] = {}
-    for batch in progress(users.to(device).split(batch_size)):
+    for batch in progress(ranks.share(users.to(device)).split(batch_size)):
         history, wanted = train.take(batch), target.take(batch)
         scores = score(history)
         if part == "test":
@@ -73,4 +76,6 @@ def evaluate(
             for name, metric in (("recall", recall), ("ndcg", ndcg), ("recall_all", recall_all)):
                 key = f"{name}@{k}"
                 sums[key] = sums.get(key, 0.0) + metric(hits, count, k).double().sum().item()
-    return {key: total / len(users) for key, total in sums.items()} | {"users": len(users)}
+    totals = ranks.sum(torch.tensor(list(sums.values()), dtype=torch.float64, device=device))
+    means: dict[str, float] = dict(zip(sums, (totals / len(users)).tolist(), strict=True))
+    return means | {"users": len(users)}

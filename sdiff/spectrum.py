@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from sdiff.distributed import Ranks
 from sdiff.histories import Histories
 from sdiff.interactions import Interactions
 
@@ -102,6 +103,19 @@ def cached_basis(train: Interactions, K: int) -> SpectralBasis:
     except OSError:  # a read-only or full disk costs the cache, not the result
         pass
     return basis
+
+
+def shared_basis(train: Interactions, K: int, device: torch.device, ranks: Ranks) -> SpectralBasis:
+    """`cached_basis` of rank 0 for all: another machine may not share the cache, nor compute the same last bits."""
+    if not ranks.launched:
+        return cached_basis(train, K).to(device)
+
+    def rows() -> Tensor:
+        basis = cached_basis(train, K)
+        return torch.cat([basis.lam[None], basis.U])
+
+    lam, U = ranks.from_first(rows, device).split([1, len(train.items)])
+    return SpectralBasis(U.clone(), lam[0].clone())
 
 
 def cache_dir() -> Path:

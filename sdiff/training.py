@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -14,23 +13,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
-from sdiff.checkpoint import Checkpoint, Provenance, write_atomically
+from sdiff.checkpoint import Checkpoint, Provenance, load_state, save_state
 from sdiff.config import Config
 from sdiff.device import best_device
 from sdiff.diffusion import denoise, training_loss
+from sdiff.distributed import ALONE, Ranks
 from sdiff.errors import SDiffError
 from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.linear import LinearDenoiser, solve
 from sdiff.model import Model
-from sdiff.spectrum import cached_basis
+from sdiff.spectrum import shared_basis
 
 CRITERION = "recall@20"
 
@@ -64,9 +62,15 @@ class Best:
 
 
 class Trainer:
-    """One training run: `for progress in trainer.fit(): ...`, then `trainer.checkpoint()`."""
+    """One training run: `for progress in trainer.fit(): ...`, then `trainer.checkpoint()`.
 
-    def __init__(self, config: Config, split: Split, seed: int, device: torch.device | None = None) -> None:
+    On several ranks each takes its share of the users of every batch and of the validation. What is drawn for all of
+    them comes from `generator`, the same on each; masks and noise are drawn by each rank for its own users.
+    """
+
+    def __init__(
+        self, config: Config, split: Split, seed: int, device: torch.device | None = None, ranks: Ranks = ALONE
+    ) -> None:
         if not len(split.train):
             raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
         if config.half_life and not split.train.ordered:
@@ -74,15 +78,21 @@ class Trainer:
                 "This data set has neither timestamps nor an order, so there is no recent past to learn from: "
                 "choose a preset that does not look at the order (half_life=0), such as tuned."
             )
-        self.config, self.split, self.seed = config, split, seed
+        if config.batch_size < ranks.size:
+            raise SDiffError(
+                f"A batch of {config.batch_size} cannot be shared by {ranks.size} processes: start fewer of them, or "
+                f"raise batch_size."
+            )
+        self.config, self.split, self.seed, self.ranks = config, split, seed, ranks
         self.device = device or best_device()
-        spectrum = cached_basis(split.train, config.K).to(self.device)
+        spectrum = shared_basis(split.train, config.K, self.device, ranks)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         with self._global_generator(seed):  # nn.Linear draws from it
             self.model = Model(config, spectrum, counts).to(self.device)
-        if self.model.graph is not None:
+        if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
+        self.loss = ranks.averaged(training_loss, self.model)  # and the first one's graph is everybody's
         self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
@@ -107,8 +117,12 @@ class Trainer:
         """Trains until it is `finished`.
 
         Raises:
-            SDiffError: the loss is no longer finite. The best weights so far are kept.
+            SDiffError: the loss is no longer finite, and the best weights so far are kept; or the ranks did not
+                resume from the same state.
         """
+        epochs = self.ranks.sum(torch.tensor([self.epoch], device=self.device)).item()
+        if epochs != self.epoch * self.ranks.size:
+            raise SDiffError("The processes do not see the same state: --out must be a folder that all machines share.")
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
@@ -135,16 +149,20 @@ class Trainer:
         update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)
         order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
-        with self._global_generator(int(torch.randint(2**31, (), generator=self.generator, device=self.device))):
-            for batch in order.split(config.batch_size):  # nn.Dropout draws from the global generator
-                loss = training_loss(model, histories.take(batch), config, self.generator)
+        seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device)) + self.ranks.rank
+        with self._global_generator(seed):  # nn.Dropout draws from it
+            noise = self.generator
+            if self.ranks.size > 1:
+                noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
+            for batch in order.split(config.batch_size):
+                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise, self.ranks)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
                 if config.ema:
                     update(means, weights, 0)
                 total += loss.detach() * len(batch)
-        return total.item() / len(users)
+        return self.ranks.mean(total).item() / len(users)
 
     @contextmanager
     def _global_generator(self, seed: int) -> Iterator[None]:
@@ -155,12 +173,13 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         model = self.serving.eval()
-        noise = torch.Generator().manual_seed(self.seed)
+        noise = torch.Generator().manual_seed(self.seed + self.ranks.rank)
         valid = evaluate(
             lambda x: model.scores(denoise(model.denoiser, model.basis, x, self.config, noise), x),
             self.split,
             "valid",
             self.device,
+            ranks=self.ranks,
         )
         if self.best.value is None or valid[CRITERION] > self.best.value:
             self.best = Best(self.epoch, valid[CRITERION], valid, self._weights())
@@ -205,12 +224,7 @@ class Trainer:
             "seconds": self.seconds,
             "best": [self.best.epoch, self.best.value, self.best.valid],
         }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
-        except OSError as error:
-            raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
+        save_state(path, tensors, state)
 
     def resume(self, path: Path) -> None:
         """Goes on from `save_state`: on the same kind of device as if nothing had happened, else with other noise.
@@ -218,14 +232,7 @@ class Trainer:
         Raises:
             SDiffError: that state is of another run, or damaged.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                state = json.loads(file.metadata()["state"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except FileNotFoundError:
-            raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise SDiffError(f"{path} is damaged ({error}): delete it and train without --resume.") from error
+        tensors, state = load_state(path)
         if state["identity"] != self._identity():
             raise SDiffError(
                 f"{path} belongs to another run (settings, seed or data differ): train into another folder."

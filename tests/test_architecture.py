@@ -12,6 +12,7 @@ ORDER = [
         "errors",
         "config",
         "device",
+        "distributed",
         "interactions",
         "histories",
         "spectrum",

@@ -1,0 +1,101 @@
+"""What test_distributed.py has the ranks do: `torchrun -m tests.ranks laws FOLDER`, or `killed RANK AFTER`, followed by
+words of the command line: that rank kills itself, the first time, when it has done so many epochs or shards."""
+
+import json
+import os
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+from unittest import mock
+
+import torch
+from safetensors.torch import save_file
+
+from sdiff.__main__ import main
+from sdiff.config import PRESETS
+from sdiff.datasets import load_dataset
+from sdiff.distributed import ALONE, Ranks, torchrun
+from sdiff.evaluation import evaluate
+from sdiff.histories import Histories
+from sdiff.training import Trainer, trained
+from tests.conftest import CPU
+
+QUICK = {"K": 16, "hidden": 32}
+LOSSES = {
+    "paper": PRESETS["paper"].override(QUICK),
+    "tuned": PRESETS["tuned"].override({**QUICK, "dropout": 0.0, "mask": 0.5}),
+    "temporal": PRESETS["temporal"].override({**QUICK, "dropout": 0.0}),
+}
+BATCHES = {"uneven": torch.arange(101), "too_few": torch.arange(1)}
+TWO_EPOCHS = PRESETS["tuned"].override({**QUICK, "epochs": 2})
+
+
+def gradients(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
+    """The loss and its gradients for each of `LOSSES` and `BATCHES`, where every draw comes out the same."""
+
+    def same(value: float):
+        return lambda *shape, **_: torch.full(shape[0] if isinstance(shape[0], tuple) else shape, value)
+
+    split, found = load_dataset("demo").split, {}
+    histories = Histories.from_interactions(split.train, CPU)
+    for name, config in LOSSES.items():
+        trainer = Trainer(config, split, 0, CPU, ranks)
+        with mock.patch("torch.rand", same(0.37)), mock.patch("torch.randn", same(0.5)):
+            for batch, users in BATCHES.items():
+                trainer.optimizer.zero_grad()
+                loss = trainer.loss(histories.take(ranks.share(users)), config, trainer.generator, ranks)
+                loss.backward()
+                found[f"{name}.{batch}.loss"] = ranks.mean(loss.detach())
+                found |= {f"{name}.{batch}.{key}": p.grad.clone() for key, p in trained(trainer.model).items()}
+    return found
+
+
+def laws(folder: Path) -> None:
+    with torchrun() as ranks:
+        found = gradients(ranks)
+        trainer = Trainer(TWO_EPOCHS, load_dataset("demo").split, 0, CPU, ranks)
+        seeds, users, loss = set(), [], trainer.loss
+
+        def watched(x, config, noise, ranks):
+            seeds.add(noise.initial_seed())
+            users.extend(x.users.tolist())
+            return loss(x, config, noise, ranks)
+
+        trainer.loss = watched
+        losses = [progress.loss for progress in trainer.fit()]
+        items = torch.arange(len(trainer.split.items), dtype=torch.float)
+        metrics = evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, batch_size=99, ranks=ranks)
+        save_file(found, folder / f"gradients-{ranks.rank}")
+        trainer.save_state(folder / f"state-{ranks.rank}")
+        told = {
+            "seeds": sorted(seeds),
+            "users": users,
+            "losses": losses,
+            "best": trainer.best.valid,
+            "metrics": metrics,
+        }
+        (folder / f"told-{ranks.rank}").write_text(json.dumps(told))
+        print(f"rank {ranks.rank} speaks")
+
+
+def dies(owner: object, name: str, after: int) -> None:
+    """The process kills itself at the call of `owner.name` that follows `after` others."""
+    calls, original = count(), getattr(owner, name)
+
+    def called(*arguments, **named):
+        if next(calls) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **named)
+
+    setattr(owner, name, called)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "laws":
+        laws(Path(sys.argv[2]))
+    else:
+        rank, after, *words = sys.argv[2:]
+        if os.environ["RANK"] == rank and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            dies(Trainer, "_epoch", int(after))
+        sys.exit(main(words))

@@ -1,0 +1,133 @@
+"""Two ranks, CPU processes that talk by gloo, give what one process gives; one that is killed costs little."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sdiff import SDiffError
+from sdiff.__main__ import main
+from sdiff.datasets import load_dataset
+from sdiff.distributed import ALONE, Ranks, torchrun
+from sdiff.evaluation import evaluate
+from sdiff.training import Trainer
+from tests.conftest import CPU, ROOT, SMALL
+from tests.ranks import TWO_EPOCHS, gradients
+
+TRAIN = ["train", "--dataset", "demo", "--preset", "tuned", "--set", "K=32", "hidden=64", "epochs=8", "eval_every=2"]
+
+
+def two(*words, restarts=0, check=True):
+    """What two ranks of `python -m words` say on stdout; the exit status is torchrun's where it is not checked."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *launcher, "-m", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The folder in which both ranks wrote what they found."""
+    folder = tmp_path_factory.mktemp("laws")
+    assert two("tests.ranks", "laws", folder).stdout == "rank 0 speaks\n"
+    return folder
+
+
+def of_both(folder, name):
+    return [json.loads((folder / f"told-{rank}").read_text())[name] for rank in (0, 1)]
+
+
+def test_a_process_on_its_own_makes_no_group():
+    with torchrun() as ranks:
+        assert ranks == ALONE and not torch.distributed.is_initialized()
+    x = torch.arange(5)
+    assert ranks.share(x).equal(x) and ranks.sum(x) is x and ranks.mean(x) is x
+
+
+def test_the_shares_of_the_ranks_are_all_of_it_once():
+    for size, n in ((1, 5), (2, 5), (4, 3)):
+        shares = [Ranks(rank, size).share(torch.arange(n)) for rank in range(size)]
+        assert torch.cat(shares).tolist() == list(range(n))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_batch_that_is_smaller_than_the_ranks_is_refused(split):
+    with pytest.raises(SDiffError, match="start fewer"):
+        Trainer(SMALL.override({"batch_size": 3}), split, 0, CPU, Ranks(0, 4))
+
+
+def test_where_the_draws_are_the_same_so_are_loss_and_gradients_however_uneven_the_shares(told):
+    alone = gradients()
+    for rank in (0, 1):
+        found = load_file(told / f"gradients-{rank}")
+        assert found.keys() == alone.keys()
+        for name, gradient in alone.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+    assert all(alone[f"{name}.uneven.loss"] > 0 for name in ("paper", "tuned", "temporal"))
+
+
+def test_the_ranks_share_every_user_and_draw_their_own_noise(told):
+    users, seeds = of_both(told, "users"), of_both(told, "seeds")
+    everybody = load_dataset("demo").split.train.lengths.nonzero()[0].tolist()
+    assert sorted(users[0] + users[1]) == sorted(2 * everybody), "two epochs"
+    assert len(set(seeds[0]) | set(seeds[1])) == 4, "one for each epoch and rank"
+
+
+def test_the_ranks_end_with_the_same_weights_moments_and_validation(told):
+    first, second = (load_file(told / f"state-{rank}") for rank in (0, 1))
+    assert first.keys() == second.keys() and {name.partition(".")[0] for name in first} >= {"model", "mean", "adam"}
+    assert all(tensor.equal(second[name]) for name, tensor in first.items())
+    for name in ("losses", "best", "metrics"):
+        a, b = of_both(told, name)
+        assert a == b
+
+
+def test_metrics_that_the_ranks_share_are_those_of_one_process(told):
+    split = load_dataset("demo").split
+    items = torch.arange(len(split.items), dtype=torch.float)
+    alone = evaluate(lambda x: items.repeat(len(x), 1), split, "test", CPU)
+    assert of_both(told, "metrics")[0] == pytest.approx(alone, abs=1e-12)
+
+
+def test_a_run_of_two_ranks_goes_on_with_one(told):
+    trainer = Trainer(TWO_EPOCHS.override({"epochs": 3}), load_dataset("demo").split, 0, CPU)
+    trainer.resume(told / "state-0")
+    [progress] = trainer.fit()
+    assert progress.epoch == 3 and progress.loss < of_both(told, "losses")[0][0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run of two ranks that nothing interrupted."""
+    out = tmp_path_factory.mktemp("trained") / "two"
+    document = json.loads(two("sdiff", *TRAIN, "--json", "--out", out).stdout.splitlines()[-1])
+    assert document["processes"] == 2
+    return out
+
+
+def test_two_ranks_reach_what_one_process_reaches(trained, tmp_path):
+    assert main([*TRAIN, "--out", str(tmp_path / "one")]) == 0
+    one, both = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path / "one", trained))
+    for part in ("valid", "test"):
+        assert both[part]["recall@20"] == pytest.approx(one[part]["recall@20"], abs=0.01)
+    assert one["test"]["recall@20"] > 1.1 * one["references"]["popularity"]["test"]["recall@20"]
+
+
+def weights(folder):
+    [file] = folder.glob("model-*.safetensors")  # named by what is in it
+    return file.name
+
+
+def test_a_run_whose_ranks_are_killed_ends_as_one_that_nothing_interrupted(trained, tmp_path):
+    out = tmp_path / "killed"
+    words = [*TRAIN, "--resume", "--out", out]
+    assert two("tests.ranks", "killed", 1, 5, *words, check=False).returncode != 0
+    assert (out / "training.safetensors").exists()
+    two("tests.ranks", "killed", 0, 3, *words, restarts=1)
+    assert weights(out) == weights(trained) and not list(out.glob(".*"))
