@@ -67,8 +67,13 @@ def parser() -> argparse.ArgumentParser:
     who = sub.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="a user of the data set, by id; the history is the train part")
     who.add_argument("--history", help="item ids, oldest first: ID,ID,...")
-    who.add_argument("--all", action="store_true", help="every user of the data set, to the file --out")
-    sub.add_argument("--out", type=Path, metavar="FILE", help="with --all: lists.parquet, lists.csv or lists.csv.gz")
+    who.add_argument("--all", action="store_true", help="every user of the data set, to --out")
+    sub.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE | FOLDER",
+        help="with --all: lists.parquet, lists.csv, lists.csv.gz, or a folder",
+    )
     sub.add_argument("--titles", action="store_true", help="with --all: title, year and genres in each row")
     sub.add_argument("--dataset", help="where users and titles are read (default: what it was trained on)")
     sub.add_argument("-k", type=int, default=10, help="length of the list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import torch
-from torch import Tensor
 
 from sdiff.catalog import create_items
 from sdiff.config import Config
@@ -46,20 +45,24 @@ def ranked(
     config: Config,
     seed: int,
     batch_size: int = 1000,
-    progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
+    progress: Callable[[Sequence[int]], Iterable[int]] = lambda numbers: numbers,
+    only: Sequence[int] | None = None,
 ) -> Iterator[Rows]:
     """What `Recommender.recommend` gives each user with a history in `train`, in the order of the vocabulary.
 
-    A user has fewer than k rows where fewer unseen items are left. The noise is drawn by batch: another batch size is
-    another draw.
+    A user has fewer than k rows where fewer unseen items are left. Each batch draws its noise from a seed of its own,
+    so that it is the same with or without the others; another batch size is another draw.
 
     Args:
-        progress: wraps the list of user batches, for a progress bar.
+        progress: wraps the numbers of the user batches, for a progress bar.
+        only: the numbers of those batches that are wanted, if not all of them.
     """
-    noise = torch.Generator().manual_seed(seed)
     histories = Histories.from_interactions(train, model.device)
     users = torch.from_numpy(np.flatnonzero(train.lengths)).to(model.device)
-    for batch in progress(users.split(batch_size)):
+    batches = users.split(batch_size)
+    seeds = torch.randint(2**63 - 1, (len(batches),), generator=torch.Generator().manual_seed(seed)).tolist()
+    for number in progress(range(len(batches)) if only is None else only):
+        batch, noise = batches[number], torch.Generator().manual_seed(seeds[number])
         scores, items = model.top(histories.take(batch), k, config, noise)
         row, place = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,)
         columns = (batch[row], place + 1, items[row, place], scores[row, place])
@@ -92,8 +95,10 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
                     con.register("batch", vars(rows))
                     con.execute("INSERT INTO lists BY NAME SELECT * FROM batch")
                 create_items(con, dataset)
-                ids = dataset.split.users.ids
-                con.register("users", {"i": np.arange(len(ids)), "id": np.array(ids, dtype=object)})
+                [(first, n)] = con.sql("SELECT min(user), max(user) - min(user) + 1 FROM lists").fetchall()
+                first, n = first or 0, n or 0  # there may be no rows
+                ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # a shard needs few of them
+                con.register("users", {"i": np.arange(first, first + n), "id": ids})
                 found = con.sql(_query(titles, guarded=suffix != ".parquet"))
                 (found.to_parquet if suffix == ".parquet" else found.to_csv)(str(whole), **FORMATS[suffix])
                 [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()

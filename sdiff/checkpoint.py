@@ -51,13 +51,20 @@ class Checkpoint:
     provenance: Provenance
     metrics: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: Path | str) -> None:
-        """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
-        folder = Path(folder)
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of weights, spectrum, item counts and ids: of the file that `save` writes."""
+        return hashlib.sha256(self._weights_file()).hexdigest()
+
+    def _weights_file(self) -> bytes:
         tensors = {f"model.{name}": tensor for name, tensor in self.weights.items()}
         tensors |= {"spectrum.U": self.spectrum.U, "spectrum.lam": self.spectrum.lam, "item_counts": self.item_counts}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = save(tensors, metadata={"items": json.dumps(self.items.ids)})
+        return save(tensors, metadata={"items": json.dumps(self.items.ids)})
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
+        folder, data = Path(folder), self._weights_file()
         digest = hashlib.sha256(data).hexdigest()
         weights = folder / f"model-{digest[:12]}.safetensors"
         try:

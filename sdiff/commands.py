@@ -25,6 +25,7 @@ from sdiff.evaluation import Part, evaluate
 from sdiff.recommender import Recommender
 from sdiff.references import reached
 from sdiff.registry import REGISTRY
+from sdiff.shards import write_shards
 from sdiff.training import CRITERION, Trainer
 
 
@@ -198,17 +199,25 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str,
 
 def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.out is None:
-        raise SDiffError("--all needs a file for the lists: say with --out where it should go.")
+        raise SDiffError("--all needs a file or a folder for the lists: say with --out where they should go.")
+    out, ranks = arguments.out, arguments.ranks
+    in_shards = out.is_dir() or not out.suffix
+    if ranks.size > 1 and not in_shards:
+        raise SDiffError(f"{ranks.size} processes cannot write one file: give --out a folder, a name without a suffix.")
     model = Recommender.load(arguments.checkpoint)
     _, dataset = its_dataset(model, arguments)
     config = model.config.at_inference(parse_assignments(arguments.set))
     started = time.perf_counter()
-    bar = partial(tqdm, unit="batch", leave=False, disable=None)
-    lists = batch.ranked(model, dataset.split.train, arguments.k, config, arguments.seed, progress=bar)
-    rows, users = batch.write(arguments.out, lists, dataset, arguments.titles)
+    bar = partial(tqdm, unit="batch", leave=False, disable=hidden(ranks))
+    k, seed, titles = arguments.k, arguments.seed, arguments.titles
+    if in_shards:
+        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar)
+    else:
+        lists = batch.ranked(model, dataset.split.train, k, config, seed, progress=bar)
+        rows, users = batch.write(out, lists, dataset, titles)
     seconds = round(time.perf_counter() - started, 3)
-    print(f"{arguments.out}: {rows:,} rows for {users:,} users, {seconds} s")
-    return {"users": users, "rows": rows, "seconds": seconds, "file": str(arguments.out)}
+    print(f"{out}: {rows:,} rows for {users:,} users, {seconds} s")
+    return {"users": users, "rows": rows, "seconds": seconds, "file": str(out)}
 
 
 def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -100,12 +100,19 @@ def torchrun() -> Iterator[Ranks]:
     They talk by nccl where each has a GPU of its own, which becomes CUDA's current device, else by gloo.
 
     Raises:
-        SDiffError: more processes than GPUs.
+        SDiffError: more processes than GPUs, or restarts that would not find each other.
     """
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         yield ALONE
         return
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun would keep the addresses of the dead where those that start again look for each other: they hang
+        raise SDiffError(
+            "With --max-restarts, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, and on "
+            "several machines with --rdzv-backend c10d."
+        )
     if torch.cuda.is_available():
         local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= gpus:

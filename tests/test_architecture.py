@@ -25,7 +25,7 @@ ORDER = [
     ),
     *("metrics", "evaluation", "checkpoint", "references", "quality", "recommender", "training", "synthetic"),
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
-    *("explain", "card", "search", "catalog", "batch", "commands"),
+    *("explain", "card", "search", "catalog", "batch", "shards", "commands"),
     *(
         "ui.uploads",
         "ui.space",
@@ -73,7 +73,7 @@ ONLY = {
         "ui.theme",
     },
     "plotly": {"ui.figures", "ui.experiment_figures"},
-    "duckdb": {"tables", "readers", "formats", "catalog", "batch"},
+    "duckdb": {"tables", "readers", "formats", "catalog", "batch", "shards"},
     "tqdm": {"commands"},
     "spaces": {"ui.space"},
 }

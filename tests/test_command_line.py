@@ -97,7 +97,7 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "K=3"], "K is fixed"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "at least 1"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
-        (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file or a folder"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--out", "l.csv"], "go with --all"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1", "--titles"], "go with --all"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", "l.xlsx"], "must end in .parquet"),

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import duckdb
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from sdiff import SDiffError
-from sdiff.__main__ import main
+from sdiff import Recommender, SDiffError
+from sdiff.__main__ import main, parser
+from sdiff.batch import ranked, write
 from sdiff.datasets import load_dataset
 from sdiff.distributed import ALONE, Ranks, torchrun
 from sdiff.evaluation import evaluate
@@ -25,6 +27,8 @@ def two(*words, restarts=0, check=True):
     """What two ranks of `python -m words` say on stdout; the exit status is torchrun's where it is not checked."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if restarts:
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     command = [sys.executable, "-m", *launcher, "-m", *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert not check or done.returncode == 0, done.stderr
@@ -48,6 +52,14 @@ def test_a_process_on_its_own_makes_no_group():
         assert ranks == ALONE and not torch.distributed.is_initialized()
     x = torch.arange(5)
     assert ranks.share(x).equal(x) and ranks.sum(x) is x and ranks.mean(x) is x
+
+
+def test_restarts_that_would_hang_are_refused(monkeypatch, capsys):
+    started = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_MAX_RESTARTS": "1"}
+    for name, value in {**started, "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["datasets"]) == 2
+    assert "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in capsys.readouterr().err
 
 
 def test_the_shares_of_the_ranks_are_all_of_it_once():
@@ -131,3 +143,29 @@ def test_a_run_whose_ranks_are_killed_ends_as_one_that_nothing_interrupted(train
     assert (out / "training.safetensors").exists()
     two("tests.ranks", "killed", 0, 3, *words, restarts=1)
     assert weights(out) == weights(trained) and not list(out.glob(".*"))
+
+
+def lists(path):
+    return duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
+
+
+def test_shards_of_ranks_that_were_killed_are_kept_and_all_together_are_the_single_file(tmp_path):
+    words = ["recommend", "--checkpoint", ROOT / "checkpoints" / "demo-paper", "--all", "-k", "3", "--out"]
+    assert two("tests.ranks", "killed", 1, 2, *words, tmp_path / "lists", check=False).returncode != 0
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "lists").glob("*.parquet")}
+    assert 2 <= len(kept) < 9
+    assert "2,700 rows for 900 users" in two("tests.ranks", "killed", 0, 99, *words, tmp_path / "lists").stdout
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    model, dataset = Recommender.load(ROOT / "checkpoints" / "demo-paper", CPU), load_dataset("demo")
+    single = ranked(model, dataset.split.train, 3, model.config, 0, batch_size=50)
+    write(tmp_path / "one.parquet", single, dataset)
+    assert lists(tmp_path / "lists" / "*.parquet") == lists(tmp_path / "one.parquet")
+
+
+def test_several_processes_do_not_write_one_file(tmp_path):
+    arguments = parser().parse_args(
+        ["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", str(tmp_path / "lists.csv")]
+    )
+    arguments.ranks = Ranks(0, 2)
+    with pytest.raises(SDiffError, match="give --out a folder"):
+        arguments.run(arguments)
