@@ -71,9 +71,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     trainer = Trainer(config, dataset.split, arguments.seed, ranks=ranks)
     state = arguments.out / "training.safetensors"
     if arguments.resume:
-        if (
-            state.exists() or not ranks.launched
-        ):  # a cluster starts a job by the same command, again or for the first time
+        if state.exists() or not ranks.launched:  # a cluster repeats the command that started the run
             trainer.resume(state)
     elif (arguments.out / "config.json").exists():
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
@@ -91,6 +89,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
                 if progress.best_epoch > saved:
                     trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
                     saved = progress.best_epoch
+            if ranks.first and (progress.valid or progress.epoch % config.eval_every == 0):
                 trainer.save_state(state)
     checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
     model = Recommender(checkpoint, trainer.device)

@@ -2,10 +2,10 @@
 words of the command line: that rank kills itself, the first time, when it has done so many epochs or shards."""
 
 import json
+import math
 import os
 import signal
 import sys
-from itertools import count
 from pathlib import Path
 from unittest import mock
 
@@ -80,25 +80,33 @@ def laws(folder: Path) -> None:
         print(f"rank {ranks.rank} speaks")
 
 
-def dies(owner: object, name: str, after: int) -> None:
-    """The process kills itself at the call of `owner.name` that follows `after` others."""
-    calls, original = count(), getattr(owner, name)
+def watch(owner: object, name: str, last: float) -> list[None]:
+    """One entry for each call of `owner.name`; instead of the call after `last` others the process kills itself."""
+    calls, original = [], getattr(owner, name)
 
     def called(*arguments, **named):
-        if next(calls) == after:
+        if len(calls) == last:
             os.kill(os.getpid(), signal.SIGKILL)
+        calls.append(None)
         return original(*arguments, **named)
 
     setattr(owner, name, called)
+    return calls
+
+
+def killed(rank: str, after: str, *words: str) -> int:
+    shards.BATCH, shards.BATCHES = 50, 2  # the 900 users of the demo set make nine shards
+    doomed = os.environ["RANK"] == rank and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    last = int(after) if doomed else math.inf
+    epochs, written = watch(Trainer, "_epoch", last), watch(shards, "write", last)
+    status = main(list(words))
+    if os.environ["RANK"] == "0":
+        print(f"{len(epochs)} epochs and {len(written)} shards")
+    return status
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "laws":
         laws(Path(sys.argv[2]))
     else:
-        rank, after, *words = sys.argv[2:]
-        shards.BATCH, shards.BATCHES = 50, 2  # the 900 users of the demo set make nine shards
-        if os.environ["RANK"] == rank and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-            dies(Trainer, "_epoch", int(after))
-            dies(shards, "write", int(after))
-        sys.exit(main(words))
+        sys.exit(killed(*sys.argv[2:]))

@@ -82,6 +82,15 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
     assert all(row["terms"] in out for row in rows)
 
 
+def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
+    path = tmp_path / "short.csv"
+    path.write_text("user,item\n" + "".join(f"{u},{(u + i) % 7}\n" for u in range(30) for i in range(3)))
+    words = ["train", "--dataset", str(path), "--out", str(tmp_path / "run")]
+    words += ["--set", "K=4", "hidden=8", "eval_every=1"]
+    assert main([*words, "epochs=2"]) == 0 and "valid recall" not in capsys.readouterr().out
+    assert main([*words, "epochs=3", "--resume"]) == 0 and "epoch 3 of 3" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
