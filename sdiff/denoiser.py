@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, silu
 
 from sdiff.config import Config
 
@@ -74,3 +76,29 @@ class Denoiser(nn.Module):
         fused = self.fuse(v_t, c)  # (B, parts, K)
         v0_hat = self.mlp(torch.cat([fused.flatten(1), time_code(t, self.time_dim)], dim=1))
         return v0_hat if self.skip is None else v0_hat + (self.skip * fused).sum(1)
+
+    def conditioned(self, c: Tensor, s: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """`guided` for one condition and every step: (v_t, t) -> v_c + s (v_c - v_u), with half of its arithmetic.
+
+        The fusion and the first layer are linear in v_t, so that what the condition adds to them is computed once, and
+        once for all rows where there is none; the last layer is linear, so that both passes meet before it.
+        """
+        first: nn.Linear = self.mlp[0]  # pyright: ignore[reportAssignmentType]
+        W_in, W_time = first.weight.split([first.in_features - self.time_dim, self.time_dim], dim=1)
+        passes = [(1 + s, c), (-s, torch.zeros_like(c[:1]))] if s else [(1.0, c)]
+        fused = [self.fuse(torch.zeros_like(given[:, 0]), given) for _, given in passes]  # each (B or 1, parts, K)
+        of_c = [linear(f.flatten(1), W_in) for f in fused]  # each (B or 1, hidden)
+        entered = slice(None) if isinstance(self.fuse, FiLM) else slice(1)  # the parts that hold v_t
+        W_v = W_in.unflatten(1, fused[0].shape[1:])[:, entered].sum(1)  # (hidden, K)
+
+        def estimate(v_t: Tensor, t: Tensor) -> Tensor:
+            of_v = linear(v_t, W_v, first.bias) + linear(time_code(t, self.time_dim), W_time)
+            hidden = [weight * silu(of_v + a) for (weight, _), a in zip(passes, of_c, strict=True)]
+            v0_hat = self.mlp[-1](torch.stack(hidden).sum(0))
+            if self.skip is None:
+                return v0_hat
+            for (weight, _), f in zip(passes, fused, strict=True):
+                v0_hat = v0_hat + weight * (self.skip * f).sum(1)
+            return v0_hat + self.skip[entered].sum(0) * v_t
+
+        return estimate

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sdiff.config import Config
+from sdiff.denoiser import Denoiser
 from sdiff.histories import Histories
 from sdiff.model import Model
 from sdiff.schedule import NoiseSchedule
@@ -89,7 +91,7 @@ def training_loss(model: Model, x: Histories, config: Config, generator: torch.G
     return (hidden.weights * surprise).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing
 
 
-def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:
+def guided(denoiser: Predictor, v_t: Tensor, t: Tensor, c: Tensor, s: float) -> Tensor:
     """Classifier-free guidance v_c + s (v_c - v_u) in one pass of the network: s = 0 is the conditional estimate."""
     if s == 0:
         return denoiser(v_t, c, t)
@@ -121,10 +123,12 @@ def sample(
     """
     times = schedule.times(T, c.device)
     v0_hat = c.mean(1)  # (B, K)
+    fast = isinstance(denoiser, Denoiser)
+    estimate = denoiser.conditioned(c, guidance) if fast else partial(guided, denoiser, c=c, s=guidance)
     for k in range(T, 0, -1):
         t = times[k].expand(len(c))
         v_t = q_sample(schedule, v0_hat, t, lam, None if noise is None else noise[T - k])
-        v0_hat = guided(denoiser, v_t, c, t, guidance)
+        v0_hat = estimate(v_t, t)
         if callback is not None:
             callback(k, v_t, v0_hat)
     return v0_hat
