@@ -85,20 +85,20 @@ class Denoiser(nn.Module):
         """
         first: nn.Linear = self.mlp[0]  # pyright: ignore[reportAssignmentType]
         W_in, W_time = first.weight.split([first.in_features - self.time_dim, self.time_dim], dim=1)
-        passes = [(1 + s, c), (-s, torch.zeros_like(c[:1]))] if s else [(1.0, c)]
-        fused = [self.fuse(torch.zeros_like(given[:, 0]), given) for _, given in passes]  # each (B or 1, parts, K)
-        of_c = [linear(f.flatten(1), W_in) for f in fused]  # each (B or 1, hidden)
+        fused, nothing = (self.fuse(torch.zeros_like(a[:, 0]), a) for a in (c, torch.zeros_like(c[:1])))
+        of_c, of_nothing = (linear(a.flatten(1), W_in) for a in (fused, nothing))  # (B, hidden), (1, hidden)
         entered = slice(None) if isinstance(self.fuse, FiLM) else slice(1)  # the parts that hold v_t
-        W_v = W_in.unflatten(1, fused[0].shape[1:])[:, entered].sum(1)  # (hidden, K)
+        W_v = W_in.unflatten(1, fused.shape[1:])[:, entered].sum(1)  # (hidden, K)
 
         def estimate(v_t: Tensor, t: Tensor) -> Tensor:
             of_v = linear(v_t, W_v, first.bias) + linear(time_code(t, self.time_dim), W_time)
-            hidden = [weight * silu(of_v + a) for (weight, _), a in zip(passes, of_c, strict=True)]
-            v0_hat = self.mlp[-1](torch.stack(hidden).sum(0))
+            hidden = silu(of_v + of_c)
+            if s:
+                hidden = (1 + s) * hidden - s * silu(of_v + of_nothing)
+            v0_hat = self.mlp[-1](hidden)
             if self.skip is None:
                 return v0_hat
-            for (weight, _), f in zip(passes, fused, strict=True):
-                v0_hat = v0_hat + weight * (self.skip * f).sum(1)
-            return v0_hat + self.skip[entered].sum(0) * v_t
+            skipped = (self.skip * ((1 + s) * fused - s * nothing)).sum(1)
+            return v0_hat + skipped + self.skip[entered].sum(0) * v_t
 
         return estimate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -91,7 +90,7 @@ def training_loss(model: Model, x: Histories, config: Config, generator: torch.G
     return (hidden.weights * surprise).sum() / hidden.weights.sum().clamp(min=1e-9)  # a batch may hide nothing
 
 
-def guided(denoiser: Predictor, v_t: Tensor, t: Tensor, c: Tensor, s: float) -> Tensor:
+def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:
     """Classifier-free guidance v_c + s (v_c - v_u) in one pass of the network: s = 0 is the conditional estimate."""
     if s == 0:
         return denoiser(v_t, c, t)
@@ -123,10 +122,12 @@ def sample(
     """
     times = schedule.times(T, c.device)
     v0_hat = c.mean(1)  # (B, K)
-    fast = isinstance(denoiser, Denoiser)
-    estimate = denoiser.conditioned(c, guidance) if fast else partial(guided, denoiser, c=c, s=guidance)
+    if isinstance(denoiser, Denoiser):
+        estimate = denoiser.conditioned(c, guidance)
+    else:
+        estimate = lambda v_t, t: guided(denoiser, v_t, c, t.expand(len(c)), guidance)  # noqa: E731
     for k in range(T, 0, -1):
-        t = times[k].expand(len(c))
+        t = times[k : k + 1]  # (1,), the same for all rows
         v_t = q_sample(schedule, v0_hat, t, lam, None if noise is None else noise[T - k])
         v0_hat = estimate(v_t, t)
         if callback is not None:

@@ -54,15 +54,14 @@ def test_the_same_noise_gives_the_same_sample_and_a_batch_equals_its_rows():
 def test_guidance_zero_is_the_conditional_estimate_and_more_moves_away_from_the_unconditional_one():
     model, t = network(), torch.full((4,), 0.4)
     v_c, v_u = model(V, C, t), model(V, torch.zeros_like(C), t)
-    assert torch.equal(guided(model, V, t, C, 0.0), v_c)
-    torch.testing.assert_close(guided(model, V, t, C, 2.0), v_c + 2.0 * (v_c - v_u), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(guided(model, V, t, C, -1.0), v_u, atol=1e-5, rtol=1e-5)
+    assert torch.equal(guided(model, V, C, t, 0.0), v_c)
+    torch.testing.assert_close(guided(model, V, C, t, 2.0), v_c + 2.0 * (v_c - v_u), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(guided(model, V, C, t, -1.0), v_u, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("s", [0.0, 0.02, 2.0, -1.0])
-@pytest.mark.parametrize(
-    "settings", [{}, {"fusion": "concat"}, {"residual": True}, {"residual": True, "fusion": "concat"}]
-)
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("fusion", ["film", "concat"])
 @pytest.mark.parametrize("memories", [1, 3])
 def test_what_the_condition_adds_once_is_what_it_adds_at_every_step(s, residual, fusion, memories):
     torch.manual_seed(5)
@@ -73,7 +72,7 @@ def test_what_the_condition_adds_once_is_what_it_adds_at_every_step(s, residual,
     estimate = model.conditioned(c, s)
     for t in (torch.full((4,), 0.9), torch.full((4,), 0.1)):
         v_t = torch.randn(4, 6)
-        torch.testing.assert_close(estimate(v_t, t), guided(model, v_t, t, c, s), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(estimate(v_t, t), guided(model, v_t, c, t, s), atol=1e-4, rtol=1e-4)
 
 
 def test_film_starts_as_plain_addition_and_is_elementwise():
