@@ -21,8 +21,8 @@ DASHES = dict(zip(NAMES, LINES, strict=True))
 STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
-# Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark. As the default
-# template it is checked once, where the same in a figure's own layout is checked for each, in more time than the rest.
+# Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark. A template
+# is checked once; in a figure's own layout the same is checked for each figure, which takes longer than all the rest.
 AXIS = {"gridcolor": "rgba(128,128,128,0.18)", "zeroline": False}
 LOOK = {
     "margin": {"l": 56, "r": 16, "t": 36, "b": 44},
@@ -207,7 +207,7 @@ def plain(x: str, y: str, height: int) -> go.Figure:
 def _styled(figure: go.Figure, height: int) -> go.Figure:
     """A figure of subplots, or with two axes, at its height."""
     figure.update_layout(height=height)
-    if len(figure.layout.annotations) > 1:  # the legend would lie on the titles of subplots
+    if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
         figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})
     return figure
 
