@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio
 import numpy as np
@@ -38,10 +39,10 @@ from benchmarks.accuracy import RESULTS
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui.controls import SLIDERS
-from sdiff.ui.links import Link
 from sdiff.ui.state import ROOT
 
 WARM, REQUESTS, SEED = 3, 200, 0
+PAUSE = 0.05  # seconds between two events: what is sent while the stream of the answer before still ends may get none
 MOVED = ("guidance", "alpha_min", "sigma_max")  # the sliders that every model has
 
 
@@ -63,7 +64,8 @@ def main() -> None:
         | {"python": platform.python_version()},
         "device": device_name(best_device()),
         "cores": os.cpu_count(),
-    } | measured(dataset, Link(arguments.dataset, arguments.checkpoint), REQUESTS)
+        "load before": round(os.getloadavg()[0], 1),  # what others did on this machine, which moves every figure
+    } | measured(dataset, {"dataset": arguments.dataset, "model": arguments.checkpoint}, REQUESTS)
     print(f"first list after {result['seconds to the first list']} s, {result['resident MB then']} MB then")
     for event, times in result["milliseconds"].items():
         print(f"{event:<28}", *(f"{where} {median:.1f}, {p95:.1f}  " for where, (median, p95) in times.items()))
@@ -72,11 +74,11 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def measured(dataset: Dataset, link: Link, requests: int) -> dict[str, Any]:
+def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:
     """Seconds and megabytes of the start, then milliseconds of each kind of event."""
     with running_app() as (address, process, started):
-        page = Page(address, link)
-        [first] = [answer for answer in page.load() if page.shows("recommended", answer)]
+        page = Page(address, query)
+        first = page.that_shows("recommended", page.load())
         megabytes = memory_mb(process.pid, "VmRSS")
         events = driven(page, dataset, requests)
         return {
@@ -94,7 +96,7 @@ def measured(dataset: Dataset, link: Link, requests: int) -> dict[str, Any]:
 
 
 def driven(page: Page, dataset: Dataset, requests: int) -> dict[str, list[Answer]]:
-    """What each kind of event took, after a few rounds that warm up; every round is another user's, with other settings."""
+    """What each kind of event took: every round is another user's, with other settings, and the first few warm up."""
     rng = np.random.default_rng(SEED)
     users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
     rounds = []
@@ -102,15 +104,16 @@ def driven(page: Page, dataset: Dataset, requests: int) -> dict[str, list[Answer
         page.fill("user", str(rng.choice(users)))
         for slider in MOVED:
             page.fill(slider, round(float(rng.uniform(*SLIDERS[slider][2])), 2))
-        listed, plotted = page.trigger("guidance", "release")
+        listed, *followed = page.trigger("guidance", "release")
+        plotted = page.that_shows("energy", followed)
         item = str(rng.choice(re.findall(r'data-item="([^"]+)"', page.value("recommended"))))
-        [told] = page.trigger("recommended", "click", item=item)
-        changed, _ = page.trigger("addable", "click", item=item)
+        told, *_ = page.trigger("recommended", "click", item=item)
+        changed, *_ = page.trigger("addable", "click", item=item)
         title = str(rng.choice(dataset.items.title))
         page.fill("add", title[: rng.integers(1, len(title) + 1)])
-        [found] = page.trigger("add", "change")
+        found, *_ = page.trigger("add", "change")
         page.fill("add", "")
-        [nothing] = page.trigger("add", "change")
+        nothing, *_ = page.trigger("add", "change")
         rounds.append((listed, plotted, changed, told, found, nothing))
     names = ("list", "plots", "what if", "why", "search", "floor")
     return dict(zip(names, map(list, zip(*rounds[WARM:], strict=True)), strict=True))
@@ -162,14 +165,14 @@ class Answer:
 
 
 class Page(Client):
-    """A session as a browser has it: the values of all components, and the events of the page with what follows them."""
+    """A session as a browser has it: the values of all components, and the page's events with those that follow."""
 
-    def __init__(self, address: str, link: Link) -> None:
+    def __init__(self, address: str, query: dict[str, str]) -> None:
         super().__init__(
             address, verbose=False, ssl_verify=False, download_files=False, analytics_enabled=False,
             _skip_components=False,
         )  # fmt: skip
-        self.sse_data_url += f"?{link.query()}"  # the page sends the query of its address with every event
+        self.sse_data_url += f"?{urlencode(query)}"  # the page sends the query of its address with every event
         components = self.config["components"]
         self._values = {c["id"]: c["props"].get("value") for c in components}
         self._ids = {c["props"]["elem_id"]: c["id"] for c in components if c["props"].get("elem_id")}
@@ -183,44 +186,44 @@ class Page(Client):
         """Sets a value without the event that this may cause."""
         self._values[self._ids[element]] = value
 
-    def shows(self, element: str, answer: Answer) -> bool:
-        return self._ids[element] in self._events[answer.event].dependency["outputs"]
+    def that_shows(self, element: str, answers: list[Answer]) -> Answer:
+        """The first of the answers that could change an element."""
+        return next(a for a in answers if self._ids[element] in self._events[a.event].dependency["outputs"])
 
     def load(self) -> list[Answer]:
         """What the page does when it is opened."""
-        return self._all(lambda target: target[1] == "load")
+        return self._all(lambda event: any(name == "load" for _, name in event["targets"]))
 
     def trigger(self, element: str, name: str, **data: Any) -> list[Answer]:
         """An event of an element, with what it tells beside the page's values, and the events that follow it."""
-        return self._all(lambda target: target == [self._ids[element], name], event_data=data)
+        return self._all(lambda event: [self._ids[element], name] in event["targets"], event_data=data)
 
-    def _all(self, started: Callable[[list[Any]], bool], **body: Any) -> list[Answer]:
-        first = [id for id, event in self._events.items() if any(map(started, event.dependency["targets"]))]
-        return [answer for id in first for answer in self._run(id, **body)]
+    def _all(self, wanted: Callable[[dict[str, Any]], bool], **body: Any) -> list[Answer]:
+        ids = [id for id, event in self._events.items() if event.dependency["backend_fn"] and wanted(event.dependency)]
+        return [answer for id in ids for answer in self._run(id, **body)]
 
-    def _run(self, id: int, **body: Any) -> Iterator[Answer]:
+    def _run(self, id: int, **body: Any) -> list[Answer]:
         event = self._events[id]
         values = [self._values[component] for component in event.dependency["inputs"]]
-        while self.stream_open:
-            time.sleep(0.001)  # gradio's client would wait for the answer in the stream of the one before, which ends
+        time.sleep(PAUSE)
         sent = time.perf_counter()
         event.make_end_to_end_fn(self.new_helper(id))(*values, **body)
         at = time.perf_counter()
+        changes = []
         for component, value in zip(event.dependency["outputs"], event.output["data"], strict=True):
-            if not isinstance(value, dict) or value.get("__type__") != "update":
+            if isinstance(value, dict) and value.get("__type__") == "update":
+                value = value.get("value", self._values[component])
+            if value != self._values[component]:
                 self._values[component] = value
-            elif "value" in value:
-                self._values[component] = value["value"]
-        yield Answer(id, at, 1000 * (at - sent), 1000 * event.output["duration"])
-        for then, following in self._events.items():
-            if following.dependency["trigger_after"] == id and following.dependency["backend_fn"]:
-                yield from self._run(then)
+                changes.append([component, "change"])
+        answer = Answer(id, at, 1000 * (at - sent), 1000 * event.output["duration"])
+        return [answer, *self._all(lambda e: e["trigger_after"] == id or any(t in changes for t in e["targets"]))]
 
 
 class Event(Endpoint):
     """An event that is the page's own: gradio's client calls those of other programs alone."""
 
-    output: dict[str, Any]
+    output: Any  # of its last call, with what the server says of that
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -228,7 +231,7 @@ class Event(Endpoint):
 
     def _sse_fn_v1plus(self, helper: Any, event_id: str, protocol: Any) -> Any:
         messages = self.client.pending_messages_per_event[event_id]
-        while not messages or (messages[-1] is not None and messages[-1]["msg"] != "process_completed"):
+        while not messages or (messages[-1] is not None and messages[-1].get("msg") != "process_completed"):
             time.sleep(0.001)  # gradio's client looks every 50 ms, a browser at once
         self.output = super()._sse_fn_v1plus(helper, event_id, protocol)
         return self.output
