@@ -1,28 +1,135 @@
-"""Figure 5: how long a batch of 100 users takes, from histories to scores, S-Diff beside DiffRec.
+"""How long inference takes, S-Diff beside rivals and the floor. Random weights and histories: time does not depend on
+them, and the spectral basis is a random orthonormal one.
 
-Random weights and random histories, as time does not depend on them: the spectral basis is a random orthonormal one.
-Users do not enter inference of either; their number is that of the train part which the batch is taken from.
+    python -m benchmarks.inference --items 94949 --batch 100
+
+Top-20 lists for a batch, from sparse histories to ids, all in one process and in turns; the median counts. The floor
+is what no spectral model can do without: the product U v and torch's top-k of it, in single precision. GiffCF's part
+is its propagation alone, five products with the item graph as two sparse ones. The last line is JSON, with the ratios.
+
+`growth` is Figure 5: scores of a batch of 100 as items or users grow. Users do not enter inference of either model;
+their number is that of the train part which the batch is taken from.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
+import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from benchmarks.peers.diffrec import DiffRec
+from benchmarks.peers.giffcf import STEPS
 from benchmarks.study import Row, Study
-from sdiff.config import Config
+from sdiff.config import Config, preset
+from sdiff.device import best_device, device_name
 from sdiff.diffusion import denoise
+from sdiff.evaluation import top_n
 from sdiff.histories import Histories
 from sdiff.model import Model
+from sdiff.references import to_torch
 from sdiff.spectrum import SpectralBasis
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 OTHER, BATCH, LENGTH, REPEATS = 10_000, 100, 50, 5
 DIFFREC_WIDTHS, DIFFREC_STEPS = (1000,), 5
+TOP, CPU = 20, torch.device("cpu")
+PAIRS = 30  # interactions of each item in the random graphs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=2810)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=15)
+    arguments = parser.parse_args()
+    milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats)
+    for name, value in milliseconds.items():
+        print(f"{name:<24} {value:9.2f} ms")
+    spectral, fused = milliseconds["S-Diff"], milliseconds["S-Diff, fused"]
+    ratios = {
+        "S-Diff / floor": spectral / milliseconds["floor"],
+        "DiffRec / S-Diff": milliseconds["DiffRec"] / spectral,
+        "DiffRec / S-Diff, fused": milliseconds["DiffRec"] / fused,
+        "GiffCF / S-Diff, fused": milliseconds["GiffCF's propagation"] / fused,
+    }
+    result = {
+        "items": arguments.items,
+        "batch": arguments.batch,
+        "device": device_name(best_device()),
+        "torch": torch.__version__,
+        "milliseconds": {name: round(value, 2) for name, value in milliseconds.items()},
+        "ratios": {name: round(value, 2) for name, value in ratios.items()},
+    }
+    print(json.dumps(result))
+
+
+@torch.inference_mode()
+def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
+    """Milliseconds of each model for the lists of one batch of users."""
+    torch.manual_seed(0)
+    x = Histories.from_lists(list(np.random.default_rng(0).integers(n_items, size=(n_users, LENGTH))), CPU)
+    noise = torch.Generator().manual_seed(0)
+    paper, fused = preset("paper"), preset("tuned")
+    spectrum = random_spectrum(n_items, paper.K)
+    U, v = spectrum.U, torch.randn(n_users, paper.K)
+    models = [Model(config, spectrum, torch.ones(n_items)).eval() for config in (paper, fused)]
+    if (graph := models[1].graph) is not None:  # random neighbours: what they are makes no difference
+        graph.weights.uniform_()
+        if graph.neighbours is not None:
+            graph.neighbours.random_(n_items)
+    diffrec = DiffRec(n_items, DIFFREC_WIDTHS, DIFFREC_STEPS).eval()
+    root = random_graph(n_items)
+    roots = to_torch(root), to_torch(sp.csr_array(root.T))
+
+    def lists(model: Model, config: Config) -> Tensor:
+        return top_n(model.scores(denoise(model.denoiser, model.basis, x, config, noise), x), x, TOP)[1]
+
+    def propagated() -> Tensor:
+        c = x.dense(n_items).T
+        for _ in range(2 + STEPS):
+            c = roots[1] @ (roots[0] @ c)
+        return c
+
+    runs: dict[str, Callable[[], object]] = {
+        "floor": lambda: (v @ U.T).topk(TOP),
+        "S-Diff": lambda: lists(models[0], paper),
+        "S-Diff, fused": lambda: lists(models[1], fused),
+        "DiffRec": lambda: top_n(diffrec.scores(x), x, TOP),
+        "GiffCF's propagation": propagated,
+    }
+    return in_turns(runs, repeats)
+
+
+def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each; they take turns, and the first round warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if repeat:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: 1000 * float(np.median(values)) for name, values in seconds.items()}
+
+
+def random_spectrum(n_items: int, K: int) -> SpectralBasis:
+    U, _ = torch.linalg.qr(torch.randn(n_items, K))
+    return SpectralBasis(U.contiguous(), torch.linspace(0, 1, K))  # qr leaves it by columns, slow to read rows of
+
+
+def random_graph(n_items: int) -> sp.csr_array:
+    """As many users as items, and `PAIRS` interactions of each item."""
+    rng = np.random.default_rng(0)
+    items = np.arange(n_items).repeat(PAIRS)
+    users = rng.integers(n_items, size=len(items))
+    return sp.csr_array((np.full(len(items), 1 / PAIRS), (users, items)), shape=(n_items, n_items))
 
 
 def growth(study: Study) -> list[Row]:
@@ -43,23 +150,22 @@ def batch_times(config: Config, n_users: int, n_items: int, seed: int) -> dict[s
     """Milliseconds of each model for one batch."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
-    everyone = Histories.from_lists(list(generator.integers(n_items, size=(n_users, LENGTH))), torch.device("cpu"))
+    everyone = Histories.from_lists(list(generator.integers(n_items, size=(n_users, LENGTH))), CPU)
     batch = torch.from_numpy(generator.integers(n_users, size=BATCH))
-    U, _ = torch.linalg.qr(torch.randn(n_items, config.K))
-    spectrum = SpectralBasis(U, torch.linspace(0, 1, config.K))
-    sdiff = Model(config, spectrum, torch.ones(n_items)).eval()
+    sdiff = Model(config, random_spectrum(n_items, config.K), torch.ones(n_items)).eval()
     diffrec = DiffRec(n_items, DIFFREC_WIDTHS, DIFFREC_STEPS).eval()
     noise = torch.Generator().manual_seed(seed)
 
-    def spectral(x: Histories) -> torch.Tensor:
+    def spectral(x: Histories) -> Tensor:
         return sdiff.scores(denoise(sdiff.denoiser, sdiff.basis, x, config, noise), x)
 
-    models: dict[str, Callable[[Histories], torch.Tensor]] = {"S-Diff": spectral, "DiffRec": diffrec.scores}
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for repeat in range(REPEATS + 1):
-        for name, score in models.items():
-            started = time.perf_counter()
-            score(everyone.take(batch))
-            if repeat:  # the first warms up
-                seconds[name].append(time.perf_counter() - started)
-    return {name: 1000 * float(np.median(values)) for name, values in seconds.items()}
+    def on_batch(score: Callable[[Histories], Tensor]) -> Tensor:
+        return score(everyone.take(batch))
+
+    models: dict[str, Callable[[Histories], Tensor]] = {"S-Diff": spectral, "DiffRec": diffrec.scores}
+    runs = {name: partial(on_batch, score) for name, score in models.items()}
+    return in_turns(runs, REPEATS)
+
+
+if __name__ == "__main__":
+    main()

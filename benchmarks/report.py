@@ -40,6 +40,15 @@ test R@20, which differs by about 0.001 from seed to seed; parts were chosen on 
 
 {ablation}
 
+## How fast the app is
+
+`python -m benchmarks.app`: app.py in a process of its own, driven over the loopback by a session that does what the
+page does, one event after the other. Median and 95th percentile in milliseconds, as the client sees it with gradio's
+queue and two HTTP requests in it, and in brackets what the app's own function takes of that; the floor is a function
+that does nothing.
+
+{speed}
+
 {experiments}
 """
 
@@ -51,7 +60,9 @@ def filled(readme: str) -> str:
 
 def report() -> str:
     """The whole of docs/results.md."""
-    return PREFACE.format(accuracy=accuracy(), ablation=ablation(), experiments="\n\n".join(experiments()))
+    return PREFACE.format(
+        accuracy=accuracy(), ablation=ablation(), speed=speed(), experiments="\n\n".join(experiments())
+    )
 
 
 def table1() -> str:
@@ -93,6 +104,19 @@ def ablation() -> str:
             of = [document["dataset"], f"`{document['preset']}`", row["off"]]
             cells.append([*of, *(f"{value:.4f}" for value in values), change])
     return markdown(["data", "preset", "without", "valid R@20", "test R@20", "test N@20", "change"], cells)
+
+
+def speed() -> str:
+    """For each data set the start of the app and what each kind of event takes."""
+    documents = _read("app-*.json")
+    events = list(documents[0]["milliseconds"])
+    cells = []
+    for document in documents:
+        start = [f"{document['seconds to the first list']} s", f"{document['resident MB then']} MB"]
+        times = [document["milliseconds"][event] for event in events]
+        shown = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
+        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *shown, document["device"]])
+    return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
 
 
 def experiments() -> Iterator[str]:

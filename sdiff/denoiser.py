@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, silu
 
 from sdiff.config import Config
 
@@ -74,3 +76,29 @@ class Denoiser(nn.Module):
         fused = self.fuse(v_t, c)  # (B, parts, K)
         v0_hat = self.mlp(torch.cat([fused.flatten(1), time_code(t, self.time_dim)], dim=1))
         return v0_hat if self.skip is None else v0_hat + (self.skip * fused).sum(1)
+
+    def conditioned(self, c: Tensor, s: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """`guided` for one condition and every step: (v_t, t) -> v_c + s (v_c - v_u), with half of its arithmetic.
+
+        The fusion and the first layer are linear in v_t, so that what the condition adds to them is computed once, and
+        once for all rows where there is none; the last layer is linear, so that both passes meet before it.
+        """
+        first: nn.Linear = self.mlp[0]  # pyright: ignore[reportAssignmentType]
+        W_in, W_time = first.weight.split([first.in_features - self.time_dim, self.time_dim], dim=1)
+        fused, nothing = (self.fuse(torch.zeros_like(a[:, 0]), a) for a in (c, torch.zeros_like(c[:1])))
+        of_c, of_nothing = (linear(a.flatten(1), W_in) for a in (fused, nothing))  # (B, hidden), (1, hidden)
+        entered = slice(None) if isinstance(self.fuse, FiLM) else slice(1)  # the parts that hold v_t
+        W_v = W_in.unflatten(1, fused.shape[1:])[:, entered].sum(1)  # (hidden, K)
+
+        def estimate(v_t: Tensor, t: Tensor) -> Tensor:
+            of_v = linear(v_t, W_v, first.bias) + linear(time_code(t, self.time_dim), W_time)
+            hidden = silu(of_v + of_c)
+            if s:
+                hidden = (1 + s) * hidden - s * silu(of_v + of_nothing)
+            v0_hat = self.mlp[-1](hidden)
+            if self.skip is None:
+                return v0_hat
+            skipped = (self.skip * ((1 + s) * fused - s * nothing)).sum(1)
+            return v0_hat + skipped + self.skip[entered].sum(0) * v_t
+
+        return estimate

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sdiff.config import Config
+from sdiff.denoiser import Denoiser
 from sdiff.distributed import ALONE, Ranks
 from sdiff.histories import Histories
 from sdiff.model import Model
@@ -128,10 +129,14 @@ def sample(
     """
     times = schedule.times(T, c.device)
     v0_hat = c.mean(1)  # (B, K)
+    if isinstance(denoiser, Denoiser):
+        estimate = denoiser.conditioned(c, guidance)
+    else:
+        estimate = lambda v_t, t: guided(denoiser, v_t, c, t.expand(len(c)), guidance)  # noqa: E731
     for k in range(T, 0, -1):
-        t = times[k].expand(len(c))
+        t = times[k : k + 1]  # (1,), the same for all rows
         v_t = q_sample(schedule, v0_hat, t, lam, None if noise is None else noise[T - k])
-        v0_hat = guided(denoiser, v_t, c, t, guidance)
+        v0_hat = estimate(v_t, t)
         if callback is not None:
             callback(k, v_t, v0_hat)
     return v0_hat

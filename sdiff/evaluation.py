@@ -16,6 +16,7 @@ from sdiff.interactions import Interactions, Split
 from sdiff.metrics import ndcg, recall, recall_all
 
 CUTOFFS = (10, 20)
+GROUP = 64  # items whose maximum is looked at first; 32 and 128 are as fast
 Part = Literal["valid", "test"]
 
 
@@ -30,8 +31,18 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
     """
     if seen is not None:
         scores[seen.rows, seen.items] = -torch.inf
-    values, items = scores.topk(min(n, scores.shape[1]), dim=1)
-    return values, items
+    n_items, whole = scores.shape[1], scores.shape[1] // GROUP
+    if n >= whole:
+        values, items = scores.topk(min(n, n_items), dim=1)
+        return values, items
+    # The n best lie in the n groups with the largest maxima, or in the rest that fills no group: exact, and one pass
+    # over the scores in place of a partial sort of them.
+    maxima = scores[:, : whole * GROUP].view(len(scores), whole, GROUP).amax(2)
+    within, rest = (torch.arange(a, b, device=scores.device) for a, b in ((0, GROUP), (whole * GROUP, n_items)))
+    inside = (maxima.topk(n, dim=1).indices[:, :, None] * GROUP + within).flatten(1)  # (B, n GROUP)
+    candidates = torch.cat([inside, rest.expand(len(scores), -1)], dim=1)
+    values, place = scores.gather(1, candidates).topk(n, dim=1)
+    return values, candidates.gather(1, place)
 
 
 @torch.inference_mode()

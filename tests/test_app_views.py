@@ -20,16 +20,17 @@ def test_the_spectrum_tab_shows_its_plots(page):
 @WIDTHS
 def test_a_model_is_trained_stopped_kept_and_used(page):
     open_tab(page, "Train")
-    page.locator("#model-name input, #model-name textarea").first.fill("by-a-visitor")
+    name = f"by-a-visitor-{page.viewport_size['width']}"
+    page.locator("#model-name input, #model-name textarea").first.fill(name)
     page.locator("#train-settings input, #train-settings textarea").first.fill("K=16 hidden=32 eval_every=1")
     page.locator("#epochs input").fill("100000")
     page.get_by_role("button", name="Start training").click()
     page.get_by_text(re.compile(r"best validation recall@20 [\d.]+ at epoch")).wait_for(timeout=30_000)
     page.locator("#curves .scatterlayer .trace").first.wait_for(state="attached")
     page.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_text(re.compile("saved as by-a-visitor")).wait_for(timeout=30_000)
+    page.get_by_text(re.compile(f"saved as {name}")).wait_for(timeout=30_000)
     open_tab(page, "Recommend")
-    page.wait_for_function("document.querySelector('#checkpoint input').value == 'by-a-visitor'")
+    page.wait_for_function(f"document.querySelector('#checkpoint input').value == '{name}'")
     open_tab(page, "Spectrum")
     page.get_by_text("16 frequencies are kept").wait_for()
 
@@ -180,3 +181,14 @@ def listed(page, where: str) -> list[str]:
 def choose(page, dropdown: str, option: str) -> None:
     page.locator(f"#{dropdown} input").click()
     page.locator(f"#{dropdown}").get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_page_at_rest_asks_for_nothing(visit):
+    page = visit("?model=demo-paper&view=Compare")
+    page.wait_for_selector("#b-list tbody tr")
+    page.get_by_role("button", name="Random user").click()
+    page.wait_for_timeout(3000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
+    page.wait_for_timeout(2000)
+    assert not asked

@@ -59,6 +59,22 @@ def test_guidance_zero_is_the_conditional_estimate_and_more_moves_away_from_the_
     torch.testing.assert_close(guided(model, V, C, t, -1.0), v_u, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("s", [0.0, 0.02, 2.0, -1.0])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("fusion", ["film", "concat"])
+@pytest.mark.parametrize("memories", [1, 3])
+def test_what_the_condition_adds_once_is_what_it_adds_at_every_step(s, residual, fusion, memories):
+    torch.manual_seed(5)
+    model = Denoiser(Config(K=6, hidden=16, fusion=fusion, residual=residual, memories=memories), 6).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    c = torch.randn(4, memories, 6)
+    estimate = model.conditioned(c, s)
+    for t in (torch.full((4,), 0.9), torch.full((4,), 0.1)):
+        v_t = torch.randn(4, 6)
+        torch.testing.assert_close(estimate(v_t, t), guided(model, v_t, c, t, s), atol=1e-4, rtol=1e-4)
+
+
 def test_film_starts_as_plain_addition_and_is_elementwise():
     film = FiLM(6)
     v_t = torch.ones(4, 6)

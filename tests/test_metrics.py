@@ -52,6 +52,19 @@ def test_top_n_leaves_out_the_seen_and_survives_asking_for_more_than_there_are()
     assert items[1].tolist() == [2, 1, 0]
 
 
+@pytest.mark.parametrize("n_items", [640, 1283, 5000])
+def test_top_n_of_many_items_is_what_sorting_all_of_them_gives(n_items):
+    scores = torch.randn(7, n_items, generator=torch.Generator().manual_seed(n_items))
+    scores[0] = -torch.inf
+    scores[0, 5] = 1.0  # fewer than n are left
+    scores[1, -3:] = 9.0  # in what fills no group
+    for n in (1, 9, 20):
+        values, items = top_n(scores.clone(), None, n)
+        expected = scores.sort(dim=1, descending=True).values[:, :n]
+        assert torch.equal(values, expected) and torch.equal(scores.gather(1, items), values)
+        assert all(len(set(row)) == n for row in items.tolist())
+
+
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
     from sdiff.interactions import chronological_split

@@ -1,4 +1,4 @@
-"""The plots of spectra, training and data: pure functions from arrays to figures; `plain` gives all their look."""
+"""The plots of spectra, training and data: pure functions from arrays to figures; a template gives all their look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io as pio
 from plotly.subplots import make_subplots
 
 PALETTE = json.loads((Path(__file__).parents[2] / "assets" / "palette.json").read_text(encoding="utf-8"))
@@ -20,6 +21,21 @@ DASHES = dict(zip(NAMES, LINES, strict=True))
 STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
+# Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark. A template
+# is checked once; in a figure's own layout the same is checked for each figure, which takes longer than all the rest.
+AXIS = {"gridcolor": "rgba(128,128,128,0.18)", "zeroline": False}
+LOOK = {
+    "margin": {"l": 56, "r": 16, "t": 36, "b": 44},
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "font": {"family": "system-ui, sans-serif", "size": 12},
+    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
+    "hovermode": "closest",
+    "xaxis": AXIS,
+    "yaxis": AXIS,
+}
+pio.templates["sdiff"] = pio.templates.merge_templates("plotly", go.layout.Template(layout=LOOK))
+pio.templates.default = "sdiff"
 
 
 def eigenvalues(lam: np.ndarray) -> go.Figure:
@@ -208,27 +224,14 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
 
 def plain(x: str, y: str, height: int) -> go.Figure:
     """An empty figure with its axes named."""
-    figure = go.Figure()
-    figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y)
-    return _styled(figure, height)
+    return go.Figure(layout={"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "height": height})
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:
-    """Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 56, "r": 16, "t": 36, "b": 44},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
-        hovermode="closest",
-    )
+    """A figure of subplots, or with two axes, at its height."""
+    figure.update_layout(height=height)
     if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
         figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})
-    figure.update_xaxes(gridcolor="rgba(128,128,128,0.18)", zeroline=False)
-    figure.update_yaxes(gridcolor="rgba(128,128,128,0.18)", zeroline=False)
     return figure
 
 

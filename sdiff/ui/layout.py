@@ -87,9 +87,12 @@ def build() -> gr.Blocks:
             event.success(listing.recommend, asked, listed, show_progress="minimal", **in_order)
 
         def follows(events: list[Any], handler: Any, inputs: list[Any], outputs: list[Any]) -> None:
-            """What a tab shows beside the list follows each list, and is made when the tab is opened."""
-            always: dict[str, Any] = dict(trigger_mode="always_last", **quietly)
-            gr.on([told.change, view.change, *events], handler, [view, *inputs, *asked], outputs, **always)
+            """What a tab shows beside the list follows each list, and is made when the tab is opened.
+
+            Not as trigger_mode="always_last": two triggers at once would start each other again for ever.
+            """
+            multiple: dict[str, Any] = dict(trigger_mode="multiple", **quietly)
+            gr.on([told.change, view.change, *events], handler, [view, *inputs, *asked], outputs, **multiple)
 
         # What is opened: a data set, a model.
         model = [opened, checkpoint, cards, *controls.settings]

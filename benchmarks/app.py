@@ -1,0 +1,241 @@
+"""How long does the running app take: from its start to the first list, and from a slider's release to the new one?
+
+    python -m benchmarks.app --dataset ml-1m-diffrec --checkpoint ml-1m --save
+
+app.py runs in a process of its own and opens the address of a data set and a model. A session of gradio's client then
+does what the page does, one event after the other: for each of 200 users, drawn at random, a slider is let go, the
+plots follow the list, an item is asked why, another is added to the history, a title is typed. Every event is given as
+[median, 95th percentile] in milliseconds, first as the client sees it, from the request to the last byte over the
+loopback, with gradio's queue and two HTTP requests in it; then as the server says what the app's own function took. The
+floor is an event whose function does nothing. The last line is JSON, which --save keeps in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio
+import numpy as np
+import torch
+from gradio_client import Client
+from gradio_client.client import Endpoint
+
+import sdiff
+from benchmarks.accuracy import RESULTS
+from sdiff.datasets import Dataset, load_dataset
+from sdiff.device import best_device, device_name
+from sdiff.ui.controls import SLIDERS
+from sdiff.ui.state import ROOT
+
+WARM, REQUESTS, SEED = 3, 200, 0
+PAUSE = 0.05  # seconds between two events: what is sent while the stream of the answer before still ends may get none
+MOVED = ("guidance", "alpha_min", "sigma_max")  # the sliders that every model has
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="demo")
+    parser.add_argument("--checkpoint", default="demo")
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+    dataset = load_dataset(arguments.dataset)
+    result: dict[str, Any] = {
+        "dataset": arguments.dataset,
+        "data_fingerprint": dataset.split.fingerprint,
+        "checkpoint": arguments.checkpoint,
+        "command": f"python -m benchmarks.app --dataset {arguments.dataset} --checkpoint {arguments.checkpoint}",
+        "seed": SEED,
+        "requests": REQUESTS,
+        "versions": {"sdiff": sdiff.__version__, "gradio": gradio.__version__, "torch": torch.__version__}
+        | {"python": platform.python_version()},
+        "device": device_name(best_device()),
+        "cores": os.cpu_count(),
+        "load before": round(os.getloadavg()[0], 1),  # what others did on this machine, which moves every figure
+    } | measured(dataset, {"dataset": arguments.dataset, "model": arguments.checkpoint}, REQUESTS)
+    print(f"first list after {result['seconds to the first list']} s, {result['resident MB then']} MB then")
+    for event, times in result["milliseconds"].items():
+        print(f"{event:<28}", *(f"{where} {median:.1f}, {p95:.1f}  " for where, (median, p95) in times.items()))
+    if arguments.save:
+        (RESULTS / f"app-{arguments.dataset}.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:
+    """Seconds and megabytes of the start, then milliseconds of each kind of event."""
+    with running_app() as (address, process, started):
+        page = Page(address, query)
+        first = page.that_shows("recommended", page.load())
+        megabytes = memory_mb(process.pid, "VmRSS")
+        events = driven(page, dataset, requests)
+        return {
+            "seconds to the first list": round(first.at - started, 1),
+            "resident MB then": megabytes,
+            "peak MB": memory_mb(process.pid, "VmHWM"),
+            "milliseconds": {
+                event: {
+                    "client": percentiles([answer.client for answer in answers]),
+                    "function": percentiles([answer.function for answer in answers]),
+                }
+                for event, answers in events.items()
+            },
+        }
+
+
+def driven(page: Page, dataset: Dataset, requests: int) -> dict[str, list[Answer]]:
+    """What each kind of event took: every round is another user's, with other settings, and the first few warm up."""
+    rng = np.random.default_rng(SEED)
+    users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
+    rounds = []
+    for _ in range(WARM + requests):
+        page.fill("user", str(rng.choice(users)))
+        for slider in MOVED:
+            page.fill(slider, round(float(rng.uniform(*SLIDERS[slider][2])), 2))
+        listed, *followed = page.trigger("guidance", "release")
+        plotted = page.that_shows("energy", followed)
+        item = str(rng.choice(re.findall(r'data-item="([^"]+)"', page.value("recommended"))))
+        told, *_ = page.trigger("recommended", "click", item=item)
+        changed, *_ = page.trigger("addable", "click", item=item)
+        title = str(rng.choice(dataset.items.title))
+        page.fill("add", title[: rng.integers(1, len(title) + 1)])
+        found, *_ = page.trigger("add", "change")
+        page.fill("add", "")
+        nothing, *_ = page.trigger("add", "change")
+        rounds.append((listed, plotted, changed, told, found, nothing))
+    names = ("list", "plots", "what if", "why", "search", "floor")
+    return dict(zip(names, map(list, zip(*rounds[WARM:], strict=True)), strict=True))
+
+
+def percentiles(milliseconds: list[float]) -> list[float]:
+    return [round(float(np.percentile(milliseconds, q)), 1) for q in (50, 95)]
+
+
+@contextmanager
+def running_app() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
+    """app.py on a free port as soon as it answers: its address, its process, when that was started."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    address, started = f"http://127.0.0.1:{port}/", time.perf_counter()
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            if app.poll() is not None:
+                raise SystemExit(f"app.py ended by itself with code {app.returncode}.")
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield address, app, started
+    finally:
+        app.terminate()
+        app.wait(10)
+
+
+def memory_mb(pid: int, what: str) -> int:
+    """Memory of a process as Linux names it: VmRSS, what is resident now, or VmHWM, the most that has been."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
+    return int(kilobytes) // 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of an event: which it was, when its answer came, and what it took the client and the app's function, in ms."""
+
+    event: int
+    at: float
+    client: float
+    function: float
+
+
+class Page(Client):
+    """A session as a browser has it: the values of all components, and the page's events with those that follow."""
+
+    def __init__(self, address: str, query: dict[str, str]) -> None:
+        super().__init__(
+            address, verbose=False, ssl_verify=False, download_files=False, analytics_enabled=False,
+            _skip_components=False,
+        )  # fmt: skip
+        self.sse_data_url += f"?{urlencode(query)}"  # the page sends the query of its address with every event
+        components = self.config["components"]
+        self._values = {c["id"]: c["props"].get("value") for c in components}
+        self._ids = {c["props"]["elem_id"]: c["id"] for c in components if c["props"].get("elem_id")}
+        self._events = {d["id"]: Event(self, d["id"], d, self.protocol) for d in self.config["dependencies"]}
+        self.endpoints = self._events
+
+    def value(self, element: str) -> Any:
+        return self._values[self._ids[element]]
+
+    def fill(self, element: str, value: Any) -> None:
+        """Sets a value without the event that this may cause."""
+        self._values[self._ids[element]] = value
+
+    def that_shows(self, element: str, answers: list[Answer]) -> Answer:
+        """The first of the answers that could change an element."""
+        return next(a for a in answers if self._ids[element] in self._events[a.event].dependency["outputs"])
+
+    def load(self) -> list[Answer]:
+        """What the page does when it is opened."""
+        return self._all(lambda event: any(name == "load" for _, name in event["targets"]))
+
+    def trigger(self, element: str, name: str, **data: Any) -> list[Answer]:
+        """An event of an element, with what it tells beside the page's values, and the events that follow it."""
+        return self._all(lambda event: [self._ids[element], name] in event["targets"], event_data=data)
+
+    def _all(self, wanted: Callable[[dict[str, Any]], bool], **body: Any) -> list[Answer]:
+        ids = [id for id, event in self._events.items() if event.dependency["backend_fn"] and wanted(event.dependency)]
+        return [answer for id in ids for answer in self._run(id, **body)]
+
+    def _run(self, id: int, **body: Any) -> list[Answer]:
+        event = self._events[id]
+        values = [self._values[component] for component in event.dependency["inputs"]]
+        time.sleep(PAUSE)
+        sent = time.perf_counter()
+        event.make_end_to_end_fn(self.new_helper(id))(*values, **body)
+        at = time.perf_counter()
+        changes = []
+        for component, value in zip(event.dependency["outputs"], event.output["data"], strict=True):
+            if isinstance(value, dict) and value.get("__type__") == "update":
+                value = value.get("value", self._values[component])
+            if value != self._values[component]:
+                self._values[component] = value
+                changes.append([component, "change"])
+        answer = Answer(id, at, 1000 * (at - sent), 1000 * event.output["duration"])
+        return [answer, *self._all(lambda e: e["trigger_after"] == id or any(t in changes for t in e["targets"]))]
+
+
+class Event(Endpoint):
+    """An event that is the page's own: gradio's client calls those of other programs alone."""
+
+    output: Any  # of its last call, with what the server says of that
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.is_valid = True
+
+    def _sse_fn_v1plus(self, helper: Any, event_id: str, protocol: Any) -> Any:
+        messages = self.client.pending_messages_per_event[event_id]
+        while not messages or (messages[-1] is not None and messages[-1].get("msg") != "process_completed"):
+            time.sleep(0.001)  # gradio's client looks every 50 ms, a browser at once
+        self.output = super()._sse_fn_v1plus(helper, event_id, protocol)
+        return self.output
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""The benchmark of the running app does what the page does."""
+
+from benchmarks.app import measured
+from sdiff.datasets import load_dataset
+
+
+def test_every_kind_of_event_is_measured():
+    found = measured(load_dataset("demo"), {"dataset": "demo", "model": "demo"}, requests=2)
+    assert set(found["milliseconds"]) == {"list", "plots", "what if", "why", "search", "floor"}
+    for times in found["milliseconds"].values():
+        assert all(0 < function < client for function, client in zip(times["function"], times["client"], strict=True))
+    assert 0 < found["resident MB then"] <= found["peak MB"]
