@@ -1,5 +1,6 @@
 // A slider tells the server of a new value when the pointer lets go of it. The same, for keyboard and typing:
-// arrow keys on the slider, Enter or leaving its number box; an emptied box gets its last value back.
+// arrow keys on the slider, Enter or leaving its number box; an emptied box gets its last value back, one that is too
+// high or too low the nearest.
 (() => {
   const release = (input) => setTimeout(() => input.dispatchEvent(new PointerEvent("pointerup", { bubbles: true })), 50);
   const boxes = '.block:has(input[type="range"]) input[type="number"]';
@@ -9,14 +10,14 @@
     if (target.matches('input[type="range"]') && /^(Arrow|Page|Home|End)/.test(key)) release(target);
     if (target.matches(boxes) && key === "Enter") target.blur();
   });
-  document.addEventListener("focusout", ({ target }) => {
-    if (!target.matches(boxes) || target.value === last.get(target)) return;
-    if (target.value === "") {
-      target.value = last.get(target);
-      target.dispatchEvent(new Event("input", { bubbles: true }));
-    }
+  const leave = ({ target }) => {
+    if (!target.matches?.(boxes) || target.value === last.get(target)) return;
+    const kept = target.value === "" ? Number(last.get(target)) : Number(target.value);
+    target.value = Math.min(Math.max(kept, Number(target.min)), Number(target.max));
+    target.dispatchEvent(new Event("input", { bubbles: true }));
     release(target);
-  });
+  };
+  document.addEventListener("blur", leave, true); // before the box itself, which would take nothing for 0
 })();
 
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.

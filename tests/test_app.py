@@ -330,3 +330,34 @@ def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
     handle.filter(has_text="Controls · 1 changed").wait_for()
     page.locator("#summary").click()
     slider.wait_for(state="hidden")
+
+
+def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page):
+    first = titles(page)
+    box = page.locator("#half_life input[type=number]")
+    box.fill("")
+    box.press("Tab")
+    page.wait_for_timeout(1500)
+    assert box.input_value() == "1.4" and titles(page) == first
+    box.fill("500")
+    box.press("Enter")
+    changed(page, first)
+    assert box.input_value() == "20"
+    assert not page.locator(".toast-wrap").get_by_text("Error").count()
+
+
+def test_a_model_is_chosen_by_keyboard(page):
+    first = titles(page)
+    page.locator("#checkpoint input").click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    changed(page, first)
+    page.wait_for_function("location.search.includes('model=demo-paper')")
+
+
+def test_a_setting_beyond_what_is_usual_and_one_wrong_number_do_not_hide_the_rest(visit):
+    page = visit("?user=7&model=demo-paper&guidance=10&k=many")
+    page.get_by_text("k must be a whole number").wait_for()
+    page.locator("#summary").filter(has_text="User 7 has").wait_for()
+    page.locator("#changed").filter(has_text="guidance 0.02 → 10").wait_for()
+    assert page.locator("#checkpoint input").input_value() == "demo-paper"

@@ -255,6 +255,12 @@ def test_why_names_the_parts_of_a_score_and_they_add_up(name):
     assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
 
 
+def test_without_an_order_no_item_is_the_newest():
+    rows = [Row(1, "1", "A", None, "", 0.0, 1, False)]
+    assert "newest first" in lists.history_table(rows) and "newest" not in lists.history_table(rows, ordered=False)
+    assert "vs B" in lists.moving_table("A", rows, [3], "B") and "vs B" not in lists.moving_table("A", rows, None, "B")
+
+
 def test_titles_are_text_and_nothing_else():
     evil = '<script>alert(1)</script>"&'
     row = Row(1, "1", evil, None, evil, 0.5, 3, True, {evil: evil})

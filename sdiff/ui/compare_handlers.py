@@ -68,7 +68,7 @@ def compare(a: Query, b: Query) -> Comparison:
     if tops[0] == tops[1]:
         words += ", in the same order"
     elif moved := [abs(shift) for shift in shifts[0] if shift is not None]:
-        words += f"; what A lists stands, at the median, {np.median(moved):g} places elsewhere in B"
+        words += f"; an item of A's list is, at the median, {np.median(moved):.0f} places away in B"
     hits = [sum(row.held_out for row in listed) for listed in rows]
     words += f". Of the {len(opened.held_out(a.user))} items chosen later A finds {hits[0]} and B {hits[1]}."
     return Comparison((rows[0], rows[1]), (shifts[0], shifts[1]), overlap, words)
@@ -98,7 +98,8 @@ def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
         else:
             values, error = [of_lists[name] for _, of_lists in found], ""
         rows.append([name, *(f"{value:.4f}" for value in values), f"{values[1] - values[0]:+.4f}{error}", hint])
-    words = f"Lists of 20 for {len(users):,} users, drawn by seed 0, who have something in the {part} part."
+    title = open_dataset(a.dataset).dataset.title
+    words = f"A {a.model}, B {b.model} · {title} · lists of 20 for {len(users):,} users of the {part} part (seed 0)."
     if part == "test":
         words += " Choose settings on the validation part: what is chosen on test says less about anybody else."
     return rows, words
@@ -115,12 +116,18 @@ def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
     part: Part = "valid" if len(split.valid) else "test"
     users = _sample(split, part)
     cells = []
-    for sigma_max, alpha_min in product(*GRID.values()):
+    for sigma_max, alpha_min in product(*grid(a).values()):
         setting = {"sigma_max": sigma_max, "alpha_min": alpha_min}
         opened, score, device = _scorer(a.dataset, replace(a, settings=a.settings | setting))
         shown = lists(score, opened.dataset.split, 20, part, users, device)
         cells.append(setting | {"recall@20": accuracy(shown, opened.dataset.split, part)["recall@20"].mean()})
         yield cells
+
+
+def grid(a: Query) -> dict[str, tuple[float, ...]]:
+    """The values to measure: without noise sigma_max makes no difference. Raises SDiffError."""
+    config = serve(a.dataset, a.model)[1].config.at_inference(a.settings)
+    return GRID if config.noise else GRID | {"sigma_max": (config.sigma_max,)}
 
 
 def sides(dataset: str) -> list[str]:

@@ -115,13 +115,18 @@ def sensitivity(*page: Any) -> Iterator[tuple[Any, ...]]:
     busy, idle = ((gr.Button(interactive=not on), gr.Button(interactive=on)) for on in (True, False))
     cells: list[dict[str, float]] = []
     try:
-        n = prod(map(len, compare_handlers.GRID.values()))
+        query = asked(*page)
+        grid = compare_handlers.grid(query)
+        n = prod(map(len, grid.values()))
+        alike = "; σₘₐₓ changes nothing without noise" if len(grid["sigma_max"]) == 1 else ""
         yield f"Measuring the first of {n} pairs …", gr.skip(), *busy
-        for cells in compare_handlers.sensitivity(asked(*page)):
+        for cells in compare_handlers.sensitivity(query):
             best = max(cells, key=lambda cell: cell["recall@20"])
-            words = f"{len(cells)} of {n} pairs measured. Best: αₘᵢₙ = {best['alpha_min']:g} and σₘₐₓ = "
-            words += f"{best['sigma_max']:g} with recall@20 {best['recall@20']:.4f}; lowest "
-            words += f"{min(cell['recall@20'] for cell in cells):.4f}."
+            lowest = min(cell["recall@20"] for cell in cells)
+            words = (
+                f"{query.model}: {len(cells)} of {n} pairs measured{alike}. Best: αₘᵢₙ = {best['alpha_min']:g} and "
+                f"σₘₐₓ = {best['sigma_max']:g} with recall@20 {best['recall@20']:.4f}; lowest {lowest:.4f}."
+            )
             figure = experiment_figures.heat_map(cells, "alpha_min", "sigma_max")
             yield words, gr.Plot(figure, visible=True), *(busy if len(cells) < n else idle)
     except SDiffError as error:

@@ -82,8 +82,11 @@ def slider(name: str, prefix: str = "") -> gr.Slider:
 
 def values(config: Config) -> tuple[Any, ...]:
     """Of the sliders and the switch for noise."""
-    recency, *rest = (getattr(config, name) for name in SLIDERS)
-    sliders = gr.Slider(value=recency, visible=recency > 0), *rest  # a model that ignores the order has no memory
+    sliders = []
+    for name, (_, _, (low, high), _) in SLIDERS.items():
+        value = getattr(config, name)  # which may lie beyond what is usual
+        shown = name != "half_life" or value > 0  # a model that ignores the order has no memory
+        sliders.append(gr.Slider(value=value, minimum=min(low, value), maximum=max(high, value), visible=shown))
     return *sliders, config.noise
 
 

@@ -25,8 +25,8 @@ def experiments_tab() -> None:
     rows = gr.HTML(table, elem_id="experiment-table", padding=False)
     origin = gr.Markdown(source, elem_classes="words", elem_id="experiment-source")
     quiet: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
-    experiment.select(_open, [experiment], [run, plot, rows, origin], **quiet)
-    run.select(_show, [experiment, run], [plot, rows, origin], **quiet)
+    experiment.input(_open, [experiment], [run, plot, rows, origin], **quiet)
+    run.input(_show, [experiment, run], [plot, rows, origin], **quiet)
 
 
 def _open(name: str) -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ class Listing:
 
     moves: where the history is not the user's own, by how many places each item has come up (negative: down) since the
     list of that one; None for an item that was not among its first `COMPARED`. past: ids of the history's items.
+    ordered: whether the data says in which order they were chosen.
     """
 
     history: list[Row]
@@ -38,6 +39,7 @@ class Listing:
     changed: str
     moves: list[int | None] | None
     past: set[str]
+    ordered: bool
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,17 @@ def recommend(query: Query) -> Listing:
     hits = sum(row.held_out for row in rows)
     here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
     seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
+    chose = "chose later" if split.train.ordered else "chose, too"
     summary = (
         f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. Of the {len(rows)} "
-        f"recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user chose "
-        f"later, {seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
+        f"recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user {chose}, "
+        f"{seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
     )
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
-    return Listing(past, rows, summary, changes(model.config, config, query.seed), moves, set(items))
+    return Listing(
+        past, rows, summary, changes(model.config, config, query.seed), moves, set(items), split.train.ordered
+    )
 
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:

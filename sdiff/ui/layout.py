@@ -82,6 +82,7 @@ def build() -> gr.Blocks:
         # All lists of all sessions pass one queue in order, so that the last click is the last to be shown.
         in_order: dict[str, Any] = dict(concurrency_id="lists", concurrency_limit=1, api_visibility="private")
         quietly: dict[str, Any] = dict(show_progress="hidden", **in_order)
+        slowly: dict[str, Any] = dict(show_progress_on=[cards], **in_order)
 
         def then_list(event: Any) -> None:
             event.success(listing.recommend, asked, listed, show_progress="minimal", **in_order)
@@ -99,7 +100,7 @@ def build() -> gr.Blocks:
         page = [dataset, user, wanted, absent, offer, controls.only, *filters, *model]
         first = [*page, controls.seed, controls.k, controls.seen, edited, uploaded]
         loaded = demo.load(opening.open_page, [opened, uploaded], first, **quietly)
-        selected = dataset.select(opening.open_dataset, [dataset, opened, uploaded], page, **quietly)
+        selected = dataset.input(opening.open_dataset, [dataset, opened, uploaded], page, **slowly)
         download = fetch.click(
             opening.download,
             [wanted, opened, uploaded],
@@ -110,11 +111,11 @@ def build() -> gr.Blocks:
         )
         read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **quietly)
         chosen = gr.on(
-            [checkpoint.select, controls.reset.click],
+            [checkpoint.input, controls.reset.click],
             opening.open_checkpoint,
             [dataset, checkpoint, opened],
             model,
-            **quietly,
+            **slowly,
         )
         taken = trained.change(opening.use_trained, [dataset, trained, opened], model, **quietly)
         for event in (loaded, selected, download, read, chosen, taken):

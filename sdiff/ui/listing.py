@@ -24,6 +24,7 @@ def asked(opened: Opened, user: str, edited: Edited | None, *rest: Any) -> Query
     """What the page asks for: what is opened, then the values of its controls. Raises SDiffError."""
     *values, seed, k, seen, genres, first, last = rest
     (dataset, model), user = opened, user.strip()
+    first, last = sorted((first, last))
     bounds = state.open_dataset(dataset).catalog.years() or (first, last)  # without years the sliders are not shown
     years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
     config = serve(dataset, model)[1].config
@@ -81,7 +82,7 @@ def _shown(query: Query) -> tuple[Any, ...]:
     config = serve(query.dataset, query.model)[1].config
     trained = {name: getattr(config, name) for name in (*SLIDERS, "noise")}
     told = json.dumps({"address": query.encode(), "trained": trained})
-    return lists.history_table(found.history), listed, found.summary, found.changed, restore, "", told
+    return lists.history_table(found.history, found.ordered), listed, found.summary, found.changed, restore, "", told
 
 
 @guarded

@@ -8,10 +8,11 @@ from html import escape
 from sdiff.catalog import Row
 
 
-def history_table(rows: Sequence[Row]) -> str:
-    """A history, newest first, with a button beside each item that takes it out."""
+def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
+    """A history, newest first if it has an order, with a button beside each item that takes it out."""
     body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
-    return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}, newest first", "", body)
+    newest = ", newest first" if ordered else ""
+    return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
 
 
 def addable_table(rows: Sequence[Row]) -> str:
@@ -61,13 +62,14 @@ def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] 
     """
     if not rows:
         return '<div class="empty">No item is left to recommend.</div>'
-    moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
+    moved = [""] * len(rows) if moves is None else [f'<td class="number">{_move(places)}</td>' for places in moves]
     body = (
-        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td><td class="number">{move}</td>'
-        f'<td>{_film(row)}</td><td class="mark">{"✓" if row.held_out else ""}</td></tr>'
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td>{move}<td>{_film(row)}</td>'
+        f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
-    head = f'<th class="number">#</th><th class="number">than {escape(than)}</th><th>Title</th>{_LATER}'
+    beside = "" if moves is None else f'<th class="number">vs {escape(than)}</th>'
+    head = f'<th class="number">#</th>{beside}<th>Title</th>{_LATER}'
     return _table(caption, head, body)
 
 

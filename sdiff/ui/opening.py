@@ -14,13 +14,14 @@ from sdiff.registry import REGISTRY
 from sdiff.ui import handlers, state, uploads
 from sdiff.ui.controls import SLIDERS, guarded, values
 from sdiff.ui.data_tab import describe
-from sdiff.ui.query import LONGEST, Query
+from sdiff.ui.query import LONGEST, NUMBERS, Query
 from sdiff.ui.state import INSTANT, serve, uploads_dir
 
 
 def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
     """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
-    query = _said(lambda: Query.parse(request.query_params.multi_items()), Query())
+    pairs = request.query_params.multi_items()
+    query = _said(lambda: Query.parse(pairs), Query.parse(pair for pair in pairs if pair[0] not in NUMBERS))
     if query.dataset not in REGISTRY and query.dataset not in uploaded:
         uploaded = [*uploaded, query.dataset]
     page = _said(lambda: _page(query, uploaded), ())

@@ -12,6 +12,7 @@ from sdiff.config import INFERENCE_KEYS
 from sdiff.errors import SDiffError
 
 K, LONGEST = 20, 100  # the length of a list where none is given, and the most
+NUMBERS = ("seed", "k", "seen", "from", "to")  # what an address has as whole numbers
 
 
 @dataclass(frozen=True)

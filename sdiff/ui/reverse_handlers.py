@@ -62,7 +62,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     alpha, sigma = (f(t, lam) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
     noised = f"up to {sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
     words = (
-        f"**Step {n} of {config.T}, t = {t:g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
+        f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
         f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "
         f"**{overlap[n - 1]} of {len(tops[-1])}** with the last one's, and finds {hits[n - 1]} of the {len(held_out)} "
         "items chosen later."

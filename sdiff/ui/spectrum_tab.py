@@ -33,7 +33,7 @@ def spectrum_tab() -> SpectrumTab:
         with gr.Column(scale=3, min_width=310):
             with gr.Row(elem_id="steps"):
                 step = gr.Slider(
-                    1, 20, 20, step=1, label="Step", info="from t = τ down", elem_id="step", buttons=[], scale=3
+                    1, 20, 20, step=1, label="Step", info="1 … T, from t = τ down", elem_id="step", buttons=[], scale=3
                 )
                 play = gr.Button("Play", size="sm", scale=0, min_width=90, elem_id="play")
             reverse_words = gr.Markdown(elem_id="reverse-words")
@@ -102,12 +102,12 @@ def play(*page: Any) -> Iterator[tuple[Any, ...]]:
 def _step(found: reverse_handlers.Reverse) -> tuple[Any, ...]:
     steps = len(found.times)
     return (
-        gr.Slider(maximum=max(steps, 2), value=found.step, visible=steps > 1),
+        gr.Slider(value=found.step, visible=steps > 1),
         gr.Button(visible=steps > 1),
         found.words,
         figures.band_energy(found.bands, *found.energy, names=("history", "v_t", "estimate of v_0")),
         gr.Plot(figures.reverse_path(found.times, found.overlap, found.hits, found.step), visible=steps > 1),
-        lists.moving_table(f"List of the estimate at step {found.step}", found.rows, found.moves, "before"),
+        lists.moving_table(f"List of the estimate at step {found.step}", found.rows, found.moves, "step before"),
     )
 
 
