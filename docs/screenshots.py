@@ -17,7 +17,6 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 # name -> (size, theme, query, what has to be there)
 PICTURES = {
     "app": (DESKTOP, "light", "", "#energy .js-plotly-plot"),
-    "app-dark": (DESKTOP, "dark", "user=7", "#energy .js-plotly-plot"),
     "app-phone": (PHONE, "light", "user=7", "#recommended tbody tr"),
     "spectrum": (DESKTOP, "light", "model=demo-paper&user=7&view=Spectrum", "#reverse-path .js-plotly-plot"),
     "compare": (DESKTOP, "dark", "user=7&guidance=3&view=Compare", "#b-list tbody tr"),

@@ -85,7 +85,12 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     user.fill("nobody")
     user.press("Enter")
     page.get_by_text("Unknown user nobody").wait_for()
+    page.wait_for_function("document.querySelector('#user input, #user textarea').value == '7'")
     assert titles(page) == shown, "what was on the page stays"
+    user.fill("8")
+    user.press("Tab")
+    shown = changed(page, shown)
+    assert "User 8 has" in page.locator("#summary").inner_text()
     page.get_by_role("button", name="Heavy").click()
     changed(page, shown)
 
@@ -206,7 +211,7 @@ def test_nothing_scrolls_sideways(browser, url, width, theme):
     page = context.new_page()
     page.goto(f"{url}?__theme={theme}")
     page.wait_for_selector("#recommended tbody tr")
-    for tab in ("Recommend", "Spectrum", "Data", "Experiments", "Train", "Recommend"):
+    for tab in ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train", "Recommend"):
         open_tab(page, tab)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
@@ -346,6 +351,7 @@ def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page):
     assert not page.locator(".toast-wrap").get_by_text("Error").count()
 
 
+@WIDTHS
 def test_a_model_is_chosen_by_keyboard(page):
     first = titles(page)
     page.locator("#checkpoint input").click()

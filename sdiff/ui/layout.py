@@ -136,7 +136,10 @@ def build() -> gr.Blocks:
         ):
             press(change, asked, [edited, shown.add, *listed], show_progress="minimal", **in_order)
         gr.on(
-            [*controls.moved, user.submit],
+            [user.submit, user.blur], listing.call, [told, *asked], [user, *listed], show_progress="minimal", **in_order
+        )
+        gr.on(
+            controls.moved,
             listing.recommend,
             asked,
             listed,

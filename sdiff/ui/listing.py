@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -18,6 +20,7 @@ from sdiff.ui.state import serve
 Opened = tuple[str, str]
 Edited = tuple[str, str, list[str]]  # a data set, its user, and the ids of the history instead, oldest first
 ADDABLE = 6  # items found
+LISTED = 7  # parts of the page that a list fills: see `_shown`
 
 
 def asked(opened: Opened, user: str, edited: Edited | None, *rest: Any) -> Query:
@@ -38,6 +41,18 @@ def pick(pick: handlers.Pick, opened: Opened, user: str, *rest: Any) -> tuple[An
     """Another user and the list in one answer, so that the two always belong together."""
     query = asked(opened, handlers.pick_user(opened[0], pick), *rest)
     return query.user, *_shown(query)
+
+
+def call(told: str, *page: Any) -> tuple[Any, ...]:
+    """The list of the user whose id was typed; an unknown one leaves the page, and its box, as they were."""
+    before = Query.parse(parse_qsl(json.loads(told)["address"])).user if told else ""
+    nothing = (gr.skip(),) * LISTED
+    try:
+        query = asked(*page)
+        return (gr.skip(), *nothing) if query.user == before else (query.user, *_shown(query))
+    except SDiffError as error:
+        gr.Warning(escape(str(error)), duration=15)
+        return before, *nothing
 
 
 @guarded
