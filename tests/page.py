@@ -31,8 +31,9 @@ def open_tab(page, name: str) -> None:
 def move(page, slider: str, value: float) -> None:
     """Moves a slider as a hand does: the value, then the release of the pointer."""
     handle = page.locator(f"#{slider} input[type=range]")
-    if not handle.is_visible():
+    if not handle.is_visible() and page.locator("#controls").locator(handle).count():
         open_controls(page)
+    handle.wait_for()
     while handle.input_value() != str(value):  # one that has only just unfolded may still fall back
         handle.fill(str(value))
         page.wait_for_timeout(200)
