@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from html import escape
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -96,7 +97,7 @@ def play(*page: Any) -> Iterator[tuple[Any, ...]]:
             yield _step(found)
             time.sleep(PACE if step < steps else 0)
     except SDiffError as error:
-        gr.Warning(str(error))
+        gr.Warning(escape(str(error)), duration=15)
 
 
 def _step(found: reverse_handlers.Reverse) -> tuple[Any, ...]:
