@@ -17,7 +17,7 @@ from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.quality import accuracy, lists, measures
 from sdiff.references import REFERENCES, Scorer
-from sdiff.ui.handlers import changes, history_of, models, ranked
+from sdiff.ui.handlers import changes, history_of, models, ranked, shifts
 from sdiff.ui.query import Query
 from sdiff.ui.state import Opened, open_dataset, serve
 
@@ -38,7 +38,7 @@ HINTS = {
 @dataclass(frozen=True)
 class Comparison:
     """Two lists for one history. `shifts` of a list: by how many places each item stands higher there than in the other
-    one, None where the other does not have it among its first `COMPARED`."""
+    one, None where the other does not have it among its first 1,000."""
 
     lists: tuple[list[Row], list[Row]]
     shifts: tuple[list[int | None], list[int | None]]
@@ -59,19 +59,16 @@ def compare(a: Query, b: Query) -> Comparison:
         orders.append([opened.dataset.split.items.ids[i] for i in order])
         rows.append(opened.catalog.rows(order[: a.k], held_out=opened.held_out(a.user)))
     tops = [order[: a.k] for order in orders]
-    shifts = []
-    for top, other in zip(tops, reversed(orders), strict=True):
-        place = {id: rank for rank, id in enumerate(other)}
-        shifts.append([place[id] - rank if id in place else None for rank, id in enumerate(top)])
+    moves = [shifts(top, other) for top, other in zip(tops, reversed(orders), strict=True)]
     overlap = len(set(tops[0]) & set(tops[1]))
     words = f"**{overlap} of {len(tops[0])}** stand in both lists"
     if tops[0] == tops[1]:
         words += ", in the same order"
-    elif moved := [abs(shift) for shift in shifts[0] if shift is not None]:
+    elif moved := [abs(shift) for shift in moves[0] if shift is not None]:
         words += f"; an item of A's list is, at the median, {np.median(moved):.0f} places away in B"
     hits = [sum(row.held_out for row in listed) for listed in rows]
     words += f". Of the {len(opened.held_out(a.user))} items chosen later A finds {hits[0]} and B {hits[1]}."
-    return Comparison((rows[0], rows[1]), (shifts[0], shifts[1]), overlap, words)
+    return Comparison((rows[0], rows[1]), (moves[0], moves[1]), overlap, words)
 
 
 def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:

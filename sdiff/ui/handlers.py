@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,8 +93,7 @@ def recommend(query: Query) -> Listing:
     moves, whose = None, f"**User {query.user}** has"
     if items != own:
         before = model.recommend(own, COMPARED, **asked).indices
-        place = {i: rank for rank, i in enumerate(before)}
-        moves = [place[i] - rank if i in place else None for rank, i in enumerate(found.indices)]
+        moves = shifts(found.indices, before)
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
         whose = f"**User {query.user}, what if** ({added} added, {removed} removed):"
     hits = sum(row.held_out for row in rows)
@@ -118,6 +118,12 @@ def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list
         scores[:, torch.from_numpy(~catalog.allowed(query.wanted)).to(scores.device)] = -torch.inf
     values, items = top_n(scores, None if query.seen else x, COMPARED)
     return items[values > -torch.inf].tolist()
+
+
+def shifts(top: Sequence[Hashable], other: Sequence[Hashable]) -> list[int | None]:
+    """By how many places each item of a list stands higher than in another one; None where that does not have it."""
+    place = {item: rank for rank, item in enumerate(other)}
+    return [place[item] - rank if item in place else None for rank, item in enumerate(top)]
 
 
 def why(query: Query, item: str) -> Why:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sdiff.catalog import Row
 from sdiff.diffusion import condition, denoise
 from sdiff.schedule import NoiseSchedule
-from sdiff.ui.handlers import ranked
+from sdiff.ui.handlers import ranked, shifts
 from sdiff.ui.query import Query
 from sdiff.ui.spectral_handlers import asked, bands, by_band
 from sdiff.ui.state import serve
@@ -53,10 +53,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     times = NoiseSchedule.of(config).times(config.T)
     n = min(max(step, 1), config.T)
     t, lam = times[config.T - n + 1], model.basis.lam.cpu()
-    moves = None
-    if n > 1:
-        place = {i: rank for rank, i in enumerate(orders[n - 2])}
-        moves = [place[i] - rank if i in place else None for rank, i in enumerate(tops[n - 1])]
+    moves = shifts(tops[n - 1], orders[n - 2]) if n > 1 else None
     overlap, hits = ([len(set(top) & set(other)) for top in tops] for other in (tops[-1], held_out))
     v_t, v0_hat = steps[n - 1]
     alpha, sigma = (f(t, lam) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
