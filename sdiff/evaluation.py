@@ -17,6 +17,7 @@ from sdiff.metrics import ndcg, recall, recall_all
 
 CUTOFFS = (10, 20)
 GROUP = 64  # items whose maximum is looked at first; 32 and 128 are as fast
+SCORES = 4_000_000  # that are looked at together: many more at once go through memory instead of caches
 Part = Literal["valid", "test"]
 
 
@@ -51,7 +52,6 @@ def evaluate(
     split: Split,
     part: Part,
     device: torch.device,
-    batch_size: int = 1000,
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
@@ -71,9 +71,10 @@ def evaluate(
         raise SDiffError(
             f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
         )
+    rows = min(max(SCORES // len(split.items), 1), 1000)
     train, valid, target = (Histories.from_interactions(x, device) for x in (split.train, split.valid, held_out))
     sums: dict[str, float] = {}
-    for batch in progress(ranks.share(users.to(device)).split(batch_size)):
+    for batch in progress(ranks.share(users.to(device)).split(rows)):
         history, wanted = train.take(batch), target.take(batch)
         scores = score(history)
         if part == "test":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Histories:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def rows(self) -> Tensor:
         """Row index (nnz,) of each entry."""
         return torch.repeat_interleave(self.offsets.diff())
@@ -101,7 +102,7 @@ class Histories:
         """Each row divided by its L1 norm; empty rows stay empty."""
         return self._scaled_to(torch.ones_like(self.size))
 
-    @property
+    @cached_property
     def size(self) -> Tensor:
         """L1 norm (B,) of each row."""
         return self.weights.new_zeros(len(self)).index_add_(0, self.rows, self.weights.abs())

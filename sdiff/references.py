@@ -27,15 +27,14 @@ def popularity(split: Split) -> Scorer:
 def linear_filter(split: Split) -> Scorer:
     """A x = X~'X~ x by two sparse products: the least that graph filtering does (compare Shen et al. 2021, "How
     powerful is graph convolution for recommendation?")."""
-    smooth = smoothing(split)
+    smooth = smoothing(normalised_adjacency_root(split.train.matrix()))
     return lambda x: smooth(x.dense(len(split.items)))
 
 
-def smoothing(split: Split) -> Callable[[Tensor], Tensor]:
-    """x A of dense rows (B, n_items), by two sparse products."""
-    X = normalised_adjacency_root(split.train.matrix())
-    root, transposed = to_torch(X), to_torch(sp.csr_array(X.T))
-    return lambda x: (transposed @ (root @ x.T)).T.contiguous()
+def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
+    """x A of dense rows (B, n_items) with A = root' root, by two sparse products."""
+    down, up = to_torch(root), to_torch(sp.csr_array(root.T))
+    return lambda x: (up @ (down @ x.T)).T.contiguous()
 
 
 def to_torch(matrix: sp.csr_array) -> Tensor:

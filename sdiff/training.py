@@ -93,7 +93,7 @@ class Trainer:
         if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
         self.loss = ranks.averaged(training_loss, self.model)  # and the first one's graph is everybody's
-        self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr)
+        self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr, fused=True)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # what is validated and kept

@@ -71,8 +71,7 @@ def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
 
     split = chronological_split(random_interactions)
     truth = torch.from_numpy(getattr(split, part).matrix().toarray()).float()
-    rows = iter(truth[torch.from_numpy(np.flatnonzero(getattr(split, part).lengths))].split(7))
-    best = evaluate(lambda x: next(rows).clone(), split, part, CPU, batch_size=7)
+    best = evaluate(lambda x: truth[x.users].clone(), split, part, CPU)
     assert all(value == pytest.approx(1) for key, value in best.items() if key != "users")
     assert best["users"] == (getattr(split, part).lengths > 0).sum()
 
@@ -84,10 +83,17 @@ def test_items_of_train_and_for_the_test_part_of_valid_are_never_ranked(split):
     assert evaluate(lambda x: 10 * seen + truth, split, "test", CPU)["ndcg@10"] == pytest.approx(1)
 
 
-def test_the_average_does_not_depend_on_the_batches(split):
-    score = popularity(split)
-    one, many = evaluate(score, split, "test", CPU), evaluate(score, split, "test", CPU, batch_size=7)
-    assert one == pytest.approx(many)
+def test_the_average_does_not_depend_on_the_batches(split, monkeypatch):
+    sizes = []
+
+    def score(x):
+        sizes.append(len(x))
+        return popularity(split)(x)
+
+    one = evaluate(score, split, "test", CPU)
+    monkeypatch.setattr("sdiff.evaluation.SCORES", 7 * len(split.items))
+    many = evaluate(score, split, "test", CPU)
+    assert one == pytest.approx(many) and sizes[0] == sum(sizes[1:]) and max(sizes[1:]) == 7
 
 
 def test_nothing_held_out_is_said(split):

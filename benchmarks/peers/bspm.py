@@ -16,6 +16,7 @@ from benchmarks.peers.training import best
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.references import Scorer, smoothing
+from sdiff.spectrum import normalised_adjacency_root
 
 EULER, RUNGE_KUTTA = (1, 1), (1, 1, 1 / 2, 1 / 6, 1 / 24)  # of a linear equation, in powers of the step times -A
 
@@ -45,7 +46,7 @@ def bspm(split: Split) -> Scorer:
 
 
 def sharpened(split: Split, setting: Setting) -> Scorer:
-    smooth = smoothing(split)
+    smooth = smoothing(normalised_adjacency_root(split.train.matrix()))
     low_pass = ideal_low_pass(split, setting.K) if setting.beta else None
     step = setting.time / setting.steps
 

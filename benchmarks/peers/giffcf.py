@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -19,7 +21,7 @@ from sdiff.denoiser import time_code
 from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
-from sdiff.references import Scorer
+from sdiff.references import Scorer, smoothing
 from sdiff.spectrum import inverse_power
 from sdiff.training import CRITERION
 
@@ -55,7 +57,7 @@ class GiffCF(nn.Module):
         super().__init__()
         self.x, self.generator = Histories.from_interactions(split.train, CPU), generator
         self.n_items, self.examples = len(split.items), len(split.users)
-        self.A = item_graph(split)
+        self.smooth = smoothing(graph_root(split))
         self.items = nn.Parameter(torch.empty(self.n_items, WIDTH))
         nn.init.xavier_uniform_(self.items)
         self.of_items, self.of_scores = Mixer(2), Mixer(3)
@@ -74,26 +76,28 @@ class GiffCF(nn.Module):
         c, _ = x.mask(MASK, self.generator)
         t = torch.randint(1, STEPS + 1, (len(x),)).float()
         whole = x.dense(self.n_items)
-        z = self.smoothed(whole, x.dot(self.A), t[:, None])
-        return (self(z, c.dense(self.n_items), c.dot(self.A), t) - whole).square().sum(1).mean()
+        shown = c.dense(self.n_items)
+        z = self.smoothed(whole, self.smooth(whole), t[:, None])
+        return (self(z, shown, self.smooth(shown), t) - whole).square().sum(1).mean()
 
     def scores(self, x: Histories) -> Tensor:
-        c, Ac = x.dense(self.n_items), x.dot(self.A)
+        c = x.dense(self.n_items)
+        Ac = self.smooth(c)
         z = self.smoothed(c, Ac, STEPS)
         for now, then in pairwise(range(STEPS, -1, -1)):
             found = self(z, c, Ac, torch.full((len(c),), float(now)))
-            smooth = found @ self.A
+            smooth = self.smooth(found)
             z = self.smoothed(found, smooth, then) + DECAY * (z - self.smoothed(found, smooth, now))
         return z
 
 
-def item_graph(split: Split) -> Tensor:
-    """D_I^-1/2 X' D_U^-1/2 X D_I^-1/2 over its largest eigenvalue, (n_items, n_items)."""
+def graph_root(split: Split) -> sp.csr_array:
+    """D_U^-1/4 X D_I^-1/2, whose square is the item graph, over its largest singular value, (n_users, n_items)."""
     X = split.train.matrix()
     users, items = inverse_power(X.sum(1), 1 / 4), inverse_power(X.sum(0), 1 / 2)
     root = sp.csr_array(sp.diags_array(users) @ X @ sp.diags_array(items))
-    A = torch.from_numpy((root.T @ root).toarray(order="C")).float()
-    return A / torch.linalg.matrix_norm(A, 2)
+    (largest,) = svds(root, k=1, return_singular_vectors=False, v0=np.ones(min(root.shape)))
+    return root / largest
 
 
 def giffcf(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:

@@ -41,6 +41,9 @@ class Recipe:
     weight_decay: float = 0.0
     optimizer: type[torch.optim.Optimizer] = torch.optim.Adam
 
+    def optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
+        return self.optimizer(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)  # pyright: ignore
+
 
 def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = None) -> tuple[Scorer, int]:
     """The scorer at the epoch that is best on validation recall@20, and that epoch; `epochs` shortens a smoke run.
@@ -48,7 +51,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = N
     `model` is a Learner as well. What it draws at random comes from torch's global generator, seeded by the caller.
     """
     learner: Learner = model  # pyright: ignore[reportAssignmentType]
-    optimizer = recipe.optimizer(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)  # pyright: ignore
+    optimizer = recipe.optimizer_of(model)
     last = epochs or recipe.epochs
     best, kept, found = -1.0, {}, 0
 
@@ -57,11 +60,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = N
 
     for epoch in tqdm(range(1, last + 1), unit="epoch", leave=False, disable=None):
         model.train()
-        for batch in torch.randperm(learner.examples).split(recipe.batch_size):
-            loss = learner.loss(batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        train_epoch(learner, optimizer, recipe.batch_size)
         if epoch % recipe.eval_every == 0 or epoch == last:
             model.eval()
             value = evaluate(scores, split, "valid", CPU)[CRITERION]
@@ -73,6 +72,14 @@ def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = N
     model.load_state_dict(kept)
     model.eval()
     return scores, found
+
+
+def train_epoch(learner: Learner, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
+    for batch in torch.randperm(learner.examples).split(batch_size):
+        loss = learner.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def best(scorers: Iterable[Scorer], split: Split) -> Scorer:

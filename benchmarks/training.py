@@ -1,0 +1,148 @@
+"""How many users a second are trained on, beside rivals? `python -m benchmarks.training --dataset ml-1m-diffrec --save`
+
+All train on the same users in the same process and take turns, an epoch each, `--rounds` times; the median counts.
+Validation is not in it. The floor is what the preset cannot do without: the products of its two layers, forwards and
+backwards, and with a softmax those of the scores U v, at the same batch size, single precision and number of threads.
+
+The epochs that each needed to its best validation are those of Table 1 (benchmarks/results/table1.json, where it has
+been run on this data set); times the users they give the seconds of training up to there. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.accuracy import RESULTS
+from benchmarks.peers import diffrec, giffcf
+from benchmarks.peers.training import Recipe, train_epoch
+from sdiff.config import Config, preset
+from sdiff.datasets import load_dataset
+from sdiff.device import best_device, device_name
+from sdiff.interactions import Interactions, Split, Vocabulary
+from sdiff.training import Trainer
+
+TABLE_1 = {"S-Diff paper": "S-Diff paper", "S-Diff tuned": "S-Diff tuned", "DiffRec": "DiffRec", "GiffCF": "Giff"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="demo")
+    parser.add_argument("--users", type=int, default=0, help="train on so many of them, drawn at random; 0: on all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+    whole = load_dataset(arguments.dataset).split
+    n_users = arguments.users or len(whole.users)
+    split = some(whole, n_users)
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["SDIFF_CACHE_DIR"] = cache  # the spectrum of these users alone is of no use later
+        runs = contestants(split, arguments.rounds + 1)
+        for repeat in range(arguments.rounds + 1):
+            for name, run in runs.items():
+                took = run()
+                if repeat:  # the first warms up
+                    seconds.setdefault(name, []).append(took)
+    rates = {name: n_users / float(np.median(values)) for name, values in seconds.items()}
+    epochs = best_epochs(arguments.dataset)
+    for name, rate in rates.items():
+        print(f"{name:<24} {rate:9.0f} users/s")
+    result = {
+        "dataset": arguments.dataset,
+        "data_fingerprint": whole.fingerprint,
+        "command": f"python -m benchmarks.training --dataset {arguments.dataset} --users {arguments.users} "
+        f"--rounds {arguments.rounds}",
+        "users, items": [n_users, len(whole.items)],
+        "device": device_name(best_device()),
+        "torch": torch.__version__,
+        "users a second": {name: round(rate) for name, rate in rates.items()},
+        "epochs to the best": epochs,
+        "seconds to the best": {name: round(n * len(whole.users) / rates[name], 1) for name, n in epochs.items()},
+    }
+    if arguments.save:
+        (RESULTS / f"training-{arguments.dataset}.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+def some(split: Split, n: int) -> Split:
+    """The train part of n users; with nothing held out an epoch is never validated."""
+    train = split.train
+    chosen = np.sort(np.random.default_rng(0).permutation(len(train.users))[:n])
+    place = np.full(len(train.users), -1)
+    place[chosen] = np.arange(len(chosen))
+    inside = train.where(place[train.rows] >= 0)
+    users = Vocabulary(tuple(train.users.ids[i] for i in chosen))
+    few = Interactions.from_pairs(users, train.items, place[inside.rows], inside.indices)
+    nothing = few.where(np.zeros(len(few), dtype=bool))
+    return Split(few, nothing, nothing)
+
+
+def contestants(split: Split, epochs: int) -> dict[str, Callable[[], float]]:
+    """By name what trains one epoch more and says how many seconds that took."""
+    runs: dict[str, Callable[[], float]] = {}
+    for name in ("paper", "tuned"):
+        config = preset(name).override({"epochs": epochs})
+        runs[f"S-Diff {name}"] = partial(next, durations(Trainer(config, split, 0, torch.device("cpu"))))
+        runs[f"floor of {name}"] = partial(timed, partial(products, config, len(split.users), len(split.items)))
+    torch.manual_seed(0)
+    runs["DiffRec"] = rival(diffrec.Trained(split), diffrec.RECIPE)
+    runs["GiffCF"] = rival(giffcf.GiffCF(split, torch.Generator().manual_seed(0)), giffcf.RECIPE)
+    return runs
+
+
+def durations(trainer: Trainer) -> Iterator[float]:
+    before = 0.0
+    for progress in trainer.fit():
+        yield progress.seconds - before
+        before = progress.seconds
+
+
+def rival(model: nn.Module, recipe: Recipe) -> Callable[[], float]:
+    model.train()
+    return partial(timed, partial(train_epoch, model, recipe.optimizer_of(model), recipe.batch_size))  # pyright: ignore
+
+
+def products(config: Config, n_users: int, n_items: int) -> None:
+    """The matrix products of an epoch, and nothing else of it."""
+    entered, hidden, left = (torch.rand(config.batch_size, n) for n in (config.K + 16, config.hidden, config.K))
+    first, last = torch.rand(config.K + 16, config.hidden), torch.rand(config.hidden, config.K)
+    U, scores = torch.rand(n_items, config.K), torch.rand(config.batch_size, n_items)
+    for _ in range(-(-n_users // config.batch_size)):
+        entered @ first, hidden @ last  # forwards
+        hidden.T @ left, left @ last.T, entered.T @ hidden, hidden @ first.T  # gradients of weights and inputs
+        if config.loss == "softmax":
+            left @ U.T, scores @ U
+
+
+def timed(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def best_epochs(dataset: str) -> dict[str, int]:
+    """The epoch that each of them took as its best in Table 1; empty where that has not been run."""
+    runs: list[dict[str, Any]] = json.loads((RESULTS / "table1.json").read_text(encoding="utf-8"))["runs"]
+    found = {
+        row["model"]: row["epoch"]
+        for run in runs
+        if run["dataset"] == dataset
+        for rows in run["jobs"].values()
+        for row in rows
+    }
+    return {name: found[label] for name, label in TABLE_1.items() if label in found}
+
+
+if __name__ == "__main__":
+    main()
