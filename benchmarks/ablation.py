@@ -8,14 +8,14 @@ Prints a line for each; the last line is JSON, which --save keeps in benchmarks/
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 
 import torch
 from tqdm import tqdm
 
 import sdiff
-from benchmarks.accuracy import RESULTS, run
+from benchmarks.accuracy import run
+from benchmarks.kept import tell
 from sdiff.config import parse_assignments, preset
 from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name
@@ -79,10 +79,7 @@ def main() -> None:
         "device": device_name(best_device()),
         "rows": rows,
     }
-    if arguments.save:
-        name = f"ablation-{arguments.dataset}-{arguments.preset}.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    tell(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,10 @@ Prints mean and standard deviation, then one JSON line; --save keeps that in ben
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 import sdiff
+from benchmarks.kept import tell
 from benchmarks.peers.ease import ease
 from benchmarks.peers.gfcf import gfcf
 from benchmarks.peers.recency import RECENT
@@ -41,7 +40,6 @@ from sdiff.recommender import Recommender
 from sdiff.references import REFERENCES, Scorer
 from sdiff.training import Trainer
 
-RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 PARTS: tuple[Part, ...] = ("valid", "test")
 RIVALS = {"sasrec": sasrec}
@@ -96,11 +94,8 @@ def main() -> None:
         *((n, r["test"]) for n, r in result["references"].items()),
     ):
         print(f"{name:<16}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
-    if arguments.save:
-        RESULTS.mkdir(exist_ok=True)
-        name = f"accuracy-{arguments.dataset}-{arguments.preset}{'-refit' if arguments.refit else ''}.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    name = f"accuracy-{arguments.dataset}-{arguments.preset}{'-refit' if arguments.refit else ''}"
+    tell(result, name, arguments.save)
 
 
 def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dict[str, Any]:

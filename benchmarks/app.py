@@ -13,7 +13,6 @@ floor is an event whose function does nothing. The last line is JSON, which --sa
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -35,7 +34,7 @@ from gradio_client import Client
 from gradio_client.client import Endpoint
 
 import sdiff
-from benchmarks.accuracy import RESULTS
+from benchmarks.kept import tell
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui.controls import SLIDERS
@@ -69,9 +68,7 @@ def main() -> None:
     print(f"first list after {result['seconds to the first list']} s, {result['resident MB then']} MB then")
     for event, times in result["milliseconds"].items():
         print(f"{event:<28}", *(f"{where} {median:.1f}, {p95:.1f}  " for where, (median, p95) in times.items()))
-    if arguments.save:
-        (RESULTS / f"app-{arguments.dataset}.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    tell(result, f"app-{arguments.dataset}", arguments.save)
 
 
 def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ largest norm of L u - lam u over the K eigenvectors; memory is the most that num
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import svds
 
+from benchmarks.kept import tell
 from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.interactions import Interactions, Vocabulary
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--K", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
     synthetic = arguments.dataset == "amazon-book-size"
     train = drawn(*AMAZON_BOOK) if synthetic else load_dataset(arguments.dataset).split.train
@@ -58,6 +59,7 @@ def main() -> None:
     rounds = [(measure(ours), measure(theirs)) for _ in range(arguments.rounds)]
     best = [min(runs, key=lambda run: run["seconds"]) for runs in zip(*rounds, strict=True)]
     result = {
+        "command": f"python -m benchmarks.basis --dataset {arguments.dataset} --rounds {arguments.rounds}",
         "dataset": arguments.dataset,
         "users, items, pairs": [len(train.users), len(train.items), len(train)],
         "data_fingerprint": train.fingerprint,
@@ -68,7 +70,7 @@ def main() -> None:
         "svds": best[1],
         "ratio": round(best[0]["seconds"] / best[1]["seconds"], 2),
     }
-    print(json.dumps(result))
+    tell(result, f"basis-{arguments.dataset}", arguments.save)
 
 
 def drawn(n_users: int, n_items: int, n_pairs: int) -> Interactions:

@@ -14,7 +14,6 @@ their number is that of the train part which the batch is taken from.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,6 +23,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from benchmarks.kept import tell
 from benchmarks.peers.diffrec import DiffRec
 from benchmarks.peers.giffcf import STEPS
 from benchmarks.study import Row, Study
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2810)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
     milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats)
     for name, value in milliseconds.items():
@@ -60,6 +61,7 @@ def main() -> None:
         "GiffCF / S-Diff, fused": milliseconds["GiffCF's propagation"] / fused,
     }
     result = {
+        "command": f"python -m benchmarks.inference --items {arguments.items} --batch {arguments.batch}",
         "items": arguments.items,
         "batch": arguments.batch,
         "device": device_name(best_device()),
@@ -67,7 +69,7 @@ def main() -> None:
         "milliseconds": {name: round(value, 2) for name, value in milliseconds.items()},
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
     }
-    print(json.dumps(result))
+    tell(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}", arguments.save)
 
 
 @torch.inference_mode()

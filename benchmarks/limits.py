@@ -11,7 +11,6 @@ keeps in benchmarks/results.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from typing import Any
 
@@ -19,7 +18,8 @@ import torch
 from tqdm import tqdm
 
 import sdiff
-from benchmarks.accuracy import PARTS, RESULTS, fitted
+from benchmarks.accuracy import PARTS, fitted
+from benchmarks.kept import tell
 from sdiff.config import Config, preset
 from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name
@@ -60,10 +60,7 @@ def main() -> None:
     }
     for name in ("epoch chosen on valid", "epoch chosen on test"):
         print(name, result[name]["epoch"], *(f"{key} {value:.4f}" for key, value in result[name]["test"].items()))
-    if arguments.save:
-        name = f"limits-{arguments.dataset}-{arguments.preset}.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    tell(result, f"limits-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
 def curve(config: Config, split: Split) -> list[dict[str, Any]]:

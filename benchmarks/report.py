@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import RESULTS
+from benchmarks import speed
 from benchmarks.peers.recency import RECENT
+from benchmarks.speed import markdown, read
 from sdiff.config import PRESETS
 from sdiff.ui import results
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
 IN_ORDER = {"temporal", "sasrec", *RECENT}  # what sees in which order a user chose
-MARK = re.compile(r"(?<=<!-- table1 -->\n).*?(?=<!-- /table1 -->)", flags=re.S)
+MARK = re.compile(r"(<!-- (\w+) -->\n).*?(?=<!-- /\2 -->)", flags=re.S)
 LEFT_OUT = {"epoch", "valid R@20", "paper R@10", "paper N@10"}  # in the README, for want of room
 PREFACE = """\
 # What was measured
@@ -47,21 +47,59 @@ page does, one event after the other. Median and 95th percentile in milliseconds
 queue and two HTTP requests in it, and in brackets what the app's own function takes of that; the floor is a function
 that does nothing.
 
-{speed}
+{app}
+
+## Lists, beside rivals and the floor
+
+`python -m benchmarks.inference --items N --batch B`: top-20 lists of a batch of users from their sparse histories, in
+milliseconds, the median of turns in one process. The floor is the product U v and torch's top-k of it. `tuned` has the
+fusion head; of GiffCF only its propagation is counted.
+
+{lists}
+
+## Training, beside rivals and the floor
+
+`python -m benchmarks.training --dataset KEY`: an epoch each in turns, in one process, without validation. The floor is
+the matrix products of a preset's layers (and of U v, where its loss ranks items), forwards and backwards. The epochs to
+the best validation are those of Table 1, and the seconds what these epochs take of training alone.
+
+{training}
+
+## The spectrum
+
+`python -m benchmarks.basis --dataset KEY`, K = 200: seconds, largest residual of L u - lam u, memory beyond the graph;
+`amazon-book-size` is a synthetic graph.
+
+{spectra}
+
+## How time and memory grow
+
+`python -m benchmarks.growth`: synthetic graphs from 1,000 users, 1,000 items and 20,000 pairs on. p is the exponent of
+time ~ size^p and memory ~ size^p, fitted to the three sizes.
+
+{growth}
 
 {experiments}
 """
 
 
 def filled(readme: str) -> str:
-    """The README with Table 1 between its marks."""
-    return MARK.sub(lambda _: f"{table1()}\n", readme)
+    """The README with each table between its marks."""
+    tables = {"table1": table1, "lists": speed.lists, "training": speed.training}
+    return MARK.sub(lambda mark: f"{mark[1]}{tables[mark[2]]()}\n", readme)
 
 
 def report() -> str:
     """The whole of docs/results.md."""
     return PREFACE.format(
-        accuracy=accuracy(), ablation=ablation(), speed=speed(), experiments="\n\n".join(experiments())
+        accuracy=accuracy(),
+        ablation=ablation(),
+        app=speed.app(),
+        lists=speed.lists(),
+        training=speed.training(),
+        spectra=speed.spectra(),
+        growth=speed.growth(),
+        experiments="\n\n".join(experiments()),
     )
 
 
@@ -79,7 +117,7 @@ def table1() -> str:
 def accuracy() -> str:
     """For each data set what does not look at the order, then what does: our presets, rivals, plain references."""
     cells = []
-    documents = _read("accuracy-*.json")
+    documents = read("accuracy-*.json")
     for dataset in dict.fromkeys(d["dataset"] for d in documents):
         runs = [d for d in documents if d["dataset"] == dataset]
         rows = {run["preset"]: _reached(run) for run in runs}
@@ -95,7 +133,7 @@ def accuracy() -> str:
 def ablation() -> str:
     """For each ablated preset what it reaches without one of its parts, and the difference that makes on test."""
     cells = []
-    for document in _read("ablation-*.json"):
+    for document in read("ablation-*.json"):
         whole = document["rows"][0]["test"]["recall@20"]
         for row in document["rows"]:
             test = row["test"]
@@ -104,19 +142,6 @@ def ablation() -> str:
             of = [document["dataset"], f"`{document['preset']}`", row["off"]]
             cells.append([*of, *(f"{value:.4f}" for value in values), change])
     return markdown(["data", "preset", "without", "valid R@20", "test R@20", "test N@20", "change"], cells)
-
-
-def speed() -> str:
-    """For each data set the start of the app and what each kind of event takes."""
-    documents = _read("app-*.json")
-    events = list(documents[0]["milliseconds"])
-    cells = []
-    for document in documents:
-        start = [f"{document['seconds to the first list']} s", f"{document['resident MB then']} MB"]
-        times = [document["milliseconds"][event] for event in events]
-        shown = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
-        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *shown, document["device"]])
-    return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
 
 
 def experiments() -> Iterator[str]:
@@ -129,14 +154,6 @@ def experiments() -> Iterator[str]:
             yield f"### {label}\n\n![{title}, {label}](../benchmarks/results/{picture})\n\nMade by {run.source}"
             if run.cells:
                 yield markdown(run.head, run.cells)
-
-
-def markdown(head: list[str], cells: Iterable[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells))
-
-
-def _read(pattern: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern))]
 
 
 def _reached(run: dict[str, Any]) -> list[str]:

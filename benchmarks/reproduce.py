@@ -20,8 +20,9 @@ from typing import Any
 from tqdm import tqdm
 
 import sdiff
-from benchmarks.accuracy import PARTS, RESULTS
+from benchmarks.accuracy import PARTS
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.kept import RESULTS
 from benchmarks.study import Row, Study
 from sdiff.checkpoint import write_atomically
 from sdiff.config import preset

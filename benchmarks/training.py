@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.accuracy import RESULTS
+from benchmarks.kept import RESULTS, tell
 from benchmarks.peers import diffrec, giffcf
 from benchmarks.peers.training import Recipe, train_epoch
 from sdiff.config import Config, preset
@@ -70,22 +70,24 @@ def main() -> None:
         "epochs to the best": epochs,
         "seconds to the best": {name: round(n * len(whole.users) / rates[name], 1) for name, n in epochs.items()},
     }
-    if arguments.save:
-        (RESULTS / f"training-{arguments.dataset}.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    tell(result, f"training-{arguments.dataset}", arguments.save)
 
 
 def some(split: Split, n: int) -> Split:
-    """The train part of n users; with nothing held out an epoch is never validated."""
+    """The train part of n users, drawn at random."""
     train = split.train
     chosen = np.sort(np.random.default_rng(0).permutation(len(train.users))[:n])
     place = np.full(len(train.users), -1)
     place[chosen] = np.arange(len(chosen))
     inside = train.where(place[train.rows] >= 0)
     users = Vocabulary(tuple(train.users.ids[i] for i in chosen))
-    few = Interactions.from_pairs(users, train.items, place[inside.rows], inside.indices)
-    nothing = few.where(np.zeros(len(few), dtype=bool))
-    return Split(few, nothing, nothing)
+    return unvalidated(Interactions.from_pairs(users, train.items, place[inside.rows], inside.indices))
+
+
+def unvalidated(train: Interactions) -> Split:
+    """A train part of which nothing is held out."""
+    nothing = train.where(np.zeros(len(train), dtype=bool))
+    return Split(train, nothing, nothing)
 
 
 def contestants(split: Split, epochs: int) -> dict[str, Callable[[], float]]:
@@ -117,12 +119,14 @@ def products(config: Config, n_users: int, n_items: int) -> None:
     """The matrix products of an epoch, and nothing else of it."""
     entered, hidden, left = (torch.rand(config.batch_size, n) for n in (config.K + 16, config.hidden, config.K))
     first, last = torch.rand(config.K + 16, config.hidden), torch.rand(config.hidden, config.K)
-    U, scores = torch.rand(n_items, config.K), torch.rand(config.batch_size, n_items)
+    factors = [(entered, first), (hidden, last)]
+    factors += [(hidden.T, left), (left, last.T), (entered.T, hidden), (hidden, first.T)]  # of weights and inputs
+    if config.loss == "softmax":
+        U, scores = torch.rand(n_items, config.K), torch.rand(config.batch_size, n_items)
+        factors += [(left, U.T), (scores, U)]
     for _ in range(-(-n_users // config.batch_size)):
-        entered @ first, hidden @ last  # forwards
-        hidden.T @ left, left @ last.T, entered.T @ hidden, hidden @ first.T  # gradients of weights and inputs
-        if config.loss == "softmax":
-            left @ U.T, scores @ U
+        for a, b in factors:
+            torch.mm(a, b)
 
 
 def timed(run: Callable[[], None]) -> float:

@@ -96,7 +96,7 @@ def graph_root(split: Split) -> sp.csr_array:
     X = split.train.matrix()
     users, items = inverse_power(X.sum(1), 1 / 4), inverse_power(X.sum(0), 1 / 2)
     root = sp.csr_array(sp.diags_array(users) @ X @ sp.diags_array(items))
-    (largest,) = svds(root, k=1, return_singular_vectors=False, v0=np.ones(min(root.shape)))
+    _, (largest,), _ = svds(root, k=1, v0=np.ones(min(X.shape)))  # pyright: ignore
     return root / largest
 
 

@@ -1,0 +1,115 @@
+"""How time and memory grow with users, items and pairs: `python -m benchmarks.growth --save`.
+
+Synthetic graphs (`benchmarks.basis.drawn`), from 1,000 users, 1,000 items and 20,000 pairs on: all three 10 and 100
+times as many, then the users alone with their pairs, then the items alone. For each the spectrum (K = 200), an epoch
+of the presets paper and tuned, and top-20 lists for 100 users, each in a process of its own; the exponent p of
+time ~ size^p and memory ~ size^p is fitted to the three sizes. Memory is the most that the process held beyond what it
+held before. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.basis import drawn
+from benchmarks.kept import tell
+from benchmarks.training import unvalidated
+from sdiff.commands import peak_memory_mb
+from sdiff.config import preset
+from sdiff.device import best_device, device_name
+from sdiff.diffusion import denoise
+from sdiff.evaluation import top_n
+from sdiff.histories import Histories
+from sdiff.spectrum import cached_basis
+from sdiff.training import Trainer
+
+BASE = (1_000, 1_000, 20_000)  # users, items, pairs
+FACTORS = (1, 10, 100)
+GROWS = {"users, items and pairs": (1, 1, 1), "users and their pairs": (1, 0, 1), "items": (0, 1, 0)}
+BATCH, TOP, REPEATS = 100, 20, 10
+WORK = ("spectrum", "epoch, paper", "epoch, tuned", "lists, paper", "lists, tuned")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--factors", type=int, nargs="+", default=FACTORS)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # what a process of its own is asked for
+    arguments = parser.parse_args()
+    if arguments.one:
+        work, *size = arguments.one
+        return print(json.dumps(measured(work, tuple(map(int, size)))))
+    rows = []
+    with tempfile.TemporaryDirectory() as cache:  # the spectrum is made once for each size
+        measure = functools.cache(functools.partial(alone, cache))
+        for grows, powers in GROWS.items():
+            sizes = [tuple(n * f**p for n, p in zip(BASE, powers, strict=True)) for f in arguments.factors]
+            for work in WORK:
+                found = [measure(work, size) for size in sizes]
+                row: dict[str, Any] = {"grows": grows, "work": work, "sizes": sizes}
+                for unit in ("seconds", "MB"):
+                    values = [f[unit] for f in found]
+                    slope = np.polyfit(np.log(arguments.factors), np.log(np.maximum(values, 1e-4)), 1)[0]
+                    row |= {unit: values, f"exponent of {unit}": round(float(slope), 2)}
+                rows.append(row)
+                print(f"{grows:<24} {work:<14}", *(f"{f['seconds']:9.3f} s {f['MB']:6.0f} MB" for f in found))
+    result = {
+        "command": "python -m benchmarks.growth",
+        "factors": list(arguments.factors),
+        "device": device_name(best_device()),
+        "torch": torch.__version__,
+        "rows": rows,
+    }
+    tell(result, "growth", arguments.save)
+
+
+def alone(cache: str, work: str, size: tuple[int, ...]) -> dict[str, float]:
+    """`measured` in a fresh process, whose peak of memory is nobody else's."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--one", work, *map(str, size)]
+    done = subprocess.run(command, env=os.environ | {"SDIFF_CACHE_DIR": cache}, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def measured(work: str, size: tuple[int, ...]) -> dict[str, float]:
+    """Seconds and MB of one kind of work."""
+    n_users, n_items, n_pairs = size
+    train = drawn(n_users, n_items, n_pairs)
+    kind, _, name = work.partition(", ")
+    before = peak_memory_mb()
+    if kind == "spectrum":
+        return {"seconds": seconds_of(lambda: cached_basis(train, preset("paper").K)), "MB": peak_memory_mb() - before}
+    trainer = Trainer(preset(name).override({"epochs": 1}), unvalidated(train), 0)
+    if kind == "epoch":
+        (progress,) = trainer.fit()
+        return {"seconds": progress.seconds, "MB": peak_memory_mb() - before}
+    model, config = trainer.model.eval(), trainer.config
+    x = Histories.from_interactions(train, trainer.device).take(torch.arange(BATCH))
+    noise = torch.Generator().manual_seed(0)
+
+    def lists() -> None:
+        top_n(model.scores(denoise(model.denoiser, model.basis, x, config, noise), x), x, TOP)
+
+    with torch.inference_mode():
+        return {"seconds": min(seconds_of(lists) for _ in range(REPEATS)), "MB": peak_memory_mb() - before}
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Tables of what benchmarks/results holds on speed: lists, training, spectrum, growth, the app."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.kept import RESULTS
+
+
+def lists() -> str:
+    """Top-20 lists of a batch, milliseconds, and how S-Diff stands to the floor and to rivals."""
+    cells = []
+    for run in read("inference-*.json"):
+        times, ratios = run["milliseconds"], run["ratios"]
+        cells.append(
+            [
+                f"{run['items']:,}",
+                str(run["batch"]),
+                *(f"{times[name]:.3g}" for name in ("floor", "S-Diff", "S-Diff, fused", "DiffRec")),
+                *(f"{ratio:.3g} ×" for ratio in ratios.values()),
+                run["device"],
+            ]
+        )
+    head = ["items", "users", "floor", "S-Diff", "S-Diff `tuned`", "DiffRec", *ratios, "device"]  # pyright: ignore
+    return markdown(head, cells)
+
+
+def training() -> str:
+    """Users a second of each model, and its seconds of training to the best validation."""
+    cells = []
+    for run in read("training-*.json"):
+        of = [run["dataset"], "{:,} of {:,} items".format(*run["users, items"])]
+        for name, rate in run["users a second"].items():
+            best = run["epochs to the best"].get(name)
+            seconds = f"{run['seconds to the best'][name]} s, {best} epochs" if best else ""
+            cells.append([*of, name, f"{rate:,}", seconds, run["device"]])
+    return markdown(["data", "users", "model", "users a second", "to the best validation", "device"], cells)
+
+
+def spectra() -> str:
+    """The spectrum beside scipy's svds."""
+    cells = []
+    for run in read("basis-*.json"):
+        ours, theirs = run["spectral_basis"], run["svds"]
+        of = [run["dataset"], "{:,} × {:,}, {:,}".format(*run["users, items, pairs"])]
+        numbers = [f"{x['seconds']} s, {x['residual']:.0e}, {x['peak MB']:,} MB" for x in (ours, theirs)]
+        cells.append([*of, *numbers, f"{run['ratio']} ×", run["device"]])
+    return markdown(["data", "users × items, pairs", "ours", "svds", "time beside svds", "device"], cells)
+
+
+def growth() -> str:
+    """Seconds and memory as sizes grow, and the exponents."""
+    cells = []
+    for run in read("growth.json"):
+        for row in run["rows"]:
+            values = [f"{s:.3g} s, {mb:,} MB" for s, mb in zip(row["seconds"], row["MB"], strict=True)]
+            exponents = [f"{row[f'exponent of {unit}']:.2f}" for unit in ("seconds", "MB")]
+            cells.append([row["grows"], row["work"], *values, *exponents])
+    return markdown(["what grows", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
+
+
+def app() -> str:
+    """For each data set the start of the app and what each kind of event takes."""
+    documents = read("app-*.json")
+    events = list(documents[0]["milliseconds"])
+    cells = []
+    for document in documents:
+        start = [f"{document['seconds to the first list']} s", f"{document['resident MB then']} MB"]
+        times = [document["milliseconds"][event] for event in events]
+        shown = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
+        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *shown, document["device"]])
+    return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
+
+
+def markdown(head: list[str], cells: Iterable[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells))
+
+
+def read(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern))]
