@@ -21,6 +21,7 @@ ORDER = [
         "denoiser",
         "graph",
         "model",
+        "soundness",
         "diffusion",
     ),
     *("metrics", "evaluation", "checkpoint", "references", "quality", "recommender", "training", "synthetic"),
