@@ -28,9 +28,11 @@ ORDER = [
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("explain", "card", "search", "catalog", "batch", "shards", "commands"),
     *(
+        "ui.gate",
         "ui.uploads",
         "ui.space",
         "ui.state",
+        "ui.words",
         "ui.query",
         "ui.handlers",
         "ui.compare_handlers",
