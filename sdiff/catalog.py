@@ -12,14 +12,7 @@ import numpy as np
 
 from sdiff.datasets import Dataset
 from sdiff.search import Search
-
-# A reader can neither reach files or the network nor change any of this again.
-LOCKED = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "lock_configuration": "true",
-}
+from sdiff.tables import LOCKED
 
 
 @dataclass(frozen=True)

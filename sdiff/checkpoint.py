@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor
 from sdiff.config import Config
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
+from sdiff.soundness import check_model, parse_json, read_json
 from sdiff.spectrum import SpectralBasis
 
 SCHEMA = 2
@@ -37,6 +39,12 @@ class Provenance:
     preset: str = "paper"
     created: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            kind = {"seed": int, "epoch": int, "versions": dict}.get(name, str)
+            if type(value) is not kind:
+                raise SDiffError(f"The provenance says no {name}, where it should be of type {kind.__name__}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,33 +103,37 @@ class Checkpoint:
                 f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`."
             )
         try:
-            card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            card = read_json(folder / "config.json")
             if card["schema"] != SCHEMA:
                 raise SDiffError(
-                    f"{folder} has checkpoint schema {card['schema']}, this version reads {SCHEMA}: train it again."
+                    f"{folder} has checkpoint schema {card['schema']!s:.20}, this version reads {SCHEMA}: train it "
+                    f"again."
                 )
             unknown = set(card["provenance"]) - {f.name for f in fields(Provenance)}
             if unknown:
-                raise SDiffError(f"{folder}/config.json has unknown provenance keys: {', '.join(sorted(unknown))}.")
+                raise SDiffError(
+                    f"{folder}/config.json has unknown provenance keys: {', '.join(sorted(unknown)):.200}."
+                )
             provenance = Provenance(**card["provenance"])
             config = Config.from_dict(card["config"])
             weights = folder / Path(card["weights"]["file"]).name  # a file beside it, never a path elsewhere
-            if hashlib.sha256(weights.read_bytes()).hexdigest() != card["weights"]["sha256"]:
+            if _sha256(weights) != card["weights"]["sha256"]:
                 raise SDiffError(f"{weights} is damaged (its checksum differs from config.json's): copy it again.")
-            with safe_open(weights, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-                items = Vocabulary(tuple(json.loads(file.metadata()["items"])))
+            tensors, metadata = _tensors(weights)
+            items = _vocabulary(parse_json(metadata["items"]))
             spectrum = SpectralBasis(tensors.pop("spectrum.U"), tensors.pop("spectrum.lam"))
             counts = tensors.pop("item_counts")
+            if len(counts) != len(items):
+                raise ValueError(f"its tensors do not fit its {len(items)} items")
+            model = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+            check_model(config, spectrum, counts, model)
         except OSError as error:
             raise SDiffError(f"Cannot read the checkpoint in {folder}: {error.strerror}.") from error
         except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
             if isinstance(error, SDiffError):
                 raise
-            raise SDiffError(f"The checkpoint in {folder} is damaged ({type(error).__name__}: {error}).") from error
-        if spectrum.U.shape != (len(items), spectrum.K) or counts.shape != (len(items),):
-            raise SDiffError(f"The checkpoint in {folder} is damaged: its tensors do not fit its {len(items)} items.")
-        model = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+            said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            raise SDiffError(f"The checkpoint in {folder} is damaged ({said:.200}): copy or train it again.") from error
         return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
 
 
@@ -138,22 +150,42 @@ def save_state(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) ->
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save_state` wrote. Raises SDiffError where it is missing or damaged."""
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return tensors, json.loads(file.metadata()["state"])
+        tensors, metadata = _tensors(path)
+        return tensors, parse_json(metadata["state"])
     except FileNotFoundError:
         raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise SDiffError(f"{path} is damaged ({error}): delete it and train without --resume.") from error
+        raise SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.") from error
 
 
 def _metrics(folder: Path, digest: str) -> dict[str, Any]:
-    """metrics.json, unless it is absent or speaks of other weights."""
+    """metrics.json, unless it is absent, damaged, or speaks of other weights."""
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        return metrics if metrics.pop("weights") == digest else {}
-    except (OSError, ValueError, KeyError, AttributeError):
+        metrics = read_json(folder / "metrics.json")
+        measured = [metrics, *metrics.get("references", {}).values()]
+        reached = [row[part]["recall@20"] for row in measured for part in ("valid", "test") if part in row]
+        return metrics if metrics.pop("weights") == digest and all(map(math.isfinite, reached)) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(2, f"there is no file {path.name}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file by name, and the texts of its header."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
+
+
+def _vocabulary(ids: Any) -> Vocabulary:
+    if not isinstance(ids, list) or not ids or not all(isinstance(id, str) for id in ids) or len({*ids}) < len(ids):
+        raise ValueError("its items are no list of different texts")
+    return Vocabulary(tuple(ids))
 
 
 def _json(value: Any) -> bytes:

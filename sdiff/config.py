@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -90,9 +91,9 @@ class Config:
         """A copy with `values` in place; strings are parsed, an unknown key is an error."""
         for key in values:
             if key not in FIELDS:
-                near = difflib.get_close_matches(key, FIELDS, n=1)
+                near = difflib.get_close_matches(key[:100], FIELDS, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(FIELDS)}."
-                raise SDiffError(f"Unknown setting {key!r}: {hint}")
+                raise SDiffError(f"Unknown setting {brief(key)}: {hint}")
         return replace(self, **values)
 
     def at_inference(self, values: dict[str, Any]) -> Config:
@@ -123,8 +124,17 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     pairs = [text.partition("=") for text in assignments]
     for text, (key, equals, value) in zip(assignments, pairs, strict=True):
         if not (key and equals and value):
-            raise SDiffError(f"Cannot read the setting {text!r}: write key=value without spaces, such as guidance=0.5.")
+            raise SDiffError(
+                f"Cannot read the setting {brief(text)}: write key=value without spaces, such as guidance=0.5."
+            )
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def brief(value: Any) -> str:
+    """A value as it is written, if that is short."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    return short.repr(value)
 
 
 def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
@@ -135,22 +145,22 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
             return words[value.lower()]
         if isinstance(value, bool):
             return value
-        raise SDiffError(f"{name} must be true or false, not {value!r}.")
+        raise SDiffError(f"{name} must be true or false, not {brief(value)}.")
     if kind in (int, float):
         if isinstance(value, bool):
-            raise SDiffError(f"{name} must be a number, not {value!r}.")
+            raise SDiffError(f"{name} must be a number, not {brief(value)}.")
         try:
             number = float(value)
-        except (TypeError, ValueError):
-            raise SDiffError(f"{name} must be a number, not {value!r}.") from None
+        except (TypeError, ValueError, OverflowError):
+            raise SDiffError(f"{name} must be a number, not {brief(value)}.") from None
         low, high = metadata["low"], metadata["high"]
         if kind is int and not number.is_integer():
-            raise SDiffError(f"{name} must be a whole number, not {value!r}.")
+            raise SDiffError(f"{name} must be a whole number, not {brief(value)}.")
         if not low <= number <= high:  # also refuses nan
-            raise SDiffError(f"{name} must be between {low:g} and {high:g}, not {value!r}.")
+            raise SDiffError(f"{name} must be between {low:g} and {high:g}, not {brief(value)}.")
         return kind(number)
     if value not in get_args(kind):
-        raise SDiffError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}.")
+        raise SDiffError(f"{name} must be one of {', '.join(get_args(kind))}, not {brief(value)}.")
     return value
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import numpy as np
 
 from sdiff.errors import SDiffError
 from sdiff.interactions import Interactions, Split, Vocabulary, hold_out
 from sdiff.items import Items, read_items, untitled
 from sdiff.readers import Reading, Report, read_interactions, split_of
-from sdiff.tables import Layout, said_of
+from sdiff.tables import Layout, database, said_of
 
 Format = Callable[[Path], tuple[Split, Items]]
 GENRES = (
@@ -139,9 +138,9 @@ def _ids(path: Path, index: str, id: str, n: int) -> tuple[str, ...]:
     """Original ids by index from a map file, or the indices themselves where there is none."""
     if not path.is_file():
         return tuple(map(str, range(n)))
-    with said_of(path):
+    with database(path) as con, said_of(path):
         query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, header = true, all_varchar = true)'
-        rows = dict(duckdb.connect().execute(query, [str(path)]).fetchall())
+        rows = dict(con.execute(query, [str(path)]).fetchall())
     if set(rows) != set(range(n)):
         raise SDiffError(f"{path} does not name each index 0 ... {n - 1} once.")
     return tuple(rows[i] for i in range(n))

@@ -62,7 +62,7 @@ def read_items(path: Path, items: Vocabulary, layout: Layout | None = None, know
     Raises:
         SDiffError: the table cannot be read, or has no column item.
     """
-    with database() as con:
+    with database(path) as con:
         table = Table(con, path, layout or Layout())
         found = {role: table.columns.get(sql, sql) for role, sql in known.items()} or table.guessed(METADATA)
         if "item" not in found:

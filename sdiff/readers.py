@@ -118,7 +118,7 @@ PLAIN = Reading()
 
 def preview(path: Path, layout: Layout, n: int = 6) -> Preview:
     """The first n rows of a table and the roles that its columns are guessed to have. Raises SDiffError as `Table`."""
-    with database() as con:
+    with database(path) as con:
         table = Table(con, path, layout)
         roles = {sql: role for role, sql in table.guessed(PAIR).items()}
         with said_of(path):
@@ -137,7 +137,7 @@ def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true")
         SDiffError: unreadable or empty file, missing columns; rows with empty ids, with ratings or times that are no
             numbers, unless those are to be skipped (FaultyRows); nothing left.
     """
-    with database() as con:
+    with database(path) as con:
         table = Table(con, path, reading.layout)
         found = _roles(table, reading, path)
         if reading.min_rating is not None and "rating" not in found:

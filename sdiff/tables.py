@@ -6,6 +6,7 @@ import csv
 import gzip
 import re
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ import numpy as np
 
 from sdiff.errors import SDiffError
 
+# Such a database can neither reach files or the network nor change any of this again.
+LOCKED = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "lock_configuration": "true",
+}
 HEAD = 1 << 16  # bytes and rows that are looked at before the whole is read
 BLOCK = 1 << 23  # bytes; DuckDB holds four times as many of a CSV file
 MEMORY = "2GB"  # of DuckDB; what is more goes to the disk
@@ -104,7 +112,7 @@ class Table:
         encoding = layout.encoding or next((e for mark, e in ENCODINGS.items() if head.startswith(mark)), "utf-8")
         try:
             text = head.decode(encoding, errors="replace")
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise SDiffError(f"There is no encoding {encoding!r}: utf-8, latin-1 and utf-16 are read.") from None
         line = text.removeprefix("\ufeff").splitlines()[0]
         delimiter = layout.delimiter or ("\t" if suffix in TABS else max(DELIMITERS, key=line.count))
@@ -137,12 +145,15 @@ class Table:
 
 
 @contextmanager
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB of its own on disk, so that a large table needs no large memory."""
+def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB of its own on disk, so that a large table needs no large memory. It can reach this one file alone."""
     with tempfile.TemporaryDirectory(prefix="sdiff-") as folder:
         path = Path(folder) / "read.duckdb"
         with duckdb.connect(path, config={"memory_limit": MEMORY, "temp_directory": folder}) as con:
             con.execute("SET enable_progress_bar = false")
+            con.execute(f"SET allowed_paths = [{_literal(str(table))}]")
+            for name, value in LOCKED.items():
+                con.execute(f"SET {name} = {value}")
             yield con
 
 
@@ -161,7 +172,7 @@ def _head(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(HEAD)
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SDiffError(f"Cannot read {path}: it is not a whole gzip file ({error}). Copy it again.") from error
     except OSError as error:
         raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error

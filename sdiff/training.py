@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.linear import LinearDenoiser, solve
 from sdiff.model import Model
+from sdiff.soundness import check_alike, check_progress, moments
 from sdiff.spectrum import shared_basis
 
 CRITERION = "recall@20"
@@ -216,8 +218,8 @@ class Trainer:
         for part, module in self._modules().items():
             tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": tensor for name, tensor in moments.items()}
+        for i, adam in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": tensor for name, tensor in adam.items()}
         state = {
             "identity": self._identity(),
             "epoch": self.epoch,
@@ -233,20 +235,28 @@ class Trainer:
             SDiffError: that state is of another run, or damaged.
         """
         tensors, state = load_state(path)
-        if state["identity"] != self._identity():
-            raise SDiffError(
-                f"{path} belongs to another run (settings, seed or data differ): train into another folder."
-            )
+        try:
+            if state["identity"] != self._identity():
+                raise SDiffError(
+                    f"{path} belongs to another run (settings, seed or data differ): train into another folder."
+                )
+            self._restore(tensors, state)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+            if isinstance(error, SDiffError):
+                raise
+            raise SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.") from error
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        check_progress(state)
         self.epoch, self.seconds = state["epoch"], state["seconds"]
-        epoch, value, valid = state["best"]
-        self.best = Best(epoch, value, valid, _strip(tensors, "best."))
+        best = _strip(tensors, "best.")
+        check_alike(best, self.serving.state_dict() if best else {})
+        self.best = Best(*state["best"], best)
         for part, module in self._modules().items():
+            check_alike(_strip(tensors, f"{part}."), trained(module))
             module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _strip(tensors, "adam.").items():
-            index, _, moment = name.partition(".")
-            moments.setdefault(int(index), {})[moment] = tensor
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        adam = moments(_strip(tensors, "adam."), self.optimizer.param_groups[0]["params"])
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": adam})
         if tensors["generator"].shape == self.generator.get_state().shape:
             self.generator.set_state(tensors["generator"])
         else:  # of another kind of device, which cannot go on with it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -13,8 +12,10 @@ import gradio as gr
 
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
+from sdiff.soundness import parse_json
 from sdiff.ui import compare_handlers, handlers, spectral_handlers, state
-from sdiff.ui.query import Query
+from sdiff.ui.query import MOST, Query, text, whole
+from sdiff.ui.words import told
 
 
 def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,7 +26,7 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return endpoint(*values, **named)
         except SDiffError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(told(error), print_exception=False) from None
 
     return run
 
@@ -52,6 +53,7 @@ def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
     Args:
         dataset: key of a data set whose files are here.
     """
+    dataset = Query(dataset).dataset
     return [{"name": name, "card": handlers.model_card(dataset, name)} for name in handlers.models(dataset)]
 
 
@@ -89,8 +91,9 @@ def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> 
         question: words, or an id; without any, the most popular items are found.
         limit: most items to return.
     """
-    catalog = state.open_dataset(dataset).catalog
-    found = (asdict(row) for row in catalog.rows(catalog.search(question, max(limit, 1))))
+    catalog = state.open_dataset(Query(dataset).dataset).catalog
+    question, limit = text("question", question), whole("limit", limit, 1, MOST)
+    found = (asdict(row) for row in catalog.rows(catalog.search(question, limit)))
     return [{key: row[key] for key in ("id", "title", "year", "genres", "popularity", "extra")} for row in found]
 
 
@@ -115,7 +118,8 @@ def explain(
         settings: JSON object of what is to differ from the checkpoint.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    return asdict(handlers.why(Query(dataset, checkpoint, user, history, _parsed(settings), seed), item))
+    query = Query(dataset, checkpoint, user, history, _parsed(settings), seed)
+    return asdict(handlers.why(query, text("item", item)))
 
 
 @answering
@@ -187,9 +191,8 @@ ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, 
 
 def _parsed(settings: str) -> dict[str, Any]:
     try:
-        changed = json.loads(settings)
-    except json.JSONDecodeError as error:
-        raise SDiffError(f"settings is no JSON: {error}.") from None
-    if not isinstance(changed, dict):
-        raise SDiffError('settings must be a JSON object, such as {"guidance": 0.5}.')
-    return changed
+        return parse_json(text("settings", settings))
+    except SDiffError:
+        raise
+    except ValueError as error:
+        raise SDiffError(f"settings is no JSON: {error!s:.200}.") from None

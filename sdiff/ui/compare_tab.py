@@ -18,6 +18,7 @@ from sdiff.ui.controls import SLIDERS, guarded, named, slider, values
 from sdiff.ui.listing import Opened, asked
 from sdiff.ui.query import Query
 from sdiff.ui.state import serve
+from sdiff.ui.words import told
 
 
 class CompareTab(NamedTuple):
@@ -130,7 +131,7 @@ def sensitivity(*page: Any) -> Iterator[tuple[Any, ...]]:
             figure = experiment_figures.heat_map(cells, "alpha_min", "sigma_max")
             yield words, gr.Plot(figure, visible=True), *(busy if len(cells) < n else idle)
     except SDiffError as error:
-        yield escape(str(error)), gr.skip(), *idle
+        yield escape(told(error)), gr.skip(), *idle
 
 
 def stopped() -> tuple[Any, ...]:

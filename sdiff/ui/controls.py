@@ -12,6 +12,7 @@ import gradio as gr
 from sdiff.config import BOUNDS, HELP, Config
 from sdiff.errors import SDiffError
 from sdiff.ui.query import LONGEST, K
+from sdiff.ui.words import told
 
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
@@ -103,7 +104,7 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return handler(*values)
         except SDiffError as error:
-            gr.Warning(escape(str(error)), duration=15)
+            gr.Warning(escape(told(error)), duration=15)
             return gr.skip()
 
     return run

@@ -13,8 +13,9 @@ from sdiff.errors import SDiffError
 from sdiff.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
 from sdiff.registry import REGISTRY
 from sdiff.tables import Layout
-from sdiff.ui import figures, lists, uploads
+from sdiff.ui import figures, gate, lists, uploads
 from sdiff.ui.state import open_dataset, uploads_dir
+from sdiff.ui.words import told
 
 NONE = "(none)"
 ENCODINGS = ("latin-1", "utf-16")
@@ -43,7 +44,10 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
                 label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
             )
             found = gr.HTML(elem_id="found", padding=False)
-        with gr.Column(scale=3, min_width=310):
+        if shut := gate.read_only():
+            with gr.Column(scale=3, min_width=310):
+                gr.Markdown(gate.SHUT, elem_classes="words")
+        with gr.Column(scale=3, min_width=310, visible=not shut):
             gr.Markdown(
                 "## Your own data\nA table with a row for each interaction; it stays with you and this machine."
             )
@@ -153,9 +157,10 @@ def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, .
     if not table:
         return "", *nothing, ""
     try:
+        gate.writing()
         found = _peek(table, names, encoding)
     except SDiffError as error:
-        return "", *nothing, _message(str(error), table)
+        return "", *nothing, _message(told(error), table)
     roles = [gr.Dropdown([NONE, *found.columns], value=found.roles.get(role, NONE)) for role in PAIR]
     return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
 
@@ -166,6 +171,7 @@ def read_upload(table: str | None, items: str | None, names: str, encoding: str,
     if not table:
         return "", _message("Choose a file first.")
     try:
+        gate.writing()
         guessed = _peek(table, names, encoding).roles
         roles = {
             role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
@@ -191,7 +197,7 @@ def read_upload(table: str | None, items: str | None, names: str, encoding: str,
         advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
         return "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows)
     except SDiffError as error:
-        return "", _message(str(error), table)
+        return "", _message(told(error), table)
     size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
     return key, _message(f"Open on this page: {size}. Recommend has a first list.")
 

@@ -18,6 +18,7 @@ from sdiff.explain import explain
 from sdiff.histories import Histories
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT, checkpoints, open_dataset, open_model, serve
+from sdiff.ui.words import literal
 
 Pick = Literal["typical", "random", "heavy", "light"]
 NAMED = 6  # items of a history that an explanation names
@@ -90,12 +91,12 @@ def recommend(query: Query) -> Listing:
     found = model.recommend(items, query.k, **asked)
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(found.indices, found.scores, held_out)
-    moves, whose = None, f"**User {query.user}** has"
+    moves, whose = None, f"**User {literal(query.user)}** has"
     if items != own:
         before = model.recommend(own, COMPARED, **asked).indices
         moves = shifts(found.indices, before)
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
-        whose = f"**User {query.user}, what if** ({added} added, {removed} removed):"
+        whose = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
     hits = sum(row.held_out for row in rows)
     here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
     seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
@@ -183,7 +184,7 @@ def model_card(dataset: str, checkpoint: str) -> str:
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
     beside = [
-        f"{name} {row['test']['recall@20']:.4f}"
+        f"{literal(name)} {row['test']['recall@20']:.4f}"
         for name, row in card.metrics.get("references", {}).items()
         if "test" in row
     ]
@@ -191,8 +192,9 @@ def model_card(dataset: str, checkpoint: str) -> str:
         return f"solved in closed form, nothing trained{reached}"
     if beside:
         reached += f" (beside it: {', '.join(beside)})"
-    trained = "" if origin.dataset == dataset else f"trained on {origin.dataset} · "
-    return f"{trained}preset {origin.preset} · seed {origin.seed} · epoch {origin.epoch} · {origin.created}{reached}"
+    trained = "" if origin.dataset == dataset else f"trained on {literal(origin.dataset)} · "
+    preset, created = literal(origin.preset), literal(origin.created)
+    return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{reached}"
 
 
 def models(dataset: str) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import api as endpoint
+from starlette.middleware import Middleware
 
 from sdiff.registry import ASSETS
-from sdiff.ui import api, compare_tab, handlers, listing, opening, spectrum_tab
+from sdiff.ui import api, compare_tab, gate, handlers, listing, opening, spectrum_tab
 from sdiff.ui.controls import control_panel
 from sdiff.ui.data_tab import data_tab
 from sdiff.ui.experiments_tab import experiments_tab
@@ -204,7 +205,11 @@ def build() -> gr.Blocks:
 
 
 def launch(demo: gr.Blocks) -> None:
-    """Serves the app on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT` (this machine alone, port 7860 on, by default)."""
+    """Serves the app on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT` (this machine alone, port 7860 on, by default).
+
+    Raises:
+        SDiffError: `$SDIFF_AUTH` is not user:password.
+    """
     demo.queue(max_size=64, default_concurrency_limit=2).launch(
         theme=theme(),
         css_paths=[ASSETS / "vendor" / "driver.css", ASSETS / "app.css"],
@@ -215,4 +220,6 @@ def launch(demo: gr.Blocks) -> None:
         show_error=False,
         max_file_size="100mb",
         mcp_server=True,
+        auth=gate.credentials(),
+        app_kwargs={"middleware": [Middleware(gate.Gate)]},
     )

@@ -51,7 +51,7 @@ def call(told: str, *page: Any) -> tuple[Any, ...]:
         query = asked(*page)
         return (gr.skip(), *nothing) if query.user == before else (query.user, *_shown(query))
     except SDiffError as error:
-        gr.Warning(escape(str(error)), duration=15)
+        gr.Warning(escape(told(error)), duration=15)
         return before, *nothing
 
 

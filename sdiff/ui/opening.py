@@ -11,17 +11,19 @@ import gradio as gr
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
-from sdiff.ui import handlers, state, uploads
+from sdiff.ui import gate, handlers, state, uploads
 from sdiff.ui.controls import SLIDERS, guarded, values
 from sdiff.ui.data_tab import describe
 from sdiff.ui.query import LONGEST, NUMBERS, Query
 from sdiff.ui.state import INSTANT, serve, uploads_dir
+from sdiff.ui.words import told
 
 
 def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
     """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
     pairs = request.query_params.multi_items()
-    query = _said(lambda: Query.parse(pairs), Query.parse(pair for pair in pairs if pair[0] not in NUMBERS))
+    words = [pair for pair in pairs if pair[0] not in NUMBERS]
+    query = _said(lambda: Query.parse(pairs), None) or _said(lambda: Query.parse(words), Query())
     if query.dataset not in REGISTRY and query.dataset not in uploaded:
         uploaded = [*uploaded, query.dataset]
     page = _said(lambda: _page(query, uploaded), ())
@@ -43,10 +45,10 @@ def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> 
         if dataset == opened[0]:
             raise
         source = REGISTRY.get(dataset)
-        to_get = dataset if source and source.missing and source.archives else ""
+        to_get = dataset if source and source.missing and source.archives and not gate.read_only() else ""
         offer = f"**{source.title}** is not here yet. Its terms: {source.terms}." if source and to_get else ""
         if not to_get:
-            gr.Warning(escape(str(error)), duration=15)
+            gr.Warning(escape(told(error)), duration=15)
         rest = [gr.skip()] * (8 + len(SLIDERS))
         before = gr.Dropdown(choices(uploaded), value=opened[0])
         return before, gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
@@ -71,7 +73,7 @@ def _said(attempt: Callable[[], Any], otherwise: Any) -> Any:
     try:
         return attempt()
     except SDiffError as error:
-        gr.Warning(escape(str(error)), duration=15)
+        gr.Warning(escape(told(error)), duration=15)
         return otherwise
 
 
@@ -100,7 +102,8 @@ def download(
     uploaded: list[str],
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> tuple[Any, ...]:
-    """Fetches the data set that was asked for, and opens it."""
+    """Fetches the data set that was asked for, and opens it, unless the app is read-only."""
+    gate.writing()
 
     def shown(done: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""
@@ -129,7 +132,7 @@ def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> t
     try:
         config = serve(dataset, checkpoint)[1].config
     except SDiffError as error:
-        gr.Warning(escape(str(error)), duration=15)
+        gr.Warning(escape(told(error)), duration=15)
         checkpoint = opened[1]
         config = serve(dataset, checkpoint)[1].config
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
@@ -144,5 +147,10 @@ def use_trained(dataset: str, trained: str, opened: tuple[str, str]) -> tuple[An
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
-    registered = [(source.title + (" (not here)" if source.missing else ""), key) for key, source in REGISTRY.items()]
+    """(title, key) of the visitor's own data sets, then of those that are here or may be fetched."""
+    registered = [
+        (source.title + (" (not here)" if source.missing else ""), key)
+        for key, source in REGISTRY.items()
+        if not (source.missing and gate.read_only())
+    ]
     return [*uploads.choices(uploaded, uploads_dir()), *registered]

@@ -8,10 +8,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sdiff.catalog import Filter
-from sdiff.config import INFERENCE_KEYS
+from sdiff.config import INFERENCE_KEYS, brief
 from sdiff.errors import SDiffError
 
 K, LONGEST = 20, 100  # the length of a list where none is given, and the most
+MOST = 10_000  # places of a list, for programs
+HISTORY = 100_000  # items of a history
+TEXT = 2_000  # characters of a key, a name or an id
+SEEDS = 2**31 - 1
 NUMBERS = ("seed", "k", "seen", "from", "to")  # what an address has as whole numbers
 
 
@@ -21,6 +25,9 @@ class Query:
 
     history: ids of the items to take in place of the user's own, oldest first. settings: those that differ from the
     checkpoint's. seed: of the sampling noise. seen: whether the list also ranks what the history holds.
+
+    Raises:
+        SDiffError: a value of another type, or out of range.
     """
 
     dataset: str = "demo"
@@ -34,6 +41,22 @@ class Query:
     genres: list[str] = field(default_factory=list)
     first_year: int | None = None
     last_year: int | None = None
+
+    def __post_init__(self) -> None:
+        def checked(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for name in ("dataset", "model", "user"):
+            checked(name, text(name, getattr(self, name)))
+        checked("history", self.history if self.history is None else texts("history", self.history))
+        checked("genres", texts("genres", self.genres))
+        checked("seed", whole("seed", self.seed, 0, SEEDS))
+        checked("k", whole("k", self.k, 1, MOST))
+        for name in ("first_year", "last_year"):
+            year = getattr(self, name)
+            checked(name, year if year is None else whole(name, year, -(2**31), 2**31 - 1))
+        if not isinstance(self.settings, dict):
+            raise SDiffError('settings must be a JSON object, such as {"guidance": 0.5}.')
 
     @property
     def wanted(self) -> Filter:
@@ -64,7 +87,7 @@ class Query:
                 return int(found[name][-1]) if name in found else usual
             except ValueError:
                 raise SDiffError(
-                    f"The address is wrong: {name} must be a whole number, not {found[name][-1]!r}."
+                    f"The address is wrong: {name} must be a whole number, not {brief(found[name][-1])}."
                 ) from None
 
         texts = {name: found[name][-1] for name in ("dataset", "model", "user") if name in found}
@@ -79,3 +102,28 @@ class Query:
             first_year=number("from", None),
             last_year=number("to", None),
         )
+
+
+def text(name: str, value: Any) -> str:
+    """A text, or a whole number as one. Raises SDiffError for anything else, and for one that is too long."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise SDiffError(f"{name} must be a text, not {brief(value)}.")
+    if isinstance(value, str) and len(value) > TEXT:
+        raise SDiffError(f"{name} is longer than {TEXT:,} characters.")
+    return value if isinstance(value, str) else brief(value)
+
+
+def texts(name: str, values: Any) -> list[str]:
+    """A list of texts. Raises SDiffError likewise."""
+    if not isinstance(values, list | tuple):
+        raise SDiffError(f"{name} must be a list of texts, not {brief(values)}.")
+    if len(values) > HISTORY:
+        raise SDiffError(f"{name} has more than {HISTORY:,} entries.")
+    return [text(f"each of {name}", value) for value in values]
+
+
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number. Raises SDiffError for anything else, and for one out of range."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value % 1:
+        raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
+    return int(value)

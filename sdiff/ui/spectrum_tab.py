@@ -13,6 +13,7 @@ from sdiff.errors import SDiffError
 from sdiff.ui import figures, lists, reverse_handlers, spectral_handlers, take_away
 from sdiff.ui.controls import guarded
 from sdiff.ui.listing import asked
+from sdiff.ui.words import told
 
 PACE = 0.8  # seconds that each step stays when they are played
 
@@ -97,7 +98,7 @@ def play(*page: Any) -> Iterator[tuple[Any, ...]]:
             yield _step(found)
             time.sleep(PACE if step < steps else 0)
     except SDiffError as error:
-        gr.Warning(escape(str(error)), duration=15)
+        gr.Warning(escape(told(error)), duration=15)
 
 
 def _step(found: reverse_handlers.Reverse) -> tuple[Any, ...]:

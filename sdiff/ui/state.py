@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
 from sdiff.recommender import Recommender
 from sdiff.registry import REGISTRY
+from sdiff.soundness import read_json
 from sdiff.training import Trainer
 from sdiff.ui import uploads
 from sdiff.ui.space import serving_device
@@ -118,7 +118,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
 def trained_on(folder: Path) -> str | None:
     """Key of the data set that a checkpoint was trained on, read without its weights; None when it is damaged."""
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["provenance"]["dataset"]
+        return str(read_json(folder / "config.json")["provenance"]["dataset"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -22,8 +22,7 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as CSV. Texts that a spreadsheet would take for formulas get an apostrophe; numbers stay numbers."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
+    for row in [head, *rows]:
         writer.writerow(f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell for cell in row)
     return out.getvalue()
 

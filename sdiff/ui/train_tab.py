@@ -12,7 +12,8 @@ import gradio as gr
 
 from sdiff.config import PRESETS
 from sdiff.errors import SDiffError
-from sdiff.ui import figures, space, training_handlers
+from sdiff.ui import figures, gate, space, training_handlers
+from sdiff.ui.words import told
 
 # One run at a time for each visitor; the stop button of a page sets the event of its own session.
 _stops: dict[str, Event] = {}
@@ -21,7 +22,9 @@ _stops: dict[str, Event] = {}
 def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
     """Builds the tab for the data set that is picked. Returns a hidden field that names each model when it is saved."""
     trained = gr.Textbox(visible=False)
-    with gr.Row():
+    if shut := gate.read_only():
+        gr.Markdown(gate.SHUT, elem_classes="words")
+    with gr.Row(visible=not shut):
         with gr.Column(scale=1, min_width=280):
             preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset")
             epochs = gr.Number(200, label="Most epochs", precision=0, minimum=1, maximum=1_000_000, elem_id="epochs")
@@ -77,7 +80,7 @@ def _train(
             else:
                 yield view.status, plot, view.saved_as, _name(), *idle
     except SDiffError as error:
-        yield escape(str(error)), gr.skip(), gr.skip(), gr.skip(), *idle
+        yield escape(told(error)), gr.skip(), gr.skip(), gr.skip(), *idle
     finally:
         _stops.pop(str(request.session_hash), None)
 

@@ -12,8 +12,9 @@ from threading import Event
 from sdiff.config import parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress, Trainer
-from sdiff.ui import space
+from sdiff.ui import gate, space
 from sdiff.ui.state import new_run, open_dataset
+from sdiff.ui.words import told
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ def train(
     also where ZeroGPU gives no more time before the end.
 
     Raises:
-        SDiffError: a name that is taken, a setting that is wrong, or a loss that is no longer finite.
+        SDiffError: the app is read-only, a name is taken, a setting is wrong, or the loss is no longer finite.
     """
+    gate.writing()
     folder = new_run(name.strip())
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
@@ -65,7 +67,7 @@ def train(
     except space.Interrupted as error:
         if not trainer.epoch:
             raise
-        how, why = "Ended", escape(f" {error}")
+        how, why = "Ended", escape(f" {told(error)}")
     finally:  # also when the visitor's page is closed
         if trainer.epoch:
             trainer.checkpoint(dataset, preset_name).save(folder)

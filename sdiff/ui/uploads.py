@@ -5,20 +5,25 @@ A key is `own:<digest>/<title>?<options>`. It leads only into the folder of uplo
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
+from sdiff.tables import database, said_of
 
 KEY = re.compile(r"own:(?P<digest>[0-9a-f]{16})/(?P<title>[\w .-]*\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
+ROWS, UNPACKED = 50_000_000, 2 << 30  # rows of a Parquet file, bytes of a packed one: a bomb has a thousand times more
 
 
 def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -> str:
@@ -26,6 +31,7 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
     tables = {"interactions": interactions} | ({"items": items} if items else {})
     digest = hashlib.sha256()
     for path in tables.values():
+        _refuse_bomb(path)
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     stem = interactions.name.removesuffix(_suffix(interactions))
@@ -77,6 +83,24 @@ def _folder(key: str, root: Path) -> Path:
     if not found:
         raise SDiffError(f"Unknown data set {key!r}: choose one from the list.")
     return root / found["digest"] / found["title"]
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raises SDiffError where a small file unpacks to more than can be read here."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == b"PAR1":
+        with database(path) as con, said_of(path):
+            [[rows]] = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
+        if not 0 <= rows <= ROWS:
+            raise SDiffError(f"{path.name} says it has {rows:,} rows, where {ROWS:,} are read: upload fewer.")
+    elif start.startswith(b"\x1f\x8b"):
+        with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:  # what is damaged, its reader says
+            for n, _ in enumerate(iter(lambda: file.read(1 << 20), b"")):
+                if n << 20 > UNPACKED:
+                    raise SDiffError(f"{path.name} unpacks to more than {UNPACKED >> 30} GB: upload less of it.")
+    elif path.suffix == ".zst":
+        raise SDiffError(f"{path.name} is packed by zstd, which is not looked into here: upload it as .gz.")
 
 
 def _suffix(path: Path) -> str:

@@ -1,0 +1,222 @@
+"""What the fuzzer reads: a checkpoint, a table, the state of a run, an archive, each damaged as a seed decides."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import torch
+
+from benchmarks.mutations import archive, of_json, of_table, of_tensors
+from sdiff import fetch as fetching
+from sdiff.config import PRESETS, Config
+from sdiff.errors import SDiffError
+from sdiff.fetch import Archive, fetch
+from sdiff.interactions import Interactions, Vocabulary, chronological_split
+from sdiff.readers import Reading, preview
+from sdiff.recommender import Recommender
+from sdiff.tables import Layout
+from sdiff.training import Trainer
+from sdiff.ui import handlers, state, uploads
+
+SECONDS, MEGABYTES = 10.0, 512
+LONGEST = 5000  # characters of an error
+TINY: dict[str, Any] = {"K": 8, "hidden": 16, "time_dim": 4, "epochs": 1, "eval_every": 1, "batch_size": 20}
+MODELS = {
+    "paper": PRESETS["paper"].override(TINY),
+    "tuned": PRESETS["tuned"].override(TINY | {"graph_entries": 90}),
+    "temporal": PRESETS["temporal"].override(TINY),
+    "instant": PRESETS["instant"].override({"K": 8}),
+}
+MEMBERS = {"data/ratings.csv": b"user,item\n1,2\n" * 1000, "data/movies.csv": b"item,title\n2,Heat\n" * 100}
+
+
+class Box:
+    """A folder in which cases run one after the other; what is valid is made once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.case = root, root / "case"
+        os.environ |= {"SDIFF_RUNS_DIR": str(self.case), "SDIFF_CACHE_DIR": str(root / "scratch")}
+        (root / "scratch").mkdir()
+        tempfile.tempdir = str(root / "scratch")
+        (root / "outside").write_text("untouched")
+        torch.set_num_threads(1)
+        users, items = np.repeat(np.arange(20), 6), np.concatenate([np.arange(u, u + 6) % 30 for u in range(20)])
+        names = (Vocabulary(tuple(f"{kind}{i}" for i in range(n))) for kind, n in (("u", 20), ("i", 30)))
+        times = np.arange(len(users), dtype=float)
+        self.split = chronological_split(Interactions.from_pairs(*names, users, items, times))
+        for name, config in MODELS.items():
+            trainer = self.trainer(config)
+            for _ in trainer.fit():
+                pass
+            trainer.checkpoint("demo", name).save(root / "valid" / name)
+            trainer.save_state(root / "valid" / f"{name}.state")
+        self.tables = dict(_tables(root / "valid", [(f"u{u}", f"i{i}") for u, i in zip(users, items, strict=True)]))
+        self.before = self.outside()
+
+    def trainer(self, config: Config) -> Trainer:
+        return Trainer(config, self.split, 0, torch.device("cpu"))
+
+    def outside(self) -> dict[str, tuple[int, int]]:
+        """What lies beside the case's folder."""
+        own = (self.case, self.root / "scratch")
+        paths = [path for top in self.root.iterdir() if top not in own for path in (top, *top.rglob("*"))]
+        return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths}
+
+    def run(self, seed: int, number: int) -> tuple[str, str]:
+        """(kind, what came of it): "read", "refused", or what is against the law."""
+        rng = random.Random(f"{seed}:{number}")
+        kind = list(KINDS)[number % len(KINDS)]
+        shutil.rmtree(self.case, ignore_errors=True)
+        self.case.mkdir()
+        state.open_dataset.cache_clear()
+        before, started = _memory("VmRSS"), time.perf_counter()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        attempt = KINDS[kind](rng, self)
+        try:
+            attempt()
+            found = "read"
+        except SDiffError as error:
+            found = "refused" if len(str(error)) < LONGEST else f"an error of {len(str(error)):,} characters"
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"[:300]
+        seconds, megabytes = time.perf_counter() - started, _memory("VmHWM") - before
+        if seconds > SECONDS:
+            found = f"{seconds:.0f} seconds"
+        if megabytes > MEGABYTES:
+            found = f"{megabytes} MB"
+        if self.outside() != self.before:
+            found = f"written outside: {sorted(self.outside().items() ^ self.before.items())}"[:300]
+            self.before = self.outside()
+        return kind, found
+
+
+def checkpoint(rng: random.Random, box: Box) -> Callable[[], Any]:
+    """A folder with any of its files damaged, the checksum made right again, read as the app reads it."""
+    folder = box.case / "stranger"
+    shutil.copytree(box.root / "valid" / rng.choice(list(MODELS)), folder)
+    [weights] = folder.glob("model-*")
+    card, part = folder / "config.json", rng.randrange(10)
+    if part < 4:
+        weights.write_bytes(of_tensors(rng, weights.read_bytes()))
+        text = card.read_text().replace(json.loads(card.read_text())["weights"]["sha256"], _sha256(weights))
+        card.write_text(text)
+    elif part < 8:
+        card.write_bytes(of_json(rng, card.read_bytes()))
+    elif part == 8 and (folder / "metrics.json").is_file():
+        (folder / "metrics.json").write_bytes(of_json(rng, (folder / "metrics.json").read_bytes()))
+    else:
+        victim = rng.choice((weights, card))
+        victim.unlink()
+        if (target := rng.choice(("/dev/zero", "/dev/stdin", "../../outside", "fifo", "nowhere"))) == "fifo":
+            os.mkfifo(victim)
+        else:
+            victim.symlink_to(target)
+
+    def read() -> None:
+        listed = state.checkpoints("demo")
+        Recommender.load(folder, torch.device("cpu")).recommend(["i1"], 3)
+        if "stranger" in listed:
+            handlers.model_card("demo", "stranger")
+
+    return read
+
+
+def run_state(rng: random.Random, box: Box) -> Callable[[], Any]:
+    """A run that goes on from a damaged state."""
+    name = rng.choice(list(MODELS))
+    path = box.case / "training.safetensors"
+    path.write_bytes(of_tensors(rng, (box.root / "valid" / f"{name}.state").read_bytes()))
+
+    def read() -> None:
+        trainer = box.trainer(MODELS[name].override({"epochs": 2} if name != "instant" else {}))
+        trainer.resume(path)
+        for _ in trainer.fit():
+            pass
+
+    return read
+
+
+def table(rng: random.Random, box: Box) -> Callable[[], Any]:
+    """An upload as the app takes it: shown, kept, opened, with any options."""
+    name = rng.choice(list(box.tables))
+    path, items = box.case / name, box.case / "titles.csv"
+    path.write_bytes(of_table(rng, box.tables[name]))
+    items.write_bytes(of_table(rng, b"item,title,year,genres,more\n" + b"i1,Heat (1995),1995,a|b,x\n" * 20))
+    options = {"skip_faulty": rng.random() < 0.7}
+    if rng.random() < 0.2:
+        options["encoding"] = rng.choice(("latin-1", "utf-16", "utf-7", "idna", "punycode", "undefined", "base64", "'"))
+    if rng.random() < 0.2:
+        options["delimiter"] = rng.choice((";", "::", "'", "\\", "\n", "xyzxyz", "\0", "é"))
+    if rng.random() < 0.1:
+        options["names"] = rng.choice(
+            (("user", "item"), ("user", "item", "'", '"'), ("user",) * 2, ("item", "user", ""))
+        )
+    reading = Reading(**options)
+
+    def read() -> None:
+        with suppress(SDiffError):
+            preview(path, Layout(reading.names, reading.delimiter, reading.encoding))
+        key = uploads.keep(path, items if rng.random() < 0.5 else None, reading, box.case / "uploads")
+        found = state.open_dataset(key)
+        found.catalog.rows(found.catalog.search("heat"))
+
+    return read
+
+
+def download(rng: random.Random, box: Box) -> Callable[[], Any]:
+    """An archive as it comes from the web."""
+    data, folder = archive(rng, MEMBERS), box.case / "set"
+    wanted = Archive("https://x/x.zip", 1 << 20, {name: Path(name).name for name in MEMBERS})
+    fetching._download = lambda client, archive, part, note, progress: part.write_bytes(data) and None
+
+    def read() -> None:
+        fetch(wanted, folder)
+        if {path.name for path in folder.iterdir()} != set(wanted.names) or any(
+            p.is_symlink() for p in folder.iterdir()
+        ):
+            raise AssertionError(f"{list(folder.iterdir())} was unpacked")
+
+    return read
+
+
+KINDS = {"checkpoint": checkpoint, "table": table, "state": run_state, "archive": download}
+
+
+def _tables(folder: Path, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+    """The same rows in every format, by file name."""
+    rows = [(user, item, n % 5 + 1, 1_600_000_000 + n) for n, (user, item) in enumerate(pairs)]
+    text = "user,item,rating,timestamp\n" + "".join(f"{u},{i},{r},{t}\n" for u, i, r, t in rows)
+    objects = [json.dumps(dict(zip(("user", "item", "rating", "timestamp"), row, strict=True))) for row in rows]
+    (folder / "x.csv").write_text(text)
+    yield "x.csv", text.encode()
+    yield "x.tsv", text.replace(",", "\t").encode()
+    yield "x.jsonl", "\n".join(objects).encode()
+    yield "x.json", f"[{','.join(objects)}]".encode()
+    yield "x.csv.gz", gzip.compress(text.encode(), mtime=0)
+    for codec in ("uncompressed", "snappy", "zstd"):
+        file = folder / f"{codec}.parquet"
+        duckdb.sql(f"COPY (FROM read_csv('{folder / 'x.csv'}')) TO '{file}' (CODEC '{codec}')")
+        yield file.name, file.read_bytes()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _memory(what: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as status:
+        [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
+    return int(kilobytes) // 1024

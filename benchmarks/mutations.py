@@ -1,0 +1,175 @@
+"""What a hostile file may be: valid bytes, JSON documents, tensors and archives, damaged as a seed decides."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+DEEP = 200_000  # levels of nesting
+HUGE = "9" * 400  # a whole number that no float holds
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+FRAGMENTS = (
+    *(b'"', b"'", b"\0", b"\n", b"\r\n", b",", b"\t", b"::", b"{", b"[" * 5000, b"\xff\xfe", b"\xef\xbb\xbf", b"\xf0"),
+    *(b"../../outside", b"/etc/passwd", b"nan", b"inf", b"1e999", HUGE.encode(), b"-1", b"x" * 70_000),
+    *(b"user,item\n", b"PAR1", b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"=1+1", b"'); DROP TABLE pairs; --"),
+)
+TEXTS = ("", "..", "../outside", "/etc/passwd", "/dev/zero", "fifo", "away", "a\0b", "<script>", "x" * 100_000)
+VALUES: tuple[Any, ...] = (
+    *(None, True, [], {}, -1, 0, 0.5, 10**5, 10**9, 10**400, 1e308, float("nan"), float("inf"), "@deep@"),
+    *TEXTS,
+)
+
+
+def of_bytes(rng: random.Random, data: bytes) -> bytes:
+    """A few blows: bits flipped, lengths overwritten, parts cut out, doubled, moved, or fragments put in."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        if not changed:
+            break
+        # Headers and footers hold the lengths.
+        place = rng.choice((rng.randrange(len(changed)), rng.randrange(min(len(changed), 64))))
+        place = place if rng.random() < 0.8 else len(changed) - 1 - rng.randrange(min(len(changed), 64))
+        n = rng.choice((1, 1, 4, 30, 5000))
+        kind = rng.randrange(7)
+        if kind == 0:
+            for _ in range(n):
+                changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            width, order = rng.choice((1, 2, 4, 8)), rng.choice(("<", ">"))
+            form = order + {1: "B", 2: "H", 4: "I", 8: "Q"}[width]
+            changed[place : place + width] = struct.pack(form, rng.choice(EXTREMES) % 2 ** (8 * width))
+        elif kind == 2:
+            del changed[place:]
+        elif kind == 3:
+            del changed[place : place + n]
+        elif kind == 4:
+            start = rng.randrange(len(changed))
+            changed[place:place] = changed[start : start + n]
+        elif kind == 5:
+            changed[place : place + n] = bytes(min(n, len(changed) - place))
+        else:
+            changed[place:place] = rng.choice(FRAGMENTS)
+    return bytes(changed)
+
+
+def of_json(rng: random.Random, data: bytes) -> bytes:
+    """A document with a few of its values replaced, taken away or added; or damaged as bytes."""
+    if rng.random() < 0.2:
+        return of_bytes(rng, data)
+    document = json.loads(data)
+    for _ in range(rng.randint(1, 2)):
+        parent = document
+        while True:
+            keys = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            if not isinstance(parent[key], dict | list) or rng.random() < 0.2:
+                break
+            parent = parent[key]
+        if keys and rng.random() < 0.2:
+            del parent[key]
+        elif isinstance(parent, dict):
+            parent[key if keys and rng.random() < 0.9 else "unheard of"] = rng.choice(VALUES)
+        elif keys:
+            parent[key] = rng.choice(VALUES)
+    return json.dumps(document).replace('"@deep@"', "[" * DEEP + "]" * DEEP).encode()
+
+
+def of_tensors(rng: random.Random, data: bytes) -> bytes:
+    """A safetensors file with tensors of other types, shapes or values, other metadata; or damaged as bytes."""
+    if rng.random() < 0.4:
+        return of_bytes(rng, data)
+    tensors = load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata = header.get("__metadata__", {})
+    for _ in range(rng.randint(1, 2)):
+        name = rng.choice(list(tensors))
+        tensor = tensors[name]
+        changes: list[Callable[[], Any]] = [
+            lambda t=tensor: t.to(rng.choice((torch.float64, torch.int8, torch.bool, torch.bfloat16, torch.int64))),
+            lambda t=tensor: t.to(torch.complex64),
+            lambda t=tensor: torch.full_like(t.float(), rng.choice((float("nan"), float("inf"), -1e38, 1e38))),
+            lambda t=tensor: torch.full_like(t.to(torch.int32), rng.choice((-1, 2**31 - 1, -(2**31)))),
+            lambda t=tensor: t[:0] if t.ndim else t,
+            lambda t=tensor: t[:-1] if t.ndim else t[None],
+            lambda t=tensor: t.flatten(),
+            lambda t=tensor: t.T if t.ndim == 2 else t[None],
+            lambda t=tensor: torch.zeros(rng.choice((0, 1, 10**6))),
+            lambda t=tensor: t.flip(0) if t.ndim else -t,
+        ]
+        if (kind := rng.randrange(len(changes) + 3)) < len(changes):
+            tensors[name] = changes[kind]().contiguous()
+        elif kind == len(changes):
+            del tensors[name]
+        elif kind == len(changes) + 1:
+            tensors["unheard.of"] = tensor.clone()
+        elif metadata:
+            key = rng.choice(list(metadata))
+            metadata[key] = of_json(rng, metadata[key].encode()).decode("latin-1")
+        if not tensors:
+            break
+    return save(tensors, metadata=metadata)
+
+
+def archive(rng: random.Random, members: dict[str, bytes]) -> bytes:
+    """A zip or tar archive of the members, with entries that lead elsewhere, links, bombs and doubles among them."""
+    entries = [*members.items()] * rng.choice((1, 1, 2))
+    hostile: list[tuple[str, bytes]] = [
+        ("../outside", b"x"),
+        ("../" * 8 + "outside", b"x"),
+        ("/outside", b"x"),
+        ("data\\..\\..\\outside", b"x"),
+        (next(iter(members)) + "/../../outside", b"x"),
+        ("bomb", bytes(rng.choice((10**6, 60 * 10**6)))),
+        (next(iter(members)), bytes(60 * 10**6)),
+        ("", b"x"),
+        ("x" * 300, b"x"),
+    ]
+    entries += rng.sample(hostile, rng.randint(0, 3))
+    rng.shuffle(entries)
+    link = rng.choice((None, None, "../outside", "/etc/passwd"))
+    out = io.BytesIO()
+    if rng.random() < 0.6:
+        with zipfile.ZipFile(out, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file:
+            for name, data in entries:
+                info = zipfile.ZipInfo(name or "empty")
+                info.compress_type = zipfile.ZIP_DEFLATED
+                if link and rng.random() < 0.5:
+                    info.create_system, info.external_attr, data = 3, 0o120777 << 16, link.encode()
+                file.writestr(info, data)
+    else:
+        with tarfile.open(fileobj=out, mode=rng.choice(("w:gz", "w:bz2", "w"))) as file:
+            for name, data in entries:
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                if link and rng.random() < 0.5:
+                    info.type, info.linkname, info.size = rng.choice((tarfile.SYMTYPE, tarfile.LNKTYPE)), link, 0
+                file.addfile(info, io.BytesIO(data))
+    return out.getvalue() if rng.random() < 0.5 else of_bytes(rng, out.getvalue())
+
+
+def of_table(rng: random.Random, data: bytes) -> bytes:
+    """Mostly damaged as bytes, at times by the line: rows doubled, moved, and one with any text in a field."""
+    if data.startswith(b"\x1f\x8b") and rng.random() < 0.5:
+        return gzip.compress(of_table(rng, gzip.decompress(data)), mtime=0)
+    if rng.random() < 0.5 or data.startswith((b"PAR1", b"\x1f\x8b")):
+        return of_bytes(rng, data)
+    lines = data.split(b"\n")
+    for _ in range(rng.randint(1, 20)):
+        at = rng.randrange(len(lines))
+        fields = lines[at].split(b",")
+        fields[rng.randrange(len(fields))] = rng.choice(FRAGMENTS) + rng.choice(TEXTS).encode()
+        lines[at] = b",".join(fields)
+    return b"\n".join(np.random.default_rng(rng.randrange(2**32)).permutation(np.array(lines, dtype=object)).tolist())
