@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from sdiff.atomic import scratch
 from sdiff.datasets import Dataset
 from sdiff.search import Search
 
@@ -84,20 +85,20 @@ class Catalog:
     """Read-only once built, and safe to share between threads: each call has a cursor of its own."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sdiff-catalog-")
         split = dataset.split
         self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
         words = self._search.words
-        path = str(Path(self._folder.name) / "catalog.duckdb")
-        with duckdb.connect(path) as con:
-            create_items(con, dataset)
-            con.execute(
-                """
-                CREATE TABLE vocabulary AS
-                SELECT unnest(?::VARCHAR[]) AS word, unnest(?::BIGINT[]) AS letters, unnest(range(?)) AS w""",
-                [words, letters(words), len(words)],
-            )
-        self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
+        with scratch(Path(tempfile.gettempdir())) as folder:  # the file has no name any more once it is open
+            path = str(folder / "catalog.duckdb")
+            with duckdb.connect(path) as con:
+                create_items(con, dataset)
+                con.execute(
+                    """
+                    CREATE TABLE vocabulary AS
+                    SELECT unnest(?::VARCHAR[]) AS word, unnest(?::BIGINT[]) AS letters, unnest(range(?)) AS w""",
+                    [words, letters(words), len(words)],
+                )
+            self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
 
     def rows(
         self, indices: Sequence[int], scores: Sequence[float] | None = None, held_out: Sequence[int] = ()
