@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import duckdb
 import numpy as np
 
-from sdiff.atomic import scratch
 from sdiff.datasets import Dataset
 from sdiff.search import Search
+from sdiff.tables import temporary
 
 # A reader can neither reach files or the network nor change any of this again.
 LOCKED = {
@@ -88,7 +86,7 @@ class Catalog:
         split = dataset.split
         self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
         words = self._search.words
-        with scratch(Path(tempfile.gettempdir())) as folder:  # the file has no name any more once it is open
+        with temporary() as folder:  # the file has no name any more once it is open
             path = str(folder / "catalog.duckdb")
             with duckdb.connect(path) as con:
                 create_items(con, dataset)
