@@ -33,7 +33,7 @@ import safetensors
 import torch
 
 import sdiff
-from benchmarks.accuracy import RESULTS
+from benchmarks.kept import RESULTS
 from benchmarks.fuzz_cases import SECONDS, Box
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's

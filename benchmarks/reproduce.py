@@ -24,7 +24,7 @@ from benchmarks.accuracy import PARTS
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.kept import RESULTS
 from benchmarks.study import Row, Study
-from sdiff.checkpoint import write_atomically
+from sdiff.atomic import write_atomically
 from sdiff.config import preset
 from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import duckdb
 import numpy as np
 import torch
 
+from sdiff.atomic import replacing
 from sdiff.catalog import create_items
 from sdiff.config import Config
 from sdiff.datasets import Dataset
@@ -86,23 +86,22 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
     if out.is_dir():
         raise SDiffError(f"Cannot write {out}: it is a folder.")
     try:
-        # Beside the file, so that the last step is a rename; it goes whatever happens.
-        with tempfile.TemporaryDirectory(prefix=".sdiff-", dir=out.parent) as folder:
-            whole = Path(folder) / f"lists{suffix}"
-            with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": f"{folder}/spilled"}) as con:
-                con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
-                for rows in batches:
-                    con.register("batch", vars(rows))
-                    con.execute("INSERT INTO lists BY NAME SELECT * FROM batch")
-                create_items(con, dataset)
-                [(first, n)] = con.sql("SELECT min(user), max(user) - min(user) + 1 FROM lists").fetchall()
-                first, n = first or 0, n or 0  # there may be no rows
-                ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # a shard needs few of them
-                con.register("users", {"i": np.arange(first, first + n), "id": ids})
-                found = con.sql(_query(titles, guarded=suffix != ".parquet"))
-                (found.to_parquet if suffix == ".parquet" else found.to_csv)(str(whole), **FORMATS[suffix])
-                [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
-            whole.replace(out)
+        with (
+            replacing(out) as whole,
+            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": f"{whole}.spilled"}) as con,
+        ):
+            con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
+            for rows in batches:
+                con.register("batch", vars(rows))
+                con.execute("INSERT INTO lists BY NAME SELECT * FROM batch")
+            create_items(con, dataset)
+            [(first, n)] = con.sql("SELECT min(user), max(user) - min(user) + 1 FROM lists").fetchall()
+            first, n = first or 0, n or 0  # there may be no rows
+            ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # a shard needs few of them
+            con.register("users", {"i": np.arange(first, first + n), "id": ids})
+            found = con.sql(_query(titles, guarded=suffix != ".parquet"))
+            (found.to_parquet if suffix == ".parquet" else found.to_csv)(str(whole), **FORMATS[suffix])
+            [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
     except OSError as error:
         raise SDiffError(f"Cannot write {out}: {error.strerror}.") from error
     except duckdb.Error as error:

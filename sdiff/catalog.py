@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import duckdb
 import numpy as np
 
 from sdiff.datasets import Dataset
 from sdiff.search import Search
-from sdiff.tables import LOCKED
+from sdiff.tables import LOCKED, temporary
 
 
 @dataclass(frozen=True)
@@ -77,20 +75,20 @@ class Catalog:
     """Read-only once built, and safe to share between threads: each call has a cursor of its own."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sdiff-catalog-")
         split = dataset.split
         self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
         words = self._search.words
-        path = str(Path(self._folder.name) / "catalog.duckdb")
-        with duckdb.connect(path) as con:
-            create_items(con, dataset)
-            con.execute(
-                """
-                CREATE TABLE vocabulary AS
-                SELECT unnest(?::VARCHAR[]) AS word, unnest(?::BIGINT[]) AS letters, unnest(range(?)) AS w""",
-                [words, letters(words), len(words)],
-            )
-        self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
+        with temporary() as folder:  # the file has no name any more once it is open
+            path = str(folder / "catalog.duckdb")
+            with duckdb.connect(path) as con:
+                create_items(con, dataset)
+                con.execute(
+                    """
+                    CREATE TABLE vocabulary AS
+                    SELECT unnest(?::VARCHAR[]) AS word, unnest(?::BIGINT[]) AS letters, unnest(range(?)) AS w""",
+                    [words, letters(words), len(words)],
+                )
+            self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
 
     def rows(
         self, indices: Sequence[int], scores: Sequence[float] | None = None, held_out: Sequence[int] = ()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sdiff.atomic import write_atomically
 from sdiff.config import Config
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
@@ -190,13 +190,3 @@ def _vocabulary(ids: Any) -> Vocabulary:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """The whole file or the old one, never half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from sdiff import batch
+from sdiff.atomic import scratch
 from sdiff.card import card
 from sdiff.catalog import Catalog
 from sdiff.config import parse_assignments, preset
@@ -77,20 +78,27 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
+        with scratch(arguments.out):  # before hours of training, not after them
+            pass
     except OSError as error:
         raise SDiffError(f"Cannot write to {arguments.out}: {error.strerror}.") from error
     saved = trainer.best.epoch
     with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar:
-        for progress in trainer.fit():
-            bar.total = progress.epochs
-            bar.update(1)
-            if progress.valid and ranks.first:
-                bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
-                if progress.best_epoch > saved:
-                    trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
-                    saved = progress.best_epoch
-            if ranks.first and (progress.valid or progress.epoch % config.eval_every == 0):
-                trainer.save_state(state)
+        try:
+            for progress in trainer.fit():
+                bar.total = progress.epochs
+                bar.update(1)
+                if progress.valid:
+                    bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
+                if ranks.first and (progress.valid or progress.epoch % config.eval_every == 0):
+                    trainer.save_state(state)  # first: where there is a checkpoint, there is a run to resume
+                    if progress.best_epoch > saved:
+                        trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
+                        saved = progress.best_epoch
+        except SDiffError:
+            if ranks.first and trainer.best.epoch > saved:
+                trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
+            raise
     checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
     model = Recommender(checkpoint, trainer.device)
     metrics: dict[str, Any] = {

@@ -29,13 +29,15 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
 
     Returns:
         (scores, items), each (B, min(n, n_items)); ranks that no unseen item is left for score -inf.
+
+    Raises:
+        SDiffError: a score is not a number, or infinite.
     """
     if seen is not None:
         scores[seen.rows, seen.items] = -torch.inf
     n_items, whole = scores.shape[1], scores.shape[1] // GROUP
     if n >= whole:
-        values, items = scores.topk(min(n, n_items), dim=1)
-        return values, items
+        return _finite(*scores.topk(min(n, n_items), dim=1))
     # The n best lie in the n groups with the largest maxima, or in the rest that fills no group: exact, and one pass
     # over the scores in place of a partial sort of them.
     maxima = scores[:, : whole * GROUP].view(len(scores), whole, GROUP).amax(2)
@@ -43,7 +45,13 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
     inside = (maxima.topk(n, dim=1).indices[:, :, None] * GROUP + within).flatten(1)  # (B, n GROUP)
     candidates = torch.cat([inside, rest.expand(len(scores), -1)], dim=1)
     values, place = scores.gather(1, candidates).topk(n, dim=1)
-    return values, candidates.gather(1, place)
+    return _finite(values, candidates.gather(1, place))
+
+
+def _finite(values: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    if not (values[:, :1] < torch.inf).all():  # NaN comes before any number, and before infinity
+        raise SDiffError("The scores are not finite numbers: lower guidance or T, or train the model again.")
+    return values, items
 
 
 @torch.inference_mode()

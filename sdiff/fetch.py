@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import stat
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import IO, TextIO
 
 import httpx
 
+from sdiff.atomic import lock, sync
 from sdiff.errors import SDiffError
 
 SCHEMES = ("https",)
@@ -117,15 +117,7 @@ def _locked(path: Path, url: str) -> Iterator[TextIO]:
     """
     with open(path, "a+", encoding="ascii", errors="ignore") as file:
         try:
-            file.seek(0)
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except (BlockingIOError, PermissionError) as error:
             raise SDiffError(f"{url} is being downloaded already: wait until that is done.") from error
         yield file
@@ -239,8 +231,7 @@ def _entries(file: BufferedReader, wanted: Container[str]) -> Iterator[tuple[str
 def _write(source: IO[bytes], path: Path) -> None:
     with open(path, "wb") as target:
         shutil.copyfileobj(source, target)
-        target.flush()
-        os.fsync(target.fileno())  # a rename must not reach the disk before the bytes do
+    sync(path)
 
 
 def _move(unpacked: Path, folder: Path) -> None:
@@ -251,3 +242,5 @@ def _move(unpacked: Path, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for path in unpacked.iterdir():
             os.replace(path, folder / path.name)
+    for names in (folder, folder.parent):
+        sync(names)

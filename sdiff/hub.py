@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from pathlib import Path
 
+from sdiff.atomic import replacing
 from sdiff.errors import SDiffError
 
 
@@ -22,12 +22,10 @@ def hub_table(name: str, folder: Path) -> Path:
         hub = import_module("datasets")
     except ImportError:
         raise SDiffError("hf: needs the library datasets: pip install 'sdiff[hub]'.") from None
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        hub.load_dataset(name, split="train").to_parquet(partial)
-        partial.replace(path)
+        with replacing(path) as whole:
+            hub.load_dataset(name, split="train").to_parquet(whole)
     except Exception as error:  # of many libraries: the network's, the Hub's, the set's own
-        partial.unlink(missing_ok=True)
         raise SDiffError(f"Cannot load {name} from the Hub: {' '.join(str(error).split())[:300]}") from error
     return path

@@ -38,9 +38,15 @@ class Recommender:
     """Scores all items for histories of items; users who were not there in training are served alike (fold-in)."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | None = None) -> None:
+        damaged = [name for name, tensor in checkpoint.weights.items() if not tensor.isfinite().all()]
+        if damaged:
+            raise SDiffError(
+                f"The checkpoint's weights are not all finite numbers ({damaged[0]}): train it again, with a lower "
+                f"learning rate (lr)."
+            )
         self.checkpoint = checkpoint
         self.config, self.items = checkpoint.config, checkpoint.items
-        self.device = device or best_device()
+        self.device = best_device(device)
         model = Model(self.config, checkpoint.spectrum.to(self.device), checkpoint.item_counts.to(self.device))
         model = model.to(self.device).eval().requires_grad_(False)
         self.model, self.basis, self.denoiser = model, model.basis, model.denoiser
@@ -51,7 +57,7 @@ class Recommender:
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | None = None) -> Recommender:
-        """From a checkpoint's folder. Raises SDiffError when that cannot be read."""
+        """From a checkpoint's folder. Raises SDiffError when that cannot be read, or its weights are not finite."""
         return cls(Checkpoint.load(folder), device)
 
     def recommend(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 import duckdb
 
+from sdiff.atomic import sweep, write_atomically
 from sdiff.batch import MEMORY, ranked, write
-from sdiff.checkpoint import write_atomically
 from sdiff.config import Config
 from sdiff.datasets import Dataset
 from sdiff.distributed import Ranks
@@ -90,8 +89,7 @@ def _open(folder: Path, of: dict[str, Any]) -> None:
                 f"{folder} holds lists of another checkpoint, data set, k, seed or settings: choose another --out, or "
                 f"delete it."
             )
-        for half in folder.glob(".sdiff-*"):
-            shutil.rmtree(half, ignore_errors=True)
+        sweep(folder)
     except OSError as error:
         raise SDiffError(f"Cannot write to {folder}: {error.strerror}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -11,10 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from sdiff.atomic import write_atomically
 from sdiff.distributed import Ranks
 from sdiff.histories import Histories
 from sdiff.interactions import Interactions
@@ -97,9 +98,7 @@ def cached_basis(train: Interactions, K: int) -> SpectralBasis:
         basis = spectral_basis(train, K)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"U": basis.U.contiguous(), "lam": basis.lam}, partial)
-        partial.replace(path)
+        write_atomically(path, save({"U": basis.U.contiguous(), "lam": basis.lam}))
     except OSError:  # a read-only or full disk costs the cache, not the result
         pass
     return basis

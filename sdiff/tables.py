@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from sdiff.atomic import scratch
 from sdiff.errors import SDiffError
 
 # Such a database can neither reach files or the network nor change any of this again.
@@ -27,6 +28,7 @@ LOCKED = {
 }
 HEAD = 1 << 16  # bytes and rows that are looked at before the whole is read
 BLOCK = 1 << 23  # bytes; DuckDB holds four times as many of a CSV file
+FULL = "Could not write"  # as DuckDB says that a disk takes no more
 MEMORY = "2GB"  # of DuckDB; what is more goes to the disk
 LONGEST = 40  # characters of a name, and names, that a sentence tells
 REJECTS = 100_000  # faulty rows that are told one by one
@@ -147,9 +149,9 @@ class Table:
 @contextmanager
 def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own on disk, so that a large table needs no large memory. It can reach this one file alone."""
-    with tempfile.TemporaryDirectory(prefix="sdiff-") as folder:
-        path = Path(folder) / "read.duckdb"
-        with duckdb.connect(path, config={"memory_limit": MEMORY, "temp_directory": folder}) as con:
+    with temporary() as folder:
+        config = {"memory_limit": MEMORY, "temp_directory": str(folder)}
+        with duckdb.connect(folder / "read.duckdb", config=config) as con:
             con.execute("SET enable_progress_bar = false")
             con.execute(f"SET allowed_paths = [{_literal(str(table))}]")
             for name, value in LOCKED.items():
@@ -158,11 +160,28 @@ def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
+def temporary() -> Iterator[Path]:
+    """A folder for DuckDB's files, gone in the end. Raises SDiffError where there is no room for them."""
+    try:
+        with scratch(Path(tempfile.gettempdir())) as folder:
+            yield folder
+    except (OSError, duckdb.Error) as error:
+        if isinstance(error, duckdb.Error) and FULL not in str(error):
+            raise
+        raise SDiffError(
+            "There is no room for temporary files, or no right to write them: make room, or name another folder in "
+            "the environment variable TMPDIR."
+        ) from error
+
+
+@contextmanager
 def said_of(path: Path) -> Iterator[None]:
     """What DuckDB says of a file as a sentence, without the reader's own settings."""
     try:
         yield
     except duckdb.Error as error:
+        if FULL in str(error):  # which says nothing of the file: see `temporary`
+            raise
         reason = str(error).split("\n\n")[0]
         raise SDiffError(f"Cannot read {path}: {' '.join(reason.split())}") from error
 

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 import sdiff
 from sdiff.checkpoint import Checkpoint, Provenance, load_state, save_state
 from sdiff.config import Config
-from sdiff.device import best_device
+from sdiff.device import best_device, enough_memory
 from sdiff.diffusion import denoise, training_loss
 from sdiff.distributed import ALONE, Ranks
 from sdiff.errors import SDiffError
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass
 class Best:
-    """The best validation so far and the weights that reached it."""
+    """The best validation so far and the weights that reached it; before the first one, those of the last epoch."""
 
     epoch: int = 0
     value: float | None = None
@@ -86,7 +86,7 @@ class Trainer:
                 f"raise batch_size."
             )
         self.config, self.split, self.seed, self.ranks = config, split, seed, ranks
-        self.device = device or best_device()
+        self.device = best_device(device)
         spectrum = shared_basis(split.train, config.K, self.device, ranks)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -119,8 +119,8 @@ class Trainer:
         """Trains until it is `finished`.
 
         Raises:
-            SDiffError: the loss is no longer finite, and the best weights so far are kept; or the ranks did not
-                resume from the same state.
+            SDiffError: loss, weights or scores are no longer finite, or memory does not suffice, and the best weights
+                so far are kept; or the ranks did not resume from the same state.
         """
         epochs = self.ranks.sum(torch.tensor([self.epoch], device=self.device)).item()
         if epochs != self.epoch * self.ranks.size:
@@ -128,16 +128,21 @@ class Trainer:
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
+        less = f"lower batch_size, which is {self.config.batch_size}, or hidden and K, and train again"
         while not self.finished:
-            started = time.perf_counter()
-            mean = self._epoch(histories, users)
-            self.epoch += 1
-            if not math.isfinite(mean):
-                raise SDiffError(
-                    f"The loss is {mean} after epoch {self.epoch}: lower the learning rate (lr) and train again."
-                )
-            last = self.epoch == self.epochs
-            valid = self._validate() if validates and (last or self.epoch % self.config.eval_every == 0) else None
+            started, epoch = time.perf_counter(), self.epoch + 1
+            with enough_memory(less):
+                mean = self._epoch(histories, users)
+                if not (math.isfinite(mean) and self._finite()):
+                    raise SDiffError(
+                        f"In epoch {epoch} the loss ({mean:.4g}) or the weights are no longer finite numbers: lower "
+                        f"the learning rate (lr) and train again."
+                    )
+                due = validates and (epoch == self.epochs or epoch % self.config.eval_every == 0)
+                valid = self._validate(epoch) if due else None
+            self.epoch = epoch
+            if self.best.value is None:
+                self.best = Best(epoch, None, {}, self._weights())
             self.seconds += time.perf_counter() - started
             yield Progress(self.epoch, self.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
 
@@ -173,7 +178,11 @@ class Trainer:
             torch.manual_seed(seed)
             yield
 
-    def _validate(self) -> dict[str, float]:
+    def _finite(self) -> bool:
+        modules = self._modules().values()
+        return all(bool(tensor.isfinite().all()) for module in modules for tensor in trained(module).values())
+
+    def _validate(self, epoch: int) -> dict[str, float]:
         model = self.serving.eval()
         noise = torch.Generator().manual_seed(self.seed + self.ranks.rank)
         valid = evaluate(
@@ -184,20 +193,20 @@ class Trainer:
             ranks=self.ranks,
         )
         if self.best.value is None or valid[CRITERION] > self.best.value:
-            self.best = Best(self.epoch, valid[CRITERION], valid, self._weights())
+            self.best = Best(epoch, valid[CRITERION], valid, self._weights())
         return valid
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
 
     def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
-        """The best weights so far (the current ones where nothing was validated) as a checkpoint."""
+        """The best weights so far (those of the last epoch where nothing was validated) as a checkpoint."""
         versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
         provenance = Provenance(
             dataset=dataset,
             data_fingerprint=self.split.fingerprint,
             seed=self.seed,
-            epoch=self.best.epoch or self.epoch,
+            epoch=self.best.epoch,
             preset=preset,
             created=datetime.now(UTC).strftime("%Y-%m-%d"),
             versions=versions,

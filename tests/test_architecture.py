@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "sdiff"
 ORDER = [
     *(
         "errors",
+        "atomic",
         "config",
         "device",
         "distributed",

@@ -128,13 +128,15 @@ def card(opened: tuple[str, str]) -> tuple[Any, ...]:
 
 
 def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> tuple[Any, ...]:
-    """The cards of data set and model, and the controls at the checkpoint's values; a damaged one is not kept."""
+    """The cards of data set and model, and the controls at the checkpoint's values. One that cannot be opened leaves
+    the one before, or where that is gone as well, the one that needs no file."""
     try:
         config = serve(dataset, checkpoint)[1].config
     except SDiffError as error:
+        if checkpoint == INSTANT:
+            raise
         gr.Warning(escape(told(error)), duration=15)
-        checkpoint = opened[1]
-        config = serve(dataset, checkpoint)[1].config
+        return open_checkpoint(dataset, INSTANT if checkpoint == opened[1] else opened[1], opened)
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
     return (dataset, checkpoint), picker, cards, *values(config)

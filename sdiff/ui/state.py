@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from sdiff.atomic import scratch
 from sdiff.catalog import Catalog
+from sdiff.checkpoint import Checkpoint
 from sdiff.config import preset
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
@@ -86,7 +90,8 @@ def open_model(name: str, dataset: str) -> Recommender:
     folder = checkpoints().get(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
-    return _model(folder, (folder / "config.json").stat().st_mtime_ns)
+    with _by_name(folder):
+        return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
 
 
 @lru_cache(maxsize=4)
@@ -98,8 +103,18 @@ def _instant(dataset: str) -> Recommender:
 
 
 @lru_cache(maxsize=8)
-def _model(folder: Path, stamp: int) -> Recommender:
+def _model(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> Recommender:
     return Recommender.load(folder, serving_device())
+
+
+@contextmanager
+def _by_name(folder: Path) -> Iterator[None]:
+    """What is wrong with a folder is said by its name: a visitor has no use for a path of this machine."""
+    try:
+        yield
+    except SDiffError as error:
+        error.args = (str(error).replace(str(folder), folder.name),)
+        raise
 
 
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:
@@ -107,7 +122,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
 
     With a data-set key, only those trained on it, or on another split of its items.
     """
-    folders = sorted(SHIPPED.glob("*/config.json")) + sorted(runs_dir().glob("*/config.json"), key=_modified)
+    folders = sorted(SHIPPED.glob("*/config.json")) + sorted(runs_dir().glob("*/config.json"), key=_stamp)
     found = {path.parent.name: path.parent for path in folders}
     if dataset is None:
         return found
@@ -124,13 +139,38 @@ def trained_on(folder: Path) -> str | None:
 
 
 def new_run(name: str) -> Path:
-    """Folder for a model that a visitor names. Raises SDiffError for a name that is taken or no plain name."""
+    """Folder for a model that a visitor names.
+
+    Raises:
+        SDiffError: a name that is taken or no plain name, or a place where nothing can be written.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         raise SDiffError("Name the model with up to 40 letters, digits, dots, dashes or underscores.")
-    if name == INSTANT or name in checkpoints() or (runs_dir() / name).exists():
+    if is_taken(name):
         raise SDiffError(f"There is a model {name!r} already: choose another name.")
-    return runs_dir() / name
+    try:
+        runs_dir().mkdir(parents=True, exist_ok=True)
+        with scratch(runs_dir()):  # before an hour of training, not after it
+            return runs_dir() / name
+    except OSError as error:
+        raise SDiffError(f"This app cannot keep a model ({error.strerror}): see to its folder of models.") from error
 
 
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
+def is_taken(name: str) -> bool:
+    """Whether a model of that name is here."""
+    return name == INSTANT or name in checkpoints() or (runs_dir() / name).exists()
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> None:
+    """Keeps a model that was trained here. Raises SDiffError where it cannot be written."""
+    with _by_name(folder):
+        checkpoint.save(folder)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """When a file was changed, and which file it is, as clocks may err; nothing where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
+from itertools import count
 from threading import Event
 from typing import Any
 
@@ -12,7 +13,7 @@ import gradio as gr
 
 from sdiff.config import PRESETS
 from sdiff.errors import SDiffError
-from sdiff.ui import figures, gate, space, training_handlers
+from sdiff.ui import figures, gate, space, state, training_handlers
 from sdiff.ui.words import told
 
 # One run at a time for each visitor; the stop button of a page sets the event of its own session.
@@ -95,4 +96,6 @@ def _stop(request: gr.Request) -> None:
 
 def _name() -> str:
     """A name that is free and sorts by time."""
-    return datetime.now(UTC).strftime("model-%Y%m%d-%H%M%S")
+    name = datetime.now(UTC).strftime("model-%Y%m%d-%H%M%S")
+    names = (name if n == 1 else f"{name}-{n}" for n in count(1))
+    return next(name for name in names if not state.is_taken(name))

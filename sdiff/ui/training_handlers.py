@@ -13,7 +13,7 @@ from sdiff.config import parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress, Trainer
 from sdiff.ui import gate, space
-from sdiff.ui.state import new_run, open_dataset
+from sdiff.ui.state import new_run, open_dataset, save
 from sdiff.ui.words import told
 
 
@@ -32,10 +32,11 @@ def train(
     dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
 ) -> Generator[TrainingView, None, None]:
     """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way, and
-    also where ZeroGPU gives no more time before the end.
+    also where it cannot go on: the loss is no longer finite, memory does not suffice, ZeroGPU gives no more time.
 
     Raises:
-        SDiffError: the app is read-only, a name is taken, a setting is wrong, or the loss is no longer finite.
+        SDiffError: the app is read-only, a name is taken, a setting is wrong, no epoch came to its end, or there is no
+            place for the weights.
     """
     gate.writing()
     folder = new_run(name.strip())
@@ -64,17 +65,16 @@ def train(
                         f"· {_best(progress)} · at most {duration(progress.eta)} to go",
                         *curves,
                     )
-    except space.Interrupted as error:
+    except SDiffError as error:
         if not trainer.epoch:
             raise
         how, why = "Ended", escape(f" {told(error)}")
     finally:  # also when the visitor's page is closed
         if trainer.epoch:
-            trainer.checkpoint(dataset, preset_name).save(folder)
-    kept = trainer.best.epoch or trainer.epoch
+            save(trainer.checkpoint(dataset, preset_name), folder)
     yield TrainingView(
         f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
-        f"The weights of epoch **{kept}** are saved as **{folder.name}**.{why}",
+        f"The weights of epoch **{trainer.best.epoch}** are saved as **{folder.name}**.{why}",
         *curves,
         saved_as=folder.name,
     )

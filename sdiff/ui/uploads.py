@@ -9,13 +9,13 @@ import gzip
 import hashlib
 import re
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from sdiff.atomic import scratch, sync
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
@@ -40,11 +40,11 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
     folder = _folder(key, root)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as unfinished:
-            whole = Path(unfinished, "tables")
+        with scratch(root) as unfinished:
+            whole = unfinished / "tables"
             whole.mkdir()
             for role, path in tables.items():
-                shutil.copyfile(path, whole / (role + (_suffix(path).lower() or ".csv")))
+                sync(shutil.copyfile(path, whole / (role + (_suffix(path).lower() or ".csv"))))
             if not folder.exists():
                 whole.rename(folder)
     except OSError as error:

@@ -1,0 +1,112 @@
+"""Files that take their name only when they are whole and on the disk. What killed writers left, the next removes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+MARK = ".sdiff-"  # how the names of scratch folders begin
+LOCK = "lock"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to: what is there in the end takes the place of `path` in one step, and outlasts a power cut.
+
+    Where the block fails or the process is killed, an older file stays as it was.
+    """
+    with scratch(path.parent) as folder:
+        whole = folder / path.name
+        yield whole
+        sync(whole)  # a rename must not reach the disk before the bytes do
+        whole.replace(path)
+        sync(path.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The whole file or the old one, never half of it."""
+    with replacing(path) as whole:
+        whole.write_bytes(data)
+
+
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """A folder of one's own in `parent`, gone in the end with all that is in it. Raises OSError where it cannot be."""
+    sweep(parent)
+    folder, held = _claimed(parent)
+    try:
+        yield folder
+    finally:
+        held.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Removes the scratch folders in `parent` that processes left which are dead; where no file can be locked, none."""
+    own = getattr(os, "geteuid", int)()  # in a folder of all users, others' are theirs
+    for folder in parent.glob(f"{MARK}*"):
+        with suppress(OSError):
+            if folder.lstat().st_uid == own:
+                with open(folder / LOCK, "ab") as file:
+                    lock(file)
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def lock(file: IO) -> None:
+    """Locks an open file, until it is closed or the process ends, however it does.
+
+    Raises:
+        BlockingIOError, on Windows PermissionError: another has locked it.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def sync(path: Path) -> None:
+    """Sees that the bytes of a file, or the names in a folder where the system can, are on the disk."""
+    if path.is_dir():
+        with suppress(OSError):
+            _fsync(path, os.O_RDONLY)
+    else:
+        _fsync(path, os.O_RDWR)
+
+
+def _fsync(path: Path, mode: int) -> None:
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _claimed(parent: Path) -> tuple[Path, IO]:
+    """A new folder and its lock. It may be swept before it is locked: then there is another."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=MARK, dir=parent))
+        try:
+            held = open(folder / LOCK, "ab")  # noqa: SIM115 (closed by `scratch`)
+        except FileNotFoundError:
+            continue
+        try:
+            lock(held)
+            swept = not (folder / LOCK).exists()
+        except (BlockingIOError, PermissionError):
+            swept = True
+        except OSError:  # nothing can be locked here, so nothing is swept
+            swept = False
+        if not swept:
+            return folder, held
+        held.close()
