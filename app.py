@@ -1,5 +1,6 @@
 """S-Diff in a browser: `python app.py`. On a Hugging Face Space this file is what runs."""
 
+import argparse
 import os
 
 if os.environ.get("SPACES_ZERO_GPU") == "true":
@@ -10,4 +11,7 @@ from sdiff.ui.layout import build, launch
 demo = build()
 
 if __name__ == "__main__":
-    launch(demo)
+    parser = argparse.ArgumentParser(description=__doc__)
+    words = "write a line of JSON for every event, not only for those that were slow or failed"
+    parser.add_argument("--verbose", action="store_true", help=words)
+    launch(demo, parser.parse_args().verbose)

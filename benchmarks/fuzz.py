@@ -33,8 +33,8 @@ import safetensors
 import torch
 
 import sdiff
-from benchmarks.kept import RESULTS
 from benchmarks.fuzz_cases import SECONDS, Box
+from benchmarks.kept import RESULTS
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
 LAWFUL = ("read", "refused")

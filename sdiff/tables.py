@@ -149,14 +149,15 @@ class Table:
 @contextmanager
 def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own on disk, so that a large table needs no large memory. It can reach this one file alone."""
-    with temporary() as folder:
-        config = {"memory_limit": MEMORY, "temp_directory": str(folder)}
-        with duckdb.connect(folder / "read.duckdb", config=config) as con:
-            con.execute("SET enable_progress_bar = false")
-            con.execute(f"SET allowed_paths = [{_literal(str(table))}]")
-            for name, value in LOCKED.items():
-                con.execute(f"SET {name} = {value}")
-            yield con
+    with (
+        temporary() as folder,
+        duckdb.connect(folder / "read.duckdb", config={"memory_limit": MEMORY, "temp_directory": str(folder)}) as con,
+    ):
+        con.execute("SET enable_progress_bar = false")
+        con.execute(f"SET allowed_paths = [{_literal(str(table))}]")
+        for name, value in LOCKED.items():
+            con.execute(f"SET {name} = {value}")
+        yield con
 
 
 @contextmanager

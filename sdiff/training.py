@@ -260,7 +260,8 @@ class Trainer:
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         best = _strip(tensors, "best.")
         check_alike(best, self.serving.state_dict() if best else {})
-        self.best = Best(*state["best"], best)
+        epoch, value, valid = state["best"]
+        self.best = Best(epoch, value, valid, best)
         for part, module in self._modules().items():
             check_alike(_strip(tensors, f"{part}."), trained(module))
             module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data

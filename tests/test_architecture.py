@@ -29,6 +29,7 @@ ORDER = [
     *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("explain", "card", "search", "catalog", "batch", "shards", "commands"),
     *(
+        "ui.journal",
         "ui.gate",
         "ui.uploads",
         "ui.space",
@@ -41,6 +42,7 @@ ORDER = [
         "ui.reverse_handlers",
         "ui.take_away",
         "ui.training_handlers",
+        "ui.health",
         "ui.figures",
         "ui.experiment_figures",
         "ui.lists",
@@ -62,6 +64,7 @@ ORDER = [
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {
+        "ui.journal",
         "ui.space",
         "ui.api",
         "ui.layout",

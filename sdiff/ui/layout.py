@@ -10,7 +10,7 @@ from gradio.events import api as endpoint
 from starlette.middleware import Middleware
 
 from sdiff.registry import ASSETS
-from sdiff.ui import api, compare_tab, gate, handlers, listing, opening, spectrum_tab
+from sdiff.ui import api, compare_tab, gate, handlers, health, journal, listing, opening, spectrum_tab
 from sdiff.ui.controls import control_panel
 from sdiff.ui.data_tab import data_tab
 from sdiff.ui.experiments_tab import experiments_tab
@@ -201,15 +201,18 @@ def build() -> gr.Blocks:
         shown.python.click(listing.python, asked, text, **quietly).success(
             None, text, js="text => window.copyText(text, 'The script is copied: run it beside app.py.')"
         )
+    journal.observe(demo)
     return demo
 
 
-def launch(demo: gr.Blocks) -> None:
-    """Serves the app on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT` (this machine alone, port 7860 on, by default).
+def launch(demo: gr.Blocks, verbose: bool) -> None:
+    """Serves the app on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT` (this machine alone, port 7860 on, by default);
+    with `verbose` every event is written to stderr.
 
     Raises:
         SDiffError: `$SDIFF_AUTH` is not user:password.
     """
+    journal.begin(verbose)
     demo.queue(max_size=64, default_concurrency_limit=2).launch(
         theme=theme(),
         css_paths=[ASSETS / "vendor" / "driver.css", ASSETS / "app.css"],
@@ -221,5 +224,5 @@ def launch(demo: gr.Blocks) -> None:
         max_file_size="100mb",
         mcp_server=True,
         auth=gate.credentials(),
-        app_kwargs={"middleware": [Middleware(gate.Gate)]},
+        app_kwargs={"middleware": [Middleware(gate.Gate)], "routes": [health.ROUTE]},
     )

@@ -15,6 +15,7 @@ from sdiff.ui import figures, handlers, lists, spectral_handlers, state, take_aw
 from sdiff.ui.controls import SLIDERS, guarded, named
 from sdiff.ui.query import Query
 from sdiff.ui.state import serve
+from sdiff.ui.words import told
 
 # The data set and the model that the page has opened, whatever its pickers show at this moment.
 Opened = tuple[str, str]
@@ -43,9 +44,9 @@ def pick(pick: handlers.Pick, opened: Opened, user: str, *rest: Any) -> tuple[An
     return query.user, *_shown(query)
 
 
-def call(told: str, *page: Any) -> tuple[Any, ...]:
+def call(shown: str, *page: Any) -> tuple[Any, ...]:
     """The list of the user whose id was typed; an unknown one leaves the page, and its box, as they were."""
-    before = Query.parse(parse_qsl(json.loads(told)["address"])).user if told else ""
+    before = Query.parse(parse_qsl(json.loads(shown)["address"])).user if shown else ""
     nothing = (gr.skip(),) * LISTED
     try:
         query = asked(*page)

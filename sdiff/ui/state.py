@@ -21,7 +21,7 @@ from sdiff.recommender import Recommender
 from sdiff.registry import REGISTRY
 from sdiff.soundness import read_json
 from sdiff.training import Trainer
-from sdiff.ui import uploads
+from sdiff.ui import journal, uploads
 from sdiff.ui.space import serving_device
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +67,7 @@ def open_dataset(key: str) -> Opened:
 
 def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
     """A data set with its items in the order of a model's, and the model. Raises SDiffError when it lacks some."""
+    journal.note(data=key, model=checkpoint)
     model, opened = open_model(checkpoint, key), open_dataset(key)
     if model.items.fingerprint != opened.dataset.split.items.fingerprint:
         opened = _reordered(key, model.items)

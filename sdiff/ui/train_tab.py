@@ -16,6 +16,7 @@ from sdiff.errors import SDiffError
 from sdiff.ui import figures, gate, space, state, training_handlers
 from sdiff.ui.words import told
 
+WAITING = 8  # runs that can see their place in the line; later ones wait for such a place
 # One run at a time for each visitor; the stop button of a page sets the event of its own session.
 _stops: dict[str, Event] = {}
 
@@ -52,7 +53,7 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
         [dataset, preset, epochs, seed, changed, name],
         [status, plot, trained, name, start, stop],
         concurrency_id="train",
-        concurrency_limit=1,
+        concurrency_limit=WAITING,
         **hidden,
     )
     # Said by the page before the run hears of it: an answer of `_stop` could come after the run's last words.
@@ -63,9 +64,9 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
 
 
 def _enlist(request: gr.Request) -> tuple[Any, ...]:
-    """At once, before there is a free place: what is waited for, and a stop that works."""
+    """At once: a stop that works while the run waits for others, too."""
     _stops[str(request.session_hash)] = Event()
-    return "Waiting for the training before this one …", gr.Button(interactive=False), gr.Button(interactive=True)
+    return "Waiting …", gr.Button(interactive=False), gr.Button(interactive=True)
 
 
 def _train(

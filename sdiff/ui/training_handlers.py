@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from threading import Event
 
-from sdiff.config import parse_assignments, preset
+from sdiff.config import Config, parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress, Trainer
 from sdiff.ui import gate, space
 from sdiff.ui.state import new_run, open_dataset, save
 from sdiff.ui.words import told
+
+WAIT = 0.5  # seconds between two looks at the line
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,36 @@ class TrainingView:
     saved_as: str | None = None
 
 
+class Line:
+    """Runs that wait for one another: one at a time, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._runs: list[object] = []
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @contextmanager
+    def joined(self) -> Iterator[Callable[[], int]]:
+        """Takes a place at the end, and leaves it; what it gives says how many runs are before this one."""
+        run = object()
+        self._runs.append(run)
+        try:
+            yield lambda: self._runs.index(run)
+        finally:
+            self._runs.remove(run)
+
+
+LINE = Line()
+
+
 def train(
     dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
 ) -> Generator[TrainingView, None, None]:
-    """Trains a model, yielding about twice a second; setting `stop` ends it. The best weights are kept either way, and
-    also where it cannot go on: the loss is no longer finite, memory does not suffice, ZeroGPU gives no more time.
+    """Trains a model when the runs before it are over, yielding about twice a second; setting `stop` ends it.
+
+    The best weights are kept either way, and also where it cannot go on: the loss is no longer finite, memory does not
+    suffice, ZeroGPU gives no more time.
 
     Raises:
         SDiffError: the app is read-only, a name is taken, a setting is wrong, no epoch came to its end, or there is no
@@ -43,6 +71,18 @@ def train(
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
+    with LINE.joined() as before:
+        while n := before():
+            if stop.is_set():
+                raise SDiffError("Stopped before it began: nothing was trained.")
+            yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
+            time.sleep(WAIT)
+        yield from _trained(config, dataset, preset_name, seed, folder, stop)
+
+
+def _trained(
+    config: Config, dataset: str, preset_name: str, seed: int, folder: Path, stop: Event
+) -> Generator[TrainingView, None, None]:
     title = open_dataset(dataset).dataset.title
     yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
     trainer = Trainer(config, open_dataset(dataset).dataset.split, seed, space.serving_device())

@@ -9,6 +9,7 @@ from pathlib import Path
 from sdiff.errors import SDiffError
 from sdiff.registry import data_dir
 from sdiff.spectrum import cache_dir
+from sdiff.ui import journal
 from sdiff.ui.state import ROOT, runs_dir
 
 NAME = r"[^\s/:;,()'\"]*"  # a part of a path
@@ -21,12 +22,14 @@ def literal(text: str) -> str:
 
 
 def told(error: SDiffError) -> str:
-    """What an error says to a visitor: files are called by their names, not by where they lie."""
+    """What an error says to a visitor, and to the journal: files are called by their names, not by where they lie."""
     text = str(error)
     folders = [Path(tempfile.gettempdir()), data_dir(), runs_dir(), cache_dir(), ROOT, Path.home()]
     for folder in sorted({str(path) for each in folders for path in (each, each.resolve())}, key=len, reverse=True):
         text = re.sub(rf"{re.escape(folder)}((?:/{NAME})*)", lambda found: _name(found[1]) or "its folder", text)
-    return re.sub(PATH, lambda found: _name(found[0]) or found[0], text)
+    text = re.sub(PATH, lambda found: _name(found[0]) or found[0], text)
+    journal.note(refused=text)
+    return text
 
 
 def _name(path: str) -> str:

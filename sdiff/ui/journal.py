@@ -1,0 +1,97 @@
+"""What the app writes of its work: a line of JSON on stderr for each event.
+
+It says which event of which session it was, by the ids that gradio gives its clients, how long it took, which data set
+and model it was about, and what was refused or failed. Nothing of a user or a history is in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+import gradio as gr
+from gradio.context import LocalContext
+
+LOG = logging.getLogger("sdiff.app")
+SLOW = 1.0  # seconds from which on an event is written in any case
+
+_facts: ContextVar[dict[str, Any]] = ContextVar("facts")
+
+
+def begin(verbose: bool) -> None:
+    """Sends the lines to stderr: with `verbose` one for every event, else for those that were slow or failed."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line())
+    LOG.handlers, LOG.propagate = [handler], False
+    LOG.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def observe(demo: gr.Blocks) -> None:
+    """Has every event of the page and every endpoint written down."""
+    for event in demo.fns.values():
+        if event.fn is not None:
+            event.fn = observed(event.fn, str(event.api_name or event.name))
+
+
+def note(**facts: str) -> None:
+    """Adds to the line of the event that is running, where there is one."""
+    if (known := _facts.get(None)) is not None:
+        known.update(facts)
+
+
+def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A handler, or one that yields, that is written down as `name`."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def run(*values: Any, **named: Any) -> Any:
+            with _event(name):
+                yield from handler(*values, **named)
+    else:
+
+        @functools.wraps(handler)
+        def run(*values: Any, **named: Any) -> Any:
+            with _event(name):
+                return handler(*values, **named)
+
+    return run
+
+
+@contextmanager
+def _event(name: str) -> Iterator[None]:
+    request = LocalContext.request.get(None)
+    session = getattr(request, "session_hash", None)
+    facts: dict[str, Any] = {"event": name, "id": LocalContext.event_id.get(None), "session": session}
+    _facts.set(facts)  # the context is this event's own: gradio runs each in a copy
+    started, level = time.perf_counter(), logging.INFO
+    try:
+        yield
+    except gr.Error as error:
+        facts.setdefault("refused", str(error))
+        raise
+    except Exception:
+        level = logging.ERROR
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        facts["ms"] = round(1000 * seconds, 1)
+        if seconds > SLOW:
+            level = max(level, logging.WARNING)
+        LOG.log(level, name, extra={"facts": facts}, exc_info=level == logging.ERROR)
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"at": datetime.fromtimestamp(record.created, UTC).isoformat("T", "milliseconds")}
+        line |= {"level": record.levelname.lower(), **getattr(record, "facts", {"event": record.getMessage()})}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

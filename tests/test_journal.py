@@ -1,0 +1,110 @@
+"""What the app writes of its work, and whether it says that it is well."""
+
+import io
+import json
+import sys
+import urllib.request
+
+import gradio as gr
+import pytest
+from gradio.context import LocalContext
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from sdiff.errors import SDiffError
+from sdiff.ui import api, health, journal
+from sdiff.ui.layout import build
+from sdiff.ui.state import serve
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """Begins a journal; what that gives tells, as documents, what has been written since it was last asked."""
+
+    def begun(verbose=True):
+        written = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", written)
+        journal.begin(verbose)
+
+        def new():
+            text = written.getvalue()
+            written.seek(0)
+            written.truncate()
+            return [json.loads(line) for line in text.splitlines()]
+
+        return new
+
+    yield begun
+    journal.LOG.handlers, journal.LOG.propagate = [], True
+
+
+def test_a_line_says_what_it_was_about_how_long_it_took_and_nothing_of_the_user(lines):
+    new = lines()
+    serve("demo", "demo")  # what is opened for the first time may be slow
+    LocalContext.event_id.set("an-event")
+    journal.observed(api.recommend, "recommend")("demo", "demo", "37", history=["5"])
+    (line,) = new()
+    assert line["event"] == "recommend" and line["id"] == "an-event" and line["level"] == "info"
+    assert (line["data"], line["model"]) == ("demo", "demo") and 0 < line["ms"] < 60_000
+    assert "37" not in {line[key] for key in line.keys() - {"ms", "at"}} and "history" not in line
+
+
+def test_what_was_refused_is_written_and_is_no_failure(lines):
+    new = lines()
+    with pytest.raises(gr.Error):
+        journal.observed(api.recommend, "recommend")("demo", "nowhere")
+    (line,) = new()
+    assert line["level"] == "info" and "nowhere" in line["refused"] and "trace" not in line
+
+
+def test_a_failure_is_written_with_its_trace(lines):
+    def fails():
+        yield 1
+        raise ZeroDivisionError("by zero")
+
+    new = lines()
+    with pytest.raises(ZeroDivisionError):
+        list(journal.observed(fails, "play")())
+    (line,) = new()
+    assert line["level"] == "error" and "by zero" in line["trace"] and "Traceback" in line["trace"]
+
+
+def test_without_verbose_only_what_was_slow_or_failed_is_written(lines, monkeypatch):
+    new = lines(verbose=False)
+    quick = journal.observed(lambda: None, "quick")
+    quick()
+    assert new() == []
+    monkeypatch.setattr(journal, "SLOW", 0)
+    quick()
+    assert [line["level"] for line in new()] == ["warning"]
+
+
+def test_two_events_never_share_a_line(lines):
+    new = lines()
+    first = journal.observed(lambda: (yield journal.note(data="a")), "first")()
+    next(first)
+    journal.observed(lambda: journal.note(model="b"), "second")()
+    list(first)
+    second, first = new()
+    assert second["model"] == "b" and "data" not in second
+    assert first["data"] == "a" and "model" not in first
+
+
+def test_every_event_of_the_page_is_observed():
+    functions = [event.fn for event in build().fns.values() if event.fn is not None]
+    assert len(functions) > 30 and all(function.__globals__["__name__"] == journal.__name__ for function in functions)
+
+
+def test_the_app_says_that_it_is_well(url):
+    with urllib.request.urlopen(f"{url}health", timeout=30) as answer:
+        said = json.load(answer)
+    assert said["status"] == "ok" and said["training"] == 0 and said["seconds"] >= 0
+
+
+def test_an_app_that_cannot_serve_says_that_it_is_ill(monkeypatch):
+    def fails(*_):
+        raise SDiffError("no model")
+
+    monkeypatch.setattr(health, "serve", fails)
+    answer = TestClient(Starlette(routes=[health.ROUTE])).get("/health")
+    assert answer.status_code == 503 and answer.json()["why"] == "no model"
