@@ -10,6 +10,7 @@ import functools
 import inspect
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,20 +54,20 @@ def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
 
         @functools.wraps(handler)
         def run(*values: Any, **named: Any) -> Any:
-            with _event(name):
+            with _event(name, math.inf):  # what yields is meant to last
                 yield from handler(*values, **named)
     else:
 
         @functools.wraps(handler)
         def run(*values: Any, **named: Any) -> Any:
-            with _event(name):
+            with _event(name, SLOW):
                 return handler(*values, **named)
 
     return run
 
 
 @contextmanager
-def _event(name: str) -> Iterator[None]:
+def _event(name: str, slow: float) -> Iterator[None]:
     request = LocalContext.request.get(None)
     session = getattr(request, "session_hash", None)
     facts: dict[str, Any] = {"event": name, "id": LocalContext.event_id.get(None), "session": session}
@@ -83,7 +84,7 @@ def _event(name: str) -> Iterator[None]:
     finally:
         seconds = time.perf_counter() - started
         facts["ms"] = round(1000 * seconds, 1)
-        if seconds > SLOW:
+        if seconds > slow:
             level = max(level, logging.WARNING)
         LOG.log(level, name, extra={"facts": facts}, exc_info=level == logging.ERROR)
 

@@ -66,7 +66,7 @@ def build() -> gr.Blocks:
         for function in api.ENDPOINTS:  # before any event, whose handler may be called alike
             endpoint(function, api_name=function.__name__)
         # What the page's script is told after each list: the address that brings it back, and the checkpoint's values.
-        told = gr.Textbox(visible=False)
+        told = gr.Textbox(visible=False, elem_id="told")
         told.change(None, told, js="text => window.setPage(text)")
         # The tab that is open, as the script says.
         view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")

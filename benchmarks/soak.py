@@ -1,0 +1,200 @@
+"""Does the app stay right, quick and small while many use it?
+
+    python -m benchmarks.soak --sessions 50 --minutes 5 --save
+
+app.py runs in a process of its own. Each session does what a page does (benchmarks.app), with pauses in which a visitor
+looks: it lets go of sliders, takes other users, asks why, searches, adds an item to a history; two of them train at
+once. When all is over every list that any session was shown is made again, in this process and for one session alone:
+the two have to be equal, and what the page says of itself has to be what that session asked for. Memory is looked at
+all the while. The last line is JSON, which --save keeps in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import gradio
+import numpy as np
+import torch
+
+import sdiff
+from benchmarks.app import MOVED, Answer, Page, memory_mb, running_app
+from benchmarks.kept import tell
+from sdiff.datasets import Dataset, load_dataset
+from sdiff.device import best_device, device_name
+from sdiff.ui import handlers
+from sdiff.ui.controls import SLIDERS
+from sdiff.ui.query import Query
+
+LOOKS = 5.0  # seconds that a visitor looks at what came, on average
+TRAINERS, EPOCHS = 2, 60
+CLICKS = ("slider", "slider", "user", "why", "search", "add")
+
+
+@dataclass
+class Seen:
+    """What all sessions saw: the milliseconds until each click was answered, lists with what was asked for, and what
+    went wrong."""
+
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    lists: list[tuple[Query, list[str]]] = field(default_factory=list)
+    wrong: Counter[str] = field(default_factory=Counter)
+    trained: int = 0
+    megabytes: list[int] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="demo")
+    parser.add_argument("--checkpoint", default="demo")
+    parser.add_argument("--sessions", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+    dataset = load_dataset(arguments.dataset)
+    seen = soaked(dataset, Query(arguments.dataset, arguments.checkpoint), arguments.sessions, 60 * arguments.minutes)
+    result: dict[str, Any] = {
+        "command": f"python -m benchmarks.soak --dataset {arguments.dataset} --checkpoint {arguments.checkpoint} "
+        f"--sessions {arguments.sessions} --minutes {arguments.minutes:g}",
+        "data_fingerprint": dataset.split.fingerprint,
+        "versions": {"sdiff": sdiff.__version__, "gradio": gradio.__version__, "torch": torch.__version__}
+        | {"python": platform.python_version()},
+        "device": device_name(best_device()),
+        "cores": os.cpu_count(),
+    } | summary(seen)
+    for name, value in result.items():
+        print(f"{name}: {value}")
+    tell(result, f"soak-{arguments.dataset}", arguments.save)
+    raise SystemExit(bool(result["wrong"]))
+
+
+def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> Seen:
+    """Runs the sessions, then checks what they saw."""
+    seen = Seen()
+    with tempfile.TemporaryDirectory() as runs:
+        os.environ["SDIFF_RUNS_DIR"] = runs  # what is trained here is of no use later
+        with running_app() as (address, app, _):
+            end = time.monotonic() + seconds
+            threads = [
+                threading.Thread(target=session, args=(address, dataset, query, n, end, seen)) for n in range(sessions)
+            ]
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                seen.megabytes.append(memory_mb(app.pid, "VmRSS"))
+                time.sleep(1)
+        if len([*Path(runs).glob("soak-*/config.json")]) != seen.trained:
+            seen.wrong["a model that was not kept"] += 1
+    for asked, items in seen.lists:
+        if [row.id for row in handlers.recommend(asked).recommendations] != items:
+            seen.wrong["a list of another query"] += 1
+    return seen
+
+
+def session(address: str, dataset: Dataset, query: Query, n: int, end: float, seen: Seen) -> None:
+    """One visitor, until the end; whatever goes wrong is counted by its words."""
+    rng = np.random.default_rng(n)
+    time.sleep(rng.uniform(0, LOOKS))  # they do not come at once
+    try:
+        page = Page(address, dict(parse_qsl(query.encode())))
+        page.load()
+        for run in count() if n < TRAINERS else ():
+            if time.monotonic() > end:
+                return
+            train_on(page, f"soak-{n}-{run}")
+            seen.trained += 1
+        users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
+        clicks = clicks_of(page, dataset, users, rng)
+        while time.monotonic() < end:
+            name = str(rng.choice(CLICKS))
+            seen.milliseconds.setdefault(name, []).append(clicks[name]()[0].client)
+            if name in ("slider", "user", "add"):
+                look(page, seen)
+            time.sleep(rng.exponential(LOOKS))
+    except Exception as error:
+        seen.wrong[f"{type(error).__name__}: {error!s:.200}"] += 1
+
+
+def clicks_of(
+    page: Page, dataset: Dataset, users: list[str], rng: np.random.Generator
+) -> dict[str, Callable[[], list[Answer]]]:
+    def slide() -> list[Answer]:
+        name = str(rng.choice(MOVED))
+        page.fill(name, round(float(rng.uniform(*SLIDERS[name][2])), 2))
+        return page.trigger(name, "release")
+
+    def search() -> list[Answer]:
+        title = str(rng.choice(dataset.items.title))
+        page.fill("add", title[: rng.integers(1, len(title) + 1)])
+        return page.trigger("add", "change")
+
+    def call() -> list[Answer]:
+        page.fill("user", str(rng.choice(users)))
+        return page.trigger("user", "submit")
+
+    return {
+        "slider": slide,
+        "user": call,
+        "why": lambda: page.trigger("recommended", "click", item=str(rng.choice(items_of(page)))),
+        "search": search,
+        "add": lambda: page.trigger("addable", "click", item=str(rng.choice(items_of(page)))),
+    }
+
+
+def look(page: Page, seen: Seen) -> None:
+    """Keeps a list with the query that the page has for it, which has to be what its visitor set."""
+    told = json.loads(page.value("told"))
+    asked = Query.parse(parse_qsl(told["address"]))
+    set_here = {name: page.value(name) for name in MOVED}
+    if asked.user != page.value("user") or set_here != {
+        name: float(asked.settings.get(name, told["trained"][name])) for name in MOVED
+    }:
+        seen.wrong["a page that shows what was not asked for"] += 1
+    seen.lists.append((asked, items_of(page)))
+
+
+def items_of(page: Page) -> list[str]:
+    return re.findall(r'data-item="([^"]+)"', page.value("recommended"))
+
+
+def train_on(page: Page, name: str) -> None:
+    """A run of its own, begun and awaited."""
+    for element, value in (("epochs", EPOCHS), ("train-settings", "K=32 hidden=64"), ("model-name", name)):
+        page.fill(element, value)
+    page.trigger("start", "click")
+
+
+def summary(seen: Seen) -> dict[str, Any]:
+    """Milliseconds of each click as [median, 95th percentile, most], and memory as it was at the ends."""
+    fifth = max(len(seen.megabytes) // 5, 1)
+    return {
+        "clicks": {name: len(values) for name, values in seen.milliseconds.items()},
+        "milliseconds": {
+            name: [round(float(np.percentile(values, q)), 1) for q in (50, 95, 100)]
+            for name, values in seen.milliseconds.items()
+        },
+        "lists checked": len(seen.lists),
+        "models trained": seen.trained,
+        "wrong": dict(seen.wrong),
+        "resident MB, second fifth and last": [
+            int(np.median(part)) for part in (seen.megabytes[fifth : 2 * fifth], seen.megabytes[-fifth:])
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()
