@@ -213,6 +213,9 @@ class Page(Client):
             if value != self._values[component]:
                 self._values[component] = value
                 changes.append([component, "change"])
+                if component == self._ids["told"]:  # the page's script, which says what its open tab goes with
+                    self._values[self._ids["due-Recommend"]] = value
+                    changes.append([self._ids["due-Recommend"], "change"])
         answer = Answer(id, at, 1000 * (at - sent), 1000 * event.output["duration"])
         return [answer, *self._all(lambda e: e["trigger_after"] == id or any(t in changes for t in e["targets"]))]
 

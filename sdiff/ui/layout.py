@@ -70,6 +70,10 @@ def build() -> gr.Blocks:
         told.change(None, told, js="text => window.setPage(text)")
         # The tab that is open, as the script says.
         view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
+        # Of each tab the list that it goes with. What belongs to a list is made once, while its tab is open.
+        due = {tab: gr.Textbox(visible=False, elem_id=f"due-{tab}") for tab in ("Recommend", "Spectrum", "Compare")}
+        keep = f"(told, view, ...due) => {list(due)}.map((tab, i) => tab === view ? told : due[i])"
+        gr.on([told.change, view.change], None, [told, view, *due.values()], [*due.values()], js=keep)
         text = gr.Textbox(visible=False)  # what is copied or saved
         # What is on the page, to go back to when something else cannot be opened.
         opened = gr.State(("demo", INSTANT))
@@ -88,13 +92,13 @@ def build() -> gr.Blocks:
         def then_list(event: Any) -> None:
             event.success(listing.recommend, asked, listed, show_progress="minimal", **in_order)
 
-        def follows(events: list[Any], handler: Any, inputs: list[Any], outputs: list[Any]) -> None:
+        def follows(tab: str, events: list[Any], handler: Any, inputs: list[Any], outputs: list[Any]) -> None:
             """What a tab shows beside the list follows each list, and is made when the tab is opened.
 
             Not as trigger_mode="always_last": two triggers at once would start each other again for ever.
             """
             multiple: dict[str, Any] = dict(trigger_mode="multiple", **quietly)
-            gr.on([told.change, view.change, *events], handler, [view, *inputs, *asked], outputs, **multiple)
+            gr.on([due[tab].change, *events], handler, [*inputs, *asked], outputs, **multiple)
 
         # What is opened: a data set, a model.
         model = [opened, checkpoint, cards, *controls.settings]
@@ -150,9 +154,9 @@ def build() -> gr.Blocks:
         )
 
         # What each tab shows beside it.
-        follows([], listing.plots, [], shown.plots)
-        follows([], spectrum_tab.schedules, [], spectrum.schedules)
-        follows([spectrum.step.release], spectrum_tab.reverse, [spectrum.step], spectrum.reverse)
+        follows("Recommend", [], listing.plots, [], shown.plots)
+        follows("Spectrum", [], spectrum_tab.schedules, [], spectrum.schedules)
+        follows("Spectrum", [spectrum.step.release], spectrum_tab.reverse, [spectrum.step], spectrum.reverse)
         spectrum.play.click(
             spectrum_tab.play, asked, spectrum.reverse, show_progress="hidden", api_visibility="private"
         )
@@ -169,7 +173,7 @@ def build() -> gr.Blocks:
         )
         b = [other.model, *other.settings]
         moved = [*(slider.release for slider in other.settings[:-1]), other.settings[-1].input]
-        follows(moved, compare_tab.compare, b, other.shown)
+        follows("Compare", moved, compare_tab.compare, [view, *b], other.shown)
         other.model.change(
             compare_tab.settings_of, [opened, other.model], [other.panel, *other.settings], **quietly
         ).success(compare_tab.compare, [view, *b, *asked], other.shown, **quietly)

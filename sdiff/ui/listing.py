@@ -116,10 +116,8 @@ def find(opened: Opened, question: str) -> str:
     return lists.addable_table(catalog.rows(catalog.search(question, ADDABLE)))
 
 
-def plots(view: str, *page: Any) -> tuple[Any, ...]:
-    """The plots beside the list, while they can be seen."""
-    if view != "Recommend":
-        return (gr.skip(),) * 4
+def plots(*page: Any) -> tuple[Any, ...]:
+    """The plots beside the list."""
     try:
         found = spectral_handlers.spectral_view(asked(*page))
     except SDiffError:  # the list has said so

@@ -62,10 +62,8 @@ def spectrum_tab() -> SpectrumTab:
     )
 
 
-def schedules(view: str, *page: Any) -> tuple[Any, ...]:
-    """Spectrum and schedules, while they can be seen."""
-    if view != "Spectrum":
-        return (gr.skip(),) * 6
+def schedules(*page: Any) -> tuple[Any, ...]:
+    """Spectrum and schedules."""
     try:
         found = spectral_handlers.schedule_view(asked(*page))
     except SDiffError:  # the list has said so
@@ -78,10 +76,8 @@ def schedules(view: str, *page: Any) -> tuple[Any, ...]:
     return tuple(part for name, figure in drawn.items() for part in (figure, found.words[name]))
 
 
-def reverse(view: str, step: int, *page: Any) -> tuple[Any, ...]:
-    """One step of the reverse process, while it can be seen."""
-    if view != "Spectrum":
-        return (gr.skip(),) * 6
+def reverse(step: int, *page: Any) -> tuple[Any, ...]:
+    """One step of the reverse process."""
     try:
         return _step(reverse_handlers.reverse_process(asked(*page), step))
     except SDiffError:  # the list has said so
