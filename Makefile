@@ -10,4 +10,4 @@ check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
 
 soak: # what takes minutes: the tests in full size
-	python -m benchmarks.faults --kills 60 --save
+	python -m benchmarks.faults --kills 180 --save

@@ -10,7 +10,6 @@ The last line is JSON, which --save keeps in benchmarks/results.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -29,7 +28,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.kept import RESULTS
+from benchmarks.kept import tell
 from benchmarks.killed import KINDS, World, contents
 from sdiff.atomic import MARK
 from sdiff.synthetic import synthesize, write
@@ -70,6 +69,7 @@ class Trial:
         begun = time.perf_counter()
         self.steps = self._work() or 1
         self.seconds = time.perf_counter() - begun
+        self.left: list[int] = []  # of the steps, those at which it has not been killed
         self.expected = contents(self.whole)
         self.folder = self._fresh()
 
@@ -89,7 +89,8 @@ class Trial:
 
     def _moment(self) -> dict[str, Any]:
         if self.kills % 2:
-            return {"last": self.rng.randint(1, self.steps)}
+            self.left = self.left or self.rng.sample(range(1, self.steps + 1), self.steps)
+            return {"last": self.left.pop()}
         return {"until": self.rng.uniform(0, self.seconds)}
 
     def finish(self) -> None:
@@ -171,9 +172,7 @@ def main() -> None:
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "system": platform.system(),
     } | measured(arguments.kills, arguments.seed, "full")
-    if arguments.save:
-        (RESULTS / "faults.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    tell(result, "faults", arguments.save)
     sys.exit(bool(result["broken"]))
 
 
