@@ -80,7 +80,7 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
         _, s, Vt = np.linalg.svd(root.toarray(), full_matrices=False)
         a, U = s**2, Vt.T
     order = np.argsort(-a)[:K]
-    order = order[a[order] > 1e-9 * a.max(initial=1e-12)]  # what Lanczos leaves of a 0 is some 1e-11
+    order = order[a[order] > 1e-12 * a.max(initial=1e-12)]
     U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
     lam = np.clip(1.0 - a[order], 0.0, 1.0)

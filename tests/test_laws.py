@@ -177,7 +177,9 @@ def test_a_split_is_disjoint_and_sums_to_the_input_and_order_stays(world, seed):
         parts = (split.train, split.valid, split.test)
         np.testing.assert_array_equal(sum(map(dense, parts)), dense(world))
         n = world.lengths
-        np.testing.assert_array_equal(split.train.lengths, np.where(n, np.maximum(n * 7 // 10, 1), 0))
+        train = np.where(n, np.maximum(n * 7 // 10, 1), 0)
+        np.testing.assert_array_equal(split.train.lengths, train)
+        np.testing.assert_array_equal(split.valid.lengths, np.maximum(n * 8 // 10 - train, 0))
         for user in range(len(world.users)):
             place = {item: i for i, item in enumerate(world.history(user))}
             places = [[place[item] for item in part.history(user)] for part in parts]
