@@ -84,7 +84,8 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
     U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
     lam = np.clip(1.0 - a[order], 0.0, 1.0)
-    return SpectralBasis(torch.from_numpy(U.astype(np.float32, order="C")), torch.from_numpy(lam.astype(np.float32)))
+    # Copied into memory that torch aligns: where it lies decides the last digits of every sum.
+    return SpectralBasis(*(torch.from_numpy(x.astype(np.float32, order="C")).clone() for x in (U, lam)))
 
 
 def cached_basis(train: Interactions, K: int) -> SpectralBasis:
@@ -93,7 +94,7 @@ def cached_basis(train: Interactions, K: int) -> SpectralBasis:
     path = cache_dir() / "spectra" / f"{key}.safetensors"
     try:
         tensors = load_file(path)
-        return SpectralBasis(tensors["U"], tensors["lam"])
+        return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
     except (OSError, SafetensorError, KeyError):  # not there yet, or damaged: made anew
         basis = spectral_basis(train, K)
     try:
