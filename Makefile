@@ -1,4 +1,4 @@
-.PHONY: app test check
+.PHONY: app test check soak
 
 app: # serve the app on this machine
 	python app.py
@@ -8,3 +8,6 @@ test: # the tests, as in the README
 
 check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
+
+soak: # what takes minutes: the tests in full size
+	python -m benchmarks.faults --kills 180 --save

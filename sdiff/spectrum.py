@@ -65,8 +65,8 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
     3.2): A itself is never formed.
 
     Frequencies beyond the rank of X~ carry nothing of any history: where K is larger than the rank, the rank is
-    what comes back. Signs are fixed (the largest entry of each vector is positive) and the Lanczos start is seeded,
-    so that equal data gives equal vectors.
+    what comes back. Signs are fixed (the largest entry of each vector is positive) and Lanczos is seeded, its restarts
+    in a graph of several components as well, so that equal data gives equal vectors.
     """
     root = normalised_adjacency_root(train.matrix())
     n_items, rank = len(train.items), min(len(train.users), len(train.items))  # the rank at most
@@ -75,7 +75,7 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
         A = LinearOperator(shape=(n_items, n_items), dtype=np.float64, matvec=lambda x: transposed @ (root @ x))  # pyright: ignore
         start = np.random.default_rng(0).uniform(-1, 1, n_items)
         # 1.5 K Lanczos vectors, where scipy takes 2 K: a third less time on ML-1M, the residual as small.
-        a, U = eigsh(A, K, ncv=min(max(3 * K // 2, K + 20), n_items), tol=1e-7, v0=start)  # pyright: ignore
+        a, U = eigsh(A, K, ncv=min(max(3 * K // 2, K + 20), n_items), tol=1e-7, v0=start, rng=0)  # pyright: ignore
     else:  # so many frequencies of so small a graph that Lanczos has nothing to save
         _, s, Vt = np.linalg.svd(root.toarray(), full_matrices=False)
         a, U = s**2, Vt.T
@@ -84,7 +84,8 @@ def spectral_basis(train: Interactions, K: int) -> SpectralBasis:
     U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
     lam = np.clip(1.0 - a[order], 0.0, 1.0)
-    return SpectralBasis(torch.from_numpy(U.astype(np.float32, order="C")), torch.from_numpy(lam.astype(np.float32)))
+    # Copied into memory that torch aligns: where it lies decides the last digits of every sum.
+    return SpectralBasis(*(torch.from_numpy(x.astype(np.float32, order="C")).clone() for x in (U, lam)))
 
 
 def cached_basis(train: Interactions, K: int) -> SpectralBasis:
@@ -93,7 +94,7 @@ def cached_basis(train: Interactions, K: int) -> SpectralBasis:
     path = cache_dir() / "spectra" / f"{key}.safetensors"
     try:
         tensors = load_file(path)
-        return SpectralBasis(tensors["U"], tensors["lam"])
+        return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
     except (OSError, SafetensorError, KeyError):  # not there yet, or damaged: made anew
         basis = spectral_basis(train, K)
     try:

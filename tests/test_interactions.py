@@ -29,24 +29,6 @@ def test_a_repeated_pair_counts_once_at_its_first_time():
     assert x.timestamps is not None and x.timestamps.tolist() == [1.0, 5.0]
 
 
-@pytest.mark.parametrize("cut", [chronological_split, lambda x: random_split(x, 5)])
-def test_a_split_is_disjoint_and_sums_to_the_input(cut, random_interactions):
-    split = cut(random_interactions)
-    parts = [pairs(part) for part in (split.train, split.valid, split.test)]
-    assert set.union(*parts) == pairs(random_interactions)
-    assert sum(map(len, parts)) == len(random_interactions)
-    present = random_interactions.lengths > 0
-    assert (split.train.lengths[present] >= 1).all(), "whoever is there has a history"
-    assert 0.6 < len(split.train) / len(random_interactions) < 0.75
-
-
-def test_the_chronological_split_puts_no_later_item_before_an_earlier_one(tastes):
-    split = chronological_split(tastes)
-    for user in range(60):
-        order = [*split.train.history(user), *split.valid.history(user), *split.test.history(user)]
-        assert order == tastes.history(user).tolist()
-
-
 def test_train_and_valid_merge_in_order_and_leave_nothing_to_validate_on(tastes):
     split = chronological_split(tastes)
     merged = split.merged()

@@ -20,20 +20,6 @@ def hits(*rows):
     return torch.tensor(rows, dtype=torch.bool)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_perfect_list_scores_one_and_a_list_without_hits_zero(metric):
-    perfect, none = hits([1, 1, 1, 0, 0]), hits([0, 0, 0, 0, 0])
-    assert metric(perfect, torch.tensor([3]), 5).item() == pytest.approx(1)
-    assert metric(none, torch.tensor([3]), 5).item() == 0
-
-
-def test_the_two_recalls_agree_up_to_k_relevant_items_and_differ_beyond():
-    found = hits([1, 0, 1, 0])
-    few, many = torch.tensor([4]), torch.tensor([8])
-    assert recall(found, few, 4) == recall_all(found, few, 4) == 0.5
-    assert recall(found, many, 4) == 0.5 and recall_all(found, many, 4) == 0.25
-
-
 def test_ndcg_by_hand():
     value = ndcg(hits([0, 1, 1, 0]), torch.tensor([2]), 4).item()
     assert value == pytest.approx((1 / math.log2(3) + 1 / math.log2(4)) / (1 + 1 / math.log2(3)))

@@ -27,39 +27,10 @@ def test_a_history_nobody_ever_had_is_folded_in_and_its_taste_found(model):
         assert [model.items.ids[i] for i in found.indices] == found.ids
 
 
-def test_seen_items_never_come_back_unless_asked_for(model):
-    history = [f"i{j}" for j in range(8)]
-    assert not set(model.recommend(history, k=30).ids) & set(history)
-    assert set(model.recommend(history, k=30, exclude_seen=False).ids) == set(model.items.ids)
-
-
-def test_asking_for_more_than_there_is_gives_all_that_is_unseen(model):
-    assert len(model.recommend(["i0", "i1"], k=1000).ids) == 28
-    assert model.recommend(list(model.items.ids), k=5).ids == []
-
-
-def test_an_item_named_twice_counts_once(model):
-    assert model.recommend(["i1", "i1", "i2", "i1"]) == model.recommend(["i1", "i2"])
-
-
-def test_an_empty_history_is_answered(model):
-    found = model.recommend([], k=5)
-    assert len(found.ids) == 5 and all(torch.isfinite(torch.tensor(found.scores)))
-
-
 def test_the_seed_decides_and_without_noise_there_is_nothing_to_decide(model):
     history = ["i2", "i14"]
     assert model.recommend(history, seed=1) == model.recommend(history, seed=1) != model.recommend(history, seed=2)
     assert model.recommend(history, seed=1, noise=False) == model.recommend(history, seed=2, noise=False)
-
-
-def test_without_noise_a_batch_scores_like_its_rows(model):
-    config = model.config.at_inference({"noise": False, "guidance": 0.5})
-    rows = [[0, 3, 4], [], [25], list(range(30))]
-    together = model.scores(Histories.from_lists(rows, CPU), config, torch.Generator())
-    for row, scores in zip(rows, together, strict=True):
-        alone = model.scores(Histories.from_lists([row], CPU), config, torch.Generator())[0]
-        torch.testing.assert_close(alone, scores, atol=1e-5, rtol=1e-5)
 
 
 def test_settings_act_and_wrong_ones_are_said(model):

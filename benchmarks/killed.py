@@ -1,0 +1,178 @@
+"""What `benchmarks.faults` kills: every kind of work that writes files, and what may be found of it at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sdiff import fetch, shards
+from sdiff.__main__ import main as sdiff
+from sdiff.atomic import MARK, write_atomically
+from sdiff.catalog import Catalog
+from sdiff.checkpoint import Checkpoint, load_state
+from sdiff.datasets import load_dataset
+from sdiff.spectrum import cached_basis
+
+SETTINGS = ["K=16", "hidden=64", "eval_every=2", "ema=0.9", "dropout=0.3", "lr=0.003", "batch_size=20"]
+
+
+@dataclass(frozen=True)
+class World:
+    """What the work is about: a folder with a data set, two checkpoints of it, and the address of a file."""
+
+    folder: Path
+    url: str
+    epochs: int
+
+    @property
+    def data(self) -> str:
+        return str(self.folder / "data")
+
+    def train(self, out: Path, seed: int, epochs: int) -> None:
+        words = ["train", "--dataset", self.data, "--set", *SETTINGS, f"epochs={epochs}", "--seed", str(seed)]
+        run(*words, "--out", str(out), *["--resume"] * (out / "training.safetensors").exists())
+
+    def checkpoint(self, version: str) -> Checkpoint:
+        return Checkpoint.load(self.folder / version)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work in a folder: what is there before, the work, and what a reader may find at any moment.
+
+    found: of the folder and the one of a run that nobody killed, the parts that are there, by their names, and what
+    each of them may be.
+    """
+
+    before: Callable[[World, Path], None]
+    work: Callable[[World, Path], None]
+    found: Callable[[World, Path, Path], Iterator[tuple[str, Any, tuple[Any, ...]]]]
+
+
+def train(world: World, folder: Path) -> None:
+    world.train(folder / "model", seed=0, epochs=world.epochs)
+
+
+def trained(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    model = folder / "model"
+    if (model / "config.json").exists():
+        Checkpoint.load(model)
+        yield "a checkpoint can be resumed", (model / "training.safetensors").exists(), (True,)
+    if (model / "training.safetensors").exists():
+        load_state(model / "training.safetensors")
+
+
+def save(world: World, folder: Path) -> None:
+    versions = [world.checkpoint(version) for version in ("a", "b")]
+    for checkpoint in versions * 10:
+        checkpoint.save(folder / "model")
+
+
+def saved(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    checkpoint = Checkpoint.load(folder / "model")
+    versions = [world.checkpoint(version) for version in ("a", "b")]
+    yield "checkpoint", said(checkpoint), tuple(map(said, versions))
+    yield "metrics", checkpoint.metrics, ({}, *(version.metrics for version in versions))
+
+
+def said(checkpoint: Checkpoint) -> tuple[Any, ...]:
+    return checkpoint.fingerprint, checkpoint.config, asdict(checkpoint.provenance)
+
+
+def make_catalog(world: World, folder: Path) -> None:
+    tempfile.tempdir = str(folder)
+    catalog = Catalog(load_dataset(world.data))
+    rows = [asdict(row) for row in catalog.rows(catalog.search("the"))]
+    write_atomically(folder / "rows.json", json.dumps(rows).encode())
+
+
+def make_spectra(world: World, folder: Path) -> None:
+    os.environ["SDIFF_CACHE_DIR"] = str(folder)
+    split = load_dataset(world.data).split
+    for K in range(2, 22, 2):
+        cached_basis(split.train, K)
+
+
+def download(world: World, folder: Path) -> None:
+    fetch.SCHEMES = ("http",)
+    fetch.fetch(fetch.Archive(world.url, 1 << 30, {"one": "one", "two": "two"}), folder / "set")
+
+
+def all_or_nothing(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    yield "folder", contents(folder / "set"), ({}, contents(whole / "set"))
+
+
+def old_set(world: World, folder: Path) -> None:
+    (folder / "set").mkdir()
+    for name in ("one", "mine"):
+        (folder / "set" / name).write_text("old")
+
+
+def export(name: str) -> Callable[[World, Path], None]:
+    def work(world: World, folder: Path) -> None:
+        shards.BATCH, shards.BATCHES = 10, 1
+        words = ["recommend", "--checkpoint", str(world.folder / "a"), "--dataset", world.data, "--all", "--titles"]
+        run(*words, "--out", str(folder / name))
+
+    return work
+
+
+def old_list(world: World, folder: Path) -> None:
+    (folder / "lists.csv").write_text("old")
+
+
+def nothing(world: World, folder: Path) -> None:
+    pass
+
+
+def whole_files(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Each file is the old one or the new one."""
+    for name, data in contents(folder).items():
+        if name.partition("/")[0] != ".downloads":
+            yield name, data, (hashed(b"old"), contents(whole).get(name))
+
+
+KINDS = {
+    "training": Kind(nothing, train, trained),
+    "checkpoint": Kind(lambda world, folder: world.checkpoint("a").save(folder / "model"), save, saved),
+    "catalog": Kind(nothing, make_catalog, whole_files),
+    "spectrum": Kind(nothing, make_spectra, whole_files),
+    "download": Kind(nothing, download, all_or_nothing),
+    "download over files": Kind(old_set, download, whole_files),
+    "list": Kind(old_list, export("lists.csv"), whole_files),
+    "list, Parquet": Kind(nothing, export("lists.parquet"), whole_files),
+    "lists in a folder": Kind(nothing, export("lists"), whole_files),
+}
+
+
+def run(*words: str) -> None:
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        if code := sdiff(list(words)):
+            raise SystemExit(code)
+
+
+def hashed(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Files by their names below a folder, scratch folders left out. Where times are told, all but those."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and MARK not in str(path.relative_to(folder)):
+            data = path.read_bytes()
+            if path.name == "training.safetensors":
+                tensors, state = load_state(path)
+                numbers = (tensor.numpy().tobytes() for _, tensor in sorted(tensors.items()))
+                data = json.dumps(state | {"seconds": 0}).encode() + b"".join(numbers)
+            if path.name == "metrics.json":
+                data = json.dumps(json.loads(data) | {"train_seconds": 0, "command": ""}).encode()
+            found[path.relative_to(folder).as_posix()] = hashed(data)
+    return found
