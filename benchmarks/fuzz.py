@@ -37,6 +37,8 @@ from benchmarks.fuzz_cases import SECONDS, Box
 from benchmarks.kept import RESULTS
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
+ROOT = Path(__file__).parents[1]
+WORKER = (sys.executable, "-m", "benchmarks.fuzz", "--worker")
 LAWFUL = ("read", "refused")
 
 
@@ -89,12 +91,8 @@ def _answers(numbers: list[int], seed: int) -> Iterator[tuple[int, tuple[str, st
     worker = None
     for number in numbers:
         if worker is None:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.fuzz", "--worker", "--seed", str(seed)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            worker = subprocess.Popen([*WORKER, "--seed", str(seed)], cwd=ROOT, **pipes)
             assert worker.stdin and worker.stdout
             worker.stdout.readline()  # it has made what is valid
         worker.stdin.write(f"{number}\n")

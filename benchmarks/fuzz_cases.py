@@ -49,7 +49,8 @@ class Box:
     def __init__(self, root: Path) -> None:
         self.root, self.case = root, root / "case"
         os.environ |= {"SDIFF_RUNS_DIR": str(self.case), "SDIFF_CACHE_DIR": str(root / "scratch")}
-        (root / "scratch").mkdir()
+        for name in ("scratch", "valid"):
+            (root / name).mkdir()
         tempfile.tempdir = str(root / "scratch")
         (root / "outside").write_text("untouched")
         torch.set_num_threads(1)
