@@ -126,7 +126,9 @@ class Table:
         else:
             names = line.split(delimiter)
         if twice := [name for name, n in Counter(name.strip().lower() for name in names).items() if n > 1]:
-            raise SDiffError(f"{self._path} has more than one column {', '.join(twice)[:LONGEST]!r}: give each its own name.")
+            raise SDiffError(
+                f"{self._path} has more than one column {', '.join(twice)[:LONGEST]!r}: give each its own name."
+            )
         columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in names)
         return (
             f"read_csv({file}, auto_detect = false, header = {not layout.names}, columns = {{{columns}}}, "
