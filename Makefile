@@ -1,4 +1,4 @@
-.PHONY: app test check
+.PHONY: app test check soak
 
 app: # serve the app on this machine
 	python app.py
@@ -8,3 +8,6 @@ test: # the tests, as in the README
 
 check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
+
+soak: # what takes too long for the tests
+	python -m benchmarks.fuzz --cases 5000 --save
