@@ -93,8 +93,9 @@ def _answers(numbers: list[int], seed: int) -> Iterator[tuple[int, tuple[str, st
         if worker is None:
             pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             worker = subprocess.Popen([*WORKER, "--seed", str(seed)], cwd=ROOT, **pipes)
-            assert worker.stdin and worker.stdout
+            assert worker.stdout
             worker.stdout.readline()  # it has made what is valid
+        assert worker.stdin and worker.stdout
         worker.stdin.write(f"{number}\n")
         worker.stdin.flush()
         ready, _, _ = select.select([worker.stdout], [], [], 2 * SECONDS)
@@ -106,7 +107,7 @@ def _answers(numbers: list[int], seed: int) -> Iterator[tuple[int, tuple[str, st
         code = worker.wait()
         yield number, ("?", f"the process ended with {code}" if ready else f"no answer in {2 * SECONDS:.0f} seconds")
         worker = None
-    if worker is not None:
+    if worker is not None and worker.stdin:
         worker.stdin.close()
         worker.wait()
 
