@@ -9,5 +9,7 @@ test: # the tests, as in the README
 check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
 
-soak: # what takes minutes: the tests in full size
+soak: # what takes too long for the tests
 	python -m benchmarks.faults --kills 180 --save
+	python -m benchmarks.fuzz --cases 5000 --save
+	python -m benchmarks.soak --sessions 50 --minutes 5 --save

@@ -37,6 +37,8 @@ from benchmarks.fuzz_cases import SECONDS, Box
 from benchmarks.kept import RESULTS
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
+ROOT = Path(__file__).parents[1]
+WORKER = (sys.executable, "-m", "benchmarks.fuzz", "--worker")
 LAWFUL = ("read", "refused")
 
 
@@ -89,14 +91,11 @@ def _answers(numbers: list[int], seed: int) -> Iterator[tuple[int, tuple[str, st
     worker = None
     for number in numbers:
         if worker is None:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.fuzz", "--worker", "--seed", str(seed)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert worker.stdin and worker.stdout
+            pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            worker = subprocess.Popen([*WORKER, "--seed", str(seed)], cwd=ROOT, **pipes)
+            assert worker.stdout
             worker.stdout.readline()  # it has made what is valid
+        assert worker.stdin and worker.stdout
         worker.stdin.write(f"{number}\n")
         worker.stdin.flush()
         ready, _, _ = select.select([worker.stdout], [], [], 2 * SECONDS)
@@ -108,7 +107,7 @@ def _answers(numbers: list[int], seed: int) -> Iterator[tuple[int, tuple[str, st
         code = worker.wait()
         yield number, ("?", f"the process ended with {code}" if ready else f"no answer in {2 * SECONDS:.0f} seconds")
         worker = None
-    if worker is not None:
+    if worker is not None and worker.stdin:
         worker.stdin.close()
         worker.wait()
 

@@ -49,14 +49,15 @@ class Box:
     def __init__(self, root: Path) -> None:
         self.root, self.case = root, root / "case"
         os.environ |= {"SDIFF_RUNS_DIR": str(self.case), "SDIFF_CACHE_DIR": str(root / "scratch")}
-        (root / "scratch").mkdir()
+        for name in ("scratch", "valid"):
+            (root / name).mkdir()
         tempfile.tempdir = str(root / "scratch")
         (root / "outside").write_text("untouched")
         torch.set_num_threads(1)
         users, items = np.repeat(np.arange(20), 6), np.concatenate([np.arange(u, u + 6) % 30 for u in range(20)])
-        names = (Vocabulary(tuple(f"{kind}{i}" for i in range(n))) for kind, n in (("u", 20), ("i", 30)))
+        of_users, of_items = (Vocabulary(tuple(f"{kind}{i}" for i in range(n))) for kind, n in (("u", 20), ("i", 30)))
         times = np.arange(len(users), dtype=float)
-        self.split = chronological_split(Interactions.from_pairs(*names, users, items, times))
+        self.split = chronological_split(Interactions.from_pairs(of_users, of_items, users, items, times))
         for name, config in MODELS.items():
             trainer = self.trainer(config)
             for _ in trainer.fit():
@@ -155,7 +156,7 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
     path, items = box.case / name, box.case / "titles.csv"
     path.write_bytes(of_table(rng, box.tables[name]))
     items.write_bytes(of_table(rng, b"item,title,year,genres,more\n" + b"i1,Heat (1995),1995,a|b,x\n" * 20))
-    options = {"skip_faulty": rng.random() < 0.7}
+    options: dict[str, Any] = {"skip_faulty": rng.random() < 0.7}
     if rng.random() < 0.2:
         options["encoding"] = rng.choice(("latin-1", "utf-16", "utf-7", "idna", "punycode", "undefined", "base64", "'"))
     if rng.random() < 0.2:

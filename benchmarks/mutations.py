@@ -69,21 +69,18 @@ def of_json(rng: random.Random, data: bytes) -> bytes:
         return of_bytes(rng, data)
     document = json.loads(data)
     for _ in range(rng.randint(1, 2)):
-        parent = document
-        while True:
-            keys = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
-            if not keys:
-                break
+        parent, key = document, "unheard of"
+        while keys := list(parent) if isinstance(parent, dict) else list(range(len(parent))):
             key = rng.choice(keys)
             if not isinstance(parent[key], dict | list) or rng.random() < 0.2:
                 break
             parent = parent[key]
         if keys and rng.random() < 0.2:
             del parent[key]
-        elif isinstance(parent, dict):
-            parent[key if keys and rng.random() < 0.9 else "unheard of"] = rng.choice(VALUES)
-        elif keys:
+        elif keys and rng.random() < 0.9:
             parent[key] = rng.choice(VALUES)
+        elif isinstance(parent, dict):
+            parent["unheard of"] = rng.choice(VALUES)
     return json.dumps(document).replace('"@deep@"', "[" * DEEP + "]" * DEEP).encode()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sdiff.errors import SDiffError
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
-from sdiff.tables import Fault, Layout, Table, database, said_of
+from sdiff.tables import LONGEST, Fault, Layout, Table, database, said_of
 
 # Columns by their role, the likeliest name first.
 PAIR = {
@@ -201,7 +201,7 @@ def _pairs(table: Table, found: dict[str, str], where: str) -> str:
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
     for role, kind in (("rating", "a number"), ("timestamp", "seconds or a date")):
         if role in found:
-            said = f"""'{role} is ''' || coalesce({role}_text, '') || ''', not {kind}'"""
+            said = f"""'{role} is ''' || left(coalesce({role}_text, ''), {LONGEST}) || ''', not {kind}'"""
             faults.append(f"WHEN {role} IS NULL OR NOT isfinite({role}) THEN {said}")
     return f"""
         CREATE TABLE pairs AS

@@ -59,14 +59,16 @@ def check_alike(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
             raise ValueError(f"its tensors do not fit: {name} has another type or shape")
 
 
-def check_progress(state: Mapping[str, Any]) -> None:
-    """Raises ValueError, or what comes of odd types, where a run's state says no epoch, seconds or best result."""
+def best_of(state: Mapping[str, Any]) -> tuple[int, float | None, dict[str, float]]:
+    """The best result that a run's state tells: epoch, value, all of it. Raises ValueError, or what comes of odd types,
+    where it tells none, or no epoch or seconds."""
     epoch, value, valid = state["best"]
     counts = type(state["epoch"]) is int and type(epoch) is int and 0 <= epoch <= state["epoch"]
     if not (counts and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
         raise ValueError("its epochs, seconds or best result are no numbers")
     if not isinstance(valid, dict):
         raise ValueError("its best result is none")
+    return epoch, value, valid
 
 
 def moments(tensors: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int, dict[str, Tensor]]:

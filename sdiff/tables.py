@@ -30,7 +30,7 @@ HEAD = 1 << 16  # bytes and rows that are looked at before the whole is read
 BLOCK = 1 << 23  # bytes; DuckDB holds four times as many of a CSV file
 FULL = "Could not write"  # as DuckDB says that a disk takes no more
 MEMORY = "2GB"  # of DuckDB; what is more goes to the disk
-LONGEST = 40  # characters of a name, and names, that a sentence tells
+LONGEST = 40  # characters of a name or a value, and names, that a sentence tells
 REJECTS = 100_000  # faulty rows that are told one by one
 ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}  # by byte order mark
 DELIMITERS = (",", "\t", ";", "|", "::")
@@ -126,7 +126,9 @@ class Table:
         else:
             names = line.split(delimiter)
         if twice := [name for name, n in Counter(name.strip().lower() for name in names).items() if n > 1]:
-            raise SDiffError(f"{self._path} has more than one column {', '.join(twice)!r}: give each its own name.")
+            raise SDiffError(
+                f"{self._path} has more than one column {', '.join(twice)[:LONGEST]!r}: give each its own name."
+            )
         columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in names)
         return (
             f"read_csv({file}, auto_detect = false, header = {not layout.names}, columns = {{{columns}}}, "
@@ -183,8 +185,8 @@ def said_of(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         if FULL in str(error):  # which says nothing of the file: see `temporary`
             raise
-        reason = str(error).split("\n\n")[0]
-        raise SDiffError(f"Cannot read {path}: {' '.join(reason.split())}") from error
+        reason = " ".join(str(error).split("\n\n")[0].split())
+        raise SDiffError(f"Cannot read {path}: {reason:.500}") from error
 
 
 def _head(path: Path) -> bytes:

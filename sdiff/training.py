@@ -29,7 +29,7 @@ from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.linear import LinearDenoiser, solve
 from sdiff.model import Model
-from sdiff.soundness import check_alike, check_progress, moments
+from sdiff.soundness import best_of, check_alike, moments
 from sdiff.spectrum import shared_basis
 
 CRITERION = "recall@20"
@@ -256,12 +256,9 @@ class Trainer:
             raise SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.") from error
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        check_progress(state)
-        self.epoch, self.seconds = state["epoch"], state["seconds"]
-        best = _strip(tensors, "best.")
-        check_alike(best, self.serving.state_dict() if best else {})
-        epoch, value, valid = state["best"]
-        self.best = Best(epoch, value, valid, best)
+        best, weights = best_of(state), _strip(tensors, "best.")
+        check_alike(weights, self.serving.state_dict() if weights else {})
+        self.epoch, self.seconds, self.best = state["epoch"], state["seconds"], Best(*best, weights)
         for part, module in self._modules().items():
             check_alike(_strip(tensors, f"{part}."), trained(module))
             module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data

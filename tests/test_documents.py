@@ -49,3 +49,12 @@ def test_the_paper_map_names_functions_and_tests_that_exist():
         source = next(path for place in places if (path := ROOT / place / file).exists()).read_text(encoding="utf-8")
         for part in filter(None, name.rstrip(".").split(".")):
             assert re.search(rf"(def|class) {part}", source), f"{file}: {part}"
+
+
+def test_each_promise_of_security_names_a_test_that_exists():
+    rows = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("## What is promised")[1].split("\n## ")[0]
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    promises = [re.findall(r"`(test_\w+)`", row) for row in rows.splitlines() if row.startswith("| ")][1:]
+    assert len(promises) > 10 and all(promises)
+    for name in (name for names in promises for name in names):
+        assert f"def {name}(" in tests, name

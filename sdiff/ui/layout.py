@@ -216,6 +216,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     Raises:
         SDiffError: `$SDIFF_AUTH` is not user:password.
     """
+    who = gate.credentials()
     journal.begin(verbose)
     demo.queue(max_size=64, default_concurrency_limit=2).launch(
         theme=theme(),
@@ -226,7 +227,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         enable_monitoring=False,
         show_error=False,
         max_file_size="100mb",
-        mcp_server=True,
-        auth=gate.credentials(),
+        mcp_server=who is None,  # gradio's asks for no password
+        auth=who,
         app_kwargs={"middleware": [Middleware(gate.Gate)], "routes": [health.ROUTE]},
     )

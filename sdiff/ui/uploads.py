@@ -23,7 +23,7 @@ from sdiff.tables import database, said_of
 
 KEY = re.compile(r"own:(?P<digest>[0-9a-f]{16})/(?P<title>[\w .-]*\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
-ROWS, UNPACKED = 50_000_000, 2 << 30  # rows of a Parquet file, bytes of a packed one: a bomb has a thousand times more
+ROWS, UNPACKED = 20_000_000, 512 << 20  # rows take 100 bytes of memory each; bytes of a packed file
 
 
 def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -> str:
@@ -86,21 +86,24 @@ def _folder(key: str, root: Path) -> Path:
 
 
 def _refuse_bomb(path: Path) -> None:
-    """Raises SDiffError where a small file unpacks to more than can be read here."""
+    """Raises SDiffError where a file, small as it may be, unpacks to more than can be read here."""
     with path.open("rb") as file:
         start = file.read(4)
+    rows = 0
     if start == b"PAR1":
         with database(path) as con, said_of(path):
             [[rows]] = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
-        if not 0 <= rows <= ROWS:
-            raise SDiffError(f"{path.name} says it has {rows:,} rows, where {ROWS:,} are read: upload fewer.")
-    elif start.startswith(b"\x1f\x8b"):
-        with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:  # what is damaged, its reader says
-            for n, _ in enumerate(iter(lambda: file.read(1 << 20), b"")):
-                if n << 20 > UNPACKED:
-                    raise SDiffError(f"{path.name} unpacks to more than {UNPACKED >> 30} GB: upload less of it.")
     elif path.suffix == ".zst":
         raise SDiffError(f"{path.name} is packed by zstd, which is not looked into here: upload it as .gz.")
+    else:
+        packed = start.startswith(b"\x1f\x8b")
+        with suppress(EOFError, zlib.error, gzip.BadGzipFile), gzip.open(path) if packed else path.open("rb") as file:
+            for n, block in enumerate(iter(lambda: file.read(1 << 20), b"")):
+                rows += block.count(b"\n")
+                if n << 20 >= UNPACKED:
+                    raise SDiffError(f"{path.name} unpacks to more than {UNPACKED >> 20} MB: upload less of it.")
+    if not 0 <= rows <= ROWS:
+        raise SDiffError(f"{path.name} has {rows:,} rows, where at most {ROWS:,} are read here: upload fewer.")
 
 
 def _suffix(path: Path) -> str:

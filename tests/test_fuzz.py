@@ -1,0 +1,85 @@
+"""Damaged files of every kind are read or refused, and the fuzzer sees where they are not."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import fuzz, fuzz_cases
+from sdiff.errors import SDiffError
+
+
+@pytest.mark.parametrize(("seed", "cases"), [(1, 160)])
+def test_a_damaged_file_is_read_or_refused(seed, cases):
+    found = fuzz.fuzz(list(range(cases)), seed)
+    assert len(found) == cases and {kind for kind, _ in found.values()} == set(fuzz_cases.KINDS)
+    assert {number: case for number, case in found.items() if case[1] not in fuzz.LAWFUL} == {}
+    for kind in fuzz_cases.KINDS:
+        assert {what for k, what in found.values() if k == kind} == set(fuzz.LAWFUL), "both come of every kind"
+
+
+def hoard():
+    return b"x" * (1 << 28)  # zeros would take no memory
+
+
+def linger():
+    time.sleep(0.6)
+
+
+def refuse():
+    raise SDiffError("x" * 10_000)
+
+
+def fail():
+    raise KeyError("step")
+
+
+def test_what_is_against_the_law_is_seen(tmp_path, monkeypatch):
+    for name in ("SDIFF_RUNS_DIR", "SDIFF_CACHE_DIR"):
+        monkeypatch.setenv(name, "")  # a box sets them, and this takes it back
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    for name, value in {"MODELS": {}, "SECONDS": 0.5, "MEGABYTES": 100}.items():
+        monkeypatch.setattr(fuzz_cases, name, value)
+    box = fuzz_cases.Box(tmp_path)
+
+    def write():
+        (tmp_path / "outside").write_text("touched")
+
+    for attempt, said in (
+        (lambda: None, "read"),
+        (fail, "KeyError"),
+        (refuse, "an error of 10,000 characters"),
+        (linger, "1 seconds"),
+        (hoard, "MB"),
+        (write, "written outside"),
+    ):
+        monkeypatch.setattr(fuzz_cases, "KINDS", {"any": lambda rng, box, attempt=attempt: attempt})
+        assert said in box.run(0, 0)[1]
+
+
+def test_a_worker_that_dies_or_hangs_is_told_with_its_case_and_the_others_follow(monkeypatch):
+    code = """
+import os, sys, time
+print("ready", flush=True)
+for n in map(int, sys.stdin):
+    os.abort() if n == 1 else time.sleep(60) if n == 2 else print('["any", "read"]', flush=True)
+"""
+    monkeypatch.setattr(fuzz, "WORKER", (sys.executable, "-c", code))
+    monkeypatch.setattr(fuzz, "SECONDS", 0.5)
+    found = fuzz.fuzz([0, 1, 2, 3], 0, workers=1)
+    assert found[0] == found[3] == ("any", "read")
+    assert "ended with -6" in found[1][1] and "no answer" in found[2][1]
+
+
+def test_a_case_is_the_same_each_time(tmp_path):
+    import random
+
+    from benchmarks.mutations import of_bytes
+
+    data = Path(__file__).read_bytes()
+    one, same, other = (of_bytes(random.Random(seed), data) for seed in ("0:1", "0:1", "0:2"))
+    assert one == same != other

@@ -1,0 +1,143 @@
+"""The running app against strangers: what its gate lets in, with a password, without one, and read-only."""
+
+from __future__ import annotations
+
+import os
+from threading import Event
+
+import httpx
+import pytest
+from gradio_client import Client
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from sdiff import datasets
+from sdiff.errors import SDiffError
+from sdiff.ui import data_tab, gate, opening, training_handlers
+from sdiff.ui.state import INSTANT
+from tests.conftest import ROOT, running_app
+
+
+def ask(address: str, element: str, event: str, *values, cookies=None) -> str:
+    """What the page's event of an element answers to values that no page would send."""
+    with httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
+        config = client.get("config").json()
+        [id] = [c["id"] for c in config["components"] if c["props"].get("elem_id") == element]
+        fn = next(d for d in config["dependencies"] if [id, event] in d["targets"] and d["backend_fn"])
+        body = {"fn_index": fn["id"], "data": list(values), "session_hash": "stranger", "trigger_id": id}
+        client.post("gradio_api/queue/join", json=body).raise_for_status()
+        with client.stream("GET", "gradio_api/queue/data?session_hash=stranger") as answers:
+            for line in answers.iter_lines():
+                if "process_completed" in line:
+                    return line
+    raise AssertionError("no answer")
+
+
+def test_a_visitor_cannot_pass_a_file_of_this_machine_off_as_an_upload(url):
+    for path in ("/etc/passwd", str(ROOT / "app.py"), "../../etc/passwd", "http://127.0.0.1:1/x"):
+        answer = ask(url, "own-table", "upload", {"path": path, "meta": {"_type": "gradio.FileData"}}, "", "")
+        assert '"success":false' in answer and "root:" not in answer and str(ROOT) not in answer
+
+
+def test_no_address_of_the_server_gives_a_file_away(url):
+    for path in ("etc/passwd", ROOT / "app.py", "%2e%2e/%2e%2e/etc/passwd", "../../etc/passwd", "file:///etc/passwd"):
+        for prefix in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "gradio_api/proxy=", ""):
+            answer = httpx.get(f"{url}{prefix}{path}")
+            assert "root:" not in answer.text and "launch(demo)" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "body", ["{", '{"data": 5}', '{"data": []}', '{"data": [[], {}, null]}', "[" * 100_000, "", "null"]
+)
+def test_an_odd_request_gets_no_stack_and_no_path(url, body):
+    for name in ("recommend", "nothing", "../x"):
+        answer = httpx.post(f"{url}gradio_api/call/{name}", content=body, headers={"Content-Type": "application/json"})
+        assert "Traceback" not in answer.text and str(ROOT) not in answer.text and "site-packages" not in answer.text
+
+
+def test_requests_that_are_too_large_are_refused(url):
+    large = httpx.post(f"{url}gradio_api/queue/join", content=b" " * (gate.BODY + 1))
+    endless = httpx.post(f"{url}gradio_api/queue/join", content=iter([b" "]))
+    assert (large.status_code, endless.status_code) == (413, 411)
+
+
+def test_files_that_come_too_often_have_to_wait():
+    async def app(scope, receive, send):
+        await PlainTextResponse("kept")(scope, receive, send)
+
+    guarded = gate.Gate(app)
+    one, other = (TestClient(guarded, client=(address, 1)) for address in ("1.1.1.1", "2.2.2.2"))
+    answers = [one.post("/gradio_api/upload", files={"files": b"x"}) for _ in range(gate.FORMS + 1)]
+    assert [answer.status_code for answer in answers] == [200] * gate.FORMS + [429]
+    assert "try again in 10 min" in answers[-1].text
+    assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "others need not"
+    assert one.post("/gradio_api/queue/join", json={}).text == one.get("/").text == "kept"
+
+
+@pytest.mark.parametrize("given", ["", "user", "user:", ":password"])
+def test_a_password_of_another_form_is_refused_at_the_start(monkeypatch, given):
+    monkeypatch.setenv("SDIFF_AUTH", given)
+    with pytest.raises(SDiffError, match="user:password"):
+        gate.credentials()
+
+
+@pytest.fixture(scope="module")
+def shut(tmp_path_factory):
+    """A read-only app behind a password: its address, and the cookies of who knows it."""
+    runs = tmp_path_factory.mktemp("shut")
+    given = {"SDIFF_READ_ONLY": "1", "SDIFF_AUTH": "ann:a:b", "SDIFF_RUNS_DIR": str(runs)}
+    with running_app(ROOT, os.environ | given) as address:
+        entered = httpx.post(f"{address}login", data={"username": "ann", "password": "a:b"})
+        yield address, entered.cookies
+    assert not list(runs.iterdir()), "nothing was written"
+
+
+def test_without_the_password_nobody_enters(shut):
+    address, cookies = shut
+    assert httpx.post(f"{address}login", data={"username": "ann", "password": "a"}).status_code == 400
+    for path in ("config", "gradio_api/info", "gradio_api/queue/data?session_hash=x", "gradio_api/file=x"):
+        assert httpx.get(address + path).status_code == 401, path
+    for path in ("gradio_api/call/recommend", "gradio_api/queue/join", "gradio_api/run/recommend"):
+        assert httpx.post(address + path, json={"data": []}).status_code == 401, path
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {"Accept": "application/json, text/event-stream"}
+    assert "recommend" not in httpx.post(f"{address}gradio_api/mcp/", json=initialize, headers=headers).text
+    assert httpx.get(f"{address}config", cookies=cookies).status_code == 200
+
+
+def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
+    address, cookies = shut
+    config = httpx.get(f"{address}config", cookies=cookies).json()
+    assert sum(c["props"].get("value") == gate.SHUT for c in config["components"]) == 2, "in Train and in Data"
+    shown = {id for id in _visible(config["layout"], {c["id"]: c["props"] for c in config["components"]})}
+    names = {c["props"].get("elem_id") for c in config["components"] if c["id"] in shown}
+    assert "recommended" in names and not names & {"start", "own-table", "own-read", "model-name"}
+    rows = Client(address, auth=("ann", "a:b"), verbose=False).predict(k=2, api_name="/recommend")
+    assert len(rows) == 2
+
+
+def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, monkeypatch, tmp_path):
+    address, cookies = shut
+    upload = httpx.post(f"{address}gradio_api/upload", files={"files": b"user,item"}, cookies=cookies)
+    assert (upload.status_code, upload.text) == (403, gate.SHUT)
+    monkeypatch.setenv("SDIFF_READ_ONLY", "1")
+    table = tmp_path / "x.csv"
+    table.write_text("user,item\n1,2\n")
+    assert gate.SHUT in data_tab.preview_upload(str(table), "", "")[-1]
+    assert gate.SHUT in data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)[1]
+    with pytest.raises(SDiffError, match="read-only"):
+        list(training_handlers.train("demo", "paper", 1, 0, "", "mine", Event()))
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
+    with pytest.warns(UserWarning, match="read-only"):
+        opening.download("lastfm", ("demo", INSTANT), [])
+    assert [key for _, key in opening.choices([])] == ["demo"], "what is not here is not offered"
+    with pytest.warns(UserWarning, match="lastfm is not here"):
+        assert opening.open_dataset("lastfm", ("demo", INSTANT), [])[2] == ""
+
+
+def _visible(layout, props):
+    for child in layout.get("children", []):
+        if props[child["id"]].get("visible", True) is True:
+            yield child["id"]
+            yield from _visible(child, props)
