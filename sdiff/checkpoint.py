@@ -179,7 +179,9 @@ def _sha256(path: Path) -> str:
 def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, and the texts of its header."""
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no mapping)
+        names = list(file.keys())
+        # Copied into memory that torch aligns: where it lies decides the last digits of every sum.
+        return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
 
 
 def _vocabulary(ids: Any) -> Vocabulary:

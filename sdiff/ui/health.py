@@ -16,6 +16,7 @@ from sdiff.ui import training_handlers
 from sdiff.ui.handlers import models
 from sdiff.ui.space import serving_device
 from sdiff.ui.state import serve
+from sdiff.ui.words import told
 
 _started = time.monotonic()
 
@@ -31,7 +32,7 @@ async def health(_: Request) -> JSONResponse:
     try:
         await run_in_threadpool(lambda: serve("demo", models("demo")[0]))
     except SDiffError as error:
-        return JSONResponse({"status": "ill", "why": str(error), **said}, status_code=503)
+        return JSONResponse({"status": "ill", "why": told(error), **said}, status_code=503)
     return JSONResponse({"status": "ok", **said})
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from sdiff.atomic import scratch
 from sdiff.catalog import Catalog
-from sdiff.checkpoint import Checkpoint
 from sdiff.config import preset
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
@@ -91,8 +88,7 @@ def open_model(name: str, dataset: str) -> Recommender:
     folder = checkpoints().get(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
-    with _by_name(folder):
-        return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
+    return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
 
 
 @lru_cache(maxsize=4)
@@ -106,16 +102,6 @@ def _instant(dataset: str) -> Recommender:
 @lru_cache(maxsize=8)
 def _model(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> Recommender:
     return Recommender.load(folder, serving_device())
-
-
-@contextmanager
-def _by_name(folder: Path) -> Iterator[None]:
-    """What is wrong with a folder is said by its name: a visitor has no use for a path of this machine."""
-    try:
-        yield
-    except SDiffError as error:
-        error.args = (str(error).replace(str(folder), folder.name),)
-        raise
 
 
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:
@@ -160,12 +146,6 @@ def new_run(name: str) -> Path:
 def is_taken(name: str) -> bool:
     """Whether a model of that name is here."""
     return name == INSTANT or name in checkpoints() or (runs_dir() / name).exists()
-
-
-def save(checkpoint: Checkpoint, folder: Path) -> None:
-    """Keeps a model that was trained here. Raises SDiffError where it cannot be written."""
-    with _by_name(folder):
-        checkpoint.save(folder)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from sdiff.config import Config, parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress, Trainer
 from sdiff.ui import gate, space
-from sdiff.ui.state import new_run, open_dataset, save
+from sdiff.ui.state import new_run, open_dataset
 from sdiff.ui.words import told
 
 WAIT = 0.5  # seconds between two looks at the line
@@ -111,7 +111,7 @@ def _trained(
         how, why = "Ended", escape(f" {told(error)}")
     finally:  # also when the visitor's page is closed
         if trainer.epoch:
-            save(trainer.checkpoint(dataset, preset_name), folder)
+            trainer.checkpoint(dataset, preset_name).save(folder)
     yield TrainingView(
         f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
         f"The weights of epoch **{trainer.best.epoch}** are saved as **{folder.name}**.{why}",
