@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdiff.errors import SDiffError
 
@@ -49,7 +49,10 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._refusal(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
-        await (PlainTextResponse(*found) if found else self._app)(scope, receive, send)
+        if found:
+            return await PlainTextResponse(*found)(scope, receive, send)
+        measured = scope["type"] == "http" and b"chunked" in dict(scope["headers"]).get(b"transfer-encoding", b"")
+        await self._app(scope, _at_most(BODY, receive) if measured else receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[str, int] | None:
         """What is said, with its status, to a request that is not let in."""
@@ -59,10 +62,10 @@ class Gate:
             return SHUT, 403
         if form:
             return self._too_often(scope["client"][0] if scope.get("client") else "")
-        length = headers.get(b"content-length", b"")
-        if not length.isdigit():
-            return "Say how long the request is (Content-Length).", 411
-        return (f"The request is longer than {BODY >> 20} MB.", 413) if int(length) > BODY else None
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > BODY:
+            return f"The request is longer than {BODY >> 20} MB.", 413
+        return None
 
     def _too_often(self, address: str) -> tuple[str, int] | None:
         now = time.monotonic()
@@ -74,3 +77,16 @@ class Gate:
             return f"More than {FORMS} files in {PERIOD // 60} minutes: try again in {wait} min.", 429
         times.append(now)
         return None
+
+
+def _at_most(most: int, receive: Receive) -> Receive:
+    """A request that does not say how long it is, cut off where it is longer."""
+    came = 0
+
+    async def counted() -> Message:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        return message if came <= most else {"type": "http.disconnect"}
+
+    return counted
