@@ -34,7 +34,7 @@ import torch
 
 import sdiff
 from benchmarks.fuzz_cases import SECONDS, Box
-from benchmarks.kept import RESULTS
+from benchmarks.kept import tell
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
 ROOT = Path(__file__).parents[1]
@@ -73,9 +73,7 @@ def main() -> None:
         "versions": {"sdiff": sdiff.__version__, "duckdb": duckdb.__version__, "torch": torch.__version__}
         | {"safetensors": safetensors.__version__, "python": platform.python_version()},
     }
-    if arguments.save:
-        (RESULTS / "fuzz.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    tell(result, "fuzz", arguments.save)
     sys.exit(bool(against))
 
 
