@@ -34,7 +34,7 @@ from gradio_client import Client
 from gradio_client.client import Endpoint
 
 import sdiff
-from benchmarks.kept import tell
+from benchmarks.kept import memory_mb, tell
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui.controls import SLIDERS
@@ -121,12 +121,13 @@ def percentiles(milliseconds: list[float]) -> list[float]:
 
 
 @contextmanager
-def running_app() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
+def running_app(**variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     """app.py on a free port as soon as it answers: its address, its process, when that was started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    environment |= variables
     address, started = f"http://127.0.0.1:{port}/", time.perf_counter()
     app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -142,13 +143,6 @@ def running_app() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     finally:
         app.terminate()
         app.wait(10)
-
-
-def memory_mb(pid: int, what: str) -> int:
-    """Memory of a process as Linux names it: VmRSS, what is resident now, or VmHWM, the most that has been."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
-    return int(kilobytes) // 1024
 
 
 @dataclass(frozen=True)

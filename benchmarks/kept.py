@@ -1,4 +1,4 @@
-"""Where results are kept, and how a benchmark tells its own."""
+"""What benchmarks share: where results are kept, how one tells its own, the memory of a process."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def tell(result: dict[str, Any], name: str, save: bool) -> None:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
+
+
+def memory_mb(pid: int, what: str) -> int:
+    """Memory of a process as Linux names it: VmRSS, what is resident now, or VmHWM, the most that has been."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
+    return int(kilobytes) // 1024

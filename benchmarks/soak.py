@@ -32,8 +32,8 @@ import numpy as np
 import torch
 
 import sdiff
-from benchmarks.app import MOVED, Answer, Page, memory_mb, running_app
-from benchmarks.kept import tell
+from benchmarks.app import MOVED, Answer, Page, running_app
+from benchmarks.kept import memory_mb, tell
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui import handlers
@@ -85,9 +85,8 @@ def main() -> None:
 def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> Seen:
     """Runs the sessions, then checks what they saw."""
     seen = Seen()
-    with tempfile.TemporaryDirectory() as runs:
-        os.environ["SDIFF_RUNS_DIR"] = runs  # what is trained here is of no use later
-        with running_app() as (address, app, _):
+    with tempfile.TemporaryDirectory() as runs:  # what is trained here is of no use later
+        with running_app(SDIFF_RUNS_DIR=runs) as (address, app, _):
             end = time.monotonic() + seconds
             threads = [
                 threading.Thread(target=session, args=(address, dataset, query, n, end, seen)) for n in range(sessions)
@@ -99,10 +98,15 @@ def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> See
                 time.sleep(1)
         if len([*Path(runs).glob("soak-*/config.json")]) != seen.trained:
             seen.wrong["a model that was not kept"] += 1
+    check(seen)
+    return seen
+
+
+def check(seen: Seen) -> None:
+    """Makes every list again and counts those that differ."""
     for asked, items in seen.lists:
         if [row.id for row in handlers.recommend(asked).recommendations] != items:
             seen.wrong["a list of another query"] += 1
-    return seen
 
 
 def session(address: str, dataset: Dataset, query: Query, n: int, end: float, seen: Seen) -> None:
