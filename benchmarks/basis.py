@@ -39,7 +39,7 @@ def main() -> None:
     root = normalised_adjacency_root(train.matrix())
 
     def ours() -> tuple[np.ndarray, np.ndarray]:
-        basis = spectral_basis(train, arguments.K)
+        basis = spectral_basis(train, arguments.K, best_device())
         return basis.U.double().numpy(), basis.lam.double().numpy()
 
     def theirs() -> tuple[np.ndarray, np.ndarray]:

@@ -30,10 +30,10 @@ from benchmarks.study import Row, Study
 from sdiff.config import Config, preset
 from sdiff.device import best_device, device_name
 from sdiff.diffusion import denoise
+from sdiff.eigen import to_torch
 from sdiff.evaluation import top_n
 from sdiff.histories import Histories
 from sdiff.model import Model
-from sdiff.references import to_torch
 from sdiff.spectrum import SpectralBasis
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
-import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from sdiff.eigen import to_torch
 from sdiff.evaluation import Part, evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
@@ -35,14 +34,6 @@ def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
     """x A of dense rows (B, n_items) with A = root' root, by two sparse products."""
     down, up = to_torch(root), to_torch(sp.csr_array(root.T))
     return lambda x: (up @ (down @ x.T)).T.contiguous()
-
-
-def to_torch(matrix: sp.csr_array) -> Tensor:
-    """A sparse matrix as torch's, in single precision."""
-    matrix.sort_indices()
-    parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data.astype(np.float32)))
-    with warnings.catch_warnings(action="ignore"):  # torch says once a process that its CSR is in beta
-        return torch.sparse_csr_tensor(*parts, size=matrix.shape, check_invariants=True)
 
 
 REFERENCES = {"popularity": popularity, "A x": linear_filter}

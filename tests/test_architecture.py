@@ -17,6 +17,7 @@ ORDER = [
         "distributed",
         "interactions",
         "histories",
+        "eigen",
         "spectrum",
         "schedule",
         "linear",

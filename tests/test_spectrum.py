@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
+from sdiff.eigen import filtered, largest
 from sdiff.interactions import Interactions, Vocabulary
 from sdiff.spectrum import cached_basis, normalised_adjacency_root, spectral_basis
+from tests.conftest import CPU
 
 
 def laplacian(interactions):
@@ -22,6 +25,17 @@ def test_the_first_eigenvector_is_the_root_of_the_degrees(tastes):
     # Three tastes that share nothing: three components, so lam = 0 three times over.
     basis = spectral_basis(tastes, 12)
     assert (basis.lam[:3] < 1e-6).all() and basis.lam[3] > 0.01
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_blocks_and_single_vectors_find_the_same_frequencies(components):
+    blocks = [sp.random(200, 120, 0.05, random_state=seed) for seed in range(components)]
+    X = sp.csr_array(sp.block_diag(blocks)) > 0
+    root = normalised_adjacency_root(X.astype(np.float64))
+    (a, U), (b, V) = largest(root, 20, CPU), filtered(root, 20, CPU)
+    np.testing.assert_allclose(np.sort(a), np.sort(b), atol=1e-12)
+    np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-5)  # vectors of equal eigenvalues may be turned
+    assert np.linalg.norm(root.T @ (root @ V) - V * b, axis=0).max() < 1e-7
 
 
 def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_interactions):

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from benchmarks.peers.training import Recipe, train
+from sdiff.eigen import to_torch
 from sdiff.histories import Histories
 from sdiff.interactions import Interactions, Split
-from sdiff.references import Scorer, to_torch
+from sdiff.references import Scorer
 from sdiff.spectrum import inverse_power
 
 WIDTH, PENALTY = 64, 1e-4

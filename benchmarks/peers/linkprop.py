@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers.training import CPU
+from sdiff.eigen import to_torch
 from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
-from sdiff.references import Scorer, to_torch
+from sdiff.references import Scorer
 from sdiff.training import CRITERION
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
