@@ -12,4 +12,4 @@ check: # linter, formatter, types
 soak: # what takes too long for the tests
 	python -m benchmarks.faults --kills 180 --save
 	python -m benchmarks.fuzz --cases 5000 --save
-	python -m benchmarks.soak --sessions 50 --minutes 5 --save
+	python -m benchmarks.soak --sessions 50 --minutes 8 --save

@@ -79,6 +79,19 @@ time ~ size^p and memory ~ size^p, fitted to the three sizes.
 
 {growth}
 
+## While many use it
+
+`python -m benchmarks.soak`: sessions that do what visitors do, two of which train all the while, with pauses of five seconds
+on average. A click is answered when its list, words or titles are there. Every list is made again alone, and compared.
+
+{soak}
+
+## What is tried to break it
+
+`make soak`: processes that are killed while they write, files that are damaged before they are read.
+
+{broken}
+
 {experiments}
 """
 
@@ -99,6 +112,8 @@ def report() -> str:
         training=speed.training(),
         spectra=speed.spectra(),
         growth=speed.growth(),
+        soak=speed.soak(),
+        broken=speed.broken(),
         experiments="\n\n".join(experiments()),
     )
 

@@ -1,6 +1,6 @@
 """Does the app stay right, quick and small while many use it?
 
-    python -m benchmarks.soak --sessions 50 --minutes 5 --save
+    python -m benchmarks.soak --sessions 50 --minutes 8 --save
 
 app.py runs in a process of its own. Each session does what a page does (benchmarks.app), with pauses in which a visitor
 looks: it lets go of sliders, takes other users, asks why, searches, adds an item to a history; two of them train at
@@ -183,8 +183,7 @@ def train_on(page: Page, name: str) -> None:
 
 
 def summary(seen: Seen) -> dict[str, Any]:
-    """Milliseconds of each click as [median, 95th percentile, most], and memory as it was at the ends."""
-    fifth = max(len(seen.megabytes) // 5, 1)
+    """Milliseconds of each click as [median, 95th percentile, most], and memory minute by minute."""
     return {
         "clicks": {name: len(values) for name, values in seen.milliseconds.items()},
         "milliseconds": {
@@ -194,8 +193,8 @@ def summary(seen: Seen) -> dict[str, Any]:
         "lists checked": len(seen.lists),
         "models trained": seen.trained,
         "wrong": dict(seen.wrong),
-        "resident MB, second fifth and last": [
-            int(np.median(part)) for part in (seen.megabytes[fifth : 2 * fifth], seen.megabytes[-fifth:])
+        "resident MB by minute": [
+            int(np.median(seen.megabytes[second : second + 60])) for second in range(0, len(seen.megabytes), 60)
         ],
     }
 

@@ -74,6 +74,31 @@ def app() -> str:
     return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
 
 
+def soak() -> str:
+    """What many sessions at once saw."""
+    cells = []
+    for run in read("soak-*.json"):
+        clicks, times, memory = run["clicks"], run["milliseconds"], run["resident MB by minute"]
+        shown = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
+        wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
+        counts = [f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong, str(run["models trained"])]
+        cells.append([f"`{run['command']}`", *counts, shown, f"{memory[1]}, {memory[-1]} MB", run["device"]])
+    head = ["command", "clicks", "lists checked", "wrong", "models trained", "median and 95th percentile, ms"]
+    return markdown([*head, "memory in the second minute and the last", "device"], cells)
+
+
+def broken() -> str:
+    """What killed processes and files from strangers did."""
+    cells = []
+    for run in read("faults.json"):
+        kills = ", ".join(f"{kind} {n}" for kind, n in run["kills"].items())
+        cells.append([f"`{run['command']}`", kills, ", ".join(map(str, run["broken"])) or "nothing"])
+    for run in read("fuzz.json"):
+        counts = (f"{kind} {of['read']} read, {of['refused']} refused" for kind, of in run["counts"].items())
+        cells.append([f"`{run['command']}`", ", ".join(counts), ", ".join(run["against the law"]) or "nothing"])
+    return markdown(["command", "tried", "broken"], cells)
+
+
 def markdown(head: list[str], cells: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells))
 

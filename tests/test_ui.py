@@ -204,7 +204,7 @@ def test_energy_before_noised_and_after_are_three_lines(view):
 
 def test_the_path_of_the_reverse_process_goes_down_in_time_and_marks_one_step():
     figure = figures.reverse_path(np.array([1.0, 0.8, 0.6]), np.array([7, 12, 20]), np.array([0, 1, 4]), 2)
-    assert [trace.name for trace in figure.data] == ["in common with the last list", "chosen later"]
+    assert [trace.name for trace in figure.data] == ["in common with the last list", "held out"]
     assert list(figure.data[0].y) == [7, 12, 20] and list(figure.data[1].y) == [0, 1, 4]
     assert figure.layout.xaxis.autorange == "reversed"
     sizes = figure.data[0].marker.size

@@ -67,7 +67,7 @@ def compare(a: Query, b: Query) -> Comparison:
     elif moved := [abs(shift) for shift in moves[0] if shift is not None]:
         words += f"; an item of A's list is, at the median, {np.median(moved):.0f} places away in B"
     hits = [sum(row.held_out for row in listed) for listed in rows]
-    words += f". Of the {len(opened.held_out(a.user))} items chosen later A finds {hits[0]} and B {hits[1]}."
+    words += f". Of the {len(opened.held_out(a.user))} items held out A finds {hits[0]} and B {hits[1]}."
     return Comparison((rows[0], rows[1]), (moves[0], moves[1]), overlap, words)
 
 

@@ -147,7 +147,7 @@ def band_energy(
 def reverse_path(times: np.ndarray, overlap: np.ndarray, hits: np.ndarray, step: int) -> go.Figure:
     """Over the steps from t = tau down: how much of the last list each step's list has, and its hits; one is marked."""
     figure = plain("time t of the step", "items", height=220)
-    for name, values, i in (("in common with the last list", overlap, 0), ("chosen later", hits, 2)):
+    for name, values, i in (("in common with the last list", overlap, 0), ("held out", hits, 2)):
         figure.add_scatter(
             x=times,
             y=values,

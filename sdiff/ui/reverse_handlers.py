@@ -21,7 +21,7 @@ from sdiff.ui.state import serve
 class Reverse:
     """Sampling in steps n = 1 ... T, from t = tau down: arrays (T,), and of one chosen step the rest.
 
-    overlap: how many items a step's list shares with the last one's. hits: how many of it were chosen later.
+    overlap: how many items a step's list shares with the last one's. hits: how many of it were held out.
     energy: by band, of the history, of v_t and of the estimate. moves: places won since the step before.
     """
 
@@ -62,7 +62,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
         f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
         f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "
         f"**{overlap[n - 1]} of {len(tops[-1])}** with the last one's, and finds {hits[n - 1]} of the {len(held_out)} "
-        "items chosen later."
+        "items held out."
     )
     if config.T == 1:
         words += " This model takes a single step: move T, under More settings, to see more of them."
