@@ -81,8 +81,9 @@ time ~ size^p and memory ~ size^p, fitted to the three sizes.
 
 ## While many use it
 
-`python -m benchmarks.soak`: sessions that do what visitors do, two of which train all the while, with pauses of five seconds
-on average. A click is answered when its list, words or titles are there. Every list is made again alone, and compared.
+`python -m benchmarks.soak`: sessions that do what visitors do, with pauses of five seconds on average, and two of them
+that train all the while. A click is answered when its list, words or titles are there. Every list is made again alone,
+and compared.
 
 {soak}
 

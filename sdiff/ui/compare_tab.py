@@ -68,7 +68,10 @@ def compare_tab() -> CompareTab:
     with gr.Row(elem_id="sensitivity"):
         start = gr.Button("Measure the grid", size="sm", scale=0, min_width=160, elem_id="grid")
         stop = gr.Button("Stop", size="sm", scale=0, min_width=90, interactive=False)
-        grid_words = gr.Markdown("Recall@20 for 25 pairs of values, on the validation part if there is one, else on the test part.", elem_classes="words")
+        grid_words = gr.Markdown(
+            "Recall@20 for 25 pairs of values, on the validation part if there is one, else on the test part.",
+            elem_classes="words",
+        )
     grid_plot = gr.Plot(visible=False, show_label=False, elem_id="grid-plot", container=False)
     grid = [grid_words, grid_plot, start, stop]
     shown = [words, a_words, a_list, b_words, b_list]
