@@ -18,7 +18,7 @@ def lists() -> str:
             [
                 f"{run['items']:,}",
                 str(run["batch"]),
-                *(f"{times[name]:.3g}" for name in ("floor", "S-Diff", "S-Diff, fused", "DiffRec")),
+                *(_brief(times[name]) for name in ("floor", "S-Diff", "S-Diff, fused", "DiffRec")),
                 *(f"{ratio:.3g} ×" for ratio in ratios.values()),
                 run["device"],
             ]
@@ -31,12 +31,12 @@ def training() -> str:
     """Users a second of each model, and its seconds of training to the best validation."""
     cells = []
     for run in read("training-*.json"):
-        of = [run["dataset"], "{:,} of {:,} items".format(*run["users, items"])]
+        of = [run["dataset"], "{:,} × {:,}".format(*run["users, items"])]
         for name, rate in run["users a second"].items():
             best = run["epochs to the best"].get(name)
             seconds = f"{run['seconds to the best'][name]} s, {best} epochs" if best else ""
             cells.append([*of, name, f"{rate:,}", seconds, run["device"]])
-    return markdown(["data", "users", "model", "users a second", "to the best validation", "device"], cells)
+    return markdown(["data", "users × items", "model", "users a second", "to the best validation", "device"], cells)
 
 
 def spectra() -> str:
@@ -55,7 +55,7 @@ def growth() -> str:
     cells = []
     for run in read("growth.json"):
         for row in run["rows"]:
-            values = [f"{s:.3g} s, {mb:,} MB" for s, mb in zip(row["seconds"], row["MB"], strict=True)]
+            values = [f"{_brief(s)} s, {mb:,} MB" for s, mb in zip(row["seconds"], row["MB"], strict=True)]
             exponents = [f"{row[f'exponent of {unit}']:.2f}" for unit in ("seconds", "MB")]
             cells.append([row["grows"], row["work"], *values, *exponents])
     return markdown(["what grows", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
@@ -101,6 +101,10 @@ def broken() -> str:
 
 def markdown(head: list[str], cells: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells))
+
+
+def _brief(number: float) -> str:
+    return f"{number:.3g}" if number < 1000 else f"{number:,.0f}"
 
 
 def read(pattern: str) -> list[dict[str, Any]]:
