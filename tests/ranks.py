@@ -12,12 +12,11 @@ from unittest import mock
 import torch
 from safetensors.torch import save_file
 
-from sdiff import shards
+from sdiff import evaluation, shards
 from sdiff.__main__ import main
 from sdiff.config import PRESETS
 from sdiff.datasets import load_dataset
 from sdiff.distributed import ALONE, Ranks, torchrun
-from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.training import Trainer, trained
 from tests.conftest import CPU
@@ -66,7 +65,8 @@ def laws(folder: Path) -> None:
         trainer.loss = watched
         losses = [progress.loss for progress in trainer.fit()]
         items = torch.arange(len(trainer.split.items), dtype=torch.float)
-        metrics = evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, batch_size=99, ranks=ranks)
+        evaluation.SCORES = 99 * len(items)  # several batches
+        metrics = evaluation.evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, ranks=ranks)
         save_file(found, folder / f"gradients-{ranks.rank}")
         trainer.save_state(folder / f"state-{ranks.rank}")
         told = {
