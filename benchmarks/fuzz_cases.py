@@ -27,6 +27,7 @@ from sdiff.fetch import Archive, fetch
 from sdiff.interactions import Interactions, Vocabulary, chronological_split
 from sdiff.readers import Reading, preview
 from sdiff.recommender import Recommender
+from sdiff.run_state import resume, save_state
 from sdiff.tables import Layout
 from sdiff.training import Trainer
 from sdiff.ui import handlers, state, uploads
@@ -63,7 +64,7 @@ class Box:
             for _ in trainer.fit():
                 pass
             trainer.checkpoint("demo", name).save(root / "valid" / name)
-            trainer.save_state(root / "valid" / f"{name}.state")
+            save_state(trainer, root / "valid" / f"{name}.state")
         self.tables = dict(_tables(root / "valid", [(f"u{u}", f"i{i}") for u, i in zip(users, items, strict=True)]))
         self.before = self.outside()
 
@@ -143,7 +144,7 @@ def run_state(rng: random.Random, box: Box) -> Callable[[], Any]:
 
     def read() -> None:
         trainer = box.trainer(MODELS[name].override({"epochs": 2} if name != "instant" else {}))
-        trainer.resume(path)
+        resume(trainer, path)
         for _ in trainer.fit():
             pass
 

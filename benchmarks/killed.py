@@ -16,8 +16,9 @@ from sdiff import fetch, shards
 from sdiff.__main__ import main as sdiff
 from sdiff.atomic import MARK, write_atomically
 from sdiff.catalog import Catalog
-from sdiff.checkpoint import Checkpoint, load_state
+from sdiff.checkpoint import Checkpoint
 from sdiff.datasets import load_dataset
+from sdiff.run_state import load_state
 from sdiff.spectrum import cached_basis
 
 SETTINGS = ["K=16", "hidden=64", "eval_every=2", "ema=0.9", "dropout=0.3", "lr=0.003", "batch_size=20"]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from sdiff.atomic import write_atomically
 from sdiff.config import Config
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
-from sdiff.soundness import check_model, parse_json, read_json
+from sdiff.soundness import check_model, parse_json, read_json, read_tensors
 from sdiff.spectrum import SpectralBasis
 
 SCHEMA = 2
@@ -119,7 +119,7 @@ class Checkpoint:
             weights = folder / Path(card["weights"]["file"]).name  # a file beside it, never a path elsewhere
             if _sha256(weights) != card["weights"]["sha256"]:
                 raise SDiffError(f"{weights} is damaged (its checksum differs from config.json's): copy it again.")
-            tensors, metadata = _tensors(weights)
+            tensors, metadata = read_tensors(weights)
             items = _vocabulary(parse_json(metadata["items"]))
             spectrum = SpectralBasis(tensors.pop("spectrum.U"), tensors.pop("spectrum.lam"))
             counts = tensors.pop("item_counts")
@@ -135,27 +135,6 @@ class Checkpoint:
             said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise SDiffError(f"The checkpoint in {folder} is damaged ({said:.200}): copy or train it again.") from error
         return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
-
-
-def save_state(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Tensors and a JSON document as one file, which replaces an older one in one step."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
-    except OSError as error:
-        raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
-
-
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_state` wrote. Raises SDiffError where it is missing or damaged."""
-    try:
-        tensors, metadata = _tensors(path)
-        return tensors, parse_json(metadata["state"])
-    except FileNotFoundError:
-        raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.") from error
 
 
 def _metrics(folder: Path, digest: str) -> dict[str, Any]:
@@ -174,14 +153,6 @@ def _sha256(path: Path) -> str:
         raise FileNotFoundError(2, f"there is no file {path.name}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file by name, and the texts of its header."""
-    with safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        # Copied into memory that torch aligns: where it lies decides the last digits of every sum.
-        return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
 
 
 def _vocabulary(ids: Any) -> Vocabulary:

@@ -26,6 +26,7 @@ from sdiff.evaluation import Part, evaluate
 from sdiff.recommender import Recommender
 from sdiff.references import reached
 from sdiff.registry import REGISTRY
+from sdiff.run_state import resume, save_state
 from sdiff.shards import write_shards
 from sdiff.training import CRITERION, Trainer
 
@@ -73,7 +74,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     state = arguments.out / "training.safetensors"
     if arguments.resume:
         if state.exists() or not ranks.launched:  # a cluster repeats the command that started the run
-            trainer.resume(state)
+            resume(trainer, state)
     elif (arguments.out / "config.json").exists():
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
     try:
@@ -91,7 +92,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
                 if progress.valid:
                     bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
                 if ranks.first and (progress.valid or progress.epoch % config.eval_every == 0):
-                    trainer.save_state(state)  # first: where there is a checkpoint, there is a run to resume
+                    save_state(trainer, state)  # first: where there is a checkpoint, there is a run to resume
                     if progress.best_epoch > saved:
                         trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
                         saved = progress.best_epoch

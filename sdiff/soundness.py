@@ -1,14 +1,14 @@
-"""Whether what a file holds can be a model, or the state of a run: asked before anything is made of it."""
+"""Whether what a file holds can be a model: asked before anything is made of it."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from sdiff.config import Config
@@ -30,6 +30,14 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file by name, and the texts of its header. Raises OSError and SafetensorError."""
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        # Copied into memory that torch aligns: where it lies decides the last digits of every sum.
+        return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
 
 
 def check_model(config: Config, spectrum: SpectralBasis, item_counts: Tensor, weights: Mapping[str, Tensor]) -> None:
@@ -57,33 +65,6 @@ def check_alike(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     for name, tensor in expected.items():
         if (found[name].dtype, found[name].shape) != (tensor.dtype, tensor.shape):
             raise ValueError(f"its tensors do not fit: {name} has another type or shape")
-
-
-def best_of(state: Mapping[str, Any]) -> tuple[int, float | None, dict[str, float]]:
-    """The best result that a run's state tells: epoch, value, all of it. Raises ValueError, or what comes of odd types,
-    where it tells none, or no epoch or seconds."""
-    epoch, value, valid = state["best"]
-    counts = type(state["epoch"]) is int and type(epoch) is int and 0 <= epoch <= state["epoch"]
-    if not (counts and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
-        raise ValueError("its epochs, seconds or best result are no numbers")
-    if not isinstance(valid, dict):
-        raise ValueError("its best result is none")
-    return epoch, value, valid
-
-
-def moments(tensors: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Adam's moments of parameters, from tensors "index.moment". Raises ValueError where they are not those."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, moment = name.partition(".")
-        found.setdefault(int(index), {})[moment] = tensor
-    for i, of in found.items():
-        if i not in range(len(parameters)):
-            raise ValueError(f"there is no parameter {i}")
-        check_alike(of, {"step": torch.zeros(()), "exp_avg": parameters[i], "exp_avg_sq": parameters[i]})
-        if not of["step"] >= 0:
-            raise ValueError("a step has a negative number")
-    return found
 
 
 def _head(path: Path) -> bytes:

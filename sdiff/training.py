@@ -1,24 +1,22 @@
-"""Training (Algorithm 1): one visible loop that yields its progress, keeps the best weights and can be resumed."""
+"""Training (Algorithm 1): one visible loop that yields its progress and keeps the best weights."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
-from sdiff.checkpoint import Checkpoint, Provenance, load_state, save_state
+from sdiff.checkpoint import Checkpoint, Provenance
 from sdiff.config import Config
 from sdiff.device import best_device, enough_memory
 from sdiff.diffusion import denoise, training_loss
@@ -29,7 +27,6 @@ from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.linear import LinearDenoiser, solve
 from sdiff.model import Model
-from sdiff.soundness import best_of, check_alike, moments
 from sdiff.spectrum import shared_basis
 
 CRITERION = "recall@20"
@@ -179,7 +176,7 @@ class Trainer:
             yield
 
     def _finite(self) -> bool:
-        modules = self._modules().values()
+        modules = self.modules().values()
         return all(bool(tensor.isfinite().all()) for module in modules for tensor in trained(module).values())
 
     def _validate(self, epoch: int) -> dict[str, float]:
@@ -221,67 +218,11 @@ class Trainer:
             {"valid": self.best.valid} if self.best.valid else {},
         )
 
-    def save_state(self, path: Path) -> None:
-        """Everything that a later `resume` needs to go on as if nothing had happened."""
-        tensors = {"generator": self.generator.get_state()}
-        for part, module in self._modules().items():
-            tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
-        for i, adam in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": tensor for name, tensor in adam.items()}
-        state = {
-            "identity": self._identity(),
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "best": [self.best.epoch, self.best.value, self.best.valid],
-        }
-        save_state(path, tensors, state)
-
-    def resume(self, path: Path) -> None:
-        """Goes on from `save_state`: on the same kind of device as if nothing had happened, else with other noise.
-
-        Raises:
-            SDiffError: that state is of another run, or damaged.
-        """
-        tensors, state = load_state(path)
-        try:
-            if state["identity"] != self._identity():
-                raise SDiffError(
-                    f"{path} belongs to another run (settings, seed or data differ): train into another folder."
-                )
-            self._restore(tensors, state)
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-            if isinstance(error, SDiffError):
-                raise
-            raise SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.") from error
-
-    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        best, weights = best_of(state), _strip(tensors, "best.")
-        check_alike(weights, self.serving.state_dict() if weights else {})
-        self.epoch, self.seconds, self.best = state["epoch"], state["seconds"], Best(*best, weights)
-        for part, module in self._modules().items():
-            check_alike(_strip(tensors, f"{part}."), trained(module))
-            module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data
-        adam = moments(_strip(tensors, "adam."), self.optimizer.param_groups[0]["params"])
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": adam})
-        if tensors["generator"].shape == self.generator.get_state().shape:
-            self.generator.set_state(tensors["generator"])
-        else:  # of another kind of device, which cannot go on with it
-            self.generator.manual_seed(self.seed + self.epoch)
-
-    def _modules(self) -> Mapping[str, Model]:
+    def modules(self) -> dict[str, Model]:
+        """The models that training moves, by name: what is trained, and the mean of its weights where there is one."""
         return {"model": self.model} | ({"mean": self.serving} if self.config.ema else {})
-
-    def _identity(self) -> dict[str, object]:
-        # More epochs or more patience go on with the same run; anything else would be another one.
-        settings = {k: v for k, v in self.config.to_dict().items() if k not in ("epochs", "patience")}
-        return {"config": settings, "seed": self.seed, "data": self.split.fingerprint}
 
 
 def trained(model: Model) -> dict[str, Tensor]:
     """The parameters that training moves, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -18,6 +18,7 @@ from sdiff.config import PRESETS
 from sdiff.datasets import load_dataset
 from sdiff.distributed import ALONE, Ranks, torchrun
 from sdiff.histories import Histories
+from sdiff.run_state import save_state
 from sdiff.training import Trainer, trained
 from tests.conftest import CPU
 
@@ -68,7 +69,7 @@ def laws(folder: Path) -> None:
         evaluation.SCORES = 99 * len(items)  # several batches
         metrics = evaluation.evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, ranks=ranks)
         save_file(found, folder / f"gradients-{ranks.rank}")
-        trainer.save_state(folder / f"state-{ranks.rank}")
+        save_state(trainer, folder / f"state-{ranks.rank}")
         told = {
             "seeds": sorted(seeds),
             "users": users,

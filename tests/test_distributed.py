@@ -16,6 +16,7 @@ from sdiff.batch import ranked, write
 from sdiff.datasets import load_dataset
 from sdiff.distributed import ALONE, Ranks, torchrun
 from sdiff.evaluation import evaluate
+from sdiff.run_state import resume
 from sdiff.training import Trainer
 from tests.conftest import CPU, ROOT, SMALL
 from tests.ranks import TWO_EPOCHS, gradients
@@ -109,7 +110,7 @@ def test_metrics_that_the_ranks_share_are_those_of_one_process(told):
 
 def test_a_run_of_two_ranks_goes_on_with_one(told):
     trainer = Trainer(TWO_EPOCHS.override({"epochs": 3}), load_dataset("demo").split, 0, CPU)
-    trainer.resume(told / "state-0")
+    resume(trainer, told / "state-0")
     [progress] = trainer.fit()
     assert progress.epoch == 3 and progress.loss < of_both(told, "losses")[0][0]
 

@@ -26,6 +26,7 @@ from sdiff.datasets import load_dataset
 from sdiff.diffusion import training_loss
 from sdiff.evaluation import top_n
 from sdiff.fetch import Archive, fetch
+from sdiff.run_state import save_state
 from sdiff.spectrum import cached_basis, spectral_basis
 from sdiff.training import Trainer
 from sdiff.ui import handlers, opening, state, train_tab, training_handlers
@@ -98,7 +99,7 @@ def writers(split, folder):
     )
     return {
         "checkpoint": [lambda m=m: m.save(folder / "model") for m in models],
-        "state": [lambda: trainer.save_state(folder / "state"), lambda: trainer.save_state(folder / "state")],
+        "state": [lambda: save_state(trainer, folder / "state"), lambda: save_state(trainer, folder / "state")],
         "csv": [lambda rows=rows: write(folder / "a.csv", rows, world) for rows in lists],
         "parquet": [lambda rows=rows: write(folder / "a.parquet", rows, world, titles=True) for rows in lists],
     }

@@ -8,6 +8,7 @@ from sdiff.histories import Histories
 from sdiff.interactions import Interactions, Split
 from sdiff.model import Model
 from sdiff.recommender import Recommender
+from sdiff.run_state import resume, save_state
 from sdiff.training import Trainer
 from tests.conftest import CPU
 
@@ -122,9 +123,9 @@ def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
     for progress in first.fit():
         if progress.epoch == 20:
             break
-    first.save_state(tmp_path / "state.safetensors")
+    save_state(first, tmp_path / "state.safetensors")
     second = Trainer(config, walks, 0, CPU)
-    second.resume(tmp_path / "state.safetensors")
+    resume(second, tmp_path / "state.safetensors")
     list(second.fit())
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name

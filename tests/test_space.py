@@ -19,6 +19,7 @@ from gradio_client import Client
 from sdiff.checkpoint import Checkpoint
 from sdiff.config import preset
 from sdiff.errors import SDiffError
+from sdiff.run_state import save_state
 from sdiff.training import Trainer
 from sdiff.ui import space, training_handlers
 from sdiff.ui.state import open_dataset
@@ -136,7 +137,7 @@ def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
 def test_a_failure_in_a_slice_is_told_in_its_own_words(split, tmp_path, monkeypatch):
     monkeypatch.setattr("sdiff.training.math.isfinite", lambda loss: False)
     trainer = Trainer(SMALL, split, 0, CPU)
-    trainer.save_state(tmp_path / "state")
+    save_state(trainer, tmp_path / "state")
     [failure] = space._train_slice(SMALL, split, 0, tmp_path / "state")
     assert isinstance(failure, SDiffError), "a value, since no words of an exception leave a worker"
     with pytest.raises(SDiffError, match="lower the learning rate"):

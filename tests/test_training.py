@@ -14,6 +14,7 @@ from sdiff.evaluation import evaluate
 from sdiff.interactions import Split
 from sdiff.recommender import Recommender
 from sdiff.references import popularity
+from sdiff.run_state import resume, save_state
 from sdiff.training import CRITERION, Trainer
 from tests.conftest import CPU, SMALL, same
 
@@ -63,9 +64,9 @@ def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_be
     for progress in first.fit():
         if progress.epoch == 3:
             break
-    first.save_state(tmp_path / "state")
+    save_state(first, tmp_path / "state")
     resumed = Trainer(config, split, 0, CPU)
-    resumed.resume(tmp_path / "state")
+    resume(resumed, tmp_path / "state")
     rest = [(p.epoch, p.loss, p.valid) for p in resumed.fit()]
     assert rest == [(p.epoch, p.loss, p.valid) for p in epochs][3:]
     assert same(resumed.model.state_dict(), whole.model.state_dict())
@@ -81,29 +82,29 @@ def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_be
 def test_only_the_same_run_can_be_resumed(split, tmp_path):
     state = tmp_path / "training.safetensors"
     with pytest.raises(SDiffError, match="nothing to resume"):
-        Trainer(SMALL, split, 0, CPU).resume(state)
-    Trainer(SMALL, split, 0, CPU).save_state(state)
-    Trainer(SMALL.override({"epochs": 99}), split, 0, CPU).resume(state)
+        resume(Trainer(SMALL, split, 0, CPU), state)
+    save_state(Trainer(SMALL, split, 0, CPU), state)
+    resume(Trainer(SMALL.override({"epochs": 99}), split, 0, CPU), state)
     with pytest.raises(SDiffError, match="another run"):
-        Trainer(SMALL, split, 1, CPU).resume(state)
+        resume(Trainer(SMALL, split, 1, CPU), state)
     with pytest.raises(SDiffError, match="another run"):
-        Trainer(SMALL.override({"hidden": 65}), split, 0, CPU).resume(state)
+        resume(Trainer(SMALL.override({"hidden": 65}), split, 0, CPU), state)
     state.write_bytes(b"half a file")
     with pytest.raises(SDiffError, match="damaged"):
-        Trainer(SMALL, split, 0, CPU).resume(state)
+        resume(Trainer(SMALL, split, 0, CPU), state)
 
 
 def test_a_run_goes_on_where_the_device_is_of_another_kind(run, split, tmp_path):
     state = tmp_path / "training.safetensors"
     first = Trainer(SMALL.override({"epochs": 5}), split, 0, CPU)
     list(first.fit())
-    first.save_state(state)
+    save_state(first, state)
     with safe_open(state, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         metadata = file.metadata()
     save_file(tensors | {"generator": torch.zeros(16, dtype=torch.uint8)}, state, metadata)  # as CUDA's is
     second = Trainer(SMALL, split, 0, CPU)
-    second.resume(state)
+    resume(second, state)
     assert same(second.model.state_dict(), first.model.state_dict())
     rest = list(second.fit())
     assert rest[-1].epoch == 30 and rest[-1].loss < 0.7 * run[1][0].loss

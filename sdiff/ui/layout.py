@@ -20,6 +20,9 @@ from sdiff.ui.theme import theme
 from sdiff.ui.train_tab import train_tab
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
+# Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
+# turn asleep (training_handlers.Line) and for all that answers meanwhile.
+THREADS = 16
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -227,6 +230,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         enable_monitoring=False,
         show_error=False,
         max_file_size="100mb",
+        max_threads=THREADS,
         mcp_server=who is None,  # gradio's asks for no password
         auth=who,
         app_kwargs={"middleware": [Middleware(gate.Gate)], "routes": [health.ROUTE]},

@@ -21,6 +21,7 @@ from sdiff.config import Config
 from sdiff.device import best_device
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split
+from sdiff.run_state import resume, save_state
 from sdiff.training import Progress, Trainer
 
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU") == "true"
@@ -60,7 +61,7 @@ def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
     """A run in as many slices as it takes, each in a worker that goes on from the state which the last one left."""
     with TemporaryDirectory() as folder:
         state = Path(folder) / "training.safetensors"
-        trainer.save_state(state)
+        save_state(trainer, state)
         while not trainer.finished:
             try:
                 with closing(train_slice(trainer.config, trainer.split, trainer.seed, state)) as slice:
@@ -71,7 +72,7 @@ def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
             except gr.Error as error:
                 raise Interrupted(f"ZeroGPU says: {error.message!s}") from error
             finally:
-                trainer.resume(state)
+                resume(trainer, state)
 
 
 def _train_slice(config: Config, split: Split, seed: int, state: Path) -> Generator[Progress | SDiffError, None, None]:
@@ -79,7 +80,7 @@ def _train_slice(config: Config, split: Split, seed: int, state: Path) -> Genera
     an exception that leaves a worker no more than the name arrives."""
     end = time.monotonic() + TRAINED
     trainer = Trainer(config, split, seed)
-    trainer.resume(state)
+    resume(trainer, state)
     slowest, before = 0.0, trainer.seconds
     try:
         for progress in trainer.fit():
@@ -90,7 +91,7 @@ def _train_slice(config: Config, split: Split, seed: int, state: Path) -> Genera
     except SDiffError as error:
         yield error
     finally:
-        trainer.save_state(state)
+        save_state(trainer, state)
 
 
 if ZERO_GPU:
