@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from sdiff import fetch, shards
@@ -18,8 +20,11 @@ from sdiff.atomic import MARK, write_atomically
 from sdiff.catalog import Catalog
 from sdiff.checkpoint import Checkpoint
 from sdiff.datasets import load_dataset
+from sdiff.hub import hub_table
+from sdiff.readers import Reading
 from sdiff.run_state import load_state
 from sdiff.spectrum import cached_basis
+from sdiff.ui import uploads
 
 SETTINGS = ["K=16", "hidden=64", "eval_every=2", "ema=0.9", "dropout=0.3", "lr=0.003", "batch_size=20"]
 
@@ -106,6 +111,35 @@ def download(world: World, folder: Path) -> None:
     fetch.fetch(fetch.Archive(world.url, 1 << 30, {"one": "one", "two": "two"}), folder / "set")
 
 
+def upload(world: World, folder: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        table = world.folder / name
+        table.write_text("user,item\n" + f"u,{name}\n" * 200_000)
+        uploads.keep(table, table, Reading(), folder / "uploads")
+
+
+def download_table(world: World, folder: Path) -> None:
+    """With a stand-in for the library `datasets`, which writes its table bit by bit."""
+
+    def to_parquet(path: Path) -> None:
+        with path.open("wb") as file:
+            for n in range(1000):
+                file.write(b"%d" % n * 1000)
+
+    hub = ModuleType("datasets")
+    hub.load_dataset = lambda name, split: SimpleNamespace(to_parquet=to_parquet)  # pyright: ignore[reportAttributeAccessIssue]
+    sys.modules["datasets"] = hub
+    for name in ("a/set", "b/set"):
+        hub_table(name, folder / "hub")
+
+
+def whole_uploads(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Each upload is there with all its tables, or not at all."""
+    for new in whole.glob("uploads/*/*"):
+        old = folder / new.relative_to(whole)
+        yield str(new.relative_to(whole)), contents(old), ({}, contents(new))
+
+
 def all_or_nothing(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     yield "folder", contents(folder / "set"), ({}, contents(whole / "set"))
 
@@ -147,6 +181,8 @@ KINDS = {
     "spectrum": Kind(nothing, make_spectra, whole_files),
     "download": Kind(nothing, download, all_or_nothing),
     "download over files": Kind(old_set, download, whole_files),
+    "upload": Kind(nothing, upload, whole_uploads),
+    "table of the Hub": Kind(nothing, download_table, whole_files),
     "list": Kind(old_list, export("lists.csv"), whole_files),
     "list, Parquet": Kind(nothing, export("lists.parquet"), whole_files),
     "lists in a folder": Kind(nothing, export("lists"), whole_files),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,22 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path | str) -> Checkpoint:
-        """Reads a folder. Raises SDiffError when it is missing, damaged, or of another version."""
+        """Reads a folder; one that is replaced meanwhile is read again.
+
+        Raises:
+            SDiffError: it is missing, damaged, or of another version.
+        """
         folder = Path(folder)
+        while True:
+            version = _version(folder)
+            try:
+                return cls._load(folder)
+            except SDiffError:
+                if version == _version(folder):
+                    raise
+
+    @classmethod
+    def _load(cls, folder: Path) -> Checkpoint:
         if not (folder / "config.json").is_file():
             raise SDiffError(
                 f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`."
@@ -135,6 +150,13 @@ class Checkpoint:
             said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise SDiffError(f"The checkpoint in {folder} is damaged ({said:.200}): copy or train it again.") from error
         return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
+
+
+def _version(folder: Path) -> tuple[int, int] | None:
+    """What differs as soon as config.json has been replaced."""
+    with suppress(OSError):
+        found = (folder / "config.json").stat()
+        return found.st_ino, found.st_mtime_ns
 
 
 def _metrics(folder: Path, digest: str) -> dict[str, Any]:

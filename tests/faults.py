@@ -1,0 +1,29 @@
+"""What goes wrong in tests of it: a full disk; and a short run to go wrong."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import contextmanager
+from dataclasses import replace
+
+from sdiff.training import Trainer
+from tests.conftest import CPU, SMALL
+
+TINY = "K=8 hidden=16 eval_every=2"
+
+
+def trained(split, config=SMALL, epochs=6, seed=0):
+    trainer = Trainer(replace(config, epochs=epochs), split, seed, CPU)
+    list(trainer.fit())
+    return trainer
+
+
+@contextmanager
+def full_disk(left: int):
+    """Every write beyond so many bytes of a file fails, by the system's own hand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

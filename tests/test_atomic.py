@@ -1,0 +1,110 @@
+"""A file is the old one or the new one, whole: where its writer is killed, where the disk is full, while it is read."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.faults import measured
+from benchmarks.killed import KINDS, contents
+from sdiff import Recommender, SDiffError, checkpoint
+from sdiff.atomic import replacing, scratch, sweep, write_atomically
+from sdiff.batch import ranked, write
+from sdiff.catalog import Catalog
+from sdiff.datasets import load_dataset
+from sdiff.run_state import save_state
+from sdiff.training import Trainer
+from tests.conftest import CPU, SMALL
+from tests.faults import full_disk, trained
+
+
+def test_what_a_killed_process_leaves_is_whole_and_the_next_one_goes_on_to_the_same_end():
+    assert measured(len(KINDS), 0, "quick")["broken"] == []
+
+
+def test_a_scratch_folder_is_swept_when_its_process_is_dead_and_not_before(tmp_path):
+    with scratch(tmp_path) as mine:
+        (mine / "half").write_text("half")
+        (tmp_path / ".sdiff-dead").mkdir()
+        (tmp_path / ".sdiff-dead" / "half").write_text("half")
+        write_atomically(tmp_path / "file", b"whole")
+        assert (mine / "half").exists() and {path.name for path in tmp_path.iterdir()} == {mine.name, "file"}
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file") as path:
+        path.write_text("half" * (1 // 0))
+    assert contents(tmp_path).keys() == {"file"} and (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_folder_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
+    make, made = tempfile.mkdtemp, []
+
+    def swept(**where):
+        made.append(make(**where))
+        if len(made) == 1:
+            sweep(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr("sdiff.atomic.tempfile.mkdtemp", swept)
+    write_atomically(tmp_path / "file", b"whole")
+    assert len(made) == 2 and (tmp_path / "file").read_bytes() == b"whole"
+
+
+def writers(split, folder):
+    """What writes files, by its name: the first time, and again with something else."""
+    models = [trained(split, seed=seed).checkpoint("demo", "paper") for seed in (0, 1)]
+    trainer, demo = Trainer(SMALL, split, 0, CPU), load_dataset("demo")
+    lists = [list(ranked(Recommender(models[0], CPU), split.train, k, SMALL, 0)) for k in (5, 6)]
+    world = replace(
+        demo,
+        split=split,
+        items=replace(
+            demo.items, **{name: list(getattr(demo.items, name))[:30] for name in ("title", "year", "genres")}, extra={}
+        ),
+    )
+    return {
+        "checkpoint": [lambda m=m: m.save(folder / "model") for m in models],
+        "state": [lambda: save_state(trainer, folder / "state"), lambda: save_state(trainer, folder / "state")],
+        "csv": [lambda rows=rows: write(folder / "a.csv", rows, world) for rows in lists],
+        "parquet": [lambda rows=rows: write(folder / "a.parquet", rows, world, titles=True) for rows in lists],
+    }
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "state", "csv", "parquet"])
+def test_a_full_disk_leaves_the_old_file_and_is_said_wherever_it_fills_up(kind, split, tmp_path):
+    first, again = writers(split, tmp_path)[kind]
+    first()
+    old, failed, left = contents(tmp_path), 0, 0
+    while True:
+        try:
+            with full_disk(left):
+                again()
+            break
+        except SDiffError as error:
+            assert str(error).startswith("Cannot write")
+            failed += 1
+        assert old.items() <= contents(tmp_path).items() and not list(tmp_path.rglob(".sdiff-*"))
+        if kind == "checkpoint":
+            assert Recommender.load(tmp_path / "model").checkpoint.provenance.seed == 0
+        left = left * 4 + 100
+    assert failed >= 2
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_the_new_one(split, tmp_path, monkeypatch):
+    old, new = (trained(split, seed=seed).checkpoint("tastes", "paper") for seed in (0, 1))
+    old.save(tmp_path)
+    digest, replacements = checkpoint._sha256, [new]
+
+    def replaced_before(path):
+        if replacements:
+            replacements.pop().save(tmp_path)
+        return digest(path)
+
+    monkeypatch.setattr(checkpoint, "_sha256", replaced_before)
+    assert checkpoint.Checkpoint.load(tmp_path).fingerprint == new.fingerprint and not replacements
+
+
+def test_a_catalog_leaves_no_file_and_goes_on_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    catalog = Catalog(load_dataset("demo"))
+    assert not list(tmp_path.iterdir()) and catalog.search("the") and catalog.rows([3, 1])
