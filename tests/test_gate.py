@@ -146,3 +146,36 @@ def _visible(layout, props):
         if props[child["id"]].get("visible", True) is True:
             yield child["id"]
             yield from _visible(child, props)
+
+
+def test_what_finds_the_queue_full_is_told_so_and_the_rest_is_answered(url):
+    def ask_for_a_list() -> httpx.Response:
+        body = {"data": ["demo", "demo", "1", 20, 0, "{}", None]}
+        return client.post("gradio_api/call/recommend", json=body)
+
+    with httpx.Client(base_url=url, timeout=60) as client:
+        taken = []
+        while (answer := ask_for_a_list()).status_code == 200:
+            taken.append(answer.json()["event_id"])
+            assert len(taken) < 2000, "never full"
+        assert answer.status_code == 503 and "Queue is full" in answer.text
+        for event in (taken[0], taken[-1]):
+            assert "event: complete" in client.get(f"gradio_api/call/recommend/{event}").text
+        assert ask_for_a_list().status_code == 200
+
+
+def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_click(browser, url):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("localStorage.setItem('sdiff-tour', '1')")
+        page.goto(url)
+        page.wait_for_selector("#recommended tbody tr")
+        user = page.locator("#summary strong").first
+        before = user.inner_text()
+        page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+        page.get_by_role("button", name="Heavy user").click()
+        page.locator(".toast-body").get_by_text("busy").wait_for()
+        assert user.inner_text() == before
+        page.unroute("**/queue/join*")
+        page.get_by_role("button", name="Heavy user").click()
+        page.wait_for_function("before => document.querySelector('#summary strong').innerText !== before", arg=before)
