@@ -19,7 +19,8 @@ import duckdb
 import numpy as np
 import torch
 
-from benchmarks.mutations import archive, of_json, of_table, of_tensors
+from benchmarks.kept import memory_mb
+from benchmarks.mutations import archive, of_columns, of_json, of_table, of_tensors
 from sdiff import fetch as fetching
 from sdiff.config import PRESETS, Config
 from sdiff.errors import SDiffError
@@ -31,6 +32,7 @@ from sdiff.run_state import resume, save_state
 from sdiff.tables import Layout
 from sdiff.training import Trainer
 from sdiff.ui import handlers, state, uploads
+from sdiff.ui.query import Query
 
 SECONDS, MEGABYTES = 10.0, 512
 LONGEST = 5000  # characters of an error
@@ -84,7 +86,7 @@ class Box:
         shutil.rmtree(self.case, ignore_errors=True)
         self.case.mkdir()
         state.open_dataset.cache_clear()
-        before, started = _memory("VmRSS"), time.perf_counter()
+        before, started = memory_mb(os.getpid(), "VmRSS"), time.perf_counter()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         attempt = KINDS[kind](rng, self)
         try:
@@ -94,7 +96,7 @@ class Box:
             found = "refused" if len(str(error)) < LONGEST else f"an error of {len(str(error)):,} characters"
         except Exception as error:
             found = f"{type(error).__name__}: {error}"[:300]
-        seconds, megabytes = time.perf_counter() - started, _memory("VmHWM") - before
+        seconds, megabytes = time.perf_counter() - started, memory_mb(os.getpid(), "VmHWM") - before
         if seconds > SECONDS:
             found = f"{seconds:.0f} seconds"
         if megabytes > MEGABYTES:
@@ -155,8 +157,12 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
     """An upload as the app takes it: shown, kept, opened, with any options."""
     name = rng.choice(list(box.tables))
     path, items = box.case / name, box.case / "titles.csv"
-    path.write_bytes(of_table(rng, box.tables[name]))
-    items.write_bytes(of_table(rng, b"item,title,year,genres,more\n" + b"i1,Heat (1995),1995,a|b,x\n" * 20))
+    if rng.random() < 0.5:
+        path.write_bytes(of_table(rng, box.tables[name]))
+    else:
+        of_columns(rng, box.root / "valid" / "x.csv", path)
+    titles = b"item,title,year,genres,more\n" + b"".join(b"i%d,Heat (1995),1995,a|b,x\n" % n for n in range(30))
+    items.write_bytes(of_table(rng, titles) if rng.random() < 0.5 else titles)
     options: dict[str, Any] = {"skip_faulty": rng.random() < 0.7}
     if rng.random() < 0.2:
         options["encoding"] = rng.choice(("latin-1", "utf-16", "utf-7", "idna", "punycode", "undefined", "base64", "'"))
@@ -166,6 +172,11 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         options["names"] = rng.choice(
             (("user", "item"), ("user", "item", "'", '"'), ("user",) * 2, ("item", "user", ""))
         )
+    if rng.random() < 0.1:
+        options |= {
+            "core": rng.choice((0, -1, 2, 99, 10**20)),
+            "min_rating": rng.choice((3, -1e308, float("nan"), float("inf"))),
+        }
     reading = Reading(**options)
 
     def read() -> None:
@@ -174,6 +185,8 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         key = uploads.keep(path, items if rng.random() < 0.5 else None, reading, box.case / "uploads")
         found = state.open_dataset(key)
         found.catalog.rows(found.catalog.search("heat"))
+        user = found.dataset.split.users.ids[0]
+        handlers.recommend(Query(key, state.INSTANT, user, k=3))
 
     return read
 
@@ -216,9 +229,3 @@ def _tables(folder: Path, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, b
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _memory(what: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as status:
-        [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
-    return int(kilobytes) // 1024

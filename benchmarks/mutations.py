@@ -10,8 +10,10 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import torch
 from safetensors.torch import load, save
@@ -28,6 +30,15 @@ TEXTS = ("", "..", "../outside", "/etc/passwd", "/dev/zero", "fifo", "away", "a\
 VALUES: tuple[Any, ...] = (
     *(None, True, [], {}, -1, 0, 0.5, 10**5, 10**9, 10**400, 1e308, float("nan"), float("inf"), "@deep@"),
     *TEXTS,
+)
+
+COLUMNS = (  # what a column may be instead of itself, {0}, in DuckDB's words
+    *("NULL", "true", "md5({0})::UUID", "{0}::BLOB", "[{0}]", "[{0}][:0]", "{{'a': {0}}}", "MAP {{{0}: 1}}", "''"),
+    *("hash({0})", "-hash({0})::HUGEINT", "hash({0})::DOUBLE", "hash({0}) % 7", "9e37::DECIMAL(38)", "1e-300::DOUBLE"),
+    *("'nan'::FLOAT", "'-infinity'::DOUBLE", "INTERVAL 1 DAY", "TIME '12:00'", "DATE '9999-12-31'", "DATE 'infinity'"),
+    *("TIMESTAMPTZ '1900-01-01' + to_days((hash({0}) % 99999)::INT)", "TIMESTAMP_NS '2020-01-01'", "repeat({0}, 999)"),
+    *("if(hash({0}) % 5 > 0, {0}, NULL)", "left({0}, 1)", "upper({0})", "' ' || {0}", "{0} || $odd", "$odd"),
+    *("if(hash({0}) % 5 > 0, {0}, $odd)", "if(hash({0}) % 20 = 0, $odd, {0})"),
 )
 
 
@@ -155,6 +166,24 @@ def archive(rng: random.Random, members: dict[str, bytes]) -> bytes:
                     info.type, info.linkname, info.size = rng.choice((tarfile.SYMTYPE, tarfile.LNKTYPE)), link, 0
                 file.addfile(info, io.BytesIO(data))
     return out.getvalue() if rng.random() < 0.5 else of_bytes(rng, out.getvalue())
+
+
+def of_columns(rng: random.Random, source: Path, target: Path) -> None:
+    """The rows of a CSV file, whole and in good order in the format of `target`, but with a few columns of other types,
+    with odd texts or names."""
+    odd = rng.choice((*TEXTS, *(fragment.decode("latin-1") for fragment in FRAGMENTS)))
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE told AS FROM read_csv(?, all_varchar=true)", [str(source)])
+        columns = {row[0]: f'"{row[0]}"' for row in con.execute("DESCRIBE told").fetchall()}
+        for column in rng.choices(list(columns), k=rng.randint(1, 3)):
+            columns[column] = rng.choice(COLUMNS).format(f'"{column}"')
+        if rng.random() < 0.2:
+            columns[odd[:50] or "''"] = rng.choice(list(columns.values()))
+        names = (name.replace('"', '""') for name in columns)
+        told = ", ".join(f'{made} AS "{name}"' for made, name in zip(columns.values(), names, strict=True))
+        con.execute(f"CREATE TABLE odd AS SELECT {told} FROM told", {"odd": odd} if "$odd" in told else None)
+        tabs = "(DELIMITER '\t')" if target.suffix == ".tsv" else ""
+        con.execute(f"COPY odd TO ? {tabs}", [str(target)])
 
 
 def of_table(rng: random.Random, data: bytes) -> bytes:

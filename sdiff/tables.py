@@ -116,7 +116,10 @@ class Table:
             text = head.decode(encoding, errors="replace")
         except (LookupError, UnicodeError):
             raise SDiffError(f"There is no encoding {encoding!r}: utf-8, latin-1 and utf-16 are read.") from None
-        line = text.removeprefix("\ufeff").splitlines()[0]
+        lines = text.removeprefix("\ufeff").splitlines()
+        if not lines:
+            raise SDiffError(f"{self._path} is empty.")
+        line = lines[0]
         delimiter = layout.delimiter or ("\t" if suffix in TABS else max(DELIMITERS, key=line.count))
         quote = "" if delimiter in UNQUOTED else '"'
         if layout.names:

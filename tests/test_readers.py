@@ -181,6 +181,7 @@ def test_a_line_that_is_not_json_is_a_fault(tmp_path):
     [
         ("x.csv", b"", "is empty"),
         ("x.csv", b" \n\n", "is empty"),
+        ("x.csv", b"\xef\xbb\xbf", "is empty"),  # the mark of an encoding, and no more
         ("x.csv", b"user,item\n", "has no rows"),
         ("x.csv", b"user,thing\n1,2\n", "no column item: its columns are user, thing"),
         ("x.csv", b"a,b\n1,2\n", "no column user and no column item"),
