@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from dataclasses import asdict, replace
@@ -120,9 +119,9 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     metrics["references"] = reached(dataset.split, parts)
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
-    where = f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}"
     print(
-        f"{where}, {metrics['seconds']} s, {metrics['peak_memory_mb']} MB",
+        f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}, {metrics['seconds']} s",
+        *([f"{metrics['peak_memory_mb']} MB"] if metrics["peak_memory_mb"] else []),
         *(f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics),
         sep=", ",
     )
@@ -245,7 +244,11 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
     return {what: experiments.reproduce(what, *of_data) for what in experiments.EXPERIMENTS}
 
 
-def peak_memory_mb() -> int:
-    """Largest resident size of this process so far."""
+def peak_memory_mb() -> int | None:
+    """Largest resident size of this process so far; None on Windows, which has no module for it."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024**2 if sys.platform == "darwin" else 1024)
