@@ -38,6 +38,13 @@ def test_blocks_and_single_vectors_find_the_same_frequencies(components):
     assert np.linalg.norm(root.T @ (root @ V) - V * b, axis=0).max() < 1e-7
 
 
+def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_interactions, monkeypatch):
+    root = normalised_adjacency_root(random_interactions.matrix())
+    monkeypatch.setattr("sdiff.eigen.SWEEPS", 1)
+    (a, U), (b, V) = largest(root, 10, CPU), filtered(root, 10, CPU)
+    assert np.array_equal(a, b) and np.array_equal(U, V)
+
+
 def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_interactions):
     order = np.random.default_rng(0).permutation(50)
     items = Vocabulary(tuple(random_interactions.items.ids[i] for i in np.argsort(order)))
