@@ -233,5 +233,6 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         max_threads=THREADS,
         mcp_server=who is None,  # gradio's asks for no password
         auth=who,
+        auth_message="S-Diff. Whoever runs this app gives out its name and password.",
         app_kwargs={"middleware": [Middleware(gate.Gate)], "routes": [health.ROUTE]},
     )
