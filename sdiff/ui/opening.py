@@ -88,6 +88,8 @@ def _filters(query: Query) -> tuple[Any, ...]:
         gr.Slider(minimum=low, maximum=high, value=min(max(year, low), high), visible=bool(years)) for year in wished
     )
     chosen = [genre for genre in query.genres if genre in genres]
+    if unknown := ", ".join(genre for genre in query.genres if genre not in genres):
+        gr.Warning(escape(f"This data set has no genre {unknown:.200}: the list is not kept to it."), duration=15)
     return (
         gr.Accordion(visible=bool(genres or years), open=bool(chosen) or wished != (low, high)),
         gr.Dropdown(genres, value=chosen, multiselect=True, visible=bool(genres)),
