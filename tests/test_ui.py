@@ -1,7 +1,9 @@
 """Handlers, figures and lists, without gradio and without a browser."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
-from threading import Event
+from threading import Event, get_ident
 
 import numpy as np
 import pytest
@@ -169,6 +171,24 @@ def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
         pass
     run.close()  # what gradio does when the page is closed
     assert "abandoned" in checkpoints("demo")
+
+
+def test_all_runs_compute_in_one_thread_which_knows_the_visitor(monkeypatch):
+    fit, visitor, seen = training_handlers.Trainer.fit, ContextVar("visitor"), set()
+
+    def watched(trainer):
+        for progress in fit(trainer):
+            seen.add((get_ident(), visitor.get()))
+            yield progress
+
+    monkeypatch.setattr(training_handlers.Trainer, "fit", watched)
+    for n in range(2):
+        context = copy_context()
+        context.run(visitor.set, n)
+        run = training_handlers.train("demo", "paper", 2, 0, "K=8 hidden=16", f"of-visitor-{n}", Event())
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(context.run, list, run).result()
+    assert len({thread for thread, _ in seen}) == 1 and {who for _, who in seen} == {0, 1}
 
 
 def test_the_spectral_view_fits_its_figures(view):

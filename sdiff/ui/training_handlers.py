@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -52,6 +54,9 @@ class Line:
 
 
 LINE = Line()
+# A run takes its steps in this thread, whichever of gradio's asks for them: each thread that computes keeps a team of
+# OpenMP threads and its memory, some 26 MB for training the demo set.
+THREAD = ThreadPoolExecutor(1, "training")
 
 
 def train(
@@ -77,7 +82,9 @@ def train(
                 raise SDiffError("Stopped before it began: nothing was trained.")
             yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
             time.sleep(WAIT)
-        yield from _trained(config, dataset, preset_name, seed, folder, stop)
+        with closing(_trained(config, dataset, preset_name, seed, folder, stop)) as run:
+            while view := THREAD.submit(copy_context().run, next, run, None).result():  # ZeroGPU asks whose it is
+                yield view
 
 
 def _trained(
