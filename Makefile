@@ -10,6 +10,6 @@ check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
 
 soak: # what takes too long for the tests
-	python -m benchmarks.faults --kills 180 --save
+	python -m benchmarks.faults --kills 220 --save
 	python -m benchmarks.fuzz --cases 5000 --save
-	python -m benchmarks.soak --sessions 50 --minutes 8 --save
+	python -m benchmarks.soak --sessions 50 --minutes 30 --save
