@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from sdiff.atomic import replacing
+from sdiff.atomic import replacing, sweep
 from sdiff.errors import SDiffError
 
 
@@ -16,6 +16,7 @@ def hub_table(name: str, folder: Path) -> Path:
         SDiffError: `datasets` is not installed, or the set cannot be loaded, for whatever reason it gives.
     """
     path = folder / f"{name.replace('/', '--')}.parquet"
+    sweep(folder)  # where the file is there already, no writer comes who would
     if path.is_file():
         return path
     try:
