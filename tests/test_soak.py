@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from benchmarks.soak import Seen, check, soaked, summary
+from benchmarks.soak import Seen, broken, check, soaked, summary
 from sdiff.datasets import load_dataset
 from sdiff.ui import handlers
 from sdiff.ui.query import Query
@@ -13,6 +13,19 @@ def test_sessions_beside_each_other_see_what_each_would_see_alone():
     assert not seen.wrong and seen.lists and seen.trained
     found = summary(seen)
     assert found["lists checked"] == len(seen.lists) and found["clicks"].keys() == found["milliseconds"].keys()
+
+
+def test_what_is_wrong_slow_or_grows_is_told():
+    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "resident MB by minute": [500, 600, 700, 720]}
+    assert broken(well) == []
+    for name, value, said in (
+        ("wrong", {"a list of another query": 1}, "a list of another query: 1"),
+        ("milliseconds", {"user": [100, 1100, 3000]}, "took over 1100 ms"),
+        ("resident MB by minute", [500, 600, 700, 730], "grew from 700 to 730 MB"),
+    ):
+        [found] = broken(well | {name: value})
+        assert said in found
+    assert len(broken(well | {"wrong": {"KeyError: 'x'": 50}, "milliseconds": {}})) == 1, "where no list came at all"
 
 
 def test_a_list_of_another_session_is_found_out():

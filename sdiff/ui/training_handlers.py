@@ -55,7 +55,7 @@ class Line:
 
 LINE = Line()
 # A run takes its steps in this thread, whichever of gradio's asks for them: each thread that computes keeps a team of
-# OpenMP threads and its memory, some 26 MB for training the demo set.
+# OpenMP threads and its memory.
 THREAD = ThreadPoolExecutor(1, "training")
 
 
