@@ -27,8 +27,8 @@ ORDER = [
         "soundness",
         "diffusion",
     ),
-    *("metrics", "evaluation", "checkpoint", "references", "quality", "recommender", "training", "synthetic"),
-    *("tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
+    *("metrics", "evaluation", "checkpoint", "references", "quality", "recommender", "training", "run_state"),
+    *("synthetic", "tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("explain", "card", "search", "catalog", "batch", "shards", "commands"),
     *(
         "ui.journal",
