@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 
@@ -14,8 +15,10 @@ from sdiff.atomic import replacing, scratch, sweep, write_atomically
 from sdiff.batch import ranked, write
 from sdiff.catalog import Catalog
 from sdiff.datasets import load_dataset
+from sdiff.readers import Reading
 from sdiff.run_state import save_state
 from sdiff.training import Trainer
+from sdiff.ui import uploads
 from tests.conftest import CPU, SMALL
 from tests.faults import full_disk, trained
 
@@ -34,6 +37,38 @@ def test_a_scratch_folder_is_swept_when_its_process_is_dead_and_not_before(tmp_p
     with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file") as path:
         path.write_text("half" * (1 // 0))
     assert contents(tmp_path).keys() == {"file"} and (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_bytes_are_on_the_disk_before_they_get_their_name_and_the_name_before_the_writer_is_done(tmp_path, monkeypatch):
+    table, root, on_disk, named = tmp_path / "log.csv", tmp_path / "own", set(), []
+    table.write_text("user,item\n1,2\n")
+    fsync = os.fsync
+
+    def noted(handle):
+        fsync(handle)
+        on_disk.add(os.fstat(handle).st_ino)
+
+    def checked(move):
+        def moved(source, target):
+            files = [path for path in (source, *source.rglob("*")) if path.is_file()]
+            assert files and {path.stat().st_ino for path in files} <= on_disk
+            move(source, target)
+            on_disk.clear()
+            named.append(target)
+
+        return moved
+
+    monkeypatch.setattr(os, "fsync", noted)
+    for move in ("rename", "replace"):
+        monkeypatch.setattr(os, move, checked(getattr(os, move)))
+    for save, folders in (
+        (lambda: write_atomically(tmp_path / "file", b"whole"), 1),
+        (lambda: uploads.keep(table, None, Reading(), root), 3),
+    ):
+        save()
+        where = [named[-1], *named[-1].parents] if named[-1].is_dir() else named[-1].parents
+        assert {path.stat().st_ino for path in [*where][:folders]} <= on_disk
+    assert len(named) == 2
 
 
 def test_a_folder_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):

@@ -47,6 +47,8 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
                 sync(shutil.copyfile(path, whole / (role + (_suffix(path).lower() or ".csv"))))
             if not folder.exists():
                 whole.rename(folder)
+                for names in (folder, folder.parent, root):
+                    sync(names)
     except OSError as error:
         raise SDiffError(
             f"Cannot keep {interactions.name} ({error.strerror}): make room or see to the rights."
