@@ -23,12 +23,18 @@
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
-  const keep = ["view", "__theme"];
+  const kept = (key) => key === "view" || key === "__theme" || key.startsWith("b-");
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   let trained = {};
   const setAddress = (text) => {
     const [now, next] = [new URLSearchParams(location.search), new URLSearchParams(text)];
-    for (const key of keep) if (now.has(key)) next.set(key, now.get(key));
+    for (const [key, value] of now) if (kept(key)) next.set(key, value);
+    write(next);
+  };
+  window.setSide = (text) => {
+    const next = new URLSearchParams(location.search);
+    for (const key of [...next.keys()]) if (key.startsWith("b-")) next.delete(key);
+    for (const [key, value] of new URLSearchParams(text)) next.set(key, value);
     write(next);
   };
   const input = (name) => document.querySelector(`#${name} input[type="range"], #${name} input[type="checkbox"]`);

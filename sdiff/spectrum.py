@@ -52,7 +52,6 @@ class SpectralBasis:
 
 def normalised_adjacency_root(X: sp.csr_array) -> sp.csr_array:
     """X~ = D_U^-1/2 X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1). Degree zero stays zero."""
-
     user, item = (inverse_power(X.sum(axis), 1 / 2) for axis in (1, 0))
     return sp.csr_array(sp.diags_array(user) @ X @ sp.diags_array(item))
 

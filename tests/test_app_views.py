@@ -166,6 +166,24 @@ def test_two_models_are_put_side_by_side_and_measured(page):
     page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
 
 
+def test_the_address_brings_both_sides_back(visit):
+    page = visit("?view=Compare&b-model=demo&b-half_life=15")
+    page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
+    page.get_by_role("button", name="Settings of B").click()
+    page.locator("#b-reset").click()
+    page.locator("#compare-words").filter(has_text="20 of 20 stand in both lists, in the same order").wait_for()
+    page.wait_for_function("new URLSearchParams(location.search).get('b-half_life') === null")
+    move(page, "b-guidance", 2)
+    page.wait_for_function("new URLSearchParams(location.search).get('b-guidance') === '2'")
+    shown = listed(page, "#b-list")
+    page.reload()
+    page.locator("#b-words").filter(has_text="→ 2").wait_for()
+    assert listed(page, "#b-list") == shown
+    page.goto(page.url.replace("b-model=demo", "b-model=gone"))
+    page.get_by_text("There is no model gone to compare with here").wait_for()
+    page.wait_for_selector("#b-list tbody tr")
+
+
 def test_the_grid_of_alpha_min_and_sigma_max_is_measured_for_the_model_on_the_page(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")

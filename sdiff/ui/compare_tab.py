@@ -7,18 +7,21 @@ from dataclasses import replace
 from html import escape
 from math import prod
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import gradio as gr
 
-from sdiff.config import HELP
+from sdiff.config import HELP, INFERENCE_KEYS
 from sdiff.errors import SDiffError
 from sdiff.evaluation import Part
 from sdiff.ui import compare_handlers, experiment_figures, lists
-from sdiff.ui.controls import SLIDERS, guarded, named, slider, values
+from sdiff.ui.controls import SLIDERS, guarded, named, said, slider, values
 from sdiff.ui.listing import Opened, asked
 from sdiff.ui.query import Query
 from sdiff.ui.state import serve
 from sdiff.ui.words import told
+
+SIDE = "b-"  # how in the address what is B's begins
 
 
 class CompareTab(NamedTuple):
@@ -27,6 +30,7 @@ class CompareTab(NamedTuple):
     model: gr.Dropdown
     panel: gr.Accordion
     settings: list[Any]
+    reset: gr.Button
     shown: list[Any]
     part: gr.Radio
     button: gr.Button
@@ -48,9 +52,11 @@ def compare_tab() -> CompareTab:
                 gr.Markdown("## B ·")
                 model = gr.Dropdown([], label="Model of B", elem_id="b-model", scale=9, min_width=160, container=False)
             b_words = gr.Markdown(elem_classes="words", elem_id="b-words")
-    with gr.Accordion("Settings of B", open=False, elem_id="b-panel") as panel, gr.Row():
-        sliders = [slider(name, "b-") for name in SLIDERS]
-        noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="b-noise", min_width=160)
+    with gr.Accordion("Settings of B", open=False, elem_id="b-panel") as panel:
+        with gr.Row():
+            sliders = [slider(name, SIDE) for name in SLIDERS]
+            noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id=f"{SIDE}noise", min_width=160)
+        reset = gr.Button("Reset to the checkpoint's values", size="sm", elem_id="b-reset")
     with gr.Row(elem_id="both"):
         a_list = gr.HTML(elem_id="a-list", padding=False, min_width=310)
         b_list = gr.HTML(elem_id="b-list", padding=False, min_width=310)
@@ -74,28 +80,45 @@ def compare_tab() -> CompareTab:
         )
     grid_plot = gr.Plot(visible=False, show_label=False, elem_id="grid-plot", container=False)
     grid = [grid_words, grid_plot, start, stop]
-    shown = [words, a_words, a_list, b_words, b_list]
-    return CompareTab(model, panel, [*sliders, noise], shown, part, button, measured, start, stop, grid)
+    side = gr.Textbox(visible=False)
+    side.change(None, side, js="text => window.setSide(text)")
+    shown = [words, a_words, a_list, b_words, b_list, side]
+    return CompareTab(model, panel, [*sliders, noise], reset, shown, part, button, measured, start, stop, grid)
 
 
-def open_sides(opened: Opened, model: str | None) -> gr.Dropdown:
-    """B's choices for the data set that is open: another model than A's at first."""
-    choices = compare_handlers.sides(opened[0])
-    if model not in choices:
-        model = next(name for name in choices if name != opened[1])
-    return gr.Dropdown(choices, value=model)
+def open_sides(request: gr.Request, opened: Opened, model: str | None) -> gr.Dropdown:
+    """B's choices for the data set that is open; at first it is the address's, or another model than A's."""
+    choices, linked = compare_handlers.sides(opened[0]), _linked(request)
+    if model is None and linked.model not in ("", *choices):
+        gr.Warning(escape(f"There is no model {linked.model:.200} to compare with here: choose another."), duration=15)
+    wished = (model, linked.model, *(name for name in choices if name != opened[1]))
+    return gr.Dropdown(choices, value=next(name for name in wished if name in choices))
 
 
-def settings_of(opened: Opened, model: str) -> tuple[Any, ...]:
-    """B's panel at its checkpoint's values; a reference has none."""
+def settings_of(request: gr.Request, opened: Opened, model: str) -> tuple[Any, ...]:
+    """B's panel at the address's values where that is of this model, else at its checkpoint's; a reference has none."""
     if model in compare_handlers.REFERENCES:
         return gr.Accordion(visible=False), *(gr.skip() for _ in (*SLIDERS, "noise"))
-    return gr.Accordion(visible=True), *values(serve(opened[0], model)[1].config)
+    config, linked = serve(opened[0], model)[1].config, _linked(request)
+    if linked.model == model:
+        config = said(lambda: config.at_inference(linked.settings), config)
+    return gr.Accordion(visible=True), *values(config)
+
+
+def trained_settings(opened: Opened, model: str) -> tuple[Any, ...]:
+    """B's settings at its checkpoint's values."""
+    return values(serve(opened[0], model)[1].config)
+
+
+def _linked(request: gr.Request) -> Query:
+    """Model and settings of B as the address has them."""
+    pairs = [(name.removeprefix(SIDE), value) for name, value in request.query_params.items() if name.startswith(SIDE)]
+    return said(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())
 
 
 @guarded
 def compare(view: str, model: str, *rest: Any) -> Any:
-    """Both lists, while they can be seen."""
+    """Both lists, while they can be seen, and what the address has to hold of B."""
     if view != "Compare" or not model:  # the other side is chosen once a data set is open
         return gr.skip()
     a, b = _sides(model, *rest)
@@ -104,7 +127,8 @@ def compare(view: str, model: str, *rest: Any) -> Any:
         lists.moving_table(f"{side} · top {len(rows)}", rows, shifts, than)
         for side, rows, shifts, than in zip("AB", found.lists, found.shifts, "BA", strict=True)
     ]
-    return found.words, compare_handlers.described(a), tables[0], compare_handlers.described(b), tables[1]
+    side = urlencode({SIDE + name: value for name, value in {"model": b.model, **b.settings}.items()})
+    return found.words, compare_handlers.described(a), tables[0], compare_handlers.described(b), tables[1], side
 
 
 @guarded

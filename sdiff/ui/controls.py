@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
@@ -13,6 +13,8 @@ from sdiff.config import BOUNDS, HELP, Config
 from sdiff.errors import SDiffError
 from sdiff.ui.query import LONGEST, K
 from sdiff.ui.words import told
+
+T = TypeVar("T")
 
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
@@ -96,15 +98,20 @@ def named(values: list[Any]) -> dict[str, Any]:
     return dict(zip((*SLIDERS, "noise"), values, strict=True))
 
 
+def said(attempt: Callable[[], T], otherwise: T) -> T:
+    """What comes of an attempt; where it raises SDiffError, that is said on the page."""
+    try:
+        return attempt()
+    except SDiffError as error:
+        gr.Warning(escape(told(error)), duration=15)
+        return otherwise
+
+
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose SDiffError becomes a message on the page; everything on it stays as it was."""
 
     @functools.wraps(handler)
     def run(*values: Any) -> Any:
-        try:
-            return handler(*values)
-        except SDiffError as error:
-            gr.Warning(escape(told(error)), duration=15)
-            return gr.skip()
+        return said(lambda: handler(*values), gr.skip())
 
     return run

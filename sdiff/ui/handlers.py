@@ -142,12 +142,14 @@ def why(query: Query, item: str) -> Why:
         parts.append((others, float(found.by_item.sum() - found.by_item[first].sum())))
     bands = np.array_split(np.arange(len(found.by_frequency)), min(BANDS, len(found.by_frequency)))
     by_band = [(_numbers(band), float(found.by_frequency[band].sum())) for band in bands]
+    outside = ["the item's own bias"] * (model.config.loss == "softmax")
+    outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
     return Why(
         catalog.rows(items.encode([item]).tolist())[0].title,
         "logit of its score" if model.config.loss == "softmax" else "score",
         found.score,
         [("without a history", found.without), *parts, ("error of the sum", found.remainder)],
-        [*by_band, ("beside the spectrum", found.beside)],
+        [*by_band, *[(" and ".join(outside), found.beside)] * bool(outside)],
     )
 
 

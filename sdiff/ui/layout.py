@@ -180,6 +180,9 @@ def build() -> gr.Blocks:
         other.model.change(
             compare_tab.settings_of, [opened, other.model], [other.panel, *other.settings], **quietly
         ).success(compare_tab.compare, [view, *b, *asked], other.shown, **quietly)
+        other.reset.click(compare_tab.trained_settings, [opened, other.model], other.settings, **quietly).success(
+            compare_tab.compare, [view, *b, *asked], other.shown, **quietly
+        )
         other.button.click(
             compare_tab.measure,
             [other.part, *b, *asked],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -12,7 +11,7 @@ from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
 from sdiff.ui import gate, handlers, state, uploads
-from sdiff.ui.controls import SLIDERS, guarded, values
+from sdiff.ui.controls import SLIDERS, guarded, said, values
 from sdiff.ui.data_tab import describe
 from sdiff.ui.query import LONGEST, NUMBERS, Query
 from sdiff.ui.state import INSTANT, serve, uploads_dir
@@ -23,15 +22,15 @@ def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str])
     """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
     pairs = request.query_params.multi_items()
     words = [pair for pair in pairs if pair[0] not in NUMBERS]
-    query = _said(lambda: Query.parse(pairs), None) or _said(lambda: Query.parse(words), Query())
+    query = said(lambda: Query.parse(pairs), None) or said(lambda: Query.parse(words), Query())
     if query.dataset not in REGISTRY and query.dataset not in uploaded:
         uploaded = [*uploaded, query.dataset]
-    page = _said(lambda: _page(query, uploaded), ())
+    page = said(lambda: _page(query, uploaded), ())
     if not page:
         query = Query(opened[0])
         page = _page(query, uploaded)
     known = state.open_dataset(query.dataset).dataset.split.items
-    history = _said(lambda: known.encode(query.history or ()) is not None and query.history, None)
+    history = said(lambda: known.encode(query.history or ()) is not None and query.history, None)
     edited = None if history is None else (query.dataset, page[1], history)
     return *page, query.seed, max(1, min(query.k, LONGEST)), query.seen, edited, uploaded
 
@@ -58,23 +57,14 @@ def _page(query: Query, uploaded: list[str]) -> tuple[Any, ...]:
     """The page of a query. Raises SDiffError where its data set cannot be opened; what else is wrong is said."""
     dataset, user = query.dataset, handlers.pick_user(query.dataset, "typical")
     if query.user:
-        user = _said(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
+        user = said(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
     first = handlers.models(dataset)[0]
     now, *model = open_checkpoint(dataset, query.model or first, (dataset, first if query.model else INSTANT))
     if query.settings:
         config = serve(*now)[1].config
-        model[2:] = values(_said(lambda: config.at_inference(query.settings), config))
+        model[2:] = values(said(lambda: config.at_inference(query.settings), config))
     picker = gr.Dropdown(choices(uploaded), value=dataset)
     return picker, user, "", gr.Row(visible=False), "", *_filters(query), now, *model
-
-
-def _said(attempt: Callable[[], Any], otherwise: Any) -> Any:
-    """What comes of an attempt; where it fails, that is said on the page."""
-    try:
-        return attempt()
-    except SDiffError as error:
-        gr.Warning(escape(told(error)), duration=15)
-        return otherwise
 
 
 def _filters(query: Query) -> tuple[Any, ...]:
