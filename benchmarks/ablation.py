@@ -8,14 +8,11 @@ Prints a line for each; the last line is JSON, which --save keeps in benchmarks/
 from __future__ import annotations
 
 import argparse
-import platform
 
-import torch
 from tqdm import tqdm
 
-import sdiff
 from benchmarks.accuracy import run
-from benchmarks.kept import tell
+from benchmarks.kept import tell, versions
 from sdiff.config import parse_assignments, preset
 from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name
@@ -75,7 +72,7 @@ def main() -> None:
         "preset": arguments.preset,
         "command": f"python -m benchmarks.ablation --dataset {arguments.dataset} --preset {arguments.preset}",
         "seed": arguments.seed,
-        "versions": {"sdiff": sdiff.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions("torch"),
         "device": device_name(best_device()),
         "rows": rows,
     }

@@ -14,7 +14,6 @@ Prints mean and standard deviation, then one JSON line; --save keeps that in ben
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,8 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import sdiff
-from benchmarks.kept import tell
+from benchmarks.kept import tell, versions
 from benchmarks.peers.ease import ease
 from benchmarks.peers.gfcf import gfcf
 from benchmarks.peers.recency import RECENT
@@ -80,7 +78,7 @@ def main() -> None:
         + (f" --set {' '.join(arguments.set)}" if arguments.set else "")
         + (" --refit" if arguments.refit else ""),
         "seeds": arguments.seeds,
-        "versions": {"sdiff": sdiff.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions("torch"),
         "device": device_name(best_device()),
         "mean": summary(runs, np.mean),
         "std": summary(runs, np.std),

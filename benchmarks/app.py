@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import socket
 import subprocess
@@ -27,14 +26,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import gradio
 import numpy as np
-import torch
 from gradio_client import Client
 from gradio_client.client import Endpoint
 
-import sdiff
-from benchmarks.kept import memory_mb, tell
+from benchmarks.kept import memory_mb, tell, versions
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui.controls import SLIDERS
@@ -59,8 +55,7 @@ def main() -> None:
         "command": f"python -m benchmarks.app --dataset {arguments.dataset} --checkpoint {arguments.checkpoint}",
         "seed": SEED,
         "requests": REQUESTS,
-        "versions": {"sdiff": sdiff.__version__, "gradio": gradio.__version__, "torch": torch.__version__}
-        | {"python": platform.python_version()},
+        "versions": versions("gradio", "torch"),
         "device": device_name(best_device()),
         "cores": os.cpu_count(),
         "load before": round(os.getloadavg()[0], 1),  # what others did on this machine, which moves every figure

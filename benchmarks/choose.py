@@ -58,8 +58,7 @@ def before_validation(split: Split) -> Split:
     """The train part alone, its last eighth (at least one interaction of who has two) held out."""
     train = split.train
     lengths = np.repeat(train.lengths, train.lengths)
-    position = np.arange(len(train)) - np.repeat(train.indptr[:-1], train.lengths)
-    rest = position < np.maximum(np.minimum(lengths * 7 // 8, lengths - 1), 1)
+    rest = train.positions < np.maximum(np.minimum(lengths * 7 // 8, lengths - 1), 1)
     return Split(train.where(rest), train.where(~rest), split.test.where(np.zeros(len(split.test), dtype=bool)))
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.kept import tell
+from benchmarks.kept import tell, versions
 from benchmarks.killed import KINDS, World, contents
 from sdiff.atomic import MARK
 from sdiff.synthetic import synthesize, write
@@ -169,7 +169,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result = {
         "command": f"python -m benchmarks.faults --kills {arguments.kills} --seed {arguments.seed}",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions("torch"),
         "system": platform.system(),
     } | measured(arguments.kills, arguments.seed, "full")
     tell(result, "faults", arguments.save)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import select
 import subprocess
@@ -28,13 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import safetensors
-import torch
-
-import sdiff
 from benchmarks.fuzz_cases import SECONDS, Box
-from benchmarks.kept import tell
+from benchmarks.kept import tell, versions
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
 ROOT = Path(__file__).parents[1]
@@ -70,8 +64,7 @@ def main() -> None:
         "counts": counts,
         "against the law": against,
         "seconds": round(time.perf_counter() - started),
-        "versions": {"sdiff": sdiff.__version__, "duckdb": duckdb.__version__, "torch": torch.__version__}
-        | {"safetensors": safetensors.__version__, "python": platform.python_version()},
+        "versions": versions("duckdb", "torch", "safetensors"),
     }
     tell(result, "fuzz", arguments.save)
     sys.exit(bool(against))

@@ -16,8 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,10 @@ import torch
 
 from benchmarks.basis import drawn
 from benchmarks.kept import memory_mb, tell
-from benchmarks.training import unvalidated
+from benchmarks.training import timed, unvalidated
 from sdiff.config import preset
 from sdiff.device import best_device, device_name
-from sdiff.diffusion import denoise
+from sdiff.diffusion import score
 from sdiff.evaluation import top_n
 from sdiff.histories import Histories
 from sdiff.spectrum import cached_basis
@@ -94,7 +92,7 @@ def measured(work: str, size: tuple[int, ...]) -> dict[str, float]:
         return memory_mb(os.getpid(), "VmHWM") - before
 
     if kind == "spectrum":
-        return {"seconds": seconds_of(lambda: cached_basis(train, preset("paper").K)), "MB": beyond()}
+        return {"seconds": timed(lambda: cached_basis(train, preset("paper").K)), "MB": beyond()}
     trainer = Trainer(preset(name).override({"epochs": 1}), unvalidated(train), 0)
     if kind == "epoch":
         (progress,) = trainer.fit()
@@ -104,16 +102,10 @@ def measured(work: str, size: tuple[int, ...]) -> dict[str, float]:
     noise = torch.Generator().manual_seed(0)
 
     def lists() -> None:
-        top_n(model.scores(denoise(model.denoiser, model.basis, x, config, noise), x), x, TOP)
+        top_n(score(model, x, config, noise), x, TOP)
 
     with torch.inference_mode():
-        return {"seconds": min(seconds_of(lists) for _ in range(REPEATS)), "MB": beyond()}
-
-
-def seconds_of(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+        return {"seconds": min(timed(lists) for _ in range(REPEATS)), "MB": beyond()}
 
 
 if __name__ == "__main__":

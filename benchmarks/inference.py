@@ -28,8 +28,8 @@ from benchmarks.peers.diffrec import DiffRec
 from benchmarks.peers.giffcf import STEPS
 from benchmarks.study import Row, Study
 from sdiff.config import Config, preset
-from sdiff.device import best_device, device_name
-from sdiff.diffusion import denoise
+from sdiff.device import device_name
+from sdiff.diffusion import score
 from sdiff.eigen import to_torch
 from sdiff.evaluation import top_n
 from sdiff.histories import Histories
@@ -64,7 +64,7 @@ def main() -> None:
         "command": f"python -m benchmarks.inference --items {arguments.items} --batch {arguments.batch}",
         "items": arguments.items,
         "batch": arguments.batch,
-        "device": device_name(best_device()),
+        "device": device_name(CPU),
         "torch": torch.__version__,
         "milliseconds": {name: round(value, 2) for name, value in milliseconds.items()},
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
@@ -91,7 +91,7 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
     roots = to_torch(root), to_torch(sp.csr_array(root.T))
 
     def lists(model: Model, config: Config) -> Tensor:
-        return top_n(model.scores(denoise(model.denoiser, model.basis, x, config, noise), x), x, TOP)[1]
+        return top_n(score(model, x, config, noise), x, TOP)[1]
 
     def propagated() -> Tensor:
         c = x.dense(n_items).T
@@ -158,14 +158,14 @@ def batch_times(config: Config, n_users: int, n_items: int, seed: int) -> dict[s
     diffrec = DiffRec(n_items, DIFFREC_WIDTHS, DIFFREC_STEPS).eval()
     noise = torch.Generator().manual_seed(seed)
 
-    def spectral(x: Histories) -> Tensor:
-        return sdiff.scores(denoise(sdiff.denoiser, sdiff.basis, x, config, noise), x)
+    def on_batch(scores: Callable[[Histories], Tensor]) -> Tensor:
+        return scores(everyone.take(batch))
 
-    def on_batch(score: Callable[[Histories], Tensor]) -> Tensor:
-        return score(everyone.take(batch))
-
-    models: dict[str, Callable[[Histories], Tensor]] = {"S-Diff": spectral, "DiffRec": diffrec.scores}
-    runs = {name: partial(on_batch, score) for name, score in models.items()}
+    models: dict[str, Callable[[Histories], Tensor]] = {
+        "S-Diff": lambda x: score(sdiff, x, config, noise),
+        "DiffRec": diffrec.scores,
+    }
+    runs = {name: partial(on_batch, scores) for name, scores in models.items()}
     return in_turns(runs, REPEATS)
 
 

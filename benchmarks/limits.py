@@ -11,19 +11,17 @@ keeps in benchmarks/results.
 from __future__ import annotations
 
 import argparse
-import platform
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-import sdiff
 from benchmarks.accuracy import PARTS, fitted
-from benchmarks.kept import tell
+from benchmarks.kept import tell, versions
 from sdiff.config import Config, preset
 from sdiff.datasets import load_dataset
 from sdiff.device import best_device, device_name
-from sdiff.diffusion import denoise
+from sdiff.diffusion import score
 from sdiff.evaluation import evaluate
 from sdiff.interactions import Split
 from sdiff.model import Model
@@ -51,7 +49,7 @@ def main() -> None:
         "preset": arguments.preset,
         "command": f"python -m benchmarks.limits --dataset {arguments.dataset} --preset {arguments.preset} "
         f"--epochs {arguments.epochs} --seeds {arguments.seeds}",
-        "versions": {"sdiff": sdiff.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions("torch"),
         "device": device_name(best_device()),
         "curves": curves,
         "epoch chosen on valid": chosen,
@@ -88,7 +86,7 @@ def mean_of_models(config: Config, split: Split, seeds: int) -> list[dict[str, A
         rows.append(
             {"models": len(scorers)}
             | {
-                part: evaluate(lambda x: sum(score(x).softmax(1) for score in scorers), split, part, trainer.device)  # pyright: ignore
+                part: evaluate(lambda x: sum(scores(x).softmax(1) for scores in scorers), split, part, trainer.device)  # pyright: ignore
                 for part in PARTS
             }
         )
@@ -99,7 +97,7 @@ def mean_of_models(config: Config, split: Split, seeds: int) -> list[dict[str, A
 
 def scorer(model: Model, config: Config) -> Scorer:
     noise = torch.Generator().manual_seed(0)
-    return lambda x: model.scores(denoise(model.denoiser, model.basis, x, config, noise), x)
+    return lambda x: score(model, x, config, noise)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,7 @@ def fifth(split: Split, part: Part, n: int) -> Split:
     """The n-th fifth of a part as the test part of users who have at least five there; the rest of it is not ranked."""
     x = getattr(split, part)
     lengths = np.repeat(x.lengths, x.lengths)
-    position = np.arange(len(x)) - np.repeat(x.indptr[:-1], x.lengths)
-    inside = (position * FIFTHS // np.maximum(lengths, 1) == n) & (lengths >= FIFTHS)
+    inside = (x.positions * FIFTHS // np.maximum(lengths, 1) == n) & (lengths >= FIFTHS)
     return Split(split.train, x.where(~inside), x.where(inside))
 
 

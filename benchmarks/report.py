@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import speed
+from benchmarks import tables
 from benchmarks.peers.recency import RECENT
-from benchmarks.speed import markdown, read
+from benchmarks.tables import markdown, read
 from sdiff.config import PRESETS
 from sdiff.ui import results
 
 ROOT = Path(__file__).parent.parent
-COLUMNS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
 IN_ORDER = {"temporal", "sasrec", *RECENT}  # what sees in which order a user chose
 MARK = re.compile(r"(<!-- (\w+) -->\n).*?(?=<!-- /\2 -->)", flags=re.S)
 LEFT_OUT = {"epoch", "valid R@20", "paper R@10", "paper N@10"}  # in the README, for want of room
@@ -99,8 +98,8 @@ and compared.
 
 def filled(readme: str) -> str:
     """The README with each table between its marks."""
-    tables = {"table1": table1, "lists": speed.lists, "training": speed.training}
-    return MARK.sub(lambda mark: f"{mark[1]}{tables[mark[2]]()}\n", readme)
+    between = {"table1": table1, "lists": tables.lists, "training": tables.training}
+    return MARK.sub(lambda mark: f"{mark[1]}{between[mark[2]]()}\n", readme)
 
 
 def report() -> str:
@@ -108,13 +107,13 @@ def report() -> str:
     return PREFACE.format(
         accuracy=accuracy(),
         ablation=ablation(),
-        app=speed.app(),
-        lists=speed.lists(),
-        training=speed.training(),
-        spectra=speed.spectra(),
-        growth=speed.growth(),
-        soak=speed.soak(),
-        broken=speed.broken(),
+        app=tables.app(),
+        lists=tables.lists(),
+        training=tables.training(),
+        spectra=tables.spectra(),
+        growth=tables.growth(),
+        soak=tables.soak(),
+        broken=tables.broken(),
         experiments="\n\n".join(experiments()),
     )
 
@@ -139,11 +138,11 @@ def accuracy() -> str:
         rows = {run["preset"]: _reached(run) for run in runs}
         changed = {run["preset"]: f" ({', '.join(run['set'])})" for run in runs if run["set"]}
         for name, reached in max((run["references"] for run in runs), key=len).items():
-            rows[name] = [f"{reached['test'][key]:.4f}" for key in COLUMNS] + [""]
+            rows[name] = [f"{reached['test'][key]:.4f}" for key in results.METRICS] + [""]
         for name in sorted(rows, key=lambda name: name in IN_ORDER):
             label = f"**S-Diff `{name}`**" if name in PRESETS else {"sasrec": "SASRec"}.get(name, name)
             cells.append([dataset, f"{label}{changed.get(name, '')}", "✓" * (name in IN_ORDER), *rows[name]])
-    return markdown(["data", "model", "order", *COLUMNS.values(), "training"], cells)
+    return markdown(["data", "model", "order", *results.METRICS.values(), "training"], cells)
 
 
 def ablation() -> str:
@@ -173,7 +172,7 @@ def experiments() -> Iterator[str]:
 
 
 def _reached(run: dict[str, Any]) -> list[str]:
-    cells = [_spread(run["mean"]["test"][key], run["std"]["test"][key], run["seeds"]) for key in COLUMNS]
+    cells = [_spread(run["mean"]["test"][key], run["std"]["test"][key], run["seeds"]) for key in results.METRICS]
     return [*cells, f"{run['seconds']:.0f} s, {run['seeds']} seed{'s' if run['seeds'] > 1 else ''}, {run['device']}"]
 
 

@@ -9,20 +9,17 @@ for each data set and preset.
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Collection
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-import sdiff
 from benchmarks.accuracy import PARTS
 from benchmarks.experiments import EXPERIMENTS
-from benchmarks.kept import RESULTS
+from benchmarks.kept import RESULTS, versions
 from benchmarks.study import Row, Study
 from sdiff.atomic import write_atomically
 from sdiff.config import preset
@@ -71,7 +68,7 @@ def reproduce(
         + f" --seed {seed}"
         + (" --quick" if quick else ""),
         "seed": seed,
-        "versions": {"sdiff": sdiff.__version__, "torch": version("torch"), "python": platform.python_version()},
+        "versions": versions("torch"),
         "device": device_name(best_device()),
         "config": config.to_dict() if experiment.of_preset else None,
     }

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import tempfile
 import threading
@@ -28,13 +27,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import gradio
 import numpy as np
-import torch
 
-import sdiff
 from benchmarks.app import MOVED, Answer, Page, running_app
-from benchmarks.kept import memory_mb, tell
+from benchmarks.kept import memory_mb, tell, versions
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui import handlers
@@ -74,8 +70,7 @@ def main() -> None:
         "command": f"python -m benchmarks.soak --dataset {arguments.dataset} --checkpoint {arguments.checkpoint} "
         f"--sessions {arguments.sessions} --minutes {arguments.minutes:g}",
         "data_fingerprint": dataset.split.fingerprint,
-        "versions": {"sdiff": sdiff.__version__, "gradio": gradio.__version__, "torch": torch.__version__}
-        | {"python": platform.python_version()},
+        "versions": versions("gradio", "torch"),
         "device": device_name(best_device()),
         "cores": os.cpu_count(),
     } | summary(seen)

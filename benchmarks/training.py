@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,11 @@ from benchmarks.peers import diffrec, giffcf
 from benchmarks.peers.training import Recipe, train_epoch
 from sdiff.config import Config, preset
 from sdiff.datasets import load_dataset
-from sdiff.device import best_device, device_name
-from sdiff.interactions import Interactions, Split, Vocabulary
+from sdiff.device import device_name
+from sdiff.interactions import Interactions, Split
 from sdiff.training import Trainer
 
+CPU = torch.device("cpu")
 TABLE_1 = {"S-Diff paper": "S-Diff paper", "S-Diff tuned": "S-Diff tuned", "DiffRec": "DiffRec", "GiffCF": "Giff"}
 
 
@@ -64,7 +66,7 @@ def main() -> None:
         "command": f"python -m benchmarks.training --dataset {arguments.dataset} --users {arguments.users} "
         f"--rounds {arguments.rounds}",
         "users, items": [n_users, len(whole.items)],
-        "device": device_name(best_device()),
+        "device": device_name(CPU),
         "torch": torch.__version__,
         "users a second": {name: round(rate) for name, rate in rates.items()},
         "epochs to the best": epochs,
@@ -80,7 +82,7 @@ def some(split: Split, n: int) -> Split:
     place = np.full(len(train.users), -1)
     place[chosen] = np.arange(len(chosen))
     inside = train.where(place[train.rows] >= 0)
-    users = Vocabulary(tuple(train.users.ids[i] for i in chosen))
+    users = train.users.subset(chosen)
     return unvalidated(Interactions.from_pairs(users, train.items, place[inside.rows], inside.indices))
 
 
@@ -95,7 +97,7 @@ def contestants(split: Split, epochs: int) -> dict[str, Callable[[], float]]:
     runs: dict[str, Callable[[], float]] = {}
     for name in ("paper", "tuned"):
         config = preset(name).override({"epochs": epochs})
-        runs[f"S-Diff {name}"] = partial(next, durations(Trainer(config, split, 0, torch.device("cpu"))))
+        runs[f"S-Diff {name}"] = partial(next, durations(Trainer(config, split, 0, CPU)))
         runs[f"floor of {name}"] = partial(timed, partial(products, config, len(split.users), len(split.items)))
     torch.manual_seed(0)
     runs["DiffRec"] = rival(diffrec.Trained(split), diffrec.RECIPE)
@@ -117,8 +119,9 @@ def rival(model: nn.Module, recipe: Recipe) -> Callable[[], float]:
 
 def products(config: Config, n_users: int, n_items: int) -> None:
     """The matrix products of an epoch, and nothing else of it."""
-    entered, hidden, left = (torch.rand(config.batch_size, n) for n in (config.K + 16, config.hidden, config.K))
-    first, last = torch.rand(config.K + 16, config.hidden), torch.rand(config.hidden, config.K)
+    widths = config.K + config.time_dim, config.hidden, config.K
+    entered, hidden, left = (torch.rand(config.batch_size, width) for width in widths)
+    first, last = (torch.rand(*pair) for pair in pairwise(widths))
     factors = [(entered, first), (hidden, last)]
     factors += [(hidden.T, left), (left, last.T), (entered.T, hidden), (hidden, first.T)]  # of weights and inputs
     if config.loss == "softmax":
@@ -129,7 +132,7 @@ def products(config: Config, n_users: int, n_items: int) -> None:
             torch.mm(a, b)
 
 
-def timed(run: Callable[[], None]) -> float:
+def timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started

@@ -129,7 +129,8 @@ class Catalog:
     def genres(self) -> list[str]:
         """All genres, that of the most items first."""
         each = "SELECT unnest(genre_list) AS genre FROM items"
-        return self._ask(f"SELECT genre FROM ({each}) GROUP BY genre ORDER BY count(*) DESC, genre")
+        query = f"SELECT genre FROM ({each}) GROUP BY genre ORDER BY count(*) DESC, genre"
+        return [genre for [genre] in self._connection.cursor().execute(query).fetchall()]
 
     def years(self) -> tuple[int, int] | None:
         """The first and the last year, None where no year is known."""
@@ -138,9 +139,6 @@ class Catalog:
 
     def _slips(self, words: list[str]) -> list[tuple[str, int]]:
         return self._connection.cursor().execute(SLIPS, {"words": words, "letters": letters(words)}).fetchall()
-
-    def _ask(self, query: str, parameters: dict[str, object] | None = None) -> list:
-        return [row[0] for row in self._connection.cursor().execute(query, parameters).fetchall()]
 
 
 def letters(words: list[str]) -> list[int]:

@@ -52,6 +52,7 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
         {
             "key": source.key,
             "title": source.title,
+            "users, items, interactions": source.counts,
             "terms": source.terms,
             "origin": source.origin,
             "available": not source.missing,
@@ -61,6 +62,8 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
     ]
     for row in rows:
         print(f"{row['key']:<16} {'here' if row['available'] else 'not here':<9} {row['title']}")
+        if size := row["users, items, interactions"]:
+            print(f"{'':<16} {size[0]:,} users, {size[1]:,} items, {size[2]:,} interactions")
         print(f"{'':<16} {row['terms']}; from {row['origin']}; in {row['path']}")
     return rows
 

@@ -22,6 +22,7 @@ def best_device(wanted: torch.device | None = None) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
+    """The GPU's name, or on how many threads the CPU computes."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
 
 

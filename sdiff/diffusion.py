@@ -144,8 +144,7 @@ def sample(
 
 @torch.inference_mode()
 def denoise(
-    denoiser: Predictor,
-    basis: Basis,
+    model: Model,
     x: Histories,
     config: Config,
     generator: torch.Generator,
@@ -155,7 +154,13 @@ def denoise(
 
     The generator is a CPU one, so that every device sees the same noise.
     """
-    c = condition(basis, x, config)  # (B, M, K)
-    shape = (config.T, len(x), len(basis.lam))
+    c = condition(model.basis, x, config)  # (B, M, K)
+    shape = (config.T, *c[:, 0].shape)
     noise = torch.randn(shape, generator=generator).to(c.device) if config.noise else None
-    return sample(denoiser, NoiseSchedule.of(config), basis.lam, c, config.T, config.guidance, noise, callback)
+    schedule, lam = NoiseSchedule.of(config), model.basis.lam
+    return sample(model.denoiser, schedule, lam, c, config.T, config.guidance, noise, callback)
+
+
+def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
+    """x_hat (B, n_items): what Algorithm 2 estimates of histories x, back among the items."""
+    return model.scores(denoise(model, x, config, generator), x)

@@ -54,9 +54,7 @@ class Ranks:
         return self.sum(x) / self.size if self.launched else x
 
     def from_first(self, make: Callable[[], Tensor], device: torch.device) -> Tensor:
-        """The matrix that `make` gives rank 0, which alone calls it, on the `device` of each."""
-        if not self.launched:
-            return make().to(device)
+        """The matrix that `make` gives rank 0 of those launched, which alone calls it, on the `device` of each."""
         made = make().to(device) if self.first else torch.empty(0, 0, device=device)
         shape = torch.tensor(made.shape, device=device)
         dist.broadcast(shape, 0)

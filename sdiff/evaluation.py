@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -54,6 +54,26 @@ def _finite(values: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     return values, items
 
 
+def unseen(
+    score: Callable[[Histories], Tensor],
+    split: Split,
+    part: Part,
+    n: int,
+    batches: Iterable[Tensor],
+    device: torch.device,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(users, scores, items) of each batch of users: their `top_n` by the train history alone, as the paper's peers do
+    it for both parts. The items of train, and of valid for the test part, are left out of the ranking."""
+    train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
+    for users in batches:
+        history = train.take(users)
+        scores = score(history)
+        if part == "test":
+            seen = valid.take(users)
+            scores[seen.rows, seen.items] = -torch.inf
+        yield users, *top_n(scores, history, n)
+
+
 @torch.inference_mode()
 def evaluate(
     score: Callable[[Histories], Tensor],
@@ -63,10 +83,7 @@ def evaluate(
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    """Recall and NDCG at 10 and 20, averaged over the users who have something held out in `part`.
-
-    As the paper's peers do it, the model is given the train history for both parts; the items of train (and of
-    valid, for the test part) are left out of the ranking.
+    """Recall and NDCG at 10 and 20 of the `unseen`, averaged over the users who have something held out in `part`.
 
     Args:
         score: histories (B, n_items) sparse -> scores (B, n_items).
@@ -80,16 +97,12 @@ def evaluate(
             f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
         )
     rows = min(max(SCORES // len(split.items), 1), 1000)
-    train, valid, target = (Histories.from_interactions(x, device) for x in (split.train, split.valid, held_out))
+    target = Histories.from_interactions(held_out, device)
     sums: dict[str, float] = {}
-    for batch in progress(ranks.share(users.to(device)).split(rows)):
-        history, wanted = train.take(batch), target.take(batch)
-        scores = score(history)
-        if part == "test":
-            seen = valid.take(batch)
-            scores[seen.rows, seen.items] = -torch.inf
-        _, items = top_n(scores, history, max(CUTOFFS))
-        relevant = torch.zeros(scores.shape, dtype=torch.bool, device=device)
+    batches = progress(ranks.share(users.to(device)).split(rows))
+    for batch, _, items in unseen(score, split, part, max(CUTOFFS), batches, device):
+        wanted = target.take(batch)
+        relevant = torch.zeros(len(batch), len(split.items), dtype=torch.bool, device=device)
         relevant[wanted.rows, wanted.items] = True
         hits, count = relevant.gather(1, items), wanted.offsets.diff()
         for k in CUTOFFS:

@@ -105,7 +105,7 @@ def fetch(
         raise SDiffError(f"Cannot download {archive.url} ({reason}): {again}, or {by_hand}.") from error
     except OSError as error:
         raise SDiffError(
-            f"Cannot write the files of {archive.url} to {folder} ({error.strerror}): make room or see to the rights."
+            f"Cannot write the files of {archive.url} to {folder} ({error.strerror}): make room, or allow writing."
         ) from error
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import silu
 
 from sdiff.histories import Histories
 from sdiff.interactions import Interactions
-from sdiff.spectrum import inverse_power
+from sdiff.spectrum import normalised_adjacency_root
 
 BLOCK = 20_000_000  # entries of A that are looked at together
 
@@ -33,9 +33,7 @@ class ItemGraph(nn.Module):
 
     def build(self, train: Interactions) -> None:
         """Fills the graph from the train part; A is made and forgotten a block of rows at a time."""
-        X = train.matrix()
-        root = sp.diags_array(inverse_power(X.sum(1), 1 / 4)) @ X @ sp.diags_array(inverse_power(X.sum(0), 1 / 2))
-        root = sp.csr_array(root.astype(np.float32))
+        root = normalised_adjacency_root(train.matrix(), p=1 / 4).astype(np.float32)
         transposed = sp.csr_array(root.T)
         n_items, N = self.weights.shape
         step = max(BLOCK // n_items, 1)

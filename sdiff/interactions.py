@@ -98,6 +98,11 @@ class Interactions:
         return len(self.indices)
 
     @property
+    def positions(self) -> np.ndarray:
+        """How many of its user's interactions come before each (nnz,)."""
+        return np.arange(len(self)) - np.repeat(self.indptr[:-1], self.lengths)
+
+    @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.indptr)
 
@@ -185,8 +190,7 @@ class Split:
 
 def chronological_split(interactions: Interactions) -> Split:
     """Each user's first 70 % to train, the next 10 % to valid, the last 20 % to test (Section 4.1)."""
-    position = np.arange(len(interactions)) - np.repeat(interactions.indptr[:-1], interactions.lengths)
-    return _split_at(interactions, position)
+    return _split_at(interactions, interactions.positions)
 
 
 def random_split(interactions: Interactions, seed: int) -> Split:
@@ -205,7 +209,7 @@ def _shuffled_position(interactions: Interactions, seed: int) -> np.ndarray:
     """Rank (nnz,) of each interaction in a random order of its user's."""
     shuffled = np.lexsort((np.random.default_rng(seed).random(len(interactions)), interactions.rows))
     position = np.empty(len(interactions), dtype=np.int64)
-    position[shuffled] = np.arange(len(interactions)) - np.repeat(interactions.indptr[:-1], interactions.lengths)
+    position[shuffled] = interactions.positions
     return position
 
 

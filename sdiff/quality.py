@@ -8,8 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from sdiff.evaluation import Part, top_n
-from sdiff.histories import Histories
+from sdiff.evaluation import Part, unseen
 from sdiff.interactions import Split
 from sdiff.metrics import ndcg, recall
 from sdiff.references import Scorer
@@ -31,6 +30,7 @@ class Lists:
         return sp.csr_array((np.ones(len(row)), (row, self.items[row, place])), shape=(len(self.users), n_items))
 
 
+@torch.inference_mode()
 def lists(
     score: Scorer,
     split: Split,
@@ -39,23 +39,16 @@ def lists(
     users: np.ndarray | None = None,
     device: torch.device = CPU,
 ) -> Lists:
-    """Lists of n, with what is left out as in `evaluate`: of all who have something held out in `part`, or of `users`.
+    """The n best `unseen` items: of all who have something held out in `part`, or of `users`.
 
     `device` is that on which `score` takes histories.
     """
-    train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
     whose = np.flatnonzero(getattr(split, part).lengths) if users is None else users
-    found = []
-    with torch.inference_mode():
-        for batch in torch.from_numpy(whose).to(train.items.device).split(BATCH):
-            history = train.take(batch)
-            scores = score(history)
-            if part == "test":
-                seen = valid.take(batch)
-                scores[seen.rows, seen.items] = -torch.inf
-            values, items = top_n(scores, history, n)
-            found.append(items.where(values > -torch.inf, -1).cpu().numpy())
-    return Lists(whose, np.concatenate(found))
+    batches = torch.from_numpy(whose).to(device).split(BATCH)
+    found = unseen(score, split, part, n, batches, device)
+    return Lists(
+        whose, np.concatenate([items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in found])
+    )
 
 
 def accuracy(shown: Lists, split: Split, part: Part) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sdiff.checkpoint import Checkpoint
 from sdiff.config import Config
 from sdiff.device import best_device
-from sdiff.diffusion import denoise
+from sdiff.diffusion import score
 from sdiff.errors import SDiffError
 from sdiff.evaluation import top_n
 from sdiff.histories import Histories
@@ -111,4 +111,4 @@ class Recommender:
 
     def scores(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
         """Scores x_hat (B, n_items) of histories x."""
-        return self.model.scores(denoise(self.denoiser, self.basis, x, config, generator), x)
+        return score(self.model, x, config, generator)

@@ -102,9 +102,9 @@ def _best(state: Mapping[str, Any], weights: dict[str, Tensor]) -> Best:
     epoch, value, valid = state["best"]
     counts = type(state["epoch"]) is int and type(epoch) is int and 0 <= epoch <= state["epoch"]
     if not (counts and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
-        raise ValueError("its epochs, seconds or best result are no numbers")
+        raise ValueError("its epochs, seconds or best result are not valid")
     if not isinstance(valid, dict):
-        raise ValueError("its best result is none")
+        raise ValueError("its best result is not valid")
     return Best(epoch, value, valid, weights)
 
 

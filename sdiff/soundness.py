@@ -47,9 +47,9 @@ def check_model(config: Config, spectrum: SpectralBasis, item_counts: Tensor, we
     if U.ndim != 2 or U.dtype != torch.float32 or lam.dtype != torch.float32 or lam.shape != U.shape[1:]:
         raise ValueError("its spectrum has other types or shapes")
     if not (0 < len(lam) <= config.K and U.isfinite().all() and ((lam >= 0) & (lam <= 1)).all()):
-        raise ValueError("its spectrum is none")
+        raise ValueError("its spectrum is not one")
     if item_counts.dtype != torch.int64 or item_counts.shape != U.shape[:1] or (item_counts < 0).any():
-        raise ValueError("its item counts are none")
+        raise ValueError("its item counts are not counts")
     with META:
         expected = Model(config, spectrum.to(META), item_counts.to(META)).state_dict()
     check_alike(weights, expected)

@@ -50,10 +50,10 @@ class SpectralBasis:
         return SpectralBasis(self.U.to(device), self.lam.to(device))
 
 
-def normalised_adjacency_root(X: sp.csr_array) -> sp.csr_array:
-    """X~ = D_U^-1/2 X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1). Degree zero stays zero."""
-    user, item = (inverse_power(X.sum(axis), 1 / 2) for axis in (1, 0))
-    return sp.csr_array(sp.diags_array(user) @ X @ sp.diags_array(item))
+def normalised_adjacency_root(X: sp.csr_array, p: float = 1 / 2) -> sp.csr_array:
+    """X~ = D_U^-p X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1; GiffCF takes p = 1/4). Degree zero
+    stays zero."""
+    return sp.csr_array(sp.diags_array(inverse_power(X.sum(1), p)) @ X @ sp.diags_array(inverse_power(X.sum(0), 1 / 2)))
 
 
 def inverse_power(degree: np.ndarray, p: float) -> np.ndarray:

@@ -19,7 +19,7 @@ import sdiff
 from sdiff.checkpoint import Checkpoint, Provenance
 from sdiff.config import Config
 from sdiff.device import best_device, enough_memory
-from sdiff.diffusion import denoise, training_loss
+from sdiff.diffusion import score, training_loss
 from sdiff.distributed import ALONE, Ranks
 from sdiff.errors import SDiffError
 from sdiff.evaluation import evaluate
@@ -183,7 +183,7 @@ class Trainer:
         model = self.serving.eval()
         noise = torch.Generator().manual_seed(self.seed + self.ranks.rank)
         valid = evaluate(
-            lambda x: model.scores(denoise(model.denoiser, model.basis, x, self.config, noise), x),
+            lambda x: score(model, x, self.config, noise),
             self.split,
             "valid",
             self.device,

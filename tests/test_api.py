@@ -33,7 +33,7 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     assert sum(value for _, value in parts["by_item"]) == pytest.approx(parts["score"], abs=1e-4)
     view = ask(user="7", settings='{"tau": 2}', api_name="/spectrum")
     assert len(view["eigenvalues"]) == 128 and view["tau"] == 2 and view["snr_at_tau"]["vp"][0] is None
-    with pytest.raises(Exception, match="settings is no JSON"):
+    with pytest.raises(Exception, match="settings is not JSON"):
         ask(settings="{", api_name="/recommend")
     names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
     with ThreadPoolExecutor() as apart:  # from Playwright's event loop

@@ -128,7 +128,7 @@ def test_what_if_a_history_were_another_and_the_true_one_again(page):
     changed(page, added)
     assert "(1 added, 1 removed)" in page.locator("#summary").inner_text(), "a slider keeps the history"
     page.get_by_role("button", name="Reset to the checkpoint's values").click()
-    page.locator("#changed").filter(has_text="All settings are as in training").wait_for()
+    page.locator("#changed").filter(has_text="All settings are the checkpoint's").wait_for()
     page.get_by_role("button", name="True history").click()
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
     assert titles(page) == first

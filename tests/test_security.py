@@ -47,7 +47,7 @@ def test_errors_reach_visitors_by_that_one_way():
         ("recommend", {"history": "1"}, "history must be a list"),
         ("recommend", {"history": [[1]]}, "each of history must be a text"),
         ("recommend", {"history": ["1"] * 200_000}, "history has more than"),
-        ("recommend", {"settings": "[" * 1500}, "settings is no JSON"),
+        ("recommend", {"settings": "[" * 1500}, "settings is not JSON"),
         ("recommend", {"settings": "[]"}, "settings must be a JSON object"),
         ("recommend", {"settings": {"T": 1}}, "settings must be a text"),
         ("recommend", {"settings": '{"T": 1e999}'}, "T must be"),

@@ -38,7 +38,7 @@ def test_a_listing_holds_history_list_and_words():
     assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
     held_out = {split.items.ids[i] for part in (split.valid, split.test) for i in part.history(0)}
     assert [row.held_out for row in shown.recommendations] == [row.id in held_out for row in shown.recommendations]
-    assert shown.changed == "All settings are as in training. Noise of seed 0."
+    assert shown.changed == "All settings are the checkpoint's. Noise of seed 0."
 
 
 def test_a_listing_is_what_the_python_interface_gives():

@@ -22,7 +22,7 @@ from sdiff.evaluation import evaluate
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.references import Scorer, smoothing
-from sdiff.spectrum import inverse_power
+from sdiff.spectrum import normalised_adjacency_root
 from sdiff.training import CRITERION
 
 WIDTH, TIME, MASK = 200, 20, 0.5
@@ -93,10 +93,8 @@ class GiffCF(nn.Module):
 
 def graph_root(split: Split) -> sp.csr_array:
     """D_U^-1/4 X D_I^-1/2, whose square is the item graph, over its largest singular value, (n_users, n_items)."""
-    X = split.train.matrix()
-    users, items = inverse_power(X.sum(1), 1 / 4), inverse_power(X.sum(0), 1 / 2)
-    root = sp.csr_array(sp.diags_array(users) @ X @ sp.diags_array(items))
-    _, (largest,), _ = svds(root, k=1, v0=np.ones(min(X.shape)))  # pyright: ignore
+    root = normalised_adjacency_root(split.train.matrix(), p=1 / 4)
+    _, (largest,), _ = svds(root, k=1, v0=np.ones(min(root.shape)))  # pyright: ignore
     return root / largest
 
 

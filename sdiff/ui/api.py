@@ -195,4 +195,4 @@ def _parsed(settings: str) -> dict[str, Any]:
     except SDiffError:
         raise
     except ValueError as error:
-        raise SDiffError(f"settings is no JSON: {error!s:.200}.") from None
+        raise SDiffError(f"settings is not JSON: {error!s:.200}.") from None

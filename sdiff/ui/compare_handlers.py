@@ -26,7 +26,7 @@ SAMPLE = 1000  # users that are measured on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
-    "recall@20": "share of what is held out that the top 20 finds",
+    "recall@20": "what is held out and stands in the top 20, of as much as can stand there",
     "ndcg@20": "the same, more for what stands higher",
     "coverage": "share of the catalogue that anybody is shown",
     "novelty": "bits: how few people have what is shown",

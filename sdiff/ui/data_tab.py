@@ -86,14 +86,14 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
                 core = gr.Number(
                     1,
                     label="k-core",
-                    info="who has fewer is left out",
+                    info="users and items with fewer are left out",
                     precision=0,
                     minimum=1,
                     min_width=150,
                     elem_id="own-core",
                 )
                 split = gr.Dropdown(
-                    [("by time, if there is any", ""), *((name, name) for name in SPLITS)],
+                    [("by time, if the table has times", ""), *((name, name) for name in SPLITS)],
                     value="",
                     label="Split",
                     info="what is held out to test",

@@ -74,7 +74,7 @@ class Gate:
         times = self._came.setdefault(address, deque(maxlen=FORMS))
         if len(times) == FORMS and times[0] > now - PERIOD:
             wait = round((times[0] + PERIOD - now) / 60) or 1
-            return f"More than {FORMS} files in {PERIOD // 60} minutes: try again in {wait} min.", 429
+            return f"More than {FORMS} uploads or logins in {PERIOD // 60} minutes: try again in {wait} min.", 429
         times.append(now)
         return None
 

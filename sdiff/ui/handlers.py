@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sdiff.catalog import ALL, Catalog, Row
 from sdiff.config import INFERENCE_KEYS, Config
+from sdiff.device import device_name
 from sdiff.evaluation import top_n
 from sdiff.explain import explain
 from sdiff.histories import Histories
@@ -98,13 +99,14 @@ def recommend(query: Query) -> Listing:
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
         whose = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
     hits = sum(row.held_out for row in rows)
-    here = model.checkpoint.provenance.data_fingerprint == split.fingerprint
-    seen = "and the model was not trained on" if here else "of which the model, trained on another split, may know some"
+    seen = "and that the model was not trained on"
+    if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
+        seen = "of which the model, trained on another split, may know some"
     chose = "chose later" if split.train.ordered else "chose, too"
     summary = (
         f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. Of the {len(rows)} "
         f"recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user {chose}, "
-        f"{seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_label(model.device)}."
+        f"{seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
     )
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
@@ -166,7 +168,7 @@ def changes(trained: Config, now: Config, seed: int) -> str:
     pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
     differing = [f"{key} {shown(old)} → **{shown(new)}**" for key, old, new in pairs if old != new]
     drawn = f"Noise of seed {seed}." if now.noise else "No noise."
-    return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are as in training. {drawn}"
+    return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are the checkpoint's. {drawn}"
 
 
 def data_card(dataset: str) -> str:
@@ -202,7 +204,3 @@ def model_card(dataset: str, checkpoint: str) -> str:
 def models(dataset: str) -> list[str]:
     """Names of the models for a data set, the one to open it with first: what ships, then what was trained here."""
     return [*checkpoints(dataset), INSTANT]
-
-
-def device_label(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

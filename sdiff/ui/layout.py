@@ -50,9 +50,9 @@ def build() -> gr.Blocks:
             fetch = gr.Button("Download", size="sm", scale=0, min_width=140)
         cards = gr.Markdown(elem_id="cards")
         with gr.Row(elem_id="body"):
-            with gr.Column(scale=2, min_width=250, elem_id="controls"):
+            with gr.Column(scale=0, min_width=260, elem_id="controls"):
                 controls = control_panel()
-            with gr.Column(scale=10, min_width=310, elem_id="views"), gr.Tabs():
+            with gr.Column(min_width=310, elem_id="views"), gr.Tabs():
                 with gr.Tab("Recommend"):
                     shown = recommend_tab()
                 with gr.Tab("Spectrum"):

@@ -18,7 +18,7 @@ def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
 def addable_table(rows: Sequence[Row]) -> str:
     """Items with a button beside each that adds it to the history."""
     if not rows:
-        return '<div class="empty">No title is like this.</div>'
+        return '<div class="empty">No title matches.</div>'
     body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
     return _table("Add to the history", "", body)
 
@@ -26,7 +26,7 @@ def addable_table(rows: Sequence[Row]) -> str:
 def items_table(rows: Sequence[Row], caption: str) -> str:
     """Items with the number of users who have seen each."""
     if not rows:
-        return '<div class="empty">No title is like this.</div>'
+        return '<div class="empty">No title matches.</div>'
     body = (f"<tr><td>{_film(row)}</td>{_seen(row)}</tr>" for row in rows)
     return _table(caption, f"<th>Title</th>{_SEEN}", body)
 
@@ -105,9 +105,9 @@ def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]
 
 _NUMBER = ' class="number"'
 _SEEN = '<th class="number seen" title="users who have it in their training history">Seen by</th>'
-_LATER = '<th class="mark" title="chosen later by this user, and hidden from the model">✓</th>'
+_LATER = '<th class="mark" title="held out of the history">✓</th>'
 _SEEN_BEFORE = '<span class="genres">in the history</span>'
-_HIT = ' class="hit" title="chosen later by this user, and hidden from the model"'
+_HIT = ' class="hit" title="held out of the history"'
 
 
 def _signed(share: float) -> str:

@@ -46,7 +46,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     opened, _ = serve(query.dataset, query.model)
     steps: list[tuple[Tensor, Tensor]] = []
     noise = torch.Generator().manual_seed(query.seed)
-    denoise(model.denoiser, model.basis, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
+    denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
     orders = [ranked(model.model.scores(v0_hat, x), x, query, opened.catalog) for _, v0_hat in steps]
     tops = [order[: query.k] for order in orders]
     held_out = opened.held_out(query.user)

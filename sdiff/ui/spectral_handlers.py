@@ -58,7 +58,7 @@ def spectral_view(query: Query) -> SpectralView:
     at_tau = {kind: s.snr(torch.tensor(config.tau), lam).numpy() for kind, s in _kinds(config).items()}
     noised: list[Tensor] = []
     noise = torch.Generator().manual_seed(query.seed)
-    after = denoise(model.denoiser, model.basis, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t))
+    after = denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t))
     before_energy, noised_energy, after_energy = (
         by_band(v) for v in (condition(model.basis, x, config).mean(1), noised[0], after)
     )

@@ -140,7 +140,7 @@ def new_run(name: str) -> Path:
         with scratch(runs_dir()):  # before an hour of training, not after it
             return runs_dir() / name
     except OSError as error:
-        raise SDiffError(f"This app cannot keep a model ({error.strerror}): see to its folder of models.") from error
+        raise SDiffError(f"This app cannot keep a model ({error.strerror}): check the folder of its models.") from error
 
 
 def is_taken(name: str) -> bool:

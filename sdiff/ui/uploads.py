@@ -50,9 +50,7 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
                 for names in (folder, folder.parent, root):
                     sync(names)
     except OSError as error:
-        raise SDiffError(
-            f"Cannot keep {interactions.name} ({error.strerror}): make room or see to the rights."
-        ) from error
+        raise SDiffError(f"Cannot keep {interactions.name} ({error.strerror}): make room, or allow writing.") from error
     return key
 
 

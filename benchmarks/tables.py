@@ -1,4 +1,4 @@
-"""Tables of what benchmarks/results holds on speed: lists, training, spectrum, growth, the app."""
+"""Markdown tables of what benchmarks/results holds on speed and on what was tried to break the app."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lists() -> str:
             ]
         )
     head = ["items", "users", "floor", "S-Diff", "S-Diff `tuned`", "DiffRec", *ratios, "device"]  # pyright: ignore
-    return markdown(head, cells)
+    return markdown([name.replace(", fused", " `tuned`") for name in head], cells)
 
 
 def training() -> str:
