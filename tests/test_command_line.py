@@ -80,6 +80,7 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
     rows = json.loads(out.strip().splitlines()[-1])
     assert {"demo", "ml-latest-small", "ml-1m-diffrec"} <= {row["key"] for row in rows}
     assert all(row["terms"] in out for row in rows)
+    assert "900 users, 1,185 items, 37,374 interactions" in out
 
 
 def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
