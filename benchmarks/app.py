@@ -18,8 +18,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,6 +152,32 @@ class Answer:
     function: float
 
 
+class Messages(deque):
+    """What the server says of one event; `done` is set when it will say no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = threading.Event()
+
+    def append(self, message: Any) -> None:
+        super().append(message)
+        if message is None or message["msg"] in ("process_completed", "server_stopped", "unexpected_error"):
+            self.done.set()
+
+
+class MessagesOfEvents(dict):
+    """`Messages` by the ids of events, where gradio's client would put plain lists, to look into again and again: fifty
+    sessions that do so take the time of the app that they measure."""
+
+    def __setitem__(self, event_id: str, _: Any) -> None:
+        super().__setitem__(event_id, Messages())
+
+    def setdefault(self, event_id: str, default: Any = None) -> Messages:
+        if event_id not in self:
+            self[event_id] = default
+        return self[event_id]
+
+
 class Page(Client):
     """A session as a browser has it: the values of all components, and the page's events with those that follow."""
 
@@ -159,6 +187,7 @@ class Page(Client):
             _skip_components=False,
         )  # fmt: skip
         self.sse_data_url += f"?{urlencode(query)}"  # the page sends the query of its address with every event
+        self.pending_messages_per_event = MessagesOfEvents()
         components = self.config["components"]
         self._values = {c["id"]: c["props"].get("value") for c in components}
         self._ids = {c["props"]["elem_id"]: c["id"] for c in components if c["props"].get("elem_id")}
@@ -219,9 +248,8 @@ class Event(Endpoint):
         self.is_valid = True
 
     def _sse_fn_v1plus(self, helper: Any, event_id: str, protocol: Any) -> Any:
-        messages = self.client.pending_messages_per_event[event_id]
-        while not messages or (messages[-1] is not None and messages[-1].get("msg") != "process_completed"):
-            time.sleep(0.001)  # gradio's client looks every 50 ms, a browser at once
+        messages: Any = self.client.pending_messages_per_event[event_id]
+        messages.done.wait()  # gradio's client looks every 50 ms
         self.output = super()._sse_fn_v1plus(helper, event_id, protocol)
         return self.output
 

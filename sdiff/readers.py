@@ -114,6 +114,7 @@ class Report:
 
 
 PLAIN = Reading()
+CELL = 200  # characters of a cell that are shown
 
 
 def preview(path: Path, layout: Layout, n: int = 6) -> Preview:
@@ -122,7 +123,8 @@ def preview(path: Path, layout: Layout, n: int = 6) -> Preview:
         table = Table(con, path, layout)
         roles = {sql: role for role, sql in table.guessed(PAIR).items()}
         with said_of(path):
-            rows = con.execute(f"SELECT {', '.join(table.columns.values())} FROM {table.scan} LIMIT ?", [n]).fetchall()
+            cut = ", ".join(f"left({column}, {CELL})" for column in table.columns.values())
+            rows = con.execute(f"SELECT {cut} FROM {table.scan} LIMIT ?", [n]).fetchall()
     named = {roles[sql]: name for name, sql in table.columns.items() if sql in roles}
     return Preview(list(table.columns), named, [[text or "" for text in row] for row in rows])
 

@@ -31,6 +31,7 @@ BLOCK = 1 << 23  # bytes; DuckDB holds four times as many of a CSV file
 FULL = "Could not write"  # as DuckDB says that a disk takes no more
 MEMORY = "2GB"  # of DuckDB; what is more goes to the disk
 LONGEST = 40  # characters of a name or a value, and names, that a sentence tells
+COLUMNS = 1000  # of a table: each costs memory, however short the file
 REJECTS = 100_000  # faulty rows that are told one by one
 ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}  # by byte order mark
 DELIMITERS = (",", "\t", ";", "|", "::")
@@ -89,6 +90,8 @@ class Table:
             else:
                 self._first, self._rejects = (1 if layout.names else 2), True
                 self.scan, names = self._csv(file, head, suffix, layout)
+        if len(names) > COLUMNS:
+            raise SDiffError(f"{path} has {len(names):,} columns, where at most {COLUMNS:,} are read: leave some out.")
         plain = [re.sub(r":(token|float)(_seq)?$", "", name.strip().lower()) for name in names]
         self.columns = {p: f"CAST({_name(name)} AS VARCHAR)" for p, name in zip(plain, names, strict=True)}
         self.listed = ", ".join(name[:LONGEST] for name in names[:LONGEST])  # in sentences

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from threading import RLock
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from sdiff.model import Model
 from sdiff.spectrum import shared_basis
 
 CRITERION = "recall@20"
+GLOBAL = RLock()  # whoever holds it draws from torch's global generators
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Trainer:
         spectrum = shared_basis(split.train, config.K, self.device, ranks)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        with self._global_generator(seed):  # nn.Linear draws from it
+        less = "lower hidden, K, memories or time_dim, and train again"
+        with enough_memory(less), self._global_generator(seed):  # nn.Linear draws from it
             self.model = Model(config, spectrum, counts).to(self.device)
         if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
@@ -170,8 +173,8 @@ class Trainer:
 
     @contextmanager
     def _global_generator(self, seed: int) -> Iterator[None]:
-        """Borrows torch's global generators, seeded, and gives them back as they were."""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        """Borrows torch's global generators, which all threads share, seeded, and gives them back as they were."""
+        with GLOBAL, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
 

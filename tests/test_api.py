@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from sdiff.ui import api, state
 from tests.conftest import tools
 
 
@@ -38,3 +40,12 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
     with ThreadPoolExecutor() as apart:  # from Playwright's event loop
         assert set(apart.submit(asyncio.run, tools(url)).result()) == names
+
+
+def test_a_damaged_checkpoint_is_listed_with_what_is_wrong_and_the_others_as_ever():
+    damaged = state.runs_dir() / "damaged"
+    shutil.copytree(state.SHIPPED / "demo", damaged)
+    next(damaged.glob("*.safetensors")).unlink()
+    cards = {row["name"]: row["card"] for row in api.list_checkpoints("demo")}
+    shutil.rmtree(damaged)
+    assert "R@20" in cards["demo"] and cards["damaged"] and "R@20" not in cards["damaged"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Thread
 
 import gradio as gr
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks.killed import contents
-from sdiff import Recommender, SDiffError, atomic
+from sdiff import Recommender, SDiffError, atomic, training
 from sdiff.__main__ import main
 from sdiff.atomic import write_atomically
 from sdiff.catalog import Catalog
@@ -83,6 +84,28 @@ def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path():
         list(run)
     assert told(caught.value).startswith("Cannot write the checkpoint to too-large:")
     assert "too-large" not in state.checkpoints()
+
+
+def test_a_model_too_large_for_the_memory_is_said(split, monkeypatch):
+    def no_room(*_):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64000000000 bytes.")
+
+    monkeypatch.setattr(training, "Model", no_room)
+    with pytest.raises(SDiffError, match="not enough memory: lower hidden"):
+        Trainer(SMALL, split, 0, CPU)
+
+
+def test_a_run_draws_the_same_beside_other_threads_that_draw(split):
+    config, stop = replace(SMALL, dropout=0.5), Event()
+    alone = trained(split, config).best.weights
+    other = Thread(target=lambda: [Trainer(SMALL, split, 1, CPU) for _ in iter(stop.is_set, True)])
+    other.start()
+    try:
+        beside = trained(split, config).best.weights
+    finally:
+        stop.set()
+        other.join()
+    assert all(torch.equal(alone[name], beside[name]) for name in alone)
 
 
 def test_a_gpu_that_is_not_there_is_said(split, monkeypatch):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from threading import Event
 
+import gradio as gr
 import httpx
 import pytest
+from gradio import processing_utils
 from gradio_client import Client
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from sdiff import datasets
 from sdiff.errors import SDiffError
-from sdiff.ui import data_tab, gate, opening, training_handlers
+from sdiff.ui import data_tab, gate, layout, opening, training_handlers
 from sdiff.ui.state import INSTANT
 from tests.conftest import ROOT, running_app
 
@@ -77,6 +80,48 @@ def test_files_that_come_too_often_have_to_wait():
     assert "try again in 10 min" in answers[-1].text
     assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "others need not"
     assert one.post("/gradio_api/queue/join", json={}).text == one.get("/").text == "kept"
+    for form in ("Multipart/FORM-data; boundary=x", "application/x-www-FORM-urlencoded"):
+        headers = [("Content-Type", form), ("Content-Type", "application/json")]
+        assert one.post("/login", content=b"", headers=headers).status_code == 429, "however the form is written"
+
+
+def test_a_form_with_more_than_one_large_file_is_refused():
+    async def app(scope, receive, send):
+        await PlainTextResponse((await receive())["type"])(scope, receive, send)
+
+    client, form = TestClient(gate.Gate(app)), {"Content-Type": "multipart/form-data; boundary=x"}
+    long = form | {"Content-Length": str(gate.FILE + gate.SPARE + 1)}
+    assert client.post("/gradio_api/upload", content=b"", headers=long).status_code == 413
+    assert client.post("/gradio_api/upload", content=b"x", headers=form).text == "http.request"
+
+
+def test_nothing_passes_by_the_queue_and_no_link_leaves_a_file(url):
+    assert httpx.post(f"{url}gradio_api/run/recommend", json={"data": ["demo"]}).status_code == 404
+    assert httpx.get(f"{url}gradio_api/deep_link?session_hash=x").status_code == 403
+
+
+def test_an_address_in_the_place_of_a_file_is_not_fetched(monkeypatch):
+    class Demo:
+        def queue(self, **_):
+            return self
+
+        def launch(self, **_):
+            pass
+
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", None)
+    layout.launch(Demo(), verbose=False)  # pyright: ignore[reportArgumentType]
+    file = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(SDiffError, match="not fetched"):
+        asyncio.run(processing_utils.async_move_files_to_cache([file], gr.File()))
+
+
+def test_a_word_for_read_only_that_is_not_known_is_refused(monkeypatch):
+    for given, closed in (("yes", True), ("ON", True), ("no", False), ("", False)):
+        monkeypatch.setenv("SDIFF_READ_ONLY", given)
+        assert gate.read_only() is closed
+    monkeypatch.setenv("SDIFF_READ_ONLY", "readonly")
+    with pytest.raises(SDiffError, match="SDIFF_READ_ONLY must be"):
+        gate.read_only()
 
 
 @pytest.mark.parametrize("given", ["", "user", "user:", ":password"])
@@ -125,6 +170,8 @@ def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, monkeyp
     address, cookies = shut
     upload = httpx.post(f"{address}gradio_api/upload", files={"files": b"user,item"}, cookies=cookies)
     assert (upload.status_code, upload.text) == (403, gate.SHUT)
+    form = {"Content-Type": "Multipart/FORM-data; boundary=x"}
+    assert httpx.post(f"{address}gradio_api/upload", content=b"", headers=form, cookies=cookies).status_code == 403
     monkeypatch.setenv("SDIFF_READ_ONLY", "1")
     table = tmp_path / "x.csv"
     table.write_text("user,item\n1,2\n")
@@ -179,3 +226,8 @@ def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_clic
         page.unroute("**/queue/join*")
         page.get_by_role("button", name="Heavy user").click()
         page.wait_for_function("before => document.querySelector('#summary strong').innerText !== before", arg=before)
+        page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+        page.get_by_role("tab", name="Train").click()
+        page.locator("#start").click()
+        page.get_by_text("This run could not be made").wait_for()
+        assert page.locator("#start").is_enabled() and page.locator("#stop").is_disabled()

@@ -151,6 +151,12 @@ def test_names_of_models_are_plain_and_free(name):
         new_run(name)
 
 
+def test_of_two_runs_of_one_name_the_second_is_refused_before_it_trains():
+    with training_handlers.LINE.joined("twice"), pytest.raises(SDiffError, match="choose another name"):
+        list(training_handlers.train("demo", "paper", 4, 0, "", " twice", Event()))
+    assert len(training_handlers.LINE) == 0
+
+
 def test_training_yields_its_curves_and_a_model_that_can_be_opened():
     views = list(training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]

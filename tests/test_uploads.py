@@ -1,6 +1,7 @@
 """Visitors' own tables: kept, described, read with what the form says, and never a way to other files."""
 
 import gzip
+import json
 from pathlib import Path
 
 import duckdb
@@ -227,3 +228,15 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_
     monkeypatch.setattr(uploads, "ROWS", 1000)
     assert "3,001 rows" in read(plain, ("user", "item", NONE, NONE))[1]
     assert not list(uploads_dir().rglob("*rows*"))
+    for name in ("packed.csv.ZST", "packed.csv"):
+        (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd" + b"0" * 100)
+        with pytest.raises(SDiffError, match="zstd"):
+            uploads.keep(tmp_path / name, None, Reading(), uploads_dir())
+
+
+def test_a_table_shows_no_more_of_a_cell_than_is_read_and_has_no_more_columns_than_a_thousand(tmp_path):
+    table = tmp_path / "wide.jsonl"
+    table.write_text(json.dumps({"user": "u" * 5000, "item": "i"}) + "\n")
+    assert "u" * 200 in preview_upload(str(table), "", "")[0] and "u" * 201 not in preview_upload(str(table), "", "")[0]
+    table.write_text(json.dumps({f"c{n}": n for n in range(1001)}) + "\n")
+    assert "1,001 columns" in preview_upload(str(table), "", "")[-1]

@@ -48,13 +48,21 @@ def list_datasets() -> list[dict[str, Any]]:
 
 @answering
 def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
-    """The models for a data set, the one to begin with first: name, and what it is and reaches, in words.
+    """The models for a data set, the one to begin with first: name, and in words what it is and reaches, or what is
+    wrong with it.
 
     Args:
         dataset: key of a data set whose files are here.
     """
     dataset = Query(dataset).dataset
-    return [{"name": name, "card": handlers.model_card(dataset, name)} for name in handlers.models(dataset)]
+    return [{"name": name, "card": _card(dataset, name)} for name in handlers.models(dataset)]
+
+
+def _card(dataset: str, name: str) -> str:
+    try:
+        return handlers.model_card(dataset, name)
+    except SDiffError as error:
+        return told(error)
 
 
 @answering

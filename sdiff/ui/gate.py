@@ -13,13 +13,19 @@ from sdiff.errors import SDiffError
 
 SHUT = "This app is read-only: to train models, upload tables or download data sets, run it on a machine of your own."
 BODY = 4 << 20  # bytes of a request that brings no file
+FILE = 100 << 20  # bytes of a file
+SPARE = 1 << 20  # bytes of a form around its file
 FORMS, PERIOD = 30, 600  # files and passwords that an address may send in so many seconds
+YES, NO = ("1", "true", "on", "yes"), ("", "0", "false", "off", "no")
 ADDRESSES = 10_000  # that are remembered
 
 
 def read_only() -> bool:
-    """Whether `$SDIFF_READ_ONLY` is set."""
-    return os.environ.get("SDIFF_READ_ONLY", "").lower() in ("1", "true", "on")
+    """Whether `$SDIFF_READ_ONLY` is set. Raises SDiffError where it says neither yes nor no."""
+    given = os.environ.get("SDIFF_READ_ONLY", "").lower()
+    if given not in (*YES, *NO):
+        raise SDiffError(f"SDIFF_READ_ONLY must be one of {', '.join((*YES, *NO[1:]))}, not {given:.20}.")
+    return given in YES
 
 
 def writing() -> None:
@@ -39,6 +45,12 @@ def credentials() -> tuple[str, str] | None:
     return user, password
 
 
+async def fetch_nothing(url: str, cache_dir: str) -> str:
+    """Takes the place of gradio's download: it would fetch any address that a visitor gives for a file, whole into
+    memory, before a handler is asked."""
+    raise SDiffError("A file is uploaded, not fetched from an address.")
+
+
 class Gate:
     """Stands before the app: refuses requests that are too large, and forms, which bring files or passwords, that come
     too often from one address. Where the app is read-only no file comes in at all."""
@@ -48,24 +60,28 @@ class Gate:
         self._came: dict[str, deque[float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._refusal(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if found:
-            return await PlainTextResponse(*found)(scope, receive, send)
-        measured = scope["type"] == "http" and b"chunked" in dict(scope["headers"]).get(b"transfer-encoding", b"")
-        await self._app(scope, _at_most(BODY, receive) if measured else receive, send)
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        types = [value.lower() for name, value in scope["headers"] if name.lower() == b"content-type"]
+        form = any(b"form" in kind for kind in types)
+        most = FILE + SPARE if form else BODY
+        if refusal := self._refusal(scope, form, most):
+            return await PlainTextResponse(*refusal)(scope, receive, send)
+        await self._app(scope, _at_most(most, receive), send)
 
-    def _refusal(self, scope: Scope) -> tuple[str, int] | None:
+    def _refusal(self, scope: Scope, form: bool, most: int) -> tuple[str, int] | None:
         """What is said, with its status, to a request that is not let in."""
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        form = b"form" in headers.get(b"content-type", b"")
-        if form and read_only() and not scope["path"].rstrip("/").endswith("/login"):
+        path = scope["path"].rstrip("/")
+        if path.endswith("/deep_link"):  # gradio's would keep a file for whoever asks; the page's address does its work
+            return "The address of the page is its link.", 403
+        if scope["method"] != "POST":
+            return None
+        if form and read_only() and not path.endswith("/login"):
             return SHUT, 403
-        if form:
-            return self._too_often(scope["client"][0] if scope.get("client") else "")
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > BODY:
-            return f"The request is longer than {BODY >> 20} MB.", 413
-        return None
+        length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
+        if not length.isdigit() or int(length) > most:
+            return f"The request is longer than {most >> 20} MB.", 413
+        return self._too_often(scope["client"][0] if scope.get("client") else "") if form else None
 
     def _too_often(self, address: str) -> tuple[str, int] | None:
         now = time.monotonic()
@@ -80,7 +96,7 @@ class Gate:
 
 
 def _at_most(most: int, receive: Receive) -> Receive:
-    """A request that does not say how long it is, cut off where it is longer."""
+    """A request cut off where it is longer, whatever it says of its length."""
     came = 0
 
     async def counted() -> Message:

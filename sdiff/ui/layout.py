@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.events import api as endpoint
 from starlette.middleware import Middleware
 
@@ -23,6 +24,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
 # turn asleep (training_handlers.Line) and for all that answers meanwhile.
 THREADS = 16
+SESSIONS = 1000  # whose state is kept, 0.4 MB each: pages, and every call of a program
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -100,8 +102,10 @@ def build() -> gr.Blocks:
 
             Not as trigger_mode="always_last": two triggers at once would start each other again for ever.
             """
-            multiple: dict[str, Any] = dict(trigger_mode="multiple", **quietly)
-            gr.on([due[tab].change, *events], handler, [*inputs, *asked], outputs, **multiple)
+            beside: dict[str, Any] = quietly | dict(
+                trigger_mode="multiple", concurrency_id="beside"
+            )  # no list waits for it
+            gr.on([due[tab].change, *events], handler, [*inputs, *asked], outputs, **beside)
 
         # What is opened: a data set, a model.
         model = [opened, checkpoint, cards, *controls.settings]
@@ -128,7 +132,8 @@ def build() -> gr.Blocks:
         taken = trained.change(opening.use_trained, [dataset, trained, opened], model, **quietly)
         for event in (loaded, selected, download, read, chosen, taken):
             then_list(event)
-            event.success(compare_tab.open_sides, [opened, other.model], other.model, **quietly)
+            sides = [other.model, other.panel, *other.settings]
+            event.success(compare_tab.open_sides, [opened, other.model], sides, **quietly)
         for event in (loaded, selected, download, read):
             event.success(opening.card, opened, own.card, **quietly)
 
@@ -224,7 +229,10 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     """
     who = gate.credentials()
     journal.begin(verbose)
-    demo.queue(max_size=64, default_concurrency_limit=2).launch(
+    processing_utils.async_ssrf_protected_download = gate.fetch_nothing
+    # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long
+    # queue would grow by the telling.
+    demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(
         theme=theme(),
         css_paths=[ASSETS / "vendor" / "driver.css", ASSETS / "app.css"],
         head="".join(f"<script>{script}</script>" for script in SCRIPTS),
@@ -232,7 +240,8 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         ssr_mode=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size="100mb",
+        max_file_size=gate.FILE,
+        state_session_capacity=SESSIONS,
         max_threads=THREADS,
         mcp_server=who is None,  # gradio's asks for no password
         auth=who,

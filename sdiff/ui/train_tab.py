@@ -48,7 +48,7 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
             plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
     hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
     gr.on(None, _name, None, name, **hidden)  # when the page opens
-    start.click(_enlist, None, [status, start, stop], queue=False, **hidden).then(
+    run = start.click(_enlist, None, [status, start, stop], queue=False, **hidden).then(
         _train,
         [dataset, preset, epochs, seed, changed, name],
         [status, plot, trained, name, start, stop],
@@ -56,6 +56,7 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
         concurrency_limit=WAITING,
         **hidden,
     )
+    run.failure(_idle, None, [status, start, stop], queue=False, **hidden)  # as where the queue is full
     # Said by the page before the run hears of it: an answer of `_stop` could come after the run's last words.
     stop.click(None, None, status, js="() => 'Stopping after this epoch …'", **hidden).then(
         _stop, None, None, queue=False, **hidden
@@ -85,6 +86,12 @@ def _train(
         yield escape(told(error)), gr.skip(), gr.skip(), gr.skip(), *idle
     finally:
         _stops.pop(str(request.session_hash), None)
+
+
+def _idle(request: gr.Request) -> tuple[Any, ...]:
+    """After a run that could not even begin."""
+    _stops.pop(str(request.session_hash), None)
+    return "This run could not be made: try again.", gr.Button(interactive=True), gr.Button(interactive=False)
 
 
 def _stop(request: gr.Request) -> None:

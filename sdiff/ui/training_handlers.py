@@ -10,12 +10,12 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress, Trainer
-from sdiff.ui import gate, space
+from sdiff.ui import gate, journal, space
 from sdiff.ui.state import new_run, open_dataset
 from sdiff.ui.words import told
 
@@ -34,23 +34,30 @@ class TrainingView:
 
 
 class Line:
-    """Runs that wait for one another: one at a time, in the order in which they came."""
+    """Runs that wait for one another: one at a time, in the order in which they came, each of another name."""
 
     def __init__(self) -> None:
-        self._runs: list[object] = []
+        self._names: list[str] = []
+        self._joining = Lock()
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return len(self._names)
 
     @contextmanager
-    def joined(self) -> Iterator[Callable[[], int]]:
-        """Takes a place at the end, and leaves it; what it gives says how many runs are before this one."""
-        run = object()
-        self._runs.append(run)
+    def joined(self, name: str) -> Iterator[Callable[[], int]]:
+        """Takes a place at the end, and leaves it; what it gives says how many runs are before this one.
+
+        Raises:
+            SDiffError: a run of that name is in the line.
+        """
+        with self._joining:
+            if name in self._names:
+                raise SDiffError(f"A run is making a model {name!r} already: choose another name.")
+            self._names.append(name)
         try:
-            yield lambda: self._runs.index(run)
+            yield lambda: self._names.index(name)
         finally:
-            self._runs.remove(run)
+            self._names.remove(name)
 
 
 LINE = Line()
@@ -72,11 +79,12 @@ def train(
             place for the weights.
     """
     gate.writing()
-    folder = new_run(name.strip())
+    journal.note(data=dataset, model=name)
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
-    with LINE.joined() as before:
+    with LINE.joined(name := name.strip()) as before:
+        folder = new_run(name)  # once nobody else can take the name
         while n := before():
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")

@@ -93,7 +93,7 @@ def _refuse_bomb(path: Path) -> None:
     if start == b"PAR1":
         with database(path) as con, said_of(path):
             [[rows]] = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
-    elif path.suffix == ".zst":
+    elif path.suffix.lower() == ".zst" or start == b"\x28\xb5\x2f\xfd":
         raise SDiffError(f"{path.name} is packed by zstd, which is not looked into here: upload it as .gz.")
     else:
         packed = start.startswith(b"\x1f\x8b")
