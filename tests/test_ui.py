@@ -1,11 +1,13 @@
 """Handlers, figures and lists, without gradio and without a browser."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from threading import Event, get_ident
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from sdiff.catalog import Row
@@ -207,6 +209,9 @@ def test_the_spectral_view_fits_its_figures(view):
 def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert np.isinf(view.snr_at_tau["vp"][0])
     figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau)
+    for unchecked in (figure, figures.band_energy(view.bands, *view.energy)):
+        checked = go.Figure(unchecked.to_dict())
+        assert json.loads(checked.to_json()) == json.loads(unchecked.to_json()), "Plotly finds nothing wrong with it"
     assert [trace.name for trace in figure.data] == ["VP", "VE", "DDPM"]
     assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
     assert all(np.isfinite(trace.y).all() for trace in figure.data)
