@@ -93,7 +93,7 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
                     elem_id="own-core",
                 )
                 split = gr.Dropdown(
-                    [("by time, if the table has times", ""), *((name, name) for name in SPLITS)],
+                    [("by time, where known", ""), *((name, name) for name in SPLITS)],
                     value="",
                     label="Split",
                     info="what is held out to test",
