@@ -31,6 +31,7 @@
     for (const [key, value] of now) if (kept(key)) next.set(key, value);
     write(next);
   };
+  // What Compare puts beside the page.
   window.setSide = (text) => {
     const next = new URLSearchParams(location.search);
     for (const key of [...next.keys()]) if (key.startsWith("b-")) next.delete(key);

@@ -35,7 +35,7 @@ LOOK = {
     "xaxis": AXIS,
     "yaxis": AXIS,
 }
-# It travels with each figure, and is less than half as long without the looks of what is not drawn here.
+# It travels with each figure: without the looks of what is not drawn here.
 USUAL = pio.templates["plotly"].to_plotly_json()
 DRAWN = {
     "data": {kind: USUAL["data"][kind] for kind in ("bar", "heatmap")},
@@ -236,8 +236,8 @@ def plain(x: str, y: str, height: int) -> go.Figure:
 
 
 def _unchecked(lines: list[dict[str, Any]], x: str, y: str, height: int, of_y: dict[str, Any]) -> go.Figure:
-    """As `plain` with lines in it, for what follows every list: Plotly does not check what tests have, which takes six
-    times as long as the figure."""
+    """As `plain` with lines in it, for what follows every list: Plotly does not check what tests have, which takes
+    longer than all the rest."""
     axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}} | of_y}
     return go.Figure([{"type": "scatter"} | line for line in lines], axes | {"height": height}, _validate=False)
 
