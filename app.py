@@ -6,12 +6,10 @@ import os
 if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401 # pyright: ignore[reportMissingImports] (ZeroGPU wants it before torch)
 
-from sdiff.ui.layout import build, launch
+if __name__ == "__main__":  # not where a run's process reads this file, which needs no page
+    from sdiff.ui.layout import build, launch
 
-demo = build()
-
-if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     words = "write a line of JSON for every event, not only for those that were slow or failed"
     parser.add_argument("--verbose", action="store_true", help=words)
-    launch(demo, parser.parse_args().verbose)
+    launch(build(), parser.parse_args().verbose)

@@ -36,6 +36,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SDIFF_RUNS_DIR"] = str(tmp_path_factory.mktemp("runs"))
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the app take their steps here, where a test can reach into them."""
+    monkeypatch.setattr("sdiff.ui.runs.apart", lambda generator, *arguments: generator(*arguments))
+
+
 @pytest.fixture(scope="session")
 def tastes() -> Interactions:
     """60 users of 3 tastes over 30 items, 10 items to a taste: each user saw 8 of the own 10, in a random order.

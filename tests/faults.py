@@ -1,7 +1,8 @@
-"""What goes wrong in tests of it: a full disk; and a short run to go wrong."""
+"""What goes wrong in tests: a disk that is full, a generator that fails when told to, a short run to go wrong."""
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,3 +28,16 @@ def full_disk(left: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def counting(path=None, failure=None):
+    """What is sent comes back, after the process and its niceness; a file says that it was closed."""
+    try:
+        sent = yield os.getpid(), os.nice(0)
+        while sent != "end":
+            if sent == "fail":
+                raise failure
+            sent = yield sent
+    finally:
+        if path is not None:
+            path.write_text("closed")

@@ -34,6 +34,7 @@ ORDER = [
         "ui.journal",
         "ui.gate",
         "ui.uploads",
+        "ui.runs",
         "ui.space",
         "ui.state",
         "ui.words",

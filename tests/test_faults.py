@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path():
+def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path(in_this_process):
     run = training_handlers.train("demo", "paper", 4, 0, TINY, "too-large", Event())
     next(run)
     with pytest.raises(SDiffError) as caught, full_disk(1000):
@@ -149,7 +149,7 @@ def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, w
     assert not any(str(folder.parent) in text for text in warned), "no path of this machine"
 
 
-def test_clocks_that_jump_neither_shorten_a_duration_nor_let_names_collide(monkeypatch, split):
+def test_clocks_that_jump_neither_shorten_a_duration_nor_let_names_collide(in_this_process, monkeypatch):
     class Frozen(datetime):
         @classmethod
         def now(cls, tz=None):

@@ -68,7 +68,7 @@ def test_what_ends_training_is_said_and_the_last_good_weights_are_kept(name, epo
 
 
 @pytest.mark.parametrize("name", ["memory", "NaN"])
-def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, monkeypatch):
+def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_process, monkeypatch):
     loss, message = FAILURES[name]
     calls = []
 

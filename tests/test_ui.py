@@ -1,10 +1,8 @@
 """Handlers, figures and lists, without gradio and without a browser."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
 from dataclasses import replace
-from threading import Event, get_ident
+from threading import Event
 
 import numpy as np
 import plotly.graph_objects as go
@@ -30,6 +28,11 @@ def view():
 @pytest.fixture(scope="module")
 def schedule():
     return spectral_handlers.schedule_view(Query("demo", "demo-paper", "1"))
+
+
+def assert_plotly_finds_nothing_wrong(unchecked):
+    checked = go.Figure(unchecked.to_dict())
+    assert json.loads(checked.to_json()) == json.loads(unchecked.to_json())
 
 
 def test_a_listing_holds_history_list_and_words():
@@ -181,24 +184,6 @@ def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
     assert "abandoned" in checkpoints("demo")
 
 
-def test_all_runs_compute_in_one_thread_which_knows_the_visitor(monkeypatch):
-    fit, visitor, seen = training_handlers.Trainer.fit, ContextVar("visitor"), set()
-
-    def watched(trainer):
-        for progress in fit(trainer):
-            seen.add((get_ident(), visitor.get()))
-            yield progress
-
-    monkeypatch.setattr(training_handlers.Trainer, "fit", watched)
-    for n in range(2):
-        context = copy_context()
-        context.run(visitor.set, n)
-        run = training_handlers.train("demo", "paper", 2, 0, "K=8 hidden=16", f"of-visitor-{n}", Event())
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(context.run, list, run).result()
-    assert len({thread for thread, _ in seen}) == 1 and {who for _, who in seen} == {0, 1}
-
-
 def test_the_spectral_view_fits_its_figures(view):
     assert (np.diff(view.lam) >= 0).all() and len(view.lam) == 200
     figure = figures.eigenvalues(view.lam)
@@ -210,8 +195,7 @@ def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert np.isinf(view.snr_at_tau["vp"][0])
     figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau)
     for unchecked in (figure, figures.band_energy(view.bands, *view.energy)):
-        checked = go.Figure(unchecked.to_dict())
-        assert json.loads(checked.to_json()) == json.loads(unchecked.to_json()), "Plotly finds nothing wrong with it"
+        assert_plotly_finds_nothing_wrong(unchecked)
     assert [trace.name for trace in figure.data] == ["VP", "VE", "DDPM"]
     assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
     assert all(np.isfinite(trace.y).all() for trace in figure.data)
@@ -255,8 +239,10 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
     epochs = list(range(1, 5001))
     figure = figures.training_curves(epochs, [1 / e for e in epochs], [(10, 0.1), (20, 0.3), (30, 0.2)])
     assert len(figure.data[0].x) <= 400 and figure.data[0].x[-1] == 5000
-    assert figure.data[2].x == (20,)
-    assert len(figures.training_curves([], [], []).data) == 2
+    best, nothing = figure.data[2], figures.training_curves([], [], [])
+    assert tuple(best.x) == (20,) and best.yaxis == "y2" and len(nothing.data) == 2
+    for unchecked in (figure, nothing):
+        assert_plotly_finds_nothing_wrong(unchecked)
 
 
 def test_buttons_name_their_item_and_arrows_say_where_it_went():

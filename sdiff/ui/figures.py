@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -190,44 +191,40 @@ def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
 
 def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequence[tuple[int, float]]) -> go.Figure:
     """Loss on the left axis, validation recall on the right, over epochs; the best epoch marked."""
-    figure = make_subplots(specs=[[{"secondary_y": True}]])
     keep = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), 400)).round().astype(int)) if epochs else []
-    figure.add_scatter(
-        x=[epochs[i] for i in keep],
-        y=[loss[i] for i in keep],
-        name="training loss",
-        mode="lines",
-        line={"color": SERIES[0], "width": 2},
+    losses = {
+        "x": [epochs[i] for i in keep],
+        "y": [loss[i] for i in keep],
+        "name": "training loss",
+        "mode": "lines",
+        "line": {"color": SERIES[0], "width": 2},
+    }
+    recalls = {
+        "x": [epoch for epoch, _ in valid],
+        "y": [value for _, value in valid],
+        "yaxis": "y2",
+        "name": "validation recall@20",
+        "mode": "lines+markers",
+        "line": {"color": SERIES[3], "width": 2},
+        "marker": {"size": 5},
+    }
+    lines = [losses, recalls]
+    for epoch, value in [max(valid, key=lambda point: point[1])] if valid else []:
+        star = {"symbol": "star", "size": 14, "color": SERIES[2]}
+        best = {"x": [epoch], "y": [value], "name": f"best: epoch {epoch}", "mode": "markers", "marker": star}
+        lines.append({"yaxis": "y2"} | best)
+    seen = {"visible": bool(epochs)}
+    right = {"title": {"text": "recall@20"}, "overlaying": "y", "side": "right", "showgrid": False} | seen
+    here = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+    said = {"annotations": [{"text": "The curves appear here."} | here]}
+    return _unchecked(
+        lines,
+        *("epoch", "loss", 340, seen),
+        of_x={"tickformat": "d", "rangemode": "tozero"} | seen,
+        yaxis2=right,
+        showlegend=bool(epochs),
+        **({} if epochs else said),
     )
-    best = max(valid, key=lambda point: point[1]) if valid else None
-    figure.add_scatter(
-        x=[epoch for epoch, _ in valid],
-        y=[value for _, value in valid],
-        name="validation recall@20",
-        mode="lines+markers",
-        line={"color": SERIES[3], "width": 2},
-        marker={"size": 5},
-        secondary_y=True,
-    )
-    if best:
-        figure.add_scatter(
-            x=[best[0]],
-            y=[best[1]],
-            name=f"best: epoch {best[0]}",
-            mode="markers",
-            marker={"symbol": "star", "size": 14, "color": SERIES[2]},
-            secondary_y=True,
-        )
-    figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(title_text="loss", secondary_y=False, tickmode="auto")
-    figure.update_yaxes(title_text="recall@20", secondary_y=True, tickmode="auto", showgrid=False)
-    figure.update_xaxes(tickformat="d", rangemode="tozero")
-    if not epochs:
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
-        figure.add_annotation(text="The curves appear here.", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
-    figure.update_layout(showlegend=bool(epochs))
-    return _styled(figure, height=340)
 
 
 def plain(x: str, y: str, height: int) -> go.Figure:
@@ -235,11 +232,21 @@ def plain(x: str, y: str, height: int) -> go.Figure:
     return go.Figure(layout={"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "height": height})
 
 
-def _unchecked(lines: list[dict[str, Any]], x: str, y: str, height: int, of_y: dict[str, Any]) -> go.Figure:
-    """As `plain` with lines in it, for what follows every list: Plotly does not check what tests have, which takes
-    longer than all the rest."""
-    axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}} | of_y}
-    return go.Figure([{"type": "scatter"} | line for line in lines], axes | {"height": height}, _validate=False)
+def _unchecked(
+    lines: list[dict[str, Any]],
+    x: str,
+    y: str,
+    height: int,
+    of_y: dict[str, Any],
+    of_x: Mapping[str, Any] = MappingProxyType({}),
+    **layout: Any,
+) -> go.Figure:
+    """As `plain` with lines in it, for what follows every list or epoch: Plotly does not check what tests have, which
+    takes longer than all the rest."""
+    axes = {"xaxis": {"title": {"text": x}, **of_x}, "yaxis": {"title": {"text": y}, **of_y}}
+    return go.Figure(
+        [{"type": "scatter"} | line for line in lines], axes | {"height": height} | layout, _validate=False
+    )
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import gradio as gr
@@ -230,6 +231,8 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     who = gate.credentials()
     journal.begin(verbose)
     processing_utils.async_ssrf_protected_download = gate.fetch_nothing
+    # Nobody looks at gradio's own statistics, which would be made anew, of the last 10,000 events, after each of them.
+    os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
     # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long
     # queue would grow by the telling.
     demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(

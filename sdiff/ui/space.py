@@ -23,6 +23,7 @@ from sdiff.errors import SDiffError
 from sdiff.interactions import Split
 from sdiff.run_state import resume, save_state
 from sdiff.training import Progress, Trainer
+from sdiff.ui import runs
 
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU") == "true"
 ASKED = 60  # seconds of GPU for a slice: who has fewer left gets none
@@ -48,17 +49,16 @@ def serving_device() -> torch.device:
     return torch.device("cpu") if ZERO_GPU else best_device()
 
 
-def fit(trainer: Trainer) -> Generator[Progress, None, None]:
-    """`trainer.fit()`, in slices on ZeroGPU. When it ends, or is closed, the trainer stands where the run does.
-
-    Raises:
-        SDiffError: as `trainer.fit()`; Interrupted where ZeroGPU gives no more time.
-    """
-    yield from sliced(trainer) if ZERO_GPU else trainer.fit()
+def run(config: Config, split: Split, seed: int, dataset: str, preset: str, folder: Path) -> runs.Run:
+    """A run that is kept in the folder (`runs.kept`), in a process of its own or in slices on ZeroGPU. SDiffError as
+    that; its failure is Interrupted where ZeroGPU gives no more time."""
+    given = config, split, seed, serving_device(), dataset, preset, folder
+    return runs.kept(sliced, *given) if ZERO_GPU else runs.apart(runs.kept, Trainer.fit, *given)
 
 
 def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
-    """A run in as many slices as it takes, each in a worker that goes on from the state which the last one left."""
+    """`trainer.fit()` in as many slices as it takes, each in a worker that goes on from the state which the last one
+    left. When it ends, or is closed, the trainer stands where the run does."""
     with TemporaryDirectory() as folder:
         state = Path(folder) / "training.safetensors"
         save_state(trainer, state)

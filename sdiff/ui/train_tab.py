@@ -77,7 +77,7 @@ def _train(
     idle = gr.Button(interactive=True), gr.Button(interactive=False)
     try:
         for view in training_handlers.train(dataset, preset, int(epochs or 0), int(seed or 0), changed, name, stop):
-            plot = figures.training_curves(view.epochs, view.loss, view.valid)
+            plot = figures.training_curves(view.epochs, view.loss, view.valid) if view.epochs else gr.skip()
             if view.saved_as is None:
                 yield view.status, plot, gr.skip(), gr.skip(), gr.skip(), gr.skip()
             else:

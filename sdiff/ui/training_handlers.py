@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from contextvars import copy_context
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,7 +12,7 @@ from threading import Event, Lock
 
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.errors import SDiffError
-from sdiff.training import CRITERION, Progress, Trainer
+from sdiff.training import CRITERION, Progress
 from sdiff.ui import gate, journal, space
 from sdiff.ui.state import new_run, open_dataset
 from sdiff.ui.words import told
@@ -61,9 +59,6 @@ class Line:
 
 
 LINE = Line()
-# A run takes its steps in this thread, whichever of gradio's asks for them: each thread that computes keeps a team of
-# OpenMP threads and its memory.
-THREAD = ThreadPoolExecutor(1, "training")
 
 
 def train(
@@ -90,46 +85,38 @@ def train(
                 raise SDiffError("Stopped before it began: nothing was trained.")
             yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
             time.sleep(WAIT)
-        with closing(_trained(config, dataset, preset_name, seed, folder, stop)) as run:
-            while view := THREAD.submit(copy_context().run, next, run, None).result():  # ZeroGPU asks whose it is
-                yield view
+        yield from _trained(config, dataset, preset_name, seed, folder, stop)
 
 
 def _trained(
     config: Config, dataset: str, preset_name: str, seed: int, folder: Path, stop: Event
 ) -> Generator[TrainingView, None, None]:
-    title = open_dataset(dataset).dataset.title
+    opened = open_dataset(dataset).dataset
+    title = opened.title
     yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
-    trainer = Trainer(config, open_dataset(dataset).dataset.split, seed, space.serving_device())
     curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
-    shown, how, why = 0.0, "Done", ""
-    try:
-        with closing(space.fit(trainer)) as run:
-            for progress in run:
-                curves[0].append(progress.epoch)
-                curves[1].append(progress.loss)
-                if progress.valid:
-                    curves[2].append((progress.epoch, progress.valid[CRITERION]))
-                if stop.is_set():
-                    how = "Stopped"
-                    break
-                if time.monotonic() - shown > 0.5:
-                    shown = time.monotonic()
-                    yield TrainingView(
-                        f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} "
-                        f"· {_best(progress)} · at most {duration(progress.eta)} to go",
-                        *curves,
-                    )
-    except SDiffError as error:
-        if not trainer.epoch:
-            raise
-        how, why = "Ended", escape(f" {told(error)}")
-    finally:  # also when the visitor's page is closed
-        if trainer.epoch:
-            trainer.checkpoint(dataset, preset_name).save(folder)
+    shown, stopped = 0.0, False
+    with closing(space.run(config, opened.split, seed, dataset, preset_name, folder)) as run:
+        progress = next(run)
+        while isinstance(progress, Progress):
+            curves[0].append(progress.epoch)
+            curves[1].append(progress.loss)
+            if progress.valid:
+                curves[2].append((progress.epoch, progress.valid[CRITERION]))
+            stopped = stop.is_set()
+            if not stopped and time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                yield TrainingView(
+                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} "
+                    f"· {_best(progress)} · at most {duration(progress.eta)} to go",
+                    *curves,
+                )
+            progress = run.send(stopped)
+    how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
+    why = escape(f" {told(progress.failure)}") if progress.failure else ""
     yield TrainingView(
-        f"{how} after {trainer.epoch} epoch{'s'[: trainer.epoch != 1]} on {title} in {duration(trainer.seconds)}. "
-        f"The weights of epoch **{trainer.best.epoch}** are saved as **{folder.name}**.{why}",
+        f"{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in {duration(progress.seconds)}. "
+        f"The weights of epoch **{progress.best_epoch}** are saved as **{folder.name}**.{why}",
         *curves,
         saved_as=folder.name,
     )

@@ -1,0 +1,92 @@
+"""Training runs of the app in a process of their own: as in this one, one step at a time, and whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from threading import Event
+
+import pytest
+
+from sdiff import SDiffError
+from sdiff.checkpoint import Checkpoint
+from sdiff.config import preset
+from sdiff.training import Trainer
+from sdiff.ui import runs, training_handlers
+from sdiff.ui.state import checkpoints, open_dataset, runs_dir
+from tests.conftest import CPU, ROOT, same
+from tests.faults import TINY, counting
+
+
+def test_a_generator_apart_takes_its_steps_in_a_polite_process_and_ends_as_it_would_here(tmp_path):
+    steps = runs.apart(counting, tmp_path / "ended")
+    process, niceness = next(steps)
+    assert process != os.getpid() and niceness == min(os.nice(0) + runs.POLITENESS, 19)
+    assert [steps.send(n) for n in range(3)] == [0, 1, 2]
+    with pytest.raises(StopIteration):
+        steps.send("end")
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    steps = runs.apart(counting, tmp_path / "closed")
+    next(steps)
+    steps.close()
+    assert (tmp_path / "ended").read_text() == (tmp_path / "closed").read_text() == "closed"
+
+
+@pytest.mark.parametrize("failure", [SDiffError("Do that."), ZeroDivisionError("by zero"), FileNotFoundError("gone")])
+def test_what_a_generator_apart_raises_is_raised_here_and_says_where(failure):
+    steps = runs.apart(counting, None, failure)
+    next(steps)
+    with pytest.raises(type(failure), match=str(failure)) as caught:
+        steps.send("fail")
+    assert "in counting" in caught.value.__notes__[0]
+
+
+def test_a_run_apart_gives_the_same_model_to_the_last_bit():
+    list(training_handlers.train("demo", "paper", 4, 3, TINY, "apart", Event()))
+    settings = {"epochs": 4, "K": 8, "hidden": 16, "eval_every": 2}
+    here = Trainer(preset("paper").override(settings), open_dataset("demo").dataset.split, 3, CPU)
+    list(here.fit())
+    assert same(Checkpoint.load(checkpoints()["apart"]).weights, here.best.weights)
+
+
+def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins():
+    for name, code in (("killed", -signal.SIGKILL), ("next", None)):
+        run = training_handlers.train("demo", "paper", 200 if code else 2, 0, TINY, name, Event())
+        while not next(run).epochs:
+            pass
+        if code:
+            [process] = runs.PROCESSES.active_children()
+            process.kill()
+            with pytest.raises(SDiffError, match=rf"was killed \(code {code}\).* lower batch_size"):
+                list(run)
+            assert len(training_handlers.LINE) == 0
+        else:
+            *_, last = run
+            assert last.saved_as == name
+    assert "killed" not in checkpoints()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
+    name = f"left-by-{number.name}"
+    script = f"""if __name__ == "__main__":
+    from threading import Event
+    from sdiff.ui import training_handlers
+    for view in training_handlers.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
+        print(len(view.epochs), flush=True)
+"""
+    app = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert app.stdout
+    while app.stdout.readline() == b"0\n":
+        pass
+    app.send_signal(number)
+    app.wait(20)
+    for _ in range(200):
+        if name in checkpoints():
+            break
+        time.sleep(0.1)
+    assert Checkpoint.load(runs_dir() / name).provenance.epoch > 0
