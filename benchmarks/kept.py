@@ -1,4 +1,4 @@
-"""What benchmarks share: where results are kept, how one tells its own, of which versions, the memory of a process."""
+"""What benchmarks share: where results are kept, how one tells its own, of which versions, the memory of processes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def versions(*packages: str) -> dict[str, str]:
     """Of this project, of the packages that a result may depend on, and of Python."""
     found = {"sdiff": sdiff.__version__} | {name: version(name) for name in packages}
     return found | {"python": platform.python_version()}
+
+
+def all_memory_mb(pid: int) -> int:
+    """Memory of a process and of all that it started, where pages that some share count once."""
+    try:
+        kilobytes = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").split("\nPss:")[1].split()[0]
+        started = [n for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0
+    return int(kilobytes) // 1024 + sum(all_memory_mb(int(child)) for child in started)
 
 
 def memory_mb(pid: int, what: str) -> int:

@@ -3,11 +3,12 @@
     python -m benchmarks.soak --sessions 50 --minutes 30 --save
 
 app.py runs in a process of its own. Each session does what a page does (benchmarks.app), with pauses in which a visitor
-looks: it lets go of sliders, takes other users, asks why, searches, adds an item to a history; two of them train at
-once. When all is over every list that any session was shown is made again, in this process and for one session alone:
-the two have to be equal, and what the page says of itself has to be what that session asked for. Memory is looked at
-all the while; it is flat where the last quarter of the time needs hardly more of it than the one before. The last line
-is JSON, which --save keeps in benchmarks/results; what is broken of all this is told there, and by the exit status.
+looks: it lets go of sliders, takes other users, asks why, searches, adds an item to a history; after some minutes it
+leaves, and another comes. Two of them train all the time. When all is over every list that any session was shown is
+made again, in this process and for one session alone: the two have to be equal, and what the page says of itself has to
+be what that session asked for. Memory, with that of the runs' processes, is looked at all the while; it is flat where
+the last quarter of the time needs hardly more of it than the one before. The last line is JSON, which --save keeps in
+benchmarks/results; what is broken of all this is told there, and by the exit status.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -30,14 +32,14 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from benchmarks.app import MOVED, Answer, Page, running_app
-from benchmarks.kept import memory_mb, tell, versions
+from benchmarks.kept import all_memory_mb, tell, versions
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui import handlers
 from sdiff.ui.controls import SLIDERS
 from sdiff.ui.query import Query
 
-LOOKS = 5.0  # seconds that a visitor looks at what came, on average
+LOOKS, STAYS = 5.0, 180.0  # seconds that a visitor looks at what came, and uses the app, on average
 TRAINERS, EPOCHS = 2, 60
 LISTS = ("slider", "user", "add")  # the clicks that end in another list
 SLOWEST, RISE = 1000, 0.03  # milliseconds of 95 % of the lists, and what memory may still grow from quarter to quarter
@@ -52,6 +54,7 @@ class Seen:
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     lists: list[tuple[Query, list[str]]] = field(default_factory=list)
     wrong: Counter[str] = field(default_factory=Counter)
+    visits: int = 0
     trained: int = 0
     megabytes: list[int] = field(default_factory=list)
 
@@ -93,7 +96,7 @@ def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> See
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
-                seen.megabytes.append(memory_mb(app.pid, "VmRSS"))
+                seen.megabytes.append(all_memory_mb(app.pid))
                 time.sleep(1)
         if len([*Path(runs).glob("soak-*/config.json")]) != seen.trained:
             seen.wrong["a model that was not kept"] += 1
@@ -109,27 +112,32 @@ def check(seen: Seen) -> None:
 
 
 def session(address: str, dataset: Dataset, query: Query, n: int, end: float, seen: Seen) -> None:
-    """One visitor, until the end; whatever goes wrong is counted by its words."""
+    """One visitor after the other, until the end; whatever goes wrong is counted by its words."""
     rng = np.random.default_rng(n)
     time.sleep(rng.uniform(0, LOOKS))  # they do not come at once
     try:
-        page = Page(address, dict(parse_qsl(query.encode())))
-        page.load()
-        for run in count() if n < TRAINERS else ():
-            if time.monotonic() > end:
-                return
-            train_on(page, f"soak-{n}-{run}")
-            seen.trained += 1
-        users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
-        clicks = clicks_of(page, dataset, users, rng)
         while time.monotonic() < end:
-            name = str(rng.choice(CLICKS))
-            seen.milliseconds.setdefault(name, []).append(clicks[name]()[0].client)
-            if name in LISTS:
-                look(page, seen)
-            time.sleep(rng.exponential(LOOKS))
+            with closing(Page(address, dict(parse_qsl(query.encode())))) as page:
+                page.load()
+                seen.visits += 1
+                if n < TRAINERS:
+                    train(page, n, end, seen)
+                else:
+                    visit(page, dataset, rng, min(end, time.monotonic() + rng.exponential(STAYS)), seen)
     except Exception as error:
         seen.wrong[f"{type(error).__name__}: {error!s:.200}"] += 1
+
+
+def visit(page: Page, dataset: Dataset, rng: np.random.Generator, leaves: float, seen: Seen) -> None:
+    """Clicks and looks until it is time to leave."""
+    users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
+    clicks = clicks_of(page, dataset, users, rng)
+    while time.monotonic() < leaves:
+        name = str(rng.choice(CLICKS))
+        seen.milliseconds.setdefault(name, []).append(clicks[name]()[0].client)
+        if name in LISTS:
+            look(page, seen)
+        time.sleep(rng.exponential(LOOKS))
 
 
 def clicks_of(
@@ -174,11 +182,19 @@ def items_of(page: Page) -> list[str]:
     return re.findall(r'data-item="([^"]+)"', page.value("recommended"))
 
 
-def train_on(page: Page, name: str) -> None:
-    """A run of its own, begun and awaited."""
-    for element, value in (("epochs", EPOCHS), ("train-settings", "K=32 hidden=64"), ("model-name", name)):
-        page.fill(element, value)
-    page.trigger("start", "click")
+def train(page: Page, n: int, end: float, seen: Seen) -> None:
+    """One run after the other, each awaited."""
+    for run in count():
+        if time.monotonic() > end:
+            return
+        for element, value in (
+            ("epochs", EPOCHS),
+            ("train-settings", "K=32 hidden=64"),
+            ("model-name", f"soak-{n}-{run}"),
+        ):
+            page.fill(element, value)
+        page.trigger("start", "click")
+        seen.trained += 1
 
 
 def summary(seen: Seen) -> dict[str, Any]:
@@ -190,9 +206,10 @@ def summary(seen: Seen) -> dict[str, Any]:
             for name, values in seen.milliseconds.items()
         },
         "lists checked": len(seen.lists),
+        "sessions opened": seen.visits,
         "models trained": seen.trained,
         "wrong": dict(seen.wrong),
-        "resident MB by minute": [
+        "MB by minute": [
             int(np.median(seen.megabytes[second : second + 60])) for second in range(0, len(seen.megabytes), 60)
         ],
     }
@@ -204,7 +221,7 @@ def broken(result: dict[str, Any]) -> list[str]:
     slowest = max((result["milliseconds"][name][1] for name in LISTS if name in result["milliseconds"]), default=0)
     if slowest > SLOWEST:
         said.append(f"one list in twenty took over {slowest} ms")
-    _, _, third, last = (np.median(part) for part in np.array_split(result["resident MB by minute"], 4))
+    _, _, third, last = (np.median(part) for part in np.array_split(result["MB by minute"], 4))
     if last > (1 + RISE) * third:
         said.append(f"memory grew from {third:.0f} to {last:.0f} MB in the last quarter")
     return said

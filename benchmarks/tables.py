@@ -78,12 +78,13 @@ def soak() -> str:
     """What many sessions at once saw."""
     cells = []
     for run in read("soak-*.json"):
-        clicks, times, memory = run["clicks"], run["milliseconds"], run["resident MB by minute"]
+        clicks, times, memory = run["clicks"], run["milliseconds"], run["MB by minute"]
         shown = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
         wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
-        counts = [f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong, str(run["models trained"])]
+        counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
+        counts.append(str(run["models trained"]))
         cells.append([f"`{run['command']}`", *counts, shown, f"{memory[1]}, {memory[-1]} MB", run["device"]])
-    head = ["command", "clicks", "lists checked", "wrong", "models trained", "median and 95th percentile, ms"]
+    head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained", "median and 95th percentile, ms"]
     return markdown([*head, "memory in the second minute and the last", "device"], cells)
 
 

@@ -1,10 +1,13 @@
 """A few sessions for a few seconds: what `make soak` does with fifty for minutes."""
 
+import json
+from contextlib import closing
 from dataclasses import replace
 
+from benchmarks.app import Page
 from benchmarks.soak import Seen, broken, check, soaked, summary
 from sdiff.datasets import load_dataset
-from sdiff.ui import handlers
+from sdiff.ui import handlers, layout
 from sdiff.ui.query import Query
 
 
@@ -13,15 +16,33 @@ def test_sessions_beside_each_other_see_what_each_would_see_alone():
     assert not seen.wrong and seen.lists and seen.trained
     found = summary(seen)
     assert found["lists checked"] == len(seen.lists) and found["clicks"].keys() == found["milliseconds"].keys()
+    assert seen.visits >= 5
+
+
+def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
+    app = layout.build().queue()
+    _, address, _ = app.launch(prevent_thread_lock=True, state_session_capacity=1, quiet=True)
+    try:
+        with closing(Page(address, {"dataset": "demo", "model": "demo-paper", "user": "7"})) as page:
+            page.load()
+            page.trigger("addable", "click", item="3")
+            address = json.loads(page.value("told"))["address"]
+            with closing(Page(app.local_url, {})) as other:
+                other.load()
+            page.fill("k", 7)
+            page.trigger("k", "release")
+            assert json.loads(page.value("told"))["address"] == address + "&k=7" and "item=3" in address
+    finally:
+        app.close()
 
 
 def test_what_is_wrong_slow_or_grows_is_told():
-    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "resident MB by minute": [500, 600, 700, 720]}
+    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "MB by minute": [500, 600, 700, 720]}
     assert broken(well) == []
     for name, value, said in (
         ("wrong", {"a list of another query": 1}, "a list of another query: 1"),
         ("milliseconds", {"user": [100, 1100, 3000]}, "took over 1100 ms"),
-        ("resident MB by minute", [500, 600, 700, 730], "grew from 700 to 730 MB"),
+        ("MB by minute", [500, 600, 700, 730], "grew from 700 to 730 MB"),
     ):
         [found] = broken(well | {name: value})
         assert said in found

@@ -153,7 +153,7 @@ def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
 
 def test_what_was_read_is_opened_and_remembered(log):
     key, _ = read(log)
-    uploaded, picker, user, *_ = opening.open_own(key, ("demo", INSTANT), ["own:0123456789abcdef/gone"])
+    uploaded, picker, user, *_ = opening.open_own(key, ["demo", INSTANT], ["own:0123456789abcdef/gone"])
     assert (
         uploaded == ["own:0123456789abcdef/gone", key]
         and picker.value == key
@@ -164,7 +164,7 @@ def test_what_was_read_is_opened_and_remembered(log):
 
 def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
-    opened = ("demo", INSTANT)
+    opened = ["demo", INSTANT]
     picker, _, wanted, row, offer, *_ = opening.open_dataset("lastfm", opened, [])
     assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
     with pytest.warns(UserWarning, match="steam is not here"):
@@ -188,7 +188,7 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_
     seen: list[float] = []
     result = opening.download("lastfm", opened, [], lambda share, desc: seen.append(share))
     picker, user, wanted, row, offer, _, _, _, _, now, *_ = result
-    assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ("lastfm", INSTANT))
+    assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ["lastfm", INSTANT])
     assert user in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
     assert ("Last.fm, HetRec 2011: artists", "lastfm") in picker.choices
     assert REGISTRY["lastfm"].missing == []
@@ -207,7 +207,7 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_
     table = tmp_path / "small.csv"
     table.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
     key, _ = read(table, ("user", "item", NONE, NONE))
-    _, picker, user, *_ = opening.open_own(key, ("demo", INSTANT), [])
+    _, picker, user, *_ = opening.open_own(key, ["demo", INSTANT], [])
     assert picker.value == key
     shown = handlers.recommend(Query(key, INSTANT, user, k=5))
     assert len(shown.recommendations) == left and f"Of the {left} recommended" in shown.summary

@@ -67,7 +67,7 @@ def control_panel() -> Controls:
     with gr.Accordion("Only some items", open=False) as only:
         genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
         years = [
-            gr.Slider(1900, 2000, step=1, label=label, elem_id=id, buttons=[])
+            gr.Slider(-(10**4), 10**4, step=1, label=label, elem_id=id, buttons=[])  # until a data set is opened
             for id, label in (("first-year", "From year"), ("last-year", "To year"))
         ]
     changed = gr.Markdown(elem_id="changed")

@@ -28,13 +28,13 @@ class DataTab(NamedTuple):
     """What the page needs of the tab: the button, the key of what was read, and where the card is shown."""
 
     read: Any
-    key: gr.State
+    key: gr.Textbox
     card: list[Any]
 
 
 def data_tab(dataset: gr.Dropdown) -> DataTab:
     """Builds the tab for the data set that is picked. `key` is that of what was read, empty if it could not be."""
-    key = gr.State("")
+    key = gr.Textbox(visible=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=310):
             gr.Markdown("## The data set on this page")

@@ -25,7 +25,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
 # turn asleep (training_handlers.Line) and for all that answers meanwhile.
 THREADS = 16
-SESSIONS = 1000  # whose state is kept, 0.4 MB each: pages, and every call of a program
+SESSIONS = 250  # of pages and of programs whose widgets gradio keeps, 0.4 MB each
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -81,10 +81,10 @@ def build() -> gr.Blocks:
         keep = f"(told, view, ...due) => {list(due)}.map((tab, i) => tab === view ? told : due[i])"
         gr.on([told.change, view.change], None, [told, view, *due.values()], [*due.values()], js=keep)
         text = gr.Textbox(visible=False)  # what is copied or saved
-        # What is on the page, to go back to when something else cannot be opened.
-        opened = gr.State(("demo", INSTANT))
-        edited = gr.State(None)  # a history instead of a user's own
-        wanted = gr.State("")  # the data set that would have to be downloaded first
+        # What is on the page is kept by the page: gradio forgets a session that was away for an hour, as by a restart.
+        opened = gr.JSON(["demo", INSTANT], visible=False)  # to go back to when something else cannot be opened
+        edited = gr.JSON(visible=False)  # a history instead of a user's own
+        wanted = gr.Textbox(visible=False)  # the data set that would have to be downloaded first
         uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")  # keys: whose browser, whose data
 
         filters = [controls.genres, *controls.years]

@@ -18,8 +18,8 @@ from sdiff.ui.state import serve
 from sdiff.ui.words import told
 
 # The data set and the model that the page has opened, whatever its pickers show at this moment.
-Opened = tuple[str, str]
-Edited = tuple[str, str, list[str]]  # a data set, its user, and the ids of the history instead, oldest first
+Opened = list[str]
+Edited = list[Any]  # a data set, its user, and the ids of the history instead, oldest first
 ADDABLE = 6  # items found
 LISTED = 7  # parts of the page that a list fills: see `_shown`
 
@@ -33,7 +33,7 @@ def asked(opened: Opened, user: str, edited: Edited | None, *rest: Any) -> Query
     years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
     config = serve(dataset, model)[1].config
     moved = {name: value for name, value in named(values).items() if value != getattr(config, name)}
-    history = edited[2] if edited and edited[:2] == (dataset, user) else None
+    history = edited[2] if edited and edited[:2] == [dataset, user] else None
     return Query(dataset, model, user, history, moved, int(seed or 0), int(k), seen, list(genres), *years)
 
 
@@ -86,7 +86,7 @@ def recommend(*page: Any) -> tuple[Any, ...]:
 
 
 def _changed(query: Query, history: list[str] | None) -> tuple[Any, ...]:
-    edited = None if history is None else (query.dataset, query.user, history)
+    edited = None if history is None else [query.dataset, query.user, history]
     return edited, "", *_shown(replace(query, history=history))
 
 

@@ -18,7 +18,7 @@ from sdiff.ui.state import INSTANT, serve, uploads_dir
 from sdiff.ui.words import told
 
 
-def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
+def open_page(request: gr.Request, opened: list[str], uploaded: list[str]) -> tuple[Any, ...]:
     """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
     pairs = request.query_params.multi_items()
     words = [pair for pair in pairs if pair[0] not in NUMBERS]
@@ -31,12 +31,12 @@ def open_page(request: gr.Request, opened: tuple[str, str], uploaded: list[str])
         page = _page(query, uploaded)
     known = state.open_dataset(query.dataset).dataset.split.items
     history = said(lambda: known.encode(query.history or ()) is not None and query.history, None)
-    edited = None if history is None else (query.dataset, page[1], history)
+    edited = None if history is None else [query.dataset, page[1], history]
     return *page, query.seed, max(1, min(query.k, LONGEST)), query.seen, edited, uploaded
 
 
 @guarded
-def open_dataset(dataset: str, opened: tuple[str, str], uploaded: list[str]) -> tuple[Any, ...]:
+def open_dataset(dataset: str, opened: list[str], uploaded: list[str]) -> tuple[Any, ...]:
     """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
     try:
         return _page(Query(dataset), uploaded)
@@ -59,7 +59,7 @@ def _page(query: Query, uploaded: list[str]) -> tuple[Any, ...]:
     if query.user:
         user = said(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
     first = handlers.models(dataset)[0]
-    now, *model = open_checkpoint(dataset, query.model or first, (dataset, first if query.model else INSTANT))
+    now, *model = open_checkpoint(dataset, query.model or first, [dataset, first if query.model else INSTANT])
     if query.settings:
         config = serve(*now)[1].config
         model[2:] = values(said(lambda: config.at_inference(query.settings), config))
@@ -90,7 +90,7 @@ def _filters(query: Query) -> tuple[Any, ...]:
 @guarded
 def download(
     wanted: str,
-    opened: tuple[str, str],
+    opened: list[str],
     uploaded: list[str],
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> tuple[Any, ...]:
@@ -106,7 +106,7 @@ def download(
 
 
 @guarded
-def open_own(key: str, opened: tuple[str, str], uploaded: list[str]) -> Any:
+def open_own(key: str, opened: list[str], uploaded: list[str]) -> Any:
     """Opens what was uploaded, and remembers it in the visitor's browser; without a key nothing could be read."""
     if not key:
         return gr.skip()
@@ -115,11 +115,11 @@ def open_own(key: str, opened: tuple[str, str], uploaded: list[str]) -> Any:
 
 
 @guarded
-def card(opened: tuple[str, str]) -> tuple[Any, ...]:
+def card(opened: list[str]) -> tuple[Any, ...]:
     return describe(opened[0])
 
 
-def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> tuple[Any, ...]:
+def open_checkpoint(dataset: str, checkpoint: str, opened: list[str]) -> tuple[Any, ...]:
     """The cards of data set and model, and the controls at the checkpoint's values. One that cannot be opened leaves
     the one before, or where that is gone as well, the one that needs no file."""
     try:
@@ -131,11 +131,11 @@ def open_checkpoint(dataset: str, checkpoint: str, opened: tuple[str, str]) -> t
         return open_checkpoint(dataset, INSTANT if checkpoint == opened[1] else opened[1], opened)
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
-    return (dataset, checkpoint), picker, cards, *values(config)
+    return [dataset, checkpoint], picker, cards, *values(config)
 
 
 @guarded
-def use_trained(dataset: str, trained: str, opened: tuple[str, str]) -> tuple[Any, ...]:
+def use_trained(dataset: str, trained: str, opened: list[str]) -> tuple[Any, ...]:
     """A model that was just trained here becomes the one on the page, if its data set still is."""
     return open_checkpoint(dataset, trained if trained in handlers.models(dataset) else opened[1], opened)
 
