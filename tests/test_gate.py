@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from threading import Event
 
 import gradio as gr
@@ -153,6 +155,13 @@ def test_without_the_password_nobody_enters(shut):
     headers = {"Accept": "application/json, text/event-stream"}
     assert "recommend" not in httpx.post(f"{address}gradio_api/mcp/", json=initialize, headers=headers).text
     assert httpx.get(f"{address}config", cookies=cookies).status_code == 200
+
+
+def test_a_wrong_variable_ends_the_app_with_a_sentence():
+    command, wrong = [sys.executable, "app.py"], os.environ | {"SDIFF_READ_ONLY": "perhaps"}
+    ended = subprocess.run(command, cwd=ROOT, env=wrong, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr == "S-Diff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps.\n"
 
 
 def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):

@@ -65,7 +65,8 @@ def compare(a: Query, b: Query) -> Comparison:
     if tops[0] == tops[1]:
         words += ", in the same order"
     elif moved := [abs(shift) for shift in moves[0] if shift is not None]:
-        words += f"; an item of A's list is, at the median, {np.median(moved):.0f} places away in B"
+        places = round(float(np.median(moved)))
+        words += f"; an item of A's list is, at the median, {places} place{'s'[: places != 1]} away in B"
     hits = [sum(row.held_out for row in listed) for listed in rows]
     words += f". Of the {len(opened.held_out(a.user))} items held out A finds {hits[0]} and B {hits[1]}."
     return Comparison((rows[0], rows[1]), (moves[0], moves[1]), overlap, words)
