@@ -144,7 +144,7 @@ def made(size: str) -> Iterator[World]:
 
 def measured(kills: int, seed: int, size: str) -> dict[str, Any]:
     """Kills each kind of work in turn, so many times in all; what was broken by it."""
-    FROZEN.set_forkserver_preload(["benchmarks.killed", "tests.test_fetch"])
+    FROZEN.set_forkserver_preload(["benchmarks.killed", "tests.test_fetch", "torch._dynamo"])
     rng = random.Random(seed)
     with made(size) as world:
         trials = [Trial(kind, world, rng) for kind in KINDS]

@@ -22,7 +22,6 @@ from sdiff.config import Config
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
 from sdiff.spectrum import SpectralBasis, spectral_basis
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the processes that run tests beside each other, and of theirs
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CPU = torch.device("cpu")

@@ -9,8 +9,7 @@ from tests.page import open_tab
 TABS = ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])  # colours know no width
 def test_axe_finds_nothing_serious_in_any_tab(browser, url, theme, width):
     base = pytest.importorskip("axe_playwright_python.base", reason="needs the Python package axe-playwright-python")
     context = browser.new_context(viewport={"width": width, "height": 900})

@@ -175,10 +175,13 @@ def test_the_address_brings_both_sides_back(visit):
     page.wait_for_function("new URLSearchParams(location.search).get('b-half_life') === null")
     move(page, "b-guidance", 2)
     page.wait_for_function("new URLSearchParams(location.search).get('b-guidance') === '2'")
+    page.locator("#b-words").filter(has_text="→ 2").wait_for()
     shown = listed(page, "#b-list")
+    page.wait_for_timeout(1000)  # an answer that is cut off by leaving is an error on the console
     page.reload()
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     assert listed(page, "#b-list") == shown
+    page.wait_for_timeout(1000)
     page.goto(page.url.replace("b-model=demo", "b-model=gone"))
     page.get_by_text("There is no model gone to compare with here").wait_for()
     page.wait_for_selector("#b-list tbody tr")

@@ -22,6 +22,7 @@ LINES = ("solid", "dash", "dot")
 DASHES = dict(zip(NAMES, LINES, strict=True))
 STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
+POINTS = 400  # of a curve of training
 MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
 # Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark. A template
 # is checked once; in a figure's own layout the same is checked for each figure, which takes longer than all the rest.
@@ -191,17 +192,17 @@ def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
 
 def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequence[tuple[int, float]]) -> go.Figure:
     """Loss on the left axis, validation recall on the right, over epochs; the best epoch marked."""
-    keep = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), 400)).round().astype(int)) if epochs else []
+    shown, validated = _thinned([*zip(epochs, loss, strict=True)]), _thinned(valid)
     losses = {
-        "x": [epochs[i] for i in keep],
-        "y": [loss[i] for i in keep],
+        "x": [epoch for epoch, _ in shown],
+        "y": [value for _, value in shown],
         "name": "training loss",
         "mode": "lines",
         "line": {"color": SERIES[0], "width": 2},
     }
     recalls = {
-        "x": [epoch for epoch, _ in valid],
-        "y": [value for _, value in valid],
+        "x": [epoch for epoch, _ in validated],
+        "y": [value for _, value in validated],
         "yaxis": "y2",
         "name": "validation recall@20",
         "mode": "lines+markers",
@@ -255,6 +256,11 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
     if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
         figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})
     return figure
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most `POINTS` of them, the first and the last among these."""
+    return [points[i] for i in np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round().astype(int))]
 
 
 def _log10(snr: np.ndarray) -> np.ndarray:
