@@ -85,7 +85,7 @@ class Box:
         kind = list(KINDS)[number % len(KINDS)]
         shutil.rmtree(self.case, ignore_errors=True)
         self.case.mkdir()
-        state.open_dataset.cache_clear()
+        state._dataset.cache_clear()
         before, started = memory_mb(os.getpid(), "VmRSS"), time.perf_counter()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         attempt = KINDS[kind](rng, self)

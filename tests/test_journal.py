@@ -4,6 +4,8 @@ import io
 import json
 import sys
 import urllib.request
+from contextvars import copy_context
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -12,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from sdiff.errors import SDiffError
-from sdiff.ui import api, health, journal
+from sdiff.ui import api, health, journal, train_tab
 from sdiff.ui.layout import build
 from sdiff.ui.state import serve
 
@@ -47,6 +49,20 @@ def test_a_line_says_what_it_was_about_how_long_it_took_and_nothing_of_the_user(
     assert line["event"] == "recommend" and line["id"] == "an-event" and line["level"] == "info"
     assert (line["data"], line["model"]) == ("demo", "demo") and 0 < line["ms"] < 60_000
     assert "37" not in {line[key] for key in line.keys() - {"ms", "at"}} and "history" not in line
+
+
+@pytest.mark.parametrize(("name", "refused"), [("noted", False), ("diverges", True)])
+def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lines, in_this_process, monkeypatch):
+    with monkeypatch.context() as patched:
+        if refused:
+            patched.setattr("sdiff.training.math.isfinite", lambda loss: False)
+        new, train = lines(), journal.observed(train_tab._train, "train")
+        steps = train("demo", "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
+        while copy_context().run(next, steps, None):
+            pass  # gradio gives each step a context of its own
+    [line] = new()
+    assert (line["event"], line["data"], line["model"]) == ("train", "demo", name)
+    assert ("learning rate" in line.get("refused", "")) == refused
 
 
 def test_what_was_refused_is_written_and_is_no_failure(lines):

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -54,8 +54,14 @@ def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
 
         @functools.wraps(handler)
         def run(*values: Any, **named: Any) -> Any:
-            with _event(name, math.inf):  # what yields is meant to last
-                yield from handler(*values, **named)
+            with _event(name, math.inf) as facts, closing(handler(*values, **named)) as steps:  # meant to last
+                while True:
+                    _facts.set(facts)  # gradio takes each step in another context
+                    try:
+                        step = next(steps)
+                    except StopIteration:
+                        return
+                    yield step
     else:
 
         @functools.wraps(handler)
@@ -67,14 +73,15 @@ def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def _event(name: str, slow: float) -> Iterator[None]:
+def _event(name: str, slow: float) -> Iterator[dict[str, Any]]:
+    """An event that is written down at its end, with what it gives and `note` adds to."""
     request = LocalContext.request.get(None)
     session = getattr(request, "session_hash", None)
     facts: dict[str, Any] = {"event": name, "id": LocalContext.event_id.get(None), "session": session}
     _facts.set(facts)  # the context is this event's own: gradio runs each in a copy
     started, level = time.perf_counter(), logging.INFO
     try:
-        yield
+        yield facts
     except gr.Error as error:
         facts.setdefault("refused", str(error))
         raise

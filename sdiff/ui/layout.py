@@ -81,7 +81,8 @@ def build() -> gr.Blocks:
         keep = f"(told, view, ...due) => {list(due)}.map((tab, i) => tab === view ? told : due[i])"
         gr.on([told.change, view.change], None, [told, view, *due.values()], [*due.values()], js=keep)
         text = gr.Textbox(visible=False)  # what is copied or saved
-        # What is on the page is kept by the page: gradio forgets a session that was away for an hour, as by a restart.
+        # What is on the page is kept by the page: gradio forgets a session that was away for an hour, or after which
+        # `SESSIONS` others came.
         opened = gr.JSON(["demo", INSTANT], visible=False)  # to go back to when something else cannot be opened
         edited = gr.JSON(visible=False)  # a history instead of a user's own
         wanted = gr.Textbox(visible=False)  # the data set that would have to be downloaded first

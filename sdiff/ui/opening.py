@@ -10,7 +10,7 @@ import gradio as gr
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
-from sdiff.ui import gate, handlers, state, uploads
+from sdiff.ui import gate, handlers, journal, state, uploads
 from sdiff.ui.controls import SLIDERS, guarded, said, values
 from sdiff.ui.data_tab import describe
 from sdiff.ui.query import LONGEST, NUMBERS, Query
@@ -96,6 +96,7 @@ def download(
 ) -> tuple[Any, ...]:
     """Fetches the data set that was asked for, and opens it, unless the app is read-only."""
     gate.writing()
+    journal.note(data=wanted)
 
     def shown(done: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""

@@ -1,7 +1,7 @@
 """A training run in a process of its own, so that neither lists nor the page wait for it; nothing here knows gradio.
 
-Python runs one thread at a time, and a run needs it for each of a thousand small steps a second. Its process stands
-back where both want a processor, and gives all memory back when the run is over; where that is killed, the app is not.
+Python runs one thread at a time, and a run would take it for each of its many small steps. Its process stands back
+where both want a processor, and gives all memory back when the run is over; where that is killed, the app is not.
 """
 
 from __future__ import annotations

@@ -56,15 +56,20 @@ def uploads_dir() -> Path:
     return runs_dir() / "uploads"
 
 
-@lru_cache(maxsize=4)
 def open_dataset(key: str) -> Opened:
     """A registered data set, or one that was uploaded; paths are not taken from visitors."""
+    journal.note(data=key)
+    return _dataset(key)
+
+
+@lru_cache(maxsize=4)
+def _dataset(key: str) -> Opened:
     return _opened(load_dataset(key) if key in REGISTRY else uploads.load(key, uploads_dir()))
 
 
 def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
     """A data set with its items in the order of a model's, and the model. Raises SDiffError when it lacks some."""
-    journal.note(data=key, model=checkpoint)
+    journal.note(model=checkpoint)
     model, opened = open_model(checkpoint, key), open_dataset(key)
     if model.items.fingerprint != opened.dataset.split.items.fingerprint:
         opened = _reordered(key, model.items)
