@@ -21,9 +21,9 @@ def test_sessions_beside_each_other_see_what_each_would_see_alone():
 
 def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
     app = layout.build().queue()
-    _, address, _ = app.launch(prevent_thread_lock=True, state_session_capacity=1, quiet=True)
+    app.launch(prevent_thread_lock=True, state_session_capacity=1, quiet=True)
     try:
-        with closing(Page(address, {"dataset": "demo", "model": "demo-paper", "user": "7"})) as page:
+        with closing(Page(app.local_url, {"dataset": "demo", "model": "demo-paper", "user": "7"})) as page:
             page.load()
             page.trigger("addable", "click", item="3")
             address = json.loads(page.value("told"))["address"]

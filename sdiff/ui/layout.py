@@ -25,7 +25,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
 # turn asleep (training_handlers.Line) and for all that answers meanwhile.
 THREADS = 16
-SESSIONS = 250  # of pages and of programs whose widgets gradio keeps, 0.4 MB each
+SESSIONS = 250  # of pages and of programs whose widgets gradio keeps in memory
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
