@@ -191,6 +191,8 @@ def said_of(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         if FULL in str(error):  # which says nothing of the file: see `temporary`
             raise
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise SDiffError(f"Cannot read {path} within {MEMORY}: leave out long cells, or rows.") from error
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise SDiffError(f"Cannot read {path}: {reason:.500}") from error
 

@@ -103,11 +103,20 @@ def browser():
 
 
 @pytest.fixture
-def visit(request, browser, url):
+def awaited() -> set:
+    """The requests of `visit`'s pages that wait for answers of the queue."""
+    return set()
+
+
+@pytest.fixture
+def visit(request, browser, url, awaited):
     """Opens an address in a fresh session whose console must stay free of errors and which asks no other host for
     anything. It is a desktop's, or as wide as an indirect parameter says."""
     context = browser.new_context(viewport={"width": getattr(request, "param", 1440), "height": 900})
     context.add_init_script("localStorage.setItem('sdiff-tour', '1')")  # who has been here before
+    context.on("request", lambda asked: awaited.add(asked) if "/queue/data" in asked.url else None)
+    context.on("requestfinished", awaited.discard)
+    context.on("requestfailed", awaited.discard)
     problems: list[str] = []
 
     def opened(query: str = ""):

@@ -19,6 +19,17 @@ def changed(page, before: list[str], seconds: float = 15) -> list[str]:
     raise AssertionError("the list did not change")
 
 
+def settle(page, awaited: set, seconds: float = 15) -> None:
+    """Until nothing has been awaited for half a second: an answer that is cut off by leaving is an error on the
+    console."""
+    end = time.monotonic() + seconds
+    quiet = 0
+    while quiet < 5:
+        assert time.monotonic() < end, "the page does not come to rest"
+        page.wait_for_timeout(100)
+        quiet = 0 if awaited else quiet + 1
+
+
 def open_tab(page, name: str) -> None:
     """By its tab, or on a phone from the menu that holds what does not fit."""
     tab = page.get_by_role("tab", name=name)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.page import changed, move, open_tab, titles
+from tests.page import changed, move, open_tab, settle, titles
 
 WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
@@ -166,7 +166,7 @@ def test_two_models_are_put_side_by_side_and_measured(page):
     page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
 
 
-def test_the_address_brings_both_sides_back(visit):
+def test_the_address_brings_both_sides_back(visit, awaited):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
     page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
     page.get_by_role("button", name="Settings of B").click()
@@ -177,11 +177,11 @@ def test_the_address_brings_both_sides_back(visit):
     page.wait_for_function("new URLSearchParams(location.search).get('b-guidance') === '2'")
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     shown = listed(page, "#b-list")
-    page.wait_for_timeout(1000)  # an answer that is cut off by leaving is an error on the console
+    settle(page, awaited)
     page.reload()
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     assert listed(page, "#b-list") == shown
-    page.wait_for_timeout(1000)
+    settle(page, awaited)
     page.goto(page.url.replace("b-model=demo", "b-model=gone"))
     page.get_by_text("There is no model gone to compare with here").wait_for()
     page.wait_for_selector("#b-list tbody tr")

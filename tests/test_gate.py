@@ -71,7 +71,7 @@ def test_requests_that_are_too_large_are_refused(url):
     assert small.status_code == 200
 
 
-def test_files_that_come_too_often_have_to_wait():
+def test_files_that_come_too_often_have_to_wait(caplog):
     async def app(scope, receive, send):
         await PlainTextResponse("kept")(scope, receive, send)
 
@@ -80,6 +80,8 @@ def test_files_that_come_too_often_have_to_wait():
     answers = [one.post("/gradio_api/upload", files={"files": b"x"}) for _ in range(gate.FORMS + 1)]
     assert [answer.status_code for answer in answers] == [200] * gate.FORMS + [429]
     assert "try again in 10 min" in answers[-1].text
+    [written] = caplog.records
+    assert written.facts == {"event": "gate", "path": "/gradio_api/upload", "refused": answers[-1].text}
     assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "others need not"
     assert one.post("/gradio_api/queue/join", json={}).text == one.get("/").text == "kept"
     for form in ("Multipart/FORM-data; boundary=x", "application/x-www-FORM-urlencoded"):
@@ -102,7 +104,10 @@ def test_nothing_passes_by_the_queue_and_no_link_leaves_a_file(url):
     assert httpx.get(f"{url}gradio_api/deep_link?session_hash=x").status_code == 403
 
 
-def test_an_address_in_the_place_of_a_file_is_not_fetched(monkeypatch):
+@pytest.fixture
+def launched(monkeypatch):
+    """What `layout.launch` changes of gradio, without a server."""
+
     class Demo:
         def queue(self, **_):
             return self
@@ -111,7 +116,18 @@ def test_an_address_in_the_place_of_a_file_is_not_fetched(monkeypatch):
             pass
 
     monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", None)
+    monkeypatch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1")
     layout.launch(Demo(), verbose=False)  # pyright: ignore[reportArgumentType]
+
+
+def test_gradio_keeps_no_statistics_of_events(launched, monkeypatch):
+    queue = gr.Blocks(analytics_enabled=False).queue()._queue
+    monkeypatch.setattr(queue, "_get_df", lambda _: pytest.fail("statistics are made"))
+    queue.events_recorded = 10_000
+    queue.compute_analytics_summary([{"function": "recommend", "status": "success"}])
+
+
+def test_an_address_in_the_place_of_a_file_is_not_fetched(launched):
     file = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(SDiffError, match="not fetched"):
         asyncio.run(processing_utils.async_move_files_to_cache([file], gr.File()))

@@ -6,6 +6,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from sdiff import tables
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
 from sdiff.items import read_items
@@ -254,3 +255,11 @@ def test_times_are_split_in_order_and_no_times_at_random_with_a_fixed_seed(tmp_p
 def test_a_k_core_that_leaves_nothing_is_said(tmp_path):
     with pytest.raises(SDiffError, match="no interactions left after its rating and 3-core"):
         read_interactions(write(tmp_path / "x.csv", "user,item\n1,a\n2,b\n"), Reading(core=3))
+
+
+def test_cells_that_need_more_memory_than_there_is_for_a_table_are_said(tmp_path, monkeypatch):
+    table = tmp_path / "x.parquet"
+    duckdb.sql(f"COPY (SELECT i AS user, repeat('i', 2_000_000) AS item FROM range(100) t(i)) TO '{table}'")
+    monkeypatch.setattr(tables, "MEMORY", "40MB")
+    with pytest.raises(SDiffError, match="within 40MB: leave out long cells"):
+        read_interactions(table)

@@ -218,6 +218,8 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_
 
 def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
     rows, plain, packed = tmp_path / "rows.parquet", tmp_path / "plain.csv", tmp_path / "packed.csv.gz"
+    cells = tmp_path / "cells.parquet"
+    duckdb.sql(f"COPY (SELECT i AS user, repeat('i', 1_000_000) || i AS item FROM range(3) t(i)) TO '{cells}'")
     duckdb.sql(f"COPY (SELECT 'u' AS user, 'i' AS item FROM range(30_000_000)) TO '{rows}' (CODEC 'zstd')")
     plain.write_text("user,item\n" + "1,1\n" * 3000)
     packed.write_bytes(gzip.compress(b"user,item\n" + b"1" * (3 << 20)))
@@ -225,6 +227,7 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_
     assert rows.stat().st_size < 1 << 20 and "30,000,000 rows" in read(rows, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "UNPACKED", 2 << 20)
     assert "unpacks to more than 2 MB" in read(packed, ("user", "item", NONE, NONE), names="user,item")[1]
+    assert "unpacks to more than 2 MB" in read(cells, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "ROWS", 1000)
     assert "3,001 rows" in read(plain, ("user", "item", NONE, NONE))[1]
     assert not list(uploads_dir().rglob("*rows*"))

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdiff.errors import SDiffError
+from sdiff.ui import journal
 
 SHUT = "This app is read-only: to train models, upload tables or download data sets, run it on a machine of your own."
 BODY = 4 << 20  # bytes of a request that brings no file
@@ -66,6 +67,7 @@ class Gate:
         form = any(b"form" in kind for kind in types)
         most = FILE + SPARE if form else BODY
         if refusal := self._refusal(scope, form, most):
+            journal.refused("gate", refusal[0], scope["path"])
             return await PlainTextResponse(*refusal)(scope, receive, send)
         await self._app(scope, _at_most(most, receive), send)
 

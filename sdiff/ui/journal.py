@@ -23,6 +23,7 @@ from gradio.context import LocalContext
 
 LOG = logging.getLogger("sdiff.app")
 SLOW = 1.0  # seconds from which on an event is written in any case
+PATH = 100  # characters of a stranger's address that are written
 
 _facts: ContextVar[dict[str, Any]] = ContextVar("facts")
 
@@ -46,6 +47,11 @@ def note(**facts: str) -> None:
     """Adds to the line of the event that is running, where there is one."""
     if (known := _facts.get(None)) is not None:
         known.update(facts)
+
+
+def refused(event: str, why: str, path: str) -> None:
+    """Writes down a request of which no event came."""
+    LOG.warning(event, extra={"facts": {"event": event, "path": path[:PATH], "refused": why}})
 
 
 def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:

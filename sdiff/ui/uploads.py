@@ -23,7 +23,7 @@ from sdiff.tables import database, said_of
 
 KEY = re.compile(r"own:(?P<digest>[0-9a-f]{16})/(?P<title>[\w .-]*\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
-ROWS, UNPACKED = 20_000_000, 512 << 20  # rows take 100 bytes of memory each; bytes of a packed file
+ROWS, UNPACKED = 20_000_000, 512 << 20  # rows take 100 bytes of memory each; bytes of a packed file, and of Parquet
 
 
 def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -> str:
@@ -89,10 +89,14 @@ def _refuse_bomb(path: Path) -> None:
     """Raises SDiffError where a file, small as it may be, unpacks to more than can be read here."""
     with path.open("rb") as file:
         start = file.read(4)
-    rows = 0
+    rows, too_much = 0, f"{path.name} unpacks to more than {UNPACKED >> 20} MB: upload less of it."
     if start == b"PAR1":
         with database(path) as con, said_of(path):
             [[rows]] = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
+            columns = "SELECT coalesce(sum(total_uncompressed_size), 0) FROM parquet_metadata(?)"
+            [[unpacked]] = con.execute(columns, [str(path)]).fetchall()
+        if not 0 <= unpacked <= UNPACKED:
+            raise SDiffError(too_much)
     elif path.suffix.lower() == ".zst" or start == b"\x28\xb5\x2f\xfd":
         raise SDiffError(f"{path.name} is packed by zstd, which is not looked into here: upload it as .gz.")
     else:
@@ -101,7 +105,7 @@ def _refuse_bomb(path: Path) -> None:
             for n, block in enumerate(iter(lambda: file.read(1 << 20), b"")):
                 rows += block.count(b"\n")
                 if n << 20 >= UNPACKED:
-                    raise SDiffError(f"{path.name} unpacks to more than {UNPACKED >> 20} MB: upload less of it.")
+                    raise SDiffError(too_much)
     if not 0 <= rows <= ROWS:
         raise SDiffError(f"{path.name} has {rows:,} rows, where at most {ROWS:,} are read here: upload fewer.")
 
