@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from threading import Event
 
 import pytest
@@ -74,6 +75,21 @@ def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins
     assert len(training_handlers.LINE) == 0 and "killed" not in checkpoints()
     *_, last = training_handlers.train("demo", "paper", 2, 0, TINY, "next", Event())
     assert last.saved_as == "next"
+
+
+def test_where_no_process_can_be_started_it_is_said_and_the_next_run_begins(tmp_path, monkeypatch):
+    next(runs.apart(counting, tmp_path / "first"))
+    forks = vars(forkserver._forkserver)["_forkserver_pid"]
+    os.kill(forks, signal.SIGKILL)
+    os.waitid(os.P_PID, forks, os.WEXITED | os.WNOWAIT)
+    next(runs.apart(counting, tmp_path / "second"))
+
+    def start(_):
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(runs.PROCESSES.Process, "start", start)
+    with pytest.raises(SDiffError, match=r"No process .*\(unexpected EOF\): start it again"):
+        next(runs.apart(counting, tmp_path / "fourth"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -84,11 +84,14 @@ def apart(generator: Callable[..., Generator[Any, Any, None]], *arguments: Any) 
     """A generator whose steps are taken in a process of its own, each when it is asked for; closing this closes that.
 
     Raises:
-        SDiffError: the process was killed; and whatever the generator raises.
+        SDiffError: the process was killed, or could not even start; and whatever the generator raises.
     """
     here, there = PROCESSES.Pipe()
     process = PROCESSES.Process(target=_steps, args=(there, generator, arguments), daemon=True)
-    process.start()
+    try:
+        process.start()
+    except (EOFError, OSError) as error:  # no memory for one, or what forks them was killed: the next makes another
+        raise SDiffError(f"No process could be started for this run ({error}): start it again.") from error
     there.close()
     sent = None
     try:
