@@ -22,9 +22,10 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,6 +40,7 @@ from sdiff.ui.controls import SLIDERS
 from sdiff.ui.state import ROOT
 
 WARM, REQUESTS, SEED = 3, 200, 0
+SLOWEST_START = 120.0  # seconds
 PAUSE = 0.05  # seconds between two events: what is sent while the stream of the answer before still ends may get none
 MOVED = ("guidance", "alpha_min", "sigma_max")  # the sliders that every model has
 
@@ -70,7 +72,7 @@ def main() -> None:
 
 def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:
     """Seconds and megabytes of the start, then milliseconds of each kind of event."""
-    with running_app() as (address, process, started):
+    with running_app(ROOT, os.environ) as (address, process, started):
         page = Page(address, query)
         first = page.that_shows("recommended", page.load())
         megabytes = memory_mb(process.pid, "VmRSS")
@@ -118,19 +120,19 @@ def percentiles(milliseconds: list[float]) -> list[float]:
 
 
 @contextmanager
-def running_app(**variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
-    """app.py on a free port as soon as it answers: its address, its process, when that was started."""
+def running_app(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
+    """app.py of a folder, as a visitor gets it, on a free port, as soon as it answers: its address, its process, when
+    that was started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    environment |= variables
+    environment = {"GRADIO_SERVER_NAME": "127.0.0.1", **environment, "GRADIO_SERVER_PORT": str(port)}
     address, started = f"http://127.0.0.1:{port}/", time.perf_counter()
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     try:
         while True:
-            if app.poll() is not None:
-                raise SystemExit(f"app.py ended by itself with code {app.returncode}.")
+            if app.poll() is not None or time.perf_counter() - started > SLOWEST_START:
+                raise RuntimeError(f"app.py does not answer; its exit status is {app.returncode}.")
             try:
                 urllib.request.urlopen(address, timeout=5).close()
                 break

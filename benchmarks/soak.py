@@ -38,6 +38,7 @@ from sdiff.device import best_device, device_name
 from sdiff.ui import handlers
 from sdiff.ui.controls import SLIDERS
 from sdiff.ui.query import Query
+from sdiff.ui.state import ROOT
 
 LOOKS, STAYS = 5.0, 180.0  # seconds that a visitor looks at what came, and uses the app, on average
 TRAINERS, EPOCHS = 2, 60
@@ -88,7 +89,7 @@ def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> See
     """Runs the sessions, then checks what they saw."""
     seen = Seen()
     with tempfile.TemporaryDirectory() as runs:  # what is trained here is of no use later
-        with running_app(SDIFF_RUNS_DIR=runs) as (address, app, _):
+        with running_app(ROOT, os.environ | {"SDIFF_RUNS_DIR": runs}) as (address, app, _):
             end = time.monotonic() + seconds
             threads = [
                 threading.Thread(target=session, args=(address, dataset, query, n, end, seen)) for n in range(sessions)

@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.app import running_app
 from sdiff.config import Config
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
 from sdiff.spectrum import SpectralBasis, spectral_basis
@@ -87,7 +82,7 @@ def walks() -> Split:
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    with running_app(ROOT, os.environ) as address:
+    with running_app(ROOT, os.environ) as (address, *_):
         yield address
 
 
@@ -156,29 +151,6 @@ def real_data(folder: str) -> Path:
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
     """Whether two sets of weights are equal to the last bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-@contextmanager
-def running_app(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of app.py of `folder`, as a visitor gets it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {"GRADIO_SERVER_NAME": "127.0.0.1", **environment, "GRADIO_SERVER_PORT": str(port)}
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(300):
-            assert app.poll() is None, "app.py ended by itself"
-            try:
-                urllib.request.urlopen(address, timeout=1)
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield address
-    finally:
-        app.terminate()
-        app.wait(10)
 
 
 async def tools(url: str) -> list[str]:

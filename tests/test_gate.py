@@ -16,11 +16,12 @@ from gradio_client import Client
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from benchmarks.app import running_app
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.ui import data_tab, gate, layout, opening, training_handlers
 from sdiff.ui.state import INSTANT
-from tests.conftest import ROOT, running_app
+from tests.conftest import ROOT
 
 JSON = {"Content-Type": "application/json"}
 
@@ -154,7 +155,7 @@ def shut(tmp_path_factory):
     """A read-only app behind a password: its address, and the cookies of who knows it."""
     runs = tmp_path_factory.mktemp("shut")
     given = {"SDIFF_READ_ONLY": "1", "SDIFF_AUTH": "ann:a:b", "SDIFF_RUNS_DIR": str(runs)}
-    with running_app(ROOT, os.environ | given) as address:
+    with running_app(ROOT, os.environ | given) as (address, *_):
         entered = httpx.post(f"{address}login", data={"username": "ann", "password": "a:b"})
         yield address, entered.cookies
     assert not list(runs.iterdir()), "nothing was written"

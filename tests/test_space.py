@@ -16,6 +16,7 @@ import pytest
 import torch
 from gradio_client import Client
 
+from benchmarks.app import running_app
 from sdiff.checkpoint import Checkpoint
 from sdiff.config import preset
 from sdiff.errors import SDiffError
@@ -23,7 +24,7 @@ from sdiff.run_state import save_state
 from sdiff.training import Trainer
 from sdiff.ui import space, training_handlers
 from sdiff.ui.state import open_dataset
-from tests.conftest import CPU, ROOT, SMALL, running_app, same, tools
+from tests.conftest import CPU, ROOT, SMALL, same, tools
 
 LEARNT = SMALL.override({"loss": "softmax", "basis": "directional", "ema": 0.9, "dropout": 0.3})
 TINY = {"K": 8, "hidden": 16, "eval_every": 1}
@@ -51,7 +52,7 @@ def running_space(folder: Path, **variables: str):
         "PYTHONPATH": str(Path(__file__).parent / "space"),
         "REFUSED": str(folder / "refused"),
     }
-    with running_app(folder / "app", own | sets | variables) as url:
+    with running_app(folder / "app", own | sets | variables) as (url, *_):
         yield url
     assert not (folder / "refused").exists(), (folder / "refused").read_text()
 
