@@ -110,8 +110,8 @@ def visit(request, browser, url, awaited):
     context = browser.new_context(viewport={"width": getattr(request, "param", 1440), "height": 900})
     context.add_init_script("localStorage.setItem('sdiff-tour', '1')")  # who has been here before
     context.on("request", lambda asked: awaited.add(asked) if "/queue/data" in asked.url else None)
-    context.on("requestfinished", awaited.discard)
-    context.on("requestfailed", awaited.discard)
+    for over in ("requestfinished", "requestfailed"):
+        context.on(over, lambda asked: awaited.discard(asked))  # Playwright cannot take a method of a set itself
     problems: list[str] = []
 
     def opened(query: str = ""):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.page import changed, move, open_controls, open_tab, titles
+from tests.page import changed, move, open_controls, open_tab, settle, titles
 
 WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
@@ -58,11 +58,11 @@ def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
     page.locator("#half_life").wait_for(state="hidden")
 
 
-def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
+def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page, awaited):
     for _ in range(6):
         page.get_by_role("button", name="Random user").click()
         page.wait_for_timeout(60)
-    page.wait_for_timeout(4000)
+    settle(page, awaited)
     shown = page.locator("#user").locator("input, textarea").first.input_value()
     assert page.locator("#summary").inner_text().startswith(f"User {shown} has")
 
@@ -95,7 +95,7 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     changed(page, shown)
 
 
-def test_two_sessions_do_not_mix(page, browser, url):
+def test_two_sessions_do_not_mix(page, browser, url, awaited):
     first = titles(page)
     other = browser.new_context().new_page()
     other.goto(url)
@@ -104,7 +104,7 @@ def test_two_sessions_do_not_mix(page, browser, url):
     move(other, "guidance", 4)
     changed(other, first)
     page.get_by_label("User id").press("Enter")
-    page.wait_for_timeout(1500)
+    settle(page, awaited)
     assert titles(page) == first
     assert page.locator("#guidance input[type=range]").input_value() == "0"
     other.context.close()
@@ -337,12 +337,12 @@ def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
     slider.wait_for(state="hidden")
 
 
-def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page):
+def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page, awaited):
     first = titles(page)
     box = page.locator("#half_life input[type=number]")
     box.fill("")
     box.press("Tab")
-    page.wait_for_timeout(1500)
+    settle(page, awaited)
     assert box.input_value() == "1.4" and titles(page) == first
     box.fill("500")
     box.press("Enter")

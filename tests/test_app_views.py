@@ -204,11 +204,11 @@ def choose(page, dropdown: str, option: str) -> None:
     page.locator(f"#{dropdown}").get_by_role("option", name=option, exact=True).click()
 
 
-def test_a_page_at_rest_asks_for_nothing(visit):
+def test_a_page_at_rest_asks_for_nothing(visit, awaited):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
     page.get_by_role("button", name="Random user").click()
-    page.wait_for_timeout(3000)
+    settle(page, awaited)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
     page.wait_for_timeout(2000)
