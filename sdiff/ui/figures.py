@@ -217,7 +217,7 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
     seen = {"visible": bool(epochs)}
     right = {"title": {"text": "recall@20"}, "overlaying": "y", "side": "right", "showgrid": False} | seen
     here = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
-    said = {"annotations": [{"text": "The curves appear here."} | here]}
+    said = {"annotations": [{"text": "The curves appear here."} | here], "margin": {"l": 0, "r": 0}}
     return _unchecked(
         lines,
         *("epoch", "loss", 340, seen),
