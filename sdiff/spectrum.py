@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sdiff.atomic import write_atomically
+from sdiff.atomic import sweep, write_atomically
 from sdiff.distributed import Ranks
 from sdiff.eigen import largest
 from sdiff.histories import Histories
@@ -82,6 +82,7 @@ def cached_basis(train: Interactions, K: int, device: torch.device = CPU) -> Spe
     """`spectral_basis`, kept on disk under a key of data, normalisation and K."""
     key = hashlib.sha256(f"{train.fingerprint}|X~ = Du^-1/2 X Di^-1/2|{K}".encode()).hexdigest()[:24]
     path = cache_dir() / "spectra" / f"{key}.safetensors"
+    sweep(path.parent)  # where the file is there already, no writer comes who would
     try:
         tensors = load_file(path)
         return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
