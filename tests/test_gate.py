@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from benchmarks.app import running_app
 from sdiff import datasets
 from sdiff.errors import SDiffError
-from sdiff.ui import data_tab, gate, layout, opening, training_handlers
+from sdiff.ui import data_tab, gate, journal, layout, opening, training_handlers
 from sdiff.ui.state import INSTANT
 from tests.conftest import ROOT
 
@@ -117,7 +117,10 @@ def launched(monkeypatch):
             pass
 
     monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", None)
-    monkeypatch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1")
+    for name in ("GRADIO_ANALYTICS_CACHE_FREQUENCY", "GRADIO_ANALYTICS_MAX_EVENTS"):
+        monkeypatch.setenv(name, "1")
+    for name in ("handlers", "propagate"):
+        monkeypatch.setattr(journal.LOG, name, getattr(journal.LOG, name))
     layout.launch(Demo(), verbose=False)  # pyright: ignore[reportArgumentType]
 
 
