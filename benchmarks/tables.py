@@ -83,9 +83,9 @@ def soak() -> str:
         wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
-        cells.append([f"`{run['command']}`", *counts, shown, f"{memory[1]}, {memory[-1]} MB", run["device"]])
+        cells.append([f"`{run['command']}`", *counts, shown, f"{memory[1]}, {max(memory)} MB", run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained"]
-    head += ["median and 95th percentile, ms", "memory in the second minute and the last", "device"]
+    head += ["median and 95th percentile, ms", "memory in the second minute and at most", "device"]
     return markdown(head, cells)
 
 

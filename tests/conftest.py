@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.app import running_app
 from sdiff.config import Config
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
 from sdiff.spectrum import SpectralBasis, spectral_basis
@@ -82,6 +81,8 @@ def walks() -> Split:
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
+    from benchmarks.app import running_app  # brings gradio along, for which other tests and their ranks would wait
+
     with running_app(ROOT, os.environ) as (address, *_):
         yield address
 
@@ -99,7 +100,7 @@ def browser():
 
 @pytest.fixture
 def awaited() -> set:
-    """The requests of `visit`'s pages that wait for answers of the queue."""
+    """What `visit`'s pages have asked of the queue and is not over: the questions, and the streams of answers."""
     return set()
 
 
@@ -109,7 +110,7 @@ def visit(request, browser, url, awaited):
     anything. It is a desktop's, or as wide as an indirect parameter says."""
     context = browser.new_context(viewport={"width": getattr(request, "param", 1440), "height": 900})
     context.add_init_script("localStorage.setItem('sdiff-tour', '1')")  # who has been here before
-    context.on("request", lambda asked: awaited.add(asked) if "/queue/data" in asked.url else None)
+    context.on("request", lambda asked: awaited.add(asked) if "/queue/" in asked.url else None)
     for over in ("requestfinished", "requestfailed"):
         context.on(over, lambda asked: awaited.discard(asked))  # Playwright cannot take a method of a set itself
     problems: list[str] = []
