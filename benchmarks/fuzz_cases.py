@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,6 @@ class Box:
         kind = list(KINDS)[number % len(KINDS)]
         shutil.rmtree(self.case, ignore_errors=True)
         self.case.mkdir()
-        state._dataset.cache_clear()
         before, started = memory_mb(os.getpid(), "VmRSS"), time.perf_counter()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         attempt = KINDS[kind](rng, self)
@@ -182,8 +182,10 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
     def read() -> None:
         with suppress(SDiffError):
             preview(path, Layout(reading.names, reading.delimiter, reading.encoding))
-        key = uploads.keep(path, items if rng.random() < 0.5 else None, reading, box.case / "uploads")
-        found = state.open_dataset(key)
+        tables = path, items if rng.random() < 0.5 else None, reading
+        found = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
+        key = found.dataset.key
+        state.hold(key, found)
         found.catalog.rows(found.catalog.search("heat"))
         user = found.dataset.split.users.ids[0]
         handlers.recommend(Query(key, state.INSTANT, user, k=3))

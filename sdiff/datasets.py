@@ -66,6 +66,18 @@ def download(key: str, progress: Callable[[int, int | None], None] = lambda done
     return source
 
 
+def available(key: str) -> Source:
+    """A registered data set whose files are here. Raises SDiffError that says where the missing ones belong."""
+    source = REGISTRY[key]
+    if source.missing:
+        raise SDiffError(
+            f"{key} is not here: {f'sdiff datasets fetch {key}, or ' if source.archives else ''}"
+            f"put {', '.join(source.missing)} (from {source.origin}) into {source.path}, "
+            f"or set SDIFF_DATA_DIR to the folder that contains {source.path.name}."
+        )
+    return source
+
+
 def load_dataset(key: str) -> Dataset:
     """A registered data set by its key, or anybody's own by the path of a table file, or of a folder with a table
     `interactions` and perhaps one `items`, or `hf:` and its name on the Hugging Face Hub. A path may be followed by
@@ -75,13 +87,7 @@ def load_dataset(key: str) -> Dataset:
         SDiffError: unknown key, files that are missing or cannot be read, columns or values that are not right.
     """
     if key in REGISTRY:
-        source = REGISTRY[key]
-        if source.missing:
-            raise SDiffError(
-                f"{key} is not here: {f'sdiff datasets fetch {key}, or ' if source.archives else ''}"
-                f"put {', '.join(source.missing)} (from {source.origin}) into {source.path}, "
-                f"or set SDIFF_DATA_DIR to the folder that contains {source.path.name}."
-            )
+        source = available(key)
         split, items = source.read(source.path)
         return Dataset(key, source.title, source.terms, split, items)
     name, _, query = key.partition("?")

@@ -92,6 +92,9 @@ class FaultyRows(SDiffError):
             f"{' ...' if len(faults) > SHOWN else ''}. Mend them, or leave them out with skip_faulty=true."
         )
 
+    def __reduce__(self) -> Any:  # between processes: with the message made, not the arguments it was made of
+        return Exception.__new__, (type(self), *self.args), vars(self)
+
 
 @dataclass(frozen=True)
 class Preview:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from sdiff.spectrum import SpectralBasis, spectral_basis
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+T = TypeVar("T")
 CPU = torch.device("cpu")
 # Small enough to train in a second, and everything else as in the paper.
 SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
@@ -33,7 +36,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of the app take their steps here, where a test can reach into them."""
-    monkeypatch.setattr("sdiff.ui.runs.apart", lambda generator, *arguments: generator(*arguments))
+    monkeypatch.setattr("sdiff.ui.runs.apart", lambda generator, *arguments, **_: generator(*arguments))
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +150,15 @@ def real_data(folder: str) -> Path:
     if not root or not (Path(root) / folder).is_dir():
         pytest.skip(f"needs the real data set {folder}: set SDIFF_DATA_DIR to the folder that holds it")
     return Path(root) / folder
+
+
+def last(steps: AsyncIterator[T]) -> T:
+    """What an async generator yields at its end."""
+
+    async def run() -> list[T]:
+        return [step async for step in steps]
+
+    return asyncio.run(run())[-1]
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:

@@ -136,15 +136,15 @@ def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, w
     weights.write_bytes(b"half")
     card = folder / "config.json"
     write_atomically(card, card.read_bytes())
-    opened, picker, *_ = opening.open_checkpoint("demo", "in-use", ["demo", "demo"])
+    opened, picker, *_ = opening.open_checkpoint(["demo", "demo"], "in-use")
     assert opened == ["demo", "demo"] == ["demo", picker.value]
     weights.write_bytes(whole)
-    assert opening.open_checkpoint("demo", "in-use", ["demo", "demo"])[0] == ["demo", "in-use"]
+    assert opening.open_checkpoint(["demo", "demo"], "in-use")[0] == ["demo", "in-use"]
     for path in folder.iterdir():
         path.unlink()
     with pytest.raises(SDiffError, match="no checkpoint 'in-use' any more"):
         handlers.recommend(Query("demo", "in-use", "1"))
-    assert opening.open_checkpoint("demo", "in-use", ["demo", "in-use"])[0] == ["demo", "instant"]
+    assert opening.open_checkpoint(["demo", "in-use"], "in-use")[0] == ["demo", "instant"]
     assert len(warned) == 2 and "damaged" in warned[0] and "any more" in warned[1]
     assert not any(str(folder.parent) in text for text in warned), "no path of this machine"
 

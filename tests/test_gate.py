@@ -21,7 +21,7 @@ from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.ui import data_tab, gate, journal, layout, opening, training_handlers
 from sdiff.ui.state import INSTANT
-from tests.conftest import ROOT
+from tests.conftest import ROOT, last
 
 JSON = {"Content-Type": "application/json"}
 
@@ -205,16 +205,17 @@ def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, monkeyp
     table = tmp_path / "x.csv"
     table.write_text("user,item\n1,2\n")
     assert gate.SHUT in data_tab.preview_upload(str(table), "", "")[-1]
-    assert gate.SHUT in data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)[1]
+    read = data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)
+    assert gate.SHUT in last(read)[1]
     with pytest.raises(SDiffError, match="read-only"):
         list(training_handlers.train("demo", "paper", 1, 0, "", "mine", Event()))
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
-        opening.download("lastfm", ["demo", INSTANT], [])
+        opening.download("lastfm")
     assert [key for _, key in opening.choices([])] == ["demo"], "what is not here is not offered"
     with pytest.warns(UserWarning, match="lastfm is not here"):
-        assert opening.open_dataset("lastfm", ["demo", INSTANT], [])[2] == ""
+        assert last(opening.open_dataset("lastfm", ["demo", INSTANT], []))[2] == ""
 
 
 def _visible(layout, props):

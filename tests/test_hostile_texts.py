@@ -35,7 +35,7 @@ def test_a_text_that_is_put_into_sql_is_quoted_whatever_it_holds(tmp_path):
             csv.writer(file).writerows(
                 [("user", "item", text), *((f"u{n}{text}", f"i{n % 4}{text}", text) for n in range(20))]
             )
-        key = uploads.keep(table, table, Reading(), tmp_path / "kept")
+        key = uploads.keep(table, table, Reading(), tmp_path / "kept").key
         found = uploads.load(key, tmp_path / "kept")
         assert found.split.users.ids[0].endswith(text) and found.items.extra[text.lower()] == [text] * 4
 
@@ -73,7 +73,9 @@ def nasty(tmp_path_factory):
     with titles.open("w", newline="") as file:
         head = ("item", "title", "genres", "=1+1<i>")
         csv.writer(file).writerows([head, *((item, item, item, item) for item in items)])
-    return uploads.keep(table, titles, Reading(), state.uploads_dir()), users
+    opened = state.opened_here(lambda: uploads.keep(table, titles, Reading(), state.uploads_dir()))
+    state.hold(opened.dataset.key, opened)
+    return opened.dataset.key, users
 
 
 def test_texts_of_data_are_shown_as_text(nasty):

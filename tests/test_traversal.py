@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shutil
@@ -22,6 +23,7 @@ from sdiff.tables import database
 from sdiff.ui import (
     api,
     handlers,
+    openings,
     state,
     training_handlers,
 )
@@ -111,6 +113,10 @@ def listed(key: str, model: str = INSTANT) -> None:
     handlers.recommend(Query.parse([("dataset", key), ("model", model), ("user", "1")]))
 
 
+def opened(key: str) -> None:
+    asyncio.run(openings.opened(key))
+
+
 def trained(key: str, name: str) -> None:
     list(training_handlers.train(key, "paper", 1, 0, "", name, Event()))
 
@@ -119,7 +125,7 @@ LINKS = ("/dev/zero", "/etc/passwd", "../../outside/interactions.csv")
 ATTEMPTS = [
     *(("name of a new model", partial(state.new_run, name)) for name in (*UPWARDS, "", ".hidden", "x" * 41)),
     *(("name of a model", partial(listed, "demo", name)) for name in UPWARDS),
-    *(("key of a data set", partial(state.open_dataset, key)) for key in KEYS),
+    *(("key of a data set", partial(opened, key)) for key in KEYS),
     *(("address", partial(listed, key)) for key in KEYS),
     *(("training on", partial(trained, key, "x")) for key in KEYS),
     *(("training of", partial(trained, "demo", name)) for name in UPWARDS),

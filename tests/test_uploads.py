@@ -1,5 +1,6 @@
 """Visitors' own tables: kept, described, read with what the form says, and never a way to other files."""
 
+import asyncio
 import gzip
 import json
 from pathlib import Path
@@ -13,11 +14,13 @@ from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
 from sdiff.registry import REGISTRY
-from sdiff.ui import handlers, lists, opening, spectral_handlers, uploads
+from sdiff.ui import handlers, lists, opening, openings, spectral_handlers, uploads
 from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
+from tests.conftest import last
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 FORM = {"min_rating": "", "core": 1, "split": "", "skip": False}
 
 
@@ -33,8 +36,10 @@ def log(tmp_path) -> Path:
 
 
 def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, encoding="", **form):
-    return read_upload(
-        str(table) if table else None, items and str(items), names, encoding, *roles, *(FORM | form).values()
+    return last(
+        read_upload(
+            str(table) if table else None, items and str(items), names, encoding, *roles, *(FORM | form).values()
+        )
     )
 
 
@@ -118,10 +123,11 @@ def test_titles_and_names_of_columns_may_come_with_it(tmp_path):
 
 def test_the_same_file_has_the_same_key_and_other_content_another(log):
     root = uploads_dir()
-    first, again = (uploads.keep(log, None, Reading(user="visitor"), root) for _ in range(2))
-    assert first == again
+    form = {"user": "visitor", "rating": "-"}
+    first, again = (uploads.keep(log, None, Reading(**form), root).key for _ in range(2))
+    assert first == again == uploads.key_of(log, None, Reading(**form))
     log.write_text(log.read_text() + "v1,thing 2,3,1600000001\n")
-    assert uploads.keep(log, None, Reading(user="visitor"), root) != first
+    assert uploads.keep(log, None, Reading(**form), root).key != first
 
 
 @pytest.mark.parametrize(
@@ -138,22 +144,22 @@ def test_the_same_file_has_the_same_key_and_other_content_another(log):
 )
 def test_no_key_leads_out_of_the_folder(key):
     with pytest.raises(SDiffError, match="Unknown data set"):
-        open_dataset(key)
+        asyncio.run(openings.opened(key))
     assert uploads.choices([key], uploads_dir()) == []
 
 
 def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
-    key = uploads.keep(log, None, Reading(user="visitor"), uploads_dir())
+    key, _ = read(log)
     with pytest.raises(SDiffError, match="beside the interactions"):
-        open_dataset(key + "&items=/etc/passwd")
+        asyncio.run(openings.opened(key + "&items=/etc/passwd"))
     assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
     with pytest.raises(SDiffError, match="gone is no longer here: upload it again"):
-        open_dataset("own:0123456789abcdef/gone")
+        asyncio.run(openings.opened("own:0123456789abcdef/gone"))
 
 
 def test_what_was_read_is_opened_and_remembered(log):
     key, _ = read(log)
-    uploaded, picker, user, *_ = opening.open_own(key, ["demo", INSTANT], ["own:0123456789abcdef/gone"])
+    uploaded, picker, user, *_ = last(opening.open_own(key, ["demo", INSTANT], ["own:0123456789abcdef/gone"]))
     assert (
         uploaded == ["own:0123456789abcdef/gone", key]
         and picker.value == key
@@ -165,10 +171,10 @@ def test_what_was_read_is_opened_and_remembered(log):
 def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     opened = ["demo", INSTANT]
-    picker, _, wanted, row, offer, *_ = opening.open_dataset("lastfm", opened, [])
+    picker, _, wanted, row, offer, *_ = last(opening.open_dataset("lastfm", opened, []))
     assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
     with pytest.warns(UserWarning, match="steam is not here"):
-        picker, _, wanted, row, *_ = opening.open_dataset("steam", opened, [])
+        picker, _, wanted, row, *_ = last(opening.open_dataset("steam", opened, []))
     assert (picker.value, wanted, row.visible) == ("demo", "", False), "nobody can download it for you"
 
     def fetch(archive, folder, progress):
@@ -186,8 +192,8 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_
 
     monkeypatch.setattr(datasets, "fetch", fetch)
     seen: list[float] = []
-    result = opening.download("lastfm", opened, [], lambda share, desc: seen.append(share))
-    picker, user, wanted, row, offer, _, _, _, _, now, *_ = result
+    opening.download("lastfm", lambda share, desc: seen.append(share))
+    picker, user, wanted, row, offer, _, _, _, _, _, _, now, *_ = last(opening.open_dataset("lastfm", opened, []))
     assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ["lastfm", INSTANT])
     assert user in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
     assert ("Last.fm, HetRec 2011: artists", "lastfm") in picker.choices
@@ -207,10 +213,10 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_
     table = tmp_path / "small.csv"
     table.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
     key, _ = read(table, ("user", "item", NONE, NONE))
-    _, picker, user, *_ = opening.open_own(key, ["demo", INSTANT], [])
+    _, picker, user, *_ = last(opening.open_own(key, ["demo", INSTANT], []))
     assert picker.value == key
     shown = handlers.recommend(Query(key, INSTANT, user, k=5))
-    assert len(shown.recommendations) == left and f"Of the {left} recommended" in shown.summary
+    assert len(shown.recommendations) == left and f"{left} are recommended" in shown.summary
     assert ("No item is left" in lists.recommended_table(shown.recommendations)) == (left == 0)
     view = spectral_handlers.spectral_view(Query(key, INSTANT, user))
     assert "without noise" in view.words["snr"] and "nan" not in view.words["snr"] and describe(key)[0]
@@ -223,7 +229,7 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_
     duckdb.sql(f"COPY (SELECT 'u' AS user, 'i' AS item FROM range(30_000_000)) TO '{rows}' (CODEC 'zstd')")
     plain.write_text("user,item\n" + "1,1\n" * 3000)
     packed.write_bytes(gzip.compress(b"user,item\n" + b"1" * (3 << 20)))
-    monkeypatch.setattr(uploads, "load", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr(uploads, "_read", lambda *_: pytest.fail("it is read"))
     assert rows.stat().st_size < 1 << 20 and "30,000,000 rows" in read(rows, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "UNPACKED", 2 << 20)
     assert "unpacks to more than 2 MB" in read(packed, ("user", "item", NONE, NONE), names="user,item")[1]

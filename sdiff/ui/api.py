@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from gradio.mcp import GradioMCPServer
 
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
 from sdiff.soundness import parse_json
-from sdiff.ui import compare_handlers, handlers, spectral_handlers, state
-from sdiff.ui.query import MOST, Query, text, whole
+from sdiff.ui import compare_handlers, handlers, openings, spectral_handlers, state
+from sdiff.ui.query import MOST, K, Query, text, whole
 from sdiff.ui.words import told
+
+WAITING = 32  # calls of an endpoint that may wait at once for a data set to be opened; later ones wait in the queue
+COMPUTING = CapacityLimiter(2)  # of these, those that compute; the others have no thread
 
 
 def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +37,36 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(told(error), print_exception=False) from None
 
     return run
+
+
+def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint as the app serves it: its data set is opened first, however long that takes, while others are
+    answered."""
+    signature = inspect.signature(endpoint)
+
+    @functools.wraps(endpoint)
+    async def run(*values: Any, **named: Any) -> Any:
+        bound = signature.bind(*values, **named)
+        bound.apply_defaults()
+        if "dataset" in bound.arguments:
+            try:
+                await openings.opened(Query(bound.arguments["dataset"]).dataset)
+            except SDiffError as error:
+                raise gr.Error(told(error), print_exception=False) from None
+        return await run_sync(functools.partial(endpoint, *values, **named), limiter=COMPUTING)
+
+    return run
+
+
+def asked(
+    dataset: str, checkpoint: str, user: str, history: list[str] | None, settings: str, seed: int, k: int = K
+) -> Query:
+    """A query of an endpoint: by default of the first model of the data set; of a user as on the page, where neither a
+    user nor a history is given."""
+    query = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
+    model = query.model or handlers.models(query.dataset)[0]
+    typical = handlers.pick_user(query.dataset, "typical") if history is None else ""
+    return replace(query, model=model, user=query.user or typical)
 
 
 @answering
@@ -55,7 +93,6 @@ def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
         dataset: key of a data set whose files are here.
     """
     dataset = Query(dataset).dataset
-    state.open_dataset(dataset)  # what is wrong with that is wrong with all of them
     return [{"name": name, "card": _card(dataset, name)} for name in handlers.models(dataset)]
 
 
@@ -69,8 +106,8 @@ def _card(dataset: str, name: str) -> str:
 @answering
 def recommend(
     dataset: str = "demo",
-    checkpoint: str = "demo",
-    user: str = "1",
+    checkpoint: str = "",
+    user: str = "",
     k: int = 20,
     seed: int = 0,
     settings: str = "{}",
@@ -80,14 +117,14 @@ def recommend(
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it.
-        user: id of the user.
+        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
+        user: id of the user; without one, a user whose history is of median length.
         k: length of the list.
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint, such as {"guidance": 0.5, "T": 1}.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    query = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
+    query = asked(dataset, checkpoint, user, history, settings, seed, k)
     return [asdict(row) for row in handlers.recommend(query).recommendations]
 
 
@@ -109,8 +146,8 @@ def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> 
 @answering
 def explain(
     dataset: str = "demo",
-    checkpoint: str = "demo",
-    user: str = "1",
+    checkpoint: str = "",
+    user: str = "",
     item: str = "1",
     seed: int = 0,
     settings: str = "{}",
@@ -120,23 +157,23 @@ def explain(
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it.
-        user: id of the user.
+        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
+        user: id of the user; without one, a user whose history is of median length.
         item: id of the item.
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    query = Query(dataset, checkpoint, user, history, _parsed(settings), seed)
+    query = asked(dataset, checkpoint, user, history, settings, seed)
     return asdict(handlers.why(query, text("item", item)))
 
 
 @answering
 def compare(
     dataset: str = "demo",
-    checkpoint: str = "demo",
+    checkpoint: str = "",
     other: str = "A x",
-    user: str = "1",
+    user: str = "",
     k: int = 20,
     seed: int = 0,
     settings: str = "{}",
@@ -148,16 +185,16 @@ def compare(
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it.
+        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
         other: name of a model, the same one perhaps, or a reference: popularity, or A x, the linear graph filter.
-        user: id of the user.
+        user: id of the user; without one, a user whose history is of median length.
         k: length of the lists.
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint.
         other_settings: the same for the other model.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    a = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
+    a = asked(dataset, checkpoint, user, history, settings, seed, k)
     found = compare_handlers.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
     lists = (
         [asdict(row) | {"shift": shift} for row, shift in zip(rows, shifts, strict=True)]
@@ -168,18 +205,18 @@ def compare(
 
 @answering
 def spectrum(
-    dataset: str = "demo", checkpoint: str = "demo", user: str = "1", seed: int = 0, settings: str = "{}"
+    dataset: str = "demo", checkpoint: str = "", user: str = "", seed: int = 0, settings: str = "{}"
 ) -> dict[str, Any]:
     """The eigenvalues a model keeps, the SNR at tau (null: no noise) of each schedule, and a user's energy by band.
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it.
-        user: id of the user.
+        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
+        user: id of the user; without one, a user whose history is of median length.
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint.
     """
-    view = spectral_handlers.spectral_view(Query(dataset, checkpoint, user, None, _parsed(settings), seed))
+    view = spectral_handlers.spectral_view(asked(dataset, checkpoint, user, None, settings, seed))
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
@@ -196,6 +233,17 @@ def spectrum(
 
 
 ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, compare, spectrum)
+
+
+def answer_mcp_in_json() -> None:
+    """Has the MCP server write results as JSON; gradio writes them as Python's `str` does."""
+    written = GradioMCPServer.postprocess_output_data
+
+    def in_json(self: GradioMCPServer, data: Any, root_url: str) -> Any:
+        texts = [output if isinstance(output, str) else json.dumps(output, ensure_ascii=False) for output in data]
+        return written(self, texts, root_url)
+
+    GradioMCPServer.postprocess_output_data = in_json
 
 
 def _parsed(settings: str) -> dict[str, Any]:

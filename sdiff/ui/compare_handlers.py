@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import product
+from threading import Condition
 
 import numpy as np
 import torch
+from cachetools import LRUCache, cached
 
 from sdiff.catalog import Row
 from sdiff.errors import SDiffError
@@ -17,7 +18,7 @@ from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.quality import accuracy, lists, measures
 from sdiff.references import REFERENCES, Scorer
-from sdiff.ui.handlers import changes, history_of, models, ranked, shifts
+from sdiff.ui.handlers import changes, held_out_of, history_of, models, ranked, shifts
 from sdiff.ui.query import Query
 from sdiff.ui.state import Opened, open_dataset, serve
 
@@ -52,12 +53,12 @@ def compare(a: Query, b: Query) -> Comparison:
     Raises:
         SDiffError: as `recommend`.
     """
-    history = history_of(a)
+    history, held_out = history_of(a), held_out_of(a)
     orders, rows = [], []
     for side in (a, b):
         opened, order = _ranking(history, side, a)
         orders.append([opened.dataset.split.items.ids[i] for i in order])
-        rows.append(opened.catalog.rows(order[: a.k], held_out=opened.held_out(a.user)))
+        rows.append(opened.catalog.rows(order[: a.k], held_out=held_out))
     tops = [order[: a.k] for order in orders]
     moves = [shifts(top, other) for top, other in zip(tops, reversed(orders), strict=True)]
     overlap = len(set(tops[0]) & set(tops[1]))
@@ -68,7 +69,7 @@ def compare(a: Query, b: Query) -> Comparison:
         places = round(float(np.median(moved)))
         words += f"; an item of A's list is, at the median, {places} place{'s'[: places != 1]} away in B"
     hits = [sum(row.held_out for row in listed) for listed in rows]
-    words += f". Of the {len(opened.held_out(a.user))} items held out A finds {hits[0]} and B {hits[1]}."
+    words += f". Of the {len(held_out)} items held out A finds {hits[0]} and B {hits[1]}." if held_out else "."
     return Comparison((rows[0], rows[1]), (moves[0], moves[1]), overlap, words)
 
 
@@ -165,6 +166,6 @@ def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
     return opened, lambda x: model.scores(x, config, noise), model.device
 
 
-@lru_cache(maxsize=4)
+@cached(LRUCache(4), condition=Condition())
 def _reference(dataset: str, name: str) -> Scorer:
     return REFERENCES[name](open_dataset(dataset).dataset.split)

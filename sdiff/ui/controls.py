@@ -42,16 +42,16 @@ class Controls(NamedTuple):
     seen: gr.Checkbox
     only: gr.Accordion
     genres: gr.Dropdown
-    years: list[gr.Slider]
+    years: list[gr.Number]
     changed: gr.Markdown
     reset: gr.Button
 
     @property
     def moved(self) -> list[Any]:
-        """The events after which a list follows: a slider when it is let go."""
-        sliders = [*self.settings[:-1], self.k, *self.years]
-        switches = [self.settings[-1].input, self.seen.input, self.genres.input, self.seed.submit, self.seed.blur]
-        return [*(slider.release for slider in sliders), *switches]
+        """The events after which a list follows: a slider when it is let go, a box when it is left."""
+        switches = [self.settings[-1].input, self.seen.input, self.genres.input]
+        boxes = [event for box in (self.seed, *self.years) for event in (box.submit, box.blur)]
+        return [*(slider.release for slider in (*self.settings[:-1], self.k)), *switches, *boxes]
 
 
 def control_panel() -> Controls:
@@ -66,13 +66,24 @@ def control_panel() -> Controls:
         seen = gr.Checkbox(label="List what was seen, too", info="items of the history are ranked with the others")
     with gr.Accordion("Only some items", open=False) as only:
         genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
-        years = [
-            gr.Slider(-(10**4), 10**4, step=1, label=label, elem_id=id, buttons=[])  # until a data set is opened
-            for id, label in (("first-year", "From year"), ("last-year", "To year"))
-        ]
+        with gr.Row():
+            years = [
+                gr.Number(None, label=label, placeholder="any", precision=0, elem_id=id, min_width=90)
+                for id, label in (("first-year", "From year"), ("last-year", "To year"))
+            ]
     changed = gr.Markdown(elem_id="changed")
     reset = gr.Button("Reset to the checkpoint's values", size="sm")
     return Controls([*first, *rest, noise], seed, k, seen, only, genres, years, changed, reset)
+
+
+def any_range(self: gr.Slider, payload: float) -> float:
+    """What a slider gives its handlers, for any range. Gradio would refuse a value outside the range that the server
+    gave last, which the page may not have got yet, or the server may have forgotten. Where ranges follow the data that
+    meets values that are right; what a value may be is checked where it is used (`Config`, `Query`)."""
+    return gr.Number.round_to_precision(payload, self.precision)
+
+
+gr.Slider.preprocess = any_range  # not in a subclass, for which gradio would write a stub file into this package
 
 
 def slider(name: str, prefix: str = "") -> gr.Slider:
@@ -103,8 +114,13 @@ def said(attempt: Callable[[], T], otherwise: T) -> T:
     try:
         return attempt()
     except SDiffError as error:
-        gr.Warning(escape(told(error)), duration=15)
+        warn(error)
         return otherwise
+
+
+def warn(error: SDiffError) -> None:
+    """Shows an error at the foot of the page."""
+    gr.Warning(escape(told(error)), duration=15)
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:

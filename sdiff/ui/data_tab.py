@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from anyio.to_thread import run_sync
 
 from sdiff.card import card
 from sdiff.errors import SDiffError
 from sdiff.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
 from sdiff.registry import REGISTRY
 from sdiff.tables import Layout
-from sdiff.ui import figures, gate, lists, uploads
-from sdiff.ui.state import open_dataset, uploads_dir
+from sdiff.ui import figures, gate, lists, openings, state, uploads
+from sdiff.ui.state import open_dataset
 from sdiff.ui.words import told
 
 NONE = "(none)"
@@ -32,8 +35,8 @@ class DataTab(NamedTuple):
     card: list[Any]
 
 
-def data_tab(dataset: gr.Dropdown) -> DataTab:
-    """Builds the tab for the data set that is picked. `key` is that of what was read, empty if it could not be."""
+def data_tab(opened: gr.JSON) -> DataTab:
+    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be."""
     key = gr.Textbox(visible=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=310):
@@ -111,7 +114,13 @@ def data_tab(dataset: gr.Dropdown) -> DataTab:
         **quietly,
     )
     # not .input, which a paste by mouse does not fire
-    question.change(find, [dataset, question], found, trigger_mode="always_last", **quietly)
+    question.change(
+        lambda opened, question: find(opened[0], question),
+        [opened, question],
+        found,
+        trigger_mode="always_last",
+        **quietly,
+    )
     read = button.click(
         read_upload,
         [table, items, names, encoding, *roles, min_rating, core, split, skip],
@@ -165,41 +174,55 @@ def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, .
     return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
 
 
-def read_upload(table: str | None, items: str | None, names: str, encoding: str, *chosen: Any) -> tuple[str, str]:
-    """The key of the data set that comes of an upload, or "", and what became of its rows."""
-    *columns, min_rating, core, split, skip = chosen
+async def read_upload(
+    table: str | None, items: str | None, names: str, encoding: str, *chosen: Any
+) -> AsyncIterator[tuple[str, str]]:
+    """The key of the data set that comes of an upload, or "", and what became of its rows; meanwhile, how far it is."""
     if not table:
-        return "", _message("Choose a file first.")
+        yield "", _message("Choose a file first.")
+        return
     try:
         gate.writing()
-        guessed = _peek(table, names, encoding).roles
-        roles = {
-            role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
-            for role, column in zip(PAIR, columns, strict=True)
-        }
-        if NONE in columns[:2]:
-            raise SDiffError("Say which column holds the users and which one the items.")
-        reading = Reading(
-            **roles,
-            names=_names(names),
-            encoding=encoding,
-            min_rating=_number(min_rating),
-            core=int(core or 1),
-            split=split,
-            skip_faulty=skip,
-        )
-        key = uploads.keep(Path(table), Path(items) if items else None, reading, uploads_dir())
-        found = card(open_dataset(key).dataset)
+        reading = await run_sync(_reading, table, names, encoding, *chosen)
+        tables = Path(table), Path(items) if items else None
+        key = await run_sync(uploads.key_of, *tables, reading)
+        if not state.is_open(key):
+            load = partial(uploads.keep, *tables, reading, state.uploads_dir())
+            async for stage in openings.joined(key, load):
+                yield "", _message(f"{Path(table).name}: {stage.words} … {stage.seconds:.0f} s")
+        found = await run_sync(card, state.open_dataset(key).dataset)
     except FaultyRows as error:
         rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
         n = len(error.faults)
         caption = f"{n:,} faulty rows" + (f", the first {SHOWN}" if n > SHOWN else "")
         advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
-        return "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows)
+        yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows)
     except SDiffError as error:
-        return "", _message(told(error), table)
-    size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
-    return key, _message(f"Open on this page: {size}. Recommend has a first list.")
+        yield "", _message(told(error), table)
+    else:
+        size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
+        yield key, _message(f"Open on this page: {size}. Recommend has a first list.")
+
+
+def _reading(table: str, names: str, encoding: str, *chosen: Any) -> Reading:
+    """How the form says that a table is to be read. Raises SDiffError."""
+    *columns, min_rating, core, split, skip = chosen
+    guessed = _peek(table, names, encoding).roles
+    roles = {
+        role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
+        for role, column in zip(PAIR, columns, strict=True)
+    }
+    if NONE in columns[:2]:
+        raise SDiffError("Say which column holds the users and which one the items.")
+    return Reading(
+        **roles,
+        names=_names(names),
+        encoding=encoding,
+        min_rating=_number(min_rating),
+        core=int(core or 1),
+        split=split,
+        skip_faulty=skip,
+    )
 
 
 def _peek(table: str, names: str, encoding: str) -> Preview:

@@ -173,17 +173,22 @@ def reverse_path(times: np.ndarray, overlap: np.ndarray, hits: np.ndarray, step:
 
 
 def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
-    """How many users (items) have 1, 2-3, 4-7, ... interactions, on a logarithmic axis."""
-    figure = plain("interactions", "how many", height=260)
+    """How many users (items) have 1, 2-3, 4-7, ... interactions, on a logarithmic axis.
+
+    Labels are short and never turned: for turned ones Plotly moves the axis after it has drawn the bars, over which
+    they then stand.
+    """
+    figure = plain("interactions, from … on", "how many", height=260)
     for name, counts, colour in (("users", users, SERIES[0]), ("items", items, SERIES[1])):
         figure.add_bar(
-            x=["1", *(f"{2**n:,}–{2 ** (n + 1) - 1:,}" for n in range(1, len(counts)))],
+            x=[f"{2**n}" if n < 10 else f"{2 ** (n - 10)}k" for n in range(len(counts))],
             y=list(counts),
+            customdata=["1", *(f"{2**n:,}–{2 ** (n + 1) - 1:,}" for n in range(1, len(counts)))],
             name=name,
             marker={"color": colour, "line": {"width": 0}},
-            hovertemplate=f"%{{y:,}} {name} have %{{x}}",
+            hovertemplate=f"%{{y:,}} {name} have %{{customdata}}",
         )
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(type="category", tickangle=0, automargin=False)
     largest = max(*users, *items)
     figure.update_yaxes(type="log", exponentformat="none", dtick=1, range=[np.log10(0.7), np.log10(1.5 * largest)])
     figure.update_layout(bargap=0.25)

@@ -17,6 +17,8 @@ from sdiff.device import device_name
 from sdiff.evaluation import top_n
 from sdiff.explain import explain
 from sdiff.histories import Histories
+from sdiff.interactions import Split
+from sdiff.recommender import Recommender
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT, checkpoints, open_dataset, open_model, serve
 from sdiff.ui.words import literal
@@ -74,6 +76,15 @@ def history_of(query: Query) -> list[str]:
     return open_dataset(query.dataset).history(query.user) if query.history is None else query.history
 
 
+def held_out_of(query: Query) -> list[int]:
+    """Indices of the items held out from the user whose history is asked about: what a list can be held against. None
+    for a history that is nobody's: without a user, or without any item of the user's. Raises SDiffError as that."""
+    opened = open_dataset(query.dataset)
+    if query.history is not None and not (query.user and {*query.history} & {*opened.history(query.user)}):
+        return []
+    return opened.held_out(query.user)
+
+
 def recommend(query: Query) -> Listing:
     """A user's history (the train part) and the top of the wanted items; those of the held-out parts are marked.
 
@@ -82,8 +93,9 @@ def recommend(query: Query) -> Listing:
     """
     opened, model = serve(query.dataset, query.model)
     split, catalog = opened.dataset.split, opened.catalog
-    own, held_out = opened.history(query.user), opened.held_out(query.user)
-    items = own if query.history is None else query.history
+    own = opened.history(query.user) if query.user or query.history is None else None
+    items = history_of(query)
+    held_out = held_out_of(query)
     past = catalog.rows(split.items.encode(items)[::-1].tolist())
     config = model.config.at_inference(query.settings)  # first, so that a key such as "seed" is refused as a setting
     allowed = None if query.wanted == ALL else catalog.allowed(query.wanted)
@@ -93,26 +105,39 @@ def recommend(query: Query) -> Listing:
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(found.indices, found.scores, held_out)
     moves, whose = None, f"**User {literal(query.user)}** has"
-    if items != own:
+    if own is None:
+        whose = "**A history of its own:**"
+    elif items != own:
         before = model.recommend(own, COMPARED, **asked).indices
         moves = shifts(found.indices, before)
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
         whose = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
-    hits = sum(row.held_out for row in rows)
-    seen = "and that the model was not trained on"
-    if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
-        seen = "of which the model, trained on another split, may know some"
-    chose = "chose later" if split.train.ordered else "chose, too"
-    summary = (
-        f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. Of the {len(rows)} "
-        f"recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that this user {chose}, "
-        f"{seen} (marked ✓). Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
-    )
+    summary = f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
+    summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
+    summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
     return Listing(
         past, rows, summary, changes(model.config, config, query.seed), moves, set(items), split.train.ordered
     )
+
+
+def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, split: Split) -> str:
+    """How many of a list the user chose later, in words."""
+    hits = sum(row.held_out for row in rows)
+    seen = "and that the model was not trained on"
+    if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
+        seen = "of which the model, trained on another split, may know some"
+    chose = "chose later" if split.train.ordered else "chose, too"
+    return (
+        f"Of the {len(rows)} recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that "
+        f"this user {chose}, {seen} (marked ✓)."
+    )
+
+
+def _no_hits(query: Query, n: int) -> str:
+    why = "of this user" if query.history is None else "as this history is not a user's"
+    return f"{n} are recommended; nothing is held out {why} to compare them with."
 
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -55,27 +55,39 @@ def refused(event: str, why: str, path: str) -> None:
 
 
 def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A handler, or one that yields, that is written down as `name`."""
+    """A handler of any kind (a function or a generator, async or not) that is written down as `name`."""
+    if inspect.isasyncgenfunction(handler):
+
+        async def run(*values: Any, **named: Any) -> Any:
+            with _event(name, math.inf) as facts:  # meant to last
+                async with aclosing(handler(*values, **named)) as steps:
+                    async for step in steps:
+                        yield step
+                        _facts.set(facts)  # gradio takes each step in another context
+
+        return functools.wraps(handler)(run)
+    if inspect.iscoroutinefunction(handler):
+
+        async def awaited(*values: Any, **named: Any) -> Any:
+            with _event(name, SLOW):
+                return await handler(*values, **named)
+
+        return functools.wraps(handler)(awaited)
     if inspect.isgeneratorfunction(handler):
 
-        @functools.wraps(handler)
-        def run(*values: Any, **named: Any) -> Any:
-            with _event(name, math.inf) as facts, closing(handler(*values, **named)) as steps:  # meant to last
-                while True:
-                    _facts.set(facts)  # gradio takes each step in another context
-                    try:
-                        step = next(steps)
-                    except StopIteration:
-                        return
+        def stepped(*values: Any, **named: Any) -> Any:
+            with _event(name, math.inf) as facts, closing(handler(*values, **named)) as steps:
+                for step in steps:
                     yield step
-    else:
+                    _facts.set(facts)
 
-        @functools.wraps(handler)
-        def run(*values: Any, **named: Any) -> Any:
-            with _event(name, SLOW):
-                return handler(*values, **named)
+        return functools.wraps(handler)(stepped)
 
-    return run
+    def called(*values: Any, **named: Any) -> Any:
+        with _event(name, SLOW):
+            return handler(*values, **named)
+
+    return functools.wraps(handler)(called)
 
 
 @contextmanager

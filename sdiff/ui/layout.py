@@ -48,9 +48,13 @@ def build() -> gr.Blocks:
                     pick: gr.Button(text, min_width=70)
                     for pick, text in (("random", "Random user"), ("heavy", "Heavy user"), ("light", "Light user"))
                 }
-        with gr.Row(elem_id="absent", visible=False) as absent:
-            offer = gr.Markdown()
+        with gr.Row(elem_id="status", visible=False) as status:
+            words = gr.Markdown()
             fetch = gr.Button("Download", size="sm", scale=0, min_width=140)
+            cancel = gr.Button("Cancel", size="sm", scale=0, min_width=140, elem_id="cancel-opening")
+        # What is on the page is kept by the page: gradio forgets a session that was away for an hour, or after which
+        # `SESSIONS` others came.
+        opened = gr.JSON(["demo", INSTANT], visible=False)  # to go back to when something else cannot be opened
         cards = gr.Markdown(elem_id="cards")
         with gr.Row(elem_id="body"):
             with gr.Column(scale=0, min_width=260, elem_id="controls"):
@@ -63,27 +67,24 @@ def build() -> gr.Blocks:
                 with gr.Tab("Compare"):
                     other = compare_tab.compare_tab()
                 with gr.Tab("Data"):
-                    own = data_tab(dataset)
+                    own = data_tab(opened)
                 with gr.Tab("Experiments"):
                     experiments_tab()
                 with gr.Tab("Train"):
-                    trained = train_tab(dataset)
+                    trained = train_tab(opened)
 
         for function in api.ENDPOINTS:  # before any event, whose handler may be called alike
-            endpoint(function, api_name=function.__name__)
+            endpoint(api.served(function), api_name=function.__name__, concurrency_limit=api.WAITING)
         # What the page's script is told after each list: the address that brings it back, and the checkpoint's values.
         told = gr.Textbox(visible=False, elem_id="told")
         told.change(None, told, js="text => window.setPage(text)")
         # The tab that is open, as the script says.
         view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
         # Of each tab the list that it goes with. What belongs to a list is made once, while its tab is open.
-        due = {tab: gr.Textbox(visible=False, elem_id=f"due-{tab}") for tab in ("Recommend", "Spectrum", "Compare")}
+        due = {tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}") for tab in ("Recommend", "Spectrum", "Compare")}
         keep = f"(told, view, ...due) => {list(due)}.map((tab, i) => tab === view ? told : due[i])"
         gr.on([told.change, view.change], None, [told, view, *due.values()], [*due.values()], js=keep)
         text = gr.Textbox(visible=False)  # what is copied or saved
-        # What is on the page is kept by the page: gradio forgets a session that was away for an hour, or after which
-        # `SESSIONS` others came.
-        opened = gr.JSON(["demo", INSTANT], visible=False)  # to go back to when something else cannot be opened
         edited = gr.JSON(visible=False)  # a history instead of a user's own
         wanted = gr.Textbox(visible=False)  # the data set that would have to be downloaded first
         uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")  # keys: whose browser, whose data
@@ -109,34 +110,38 @@ def build() -> gr.Blocks:
             )  # no list waits for it
             gr.on([due[tab].change, *events], handler, [*inputs, *asked], outputs, **beside)
 
-        # What is opened: a data set, a model.
+        # What is opened: a data set, a model. Data sets take long, and their visitors wait without a thread.
         model = [opened, checkpoint, cards, *controls.settings]
-        page = [dataset, user, wanted, absent, offer, controls.only, *filters, *model]
+        page = [dataset, user, wanted, status, words, fetch, cancel, controls.only, *filters, *model]
+        page += [shown.history, shown.recommended, shown.summary]
         first = [*page, controls.seed, controls.k, controls.seen, edited, uploaded]
-        loaded = demo.load(opening.open_page, [opened, uploaded], first, **quietly)
-        selected = dataset.input(opening.open_dataset, [dataset, opened, uploaded], page, **slowly)
+        opens: dict[str, Any] = dict(
+            show_progress="hidden", concurrency_id="opening", concurrency_limit=None, api_visibility="private"
+        )
+        loaded = demo.load(opening.open_page, [opened, uploaded], first, **opens)
+        # not .input, which a dropdown fires once for the choice and once more when it is left
+        selected = dataset.select(opening.open_dataset, [dataset, opened, uploaded], page, **opens)
         download = fetch.click(
             opening.download,
-            [wanted, opened, uploaded],
-            page,
+            wanted,
+            None,
             concurrency_id="download",
-            show_progress_on=[offer],
+            show_progress_on=[words],
             api_visibility="private",
+        ).success(opening.open_dataset, [wanted, opened, uploaded], page, **opens)
+        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **opens)
+        back = cancel.click(
+            opening.cancel, [told, opened, uploaded], page, cancels=[loaded, selected, download, read], **opens
         )
-        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **quietly)
         chosen = gr.on(
-            [checkpoint.input, controls.reset.click],
-            opening.open_checkpoint,
-            [dataset, checkpoint, opened],
-            model,
-            **slowly,
+            [checkpoint.select, controls.reset.click], opening.open_checkpoint, [opened, checkpoint], model, **slowly
         )
-        taken = trained.change(opening.use_trained, [dataset, trained, opened], model, **quietly)
-        for event in (loaded, selected, download, read, chosen, taken):
+        taken = trained.change(opening.use_trained, [trained, opened], model, **quietly)
+        for event in (loaded, selected, download, read, back, chosen, taken):
             then_list(event)
             sides = [other.model, other.panel, *other.settings]
             event.success(compare_tab.open_sides, [opened, other.model], sides, **quietly)
-        for event in (loaded, selected, download, read):
+        for event in (loaded, selected, download, read, back):
             event.success(opening.card, opened, own.card, **quietly)
 
         # What changes the list: another user, another history, a control.
@@ -232,6 +237,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     who = gate.credentials()
     journal.begin(verbose)
     processing_utils.async_ssrf_protected_download = gate.fetch_nothing
+    api.answer_mcp_in_json()
     # Nobody looks at gradio's own statistics, which would be made anew, of the last 10,000 events, after each of them.
     os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
     # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,10 +11,9 @@ import gradio as gr
 
 from sdiff.errors import SDiffError
 from sdiff.ui import figures, handlers, lists, spectral_handlers, state, take_away
-from sdiff.ui.controls import SLIDERS, guarded, named
+from sdiff.ui.controls import SLIDERS, guarded, named, warn
 from sdiff.ui.query import Query
 from sdiff.ui.state import serve
-from sdiff.ui.words import told
 
 # The data set and the model that the page has opened, whatever its pickers show at this moment.
 Opened = list[str]
@@ -28,13 +26,12 @@ def asked(opened: Opened, user: str, edited: Edited | None, *rest: Any) -> Query
     """What the page asks for: what is opened, then the values of its controls. Raises SDiffError."""
     *values, seed, k, seen, genres, first, last = rest
     (dataset, model), user = opened, user.strip()
-    first, last = sorted((first, last))
-    bounds = state.open_dataset(dataset).catalog.years() or (first, last)  # without years the sliders are not shown
-    years = (year if year != bound else None for year, bound in zip((first, last), bounds, strict=True))
+    if None not in (first, last):
+        first, last = sorted((first, last))
     config = serve(dataset, model)[1].config
     moved = {name: value for name, value in named(values).items() if value != getattr(config, name)}
     history = edited[2] if edited and edited[:2] == [dataset, user] else None
-    return Query(dataset, model, user, history, moved, int(seed or 0), int(k), seen, list(genres), *years)
+    return Query(dataset, model, user, history, moved, int(seed or 0), int(k), seen, list(genres), first, last)
 
 
 @guarded
@@ -52,7 +49,7 @@ def call(shown: str, *page: Any) -> tuple[Any, ...]:
         query = asked(*page)
         return (gr.skip(), *nothing) if query.user == before else (query.user, *_shown(query))
     except SDiffError as error:
-        gr.Warning(escape(told(error)), duration=15)
+        warn(error)
         return before, *nothing
 
 

@@ -2,99 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from html import escape
 from typing import Any
 
 import gradio as gr
+from anyio.to_thread import run_sync
 
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
-from sdiff.ui import gate, handlers, journal, state, uploads
-from sdiff.ui.controls import SLIDERS, guarded, said, values
+from sdiff.ui import gate, handlers, journal, openings, runs, state, uploads
+from sdiff.ui.controls import SLIDERS, guarded, said, values, warn
 from sdiff.ui.data_tab import describe
 from sdiff.ui.query import LONGEST, NUMBERS, Query
 from sdiff.ui.state import INSTANT, serve, uploads_dir
-from sdiff.ui.words import told
+from sdiff.ui.words import literal
+
+BESIDE = 11 + len(SLIDERS)  # parts of the page that follow the status row: see `_page`
+Parts = tuple[Any, ...]
 
 
-def open_page(request: gr.Request, opened: list[str], uploaded: list[str]) -> tuple[Any, ...]:
-    """What the page's address asks for; what of it cannot be had is said, and the rest is opened."""
+async def open_page(request: gr.Request, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
+    """Opens what the page's address asks for. What of it cannot be had is reported, and the rest is opened."""
     pairs = request.query_params.multi_items()
     words = [pair for pair in pairs if pair[0] not in NUMBERS]
     query = said(lambda: Query.parse(pairs), None) or said(lambda: Query.parse(words), Query())
     if query.dataset not in REGISTRY and query.dataset not in uploaded:
         uploaded = [*uploaded, query.dataset]
-    page = said(lambda: _page(query, uploaded), ())
-    if not page:
+    unknown_yet = (gr.skip(),) * 5
+    try:
+        async for stage in openings.opening(query.dataset):
+            yield *_busy(query.dataset, stage), *unknown_yet
+        page = await run_sync(_page, query, uploaded)
+    except SDiffError as error:
+        warn(error)
         query = Query(opened[0])
-        page = _page(query, uploaded)
+        page = await run_sync(_page, query, uploaded)
     known = state.open_dataset(query.dataset).dataset.split.items
     history = said(lambda: known.encode(query.history or ()) is not None and query.history, None)
     edited = None if history is None else [query.dataset, page[1], history]
-    return *page, query.seed, max(1, min(query.k, LONGEST)), query.seen, edited, uploaded
+    yield *page, query.seed, max(1, min(query.k, LONGEST)), query.seen, edited, uploaded
+    runs.warm_up()
 
 
-@guarded
-def open_dataset(dataset: str, opened: list[str], uploaded: list[str]) -> tuple[Any, ...]:
-    """Everything that follows from the data set; one whose files are missing leaves the page on the one before."""
+async def open_dataset(dataset: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
+    """Opens a data set and everything that follows from it. One that cannot be opened leaves the page on the one
+    before; where only its files are missing, they are offered for download."""
     try:
-        return _page(Query(dataset), uploaded)
+        query = Query(dataset)
+        async for stage in openings.opening(dataset):
+            yield _busy(dataset, stage)
+        yield await run_sync(_page, query, uploaded)
     except SDiffError as error:
-        if dataset == opened[0]:
-            raise
         source = REGISTRY.get(dataset)
         to_get = dataset if source and source.missing and source.archives and not gate.read_only() else ""
         offer = f"**{source.title}** is not here yet. Its terms: {source.terms}." if source and to_get else ""
         if not to_get:
-            gr.Warning(escape(told(error)), duration=15)
-        rest = [gr.skip()] * (8 + len(SLIDERS))
-        before = gr.Dropdown(choices(uploaded), value=opened[0])
-        return before, gr.skip(), to_get, gr.Row(visible=bool(to_get)), offer, *rest
+            warn(error)
+        before = gr.Dropdown(choices(uploaded), value=opened[0], interactive=True)
+        yield before, gr.skip(), to_get, *_status(offer, fetch=True), *(gr.skip(),) * BESIDE
 
 
-def _page(query: Query, uploaded: list[str]) -> tuple[Any, ...]:
-    """The page of a query. Raises SDiffError where its data set cannot be opened; what else is wrong is said."""
+async def cancel(shown: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
+    """The page as it was before something was being opened; where nothing was, the set that is there from the start."""
+    if shown:
+        before = gr.Dropdown(choices(uploaded), value=opened[0], interactive=True)
+        yield before, gr.skip(), "", *_status(), *(gr.skip(),) * BESIDE
+    else:
+        async for page in open_dataset(opened[0], opened, uploaded):
+            yield page
+
+
+def _busy(dataset: str, stage: openings.Stage) -> Parts:
+    """The page while a data set is being opened: how far that is, and a way out."""
+    title = REGISTRY[dataset].title if dataset in REGISTRY else uploads.title_of(dataset)
+    words = f"Opening **{literal(title)}**: {stage.words} … {stage.seconds:.0f} s"
+    bar = f'<progress max="{stage.of}" value="{stage.number + 0.5}"></progress>'
+    rest = (gr.skip(),) * BESIDE
+    return gr.Dropdown(interactive=False), gr.skip(), "", *_status(f"{bar} {words}", cancel=True), *rest
+
+
+def _status(words: str = "", *, fetch: bool = False, cancel: bool = False) -> Parts:
+    """The row below the pickers: its words, and its buttons."""
+    shown = bool(words)
+    return gr.Row(visible=shown), words, gr.Button(visible=shown and fetch), gr.Button(visible=shown and cancel)
+
+
+def _page(query: Query, uploaded: list[str]) -> Parts:
+    """The page of a query: its pickers, the status row, and what is `BESIDE` these. The lists, which belong to what was
+    open before, are emptied until their own come.
+
+    Raises:
+        SDiffError: its data set cannot be opened. What else is wrong is reported on the page.
+    """
     dataset, user = query.dataset, handlers.pick_user(query.dataset, "typical")
     if query.user:
         user = said(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
     first = handlers.models(dataset)[0]
-    now, *model = open_checkpoint(dataset, query.model or first, [dataset, first if query.model else INSTANT])
+    now, *model = open_checkpoint([dataset, first if query.model else INSTANT], query.model or first)
     if query.settings:
         config = serve(*now)[1].config
         model[2:] = values(said(lambda: config.at_inference(query.settings), config))
-    picker = gr.Dropdown(choices(uploaded), value=dataset)
-    return picker, user, "", gr.Row(visible=False), "", *_filters(query), now, *model
+    picker = gr.Dropdown(choices(uploaded), value=dataset, interactive=True)
+    return picker, user, "", *_status(), *_filters(query), now, *model, *[""] * 3
 
 
-def _filters(query: Query) -> tuple[Any, ...]:
-    """The filters that a data set's metadata allows: as the query has them, else letting everything through."""
+def _filters(query: Query) -> Parts:
+    """The filters that a data set's metadata allows, as the query has them."""
     catalog = state.open_dataset(query.dataset).catalog
     genres, years = catalog.genres(), catalog.years()
-    low, high = years or (0, 1)
-    asked = ((query.first_year, low), (query.last_year, high))
-    wished = tuple(usual if year is None else year for year, usual in asked)
-    sliders = (
-        gr.Slider(minimum=low, maximum=high, value=min(max(year, low), high), visible=bool(years)) for year in wished
-    )
     chosen = [genre for genre in query.genres if genre in genres]
     if unknown := ", ".join(genre for genre in query.genres if genre not in genres):
         gr.Warning(escape(f"This data set has no genre {unknown:.200}: the list is not kept to it."), duration=15)
+    asked = query.first_year, query.last_year
+    boxes = (
+        gr.Number(year, placeholder=str(bound), visible=years is not None)
+        for year, bound in zip(asked, years or ("", ""), strict=True)
+    )
     return (
-        gr.Accordion(visible=bool(genres or years), open=bool(chosen) or wished != (low, high)),
+        gr.Accordion(visible=bool(genres or years), open=bool(chosen) or asked != (None, None)),
         gr.Dropdown(genres, value=chosen, multiselect=True, visible=bool(genres)),
-        *sliders,
+        *boxes,
     )
 
 
 @guarded
-def download(
-    wanted: str,
-    opened: list[str],
-    uploaded: list[str],
-    progress: gr.Progress = gr.Progress(),  # noqa: B008
-) -> tuple[Any, ...]:
-    """Fetches the data set that was asked for, and opens it, unless the app is read-only."""
+def download(wanted: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
+    """Fetches the files of the data set that was asked for, unless the app is read-only."""
     gate.writing()
     journal.note(data=wanted)
 
@@ -103,42 +138,42 @@ def download(
         progress(done / total if total else 0, desc=f"Downloading {wanted}: {done / 1e6:.1f}{of} MB")
 
     datasets.download(wanted, shown)
-    return open_dataset(wanted, opened, uploaded)
 
 
-@guarded
-def open_own(key: str, opened: list[str], uploaded: list[str]) -> Any:
-    """Opens what was uploaded, and remembers it in the visitor's browser; without a key nothing could be read."""
+async def open_own(key: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
+    """Opens what was uploaded, and keeps its key in the visitor's browser; without a key nothing could be read."""
     if not key:
-        return gr.skip()
+        return
     uploaded = list(dict.fromkeys([*uploaded, key]))
-    return uploaded, *open_dataset(key, opened, uploaded)
+    async for page in open_dataset(key, opened, uploaded):
+        yield uploaded, *page
 
 
 @guarded
-def card(opened: list[str]) -> tuple[Any, ...]:
+def card(opened: list[str]) -> Parts:
     return describe(opened[0])
 
 
-def open_checkpoint(dataset: str, checkpoint: str, opened: list[str]) -> tuple[Any, ...]:
-    """The cards of data set and model, and the controls at the checkpoint's values. One that cannot be opened leaves
-    the one before, or where that is gone as well, the one that needs no file."""
+def open_checkpoint(opened: list[str], checkpoint: str) -> Parts:
+    """The cards of the open data set and of a model, and the controls at the checkpoint's values. One that cannot be
+    opened leaves the one before, or where that is gone as well, the one that needs no file."""
+    dataset = opened[0]
     try:
         config = serve(dataset, checkpoint)[1].config
     except SDiffError as error:
         if checkpoint == INSTANT:
             raise
-        gr.Warning(escape(told(error)), duration=15)
-        return open_checkpoint(dataset, INSTANT if checkpoint == opened[1] else opened[1], opened)
+        warn(error)
+        return open_checkpoint(opened, INSTANT if checkpoint == opened[1] else opened[1])
     cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
     picker = gr.Dropdown(choices=handlers.models(dataset), value=checkpoint)
     return [dataset, checkpoint], picker, cards, *values(config)
 
 
 @guarded
-def use_trained(dataset: str, trained: str, opened: list[str]) -> tuple[Any, ...]:
-    """A model that was just trained here becomes the one on the page, if its data set still is."""
-    return open_checkpoint(dataset, trained if trained in handlers.models(dataset) else opened[1], opened)
+def use_trained(trained: str, opened: list[str]) -> Parts:
+    """A model that was just trained becomes the one on the page, if that still shows the data set it is of."""
+    return open_checkpoint(opened, trained if trained in handlers.models(opened[0]) else opened[1])
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sdiff.catalog import Row
 from sdiff.diffusion import condition, denoise
 from sdiff.schedule import NoiseSchedule
-from sdiff.ui.handlers import ranked, shifts
+from sdiff.ui.handlers import held_out_of, ranked, shifts
 from sdiff.ui.query import Query
 from sdiff.ui.spectral_handlers import asked, bands, by_band
 from sdiff.ui.state import serve
@@ -49,7 +49,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
     orders = [ranked(model.model.scores(v0_hat, x), x, query, opened.catalog) for _, v0_hat in steps]
     tops = [order[: query.k] for order in orders]
-    held_out = opened.held_out(query.user)
+    held_out = held_out_of(query)
     times = NoiseSchedule.of(config).times(config.T)
     n = min(max(step, 1), config.T)
     t, lam = times[config.T - n + 1], model.basis.lam.cpu()
@@ -61,8 +61,8 @@ def reverse_process(query: Query, step: int) -> Reverse:
     words = (
         f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
         f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "
-        f"**{overlap[n - 1]} of {len(tops[-1])}** with the last one's, and finds {hits[n - 1]} of the {len(held_out)} "
-        "items held out."
+        f"**{overlap[n - 1]} of {len(tops[-1])}** with the last one's"
+        + (f", and finds {hits[n - 1]} of the {len(held_out)} items held out." if held_out else ".")
     )
     if config.T == 1:
         words += " This model takes a single step: move T, under More settings, to see more of them."

@@ -14,8 +14,10 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from sdiff.errors import SDiffError
 from sdiff.interactions import Split
 from sdiff.training import Progress, Trainer
 
+LOOK = 0.2  # seconds between two looks whether a step was abandoned
 POLITENESS = 19  # how far a run stands back: Unix' niceness, where 19 is the most
 # A fork of a process that has only imported this, and what torch's optimizers load when the first one is made; a fork
 # of the app, with its threads, could hang.
@@ -33,6 +36,12 @@ if "forkserver" in multiprocessing.get_all_start_methods():
     PROCESSES.set_forkserver_preload([__name__, "torch._dynamo"])
 else:  # Windows
     PROCESSES = multiprocessing.get_context("spawn")
+
+
+def warm_up() -> None:
+    """Starts the process that the others are forked from, which takes seconds: before the first one is waited for."""
+    if PROCESSES.get_start_method() == "forkserver":
+        forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
@@ -80,14 +89,23 @@ def kept(
     yield Ended(trainer.epoch, trainer.seconds, trainer.best.epoch, failure)
 
 
-def apart(generator: Callable[..., Generator[Any, Any, None]], *arguments: Any) -> Generator[Any, Any, None]:
+def apart(
+    generator: Callable[..., Generator[Any, Any, None]],
+    *arguments: Any,
+    niceness: int = POLITENESS,
+    abandoned: Event | None = None,
+) -> Generator[Any, Any, None]:
     """A generator whose steps are taken in a process of its own, each when it is asked for; closing this closes that.
 
+    Args:
+        niceness: how far the process stands back.
+        abandoned: set by another thread, it ends the process within a step; otherwise a step is waited for.
+
     Raises:
-        SDiffError: the process was killed, or could not even start; and whatever the generator raises.
+        SDiffError: the process was killed, could not even start, or was abandoned; and whatever the generator raises.
     """
     here, there = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=_steps, args=(there, generator, arguments), daemon=True)
+    process = PROCESSES.Process(target=_steps, args=(there, generator, arguments, niceness), daemon=True)
     try:
         process.start()
     except (EOFError, OSError) as error:  # no memory for one, or what forks them was killed: the next makes another
@@ -98,6 +116,10 @@ def apart(generator: Callable[..., Generator[Any, Any, None]], *arguments: Any) 
         while True:
             try:
                 here.send(sent)
+                while abandoned is not None and not here.poll(LOOK):
+                    if abandoned.is_set():
+                        process.terminate()
+                        raise SDiffError("Nobody waits for this any more.")
                 value, error = here.recv()
             except (EOFError, OSError):
                 process.join()
@@ -115,10 +137,12 @@ def apart(generator: Callable[..., Generator[Any, Any, None]], *arguments: Any) 
         process.join()
 
 
-def _steps(asked: Connection, generator: Callable[..., Generator[Any, Any, None]], arguments: tuple[Any, ...]) -> None:
+def _steps(
+    asked: Connection, generator: Callable[..., Generator[Any, Any, None]], arguments: tuple[Any, ...], niceness: int
+) -> None:
     """The other side of `apart`."""
     if hasattr(os, "nice"):
-        os.nice(POLITENESS)
+        os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which is meant for the app
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the app ends: so does the generator, in good order
     with closing(generator(*arguments)) as run, asked:

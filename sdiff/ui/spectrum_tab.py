@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from html import escape
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from sdiff.errors import SDiffError
 from sdiff.ui import figures, lists, reverse_handlers, spectral_handlers, take_away
-from sdiff.ui.controls import guarded
+from sdiff.ui.controls import guarded, warn
 from sdiff.ui.listing import asked
-from sdiff.ui.words import told
 
 PACE = 0.8  # seconds that each step stays when they are played
 
@@ -94,13 +92,13 @@ def play(*page: Any) -> Iterator[tuple[Any, ...]]:
             yield _step(found)
             time.sleep(PACE if step < steps else 0)
     except SDiffError as error:
-        gr.Warning(escape(told(error)), duration=15)
+        warn(error)
 
 
 def _step(found: reverse_handlers.Reverse) -> tuple[Any, ...]:
     steps = len(found.times)
     return (
-        gr.Slider(value=found.step, visible=steps > 1),
+        gr.Slider(value=found.step, maximum=max(steps, 2), visible=steps > 1),
         gr.Button(visible=steps > 1),
         found.words,
         figures.band_energy(found.bands, *found.energy, names=("history", "v_t", "estimate of v_0")),

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Condition, Lock
+
+from cachetools import LRUCache, cached
 
 from sdiff.atomic import scratch
 from sdiff.catalog import Catalog
-from sdiff.config import preset
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
 from sdiff.recommender import Recommender
 from sdiff.registry import REGISTRY
 from sdiff.soundness import read_json
-from sdiff.training import Trainer
-from sdiff.ui import journal, uploads
+from sdiff.training import CRITERION
+from sdiff.ui import journal, prepare
 from sdiff.ui.space import serving_device
 
 ROOT = Path(__file__).parents[2]
@@ -26,12 +31,17 @@ SHIPPED = ROOT / "checkpoints"
 INSTANT = "instant"  # every data set has this model, without a file
 
 
+EMBEDDED = ("demo",)  # small and always here: opened where they are asked for
+HELD = 8  # data sets in memory
+
+
 @dataclass(frozen=True)
 class Opened:
-    """A data set with its catalog."""
+    """A data set with its catalog, and the model that needs no training."""
 
     dataset: Dataset
     catalog: Catalog
+    instant: Recommender
 
     def history(self, user: str) -> list[str]:
         """Ids of the items of a user's train part, oldest first. Raises SDiffError for an unknown user."""
@@ -56,15 +66,56 @@ def uploads_dir() -> Path:
     return runs_dir() / "uploads"
 
 
+_held: LRUCache[str, Opened] = LRUCache(HELD)
+_holding = Lock()
+
+
 def open_dataset(key: str) -> Opened:
-    """A registered data set, or one that was uploaded; paths are not taken from visitors."""
+    """A data set that is in memory; an embedded one is opened first. The others are opened by `openings.opening`, which
+    takes long and has a queue of its own.
+
+    Raises:
+        SDiffError: it is not in memory.
+    """
     journal.note(data=key)
-    return _dataset(key)
+    if key in EMBEDDED:
+        return _embedded(key)
+    with _holding:
+        found = _held.get(key)
+    if found is None:
+        raise SDiffError(f"The data set {key} is not open any more: reload the page, or choose it again.")
+    return found
 
 
-@lru_cache(maxsize=4)
-def _dataset(key: str) -> Opened:
-    return _opened(load_dataset(key) if key in REGISTRY else uploads.load(key, uploads_dir()))
+def is_open(key: str) -> bool:
+    """Whether `open_dataset` answers at once."""
+    with _holding:
+        return key in EMBEDDED or key in _held
+
+
+def hold(key: str, opened: Opened) -> None:
+    """Keeps a data set in memory for all visitors, in the place of the one that was not used for the longest time."""
+    with _holding:
+        _held[key] = opened
+
+
+# Of callers who ask for the same thing at once, one computes it and the others wait: `condition` sees to that.
+@cached(LRUCache(len(EMBEDDED)), condition=Condition())
+def _embedded(key: str) -> Opened:
+    return opened_here(partial(load_dataset, key))
+
+
+def opened_here(load: Callable[[], Dataset]) -> Opened:
+    """Opens a data set in this process, which waits for it. Raises SDiffError as `prepare.steps`."""
+    with TemporaryDirectory() as folder:
+        *_, dataset = prepare.steps(load, serving_device(), Path(folder))
+        assert isinstance(dataset, Dataset)
+        return prepared(dataset, Path(folder))
+
+
+def prepared(dataset: Dataset, folder: Path) -> Opened:
+    """What `prepare.steps` read, with the model that they left in a folder, ready to answer."""
+    return Opened(dataset, Catalog(dataset), Recommender.load(folder, serving_device()))
 
 
 def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
@@ -72,54 +123,52 @@ def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
     journal.note(model=checkpoint)
     model, opened = open_model(checkpoint, key), open_dataset(key)
     if model.items.fingerprint != opened.dataset.split.items.fingerprint:
-        opened = _reordered(key, model.items)
+        opened = _reordered(opened, model.items)
     return opened, model
 
 
-@lru_cache(maxsize=2)
-def _reordered(key: str, items: Vocabulary) -> Opened:
-    return _opened(open_dataset(key).dataset.served_by(items))
-
-
-def _opened(dataset: Dataset) -> Opened:
-    return Opened(dataset, Catalog(dataset))
+@cached(LRUCache(2), condition=Condition())
+def _reordered(opened: Opened, items: Vocabulary) -> Opened:
+    dataset = opened.dataset.served_by(items)
+    return replace(opened, dataset=dataset, catalog=Catalog(dataset))
 
 
 def open_model(name: str, dataset: str) -> Recommender:
-    """A checkpoint by its name, or the model that needs no training, solved for the data set when it is first asked
-    for. A checkpoint that was replaced on disk is read again."""
+    """A checkpoint by its name, or the model of the data set that needs no training. A checkpoint that was replaced on
+    disk is read again."""
     if name == INSTANT:
-        return _instant(dataset)
+        return open_dataset(dataset).instant
     folder = checkpoints().get(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
     return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
 
 
-@lru_cache(maxsize=4)
-def _instant(dataset: str) -> Recommender:
-    trainer = Trainer(preset("instant"), open_dataset(dataset).dataset.split, 0, serving_device())
-    for _ in trainer.fit():
-        pass
-    return Recommender(trainer.checkpoint(dataset, "instant"), trainer.device)
-
-
-@lru_cache(maxsize=8)
+@cached(LRUCache(8), condition=Condition())
 def _model(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> Recommender:
     return Recommender.load(folder, serving_device())
 
 
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:
-    """Name -> folder of the checkpoints that ship and of those trained here, the newest of these last.
+    """Name -> folder of the checkpoints that ship and then of those trained here, of each the best on validation first.
 
     With a data-set key, only those trained on it, or on another split of its items.
     """
-    folders = sorted(SHIPPED.glob("*/config.json")) + sorted(runs_dir().glob("*/config.json"), key=_stamp)
-    found = {path.parent.name: path.parent for path in folders}
+    folders = [path.parent for root in (SHIPPED, runs_dir()) for path in sorted(root.glob("*/config.json"), key=_rank)]
+    found = {folder.name: folder for folder in folders}
     if dataset is None:
         return found
     same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
     return {name: folder for name, folder in found.items() if trained_on(folder) in same}
+
+
+def _rank(config: Path) -> tuple[float, tuple[int, ...]]:
+    """Sorts checkpoints by recall on validation, best first, and those without by their age."""
+    try:
+        reached = float(read_json(config.parent / "metrics.json")["valid"][CRITERION])
+    except (OSError, ValueError, KeyError, TypeError):
+        reached = 0.0
+    return -reached if math.isfinite(reached) else 0.0, _stamp(config)
 
 
 def trained_on(folder: Path) -> str | None:

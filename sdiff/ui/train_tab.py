@@ -21,8 +21,8 @@ WAITING = 8  # runs that can see their place in the line; later ones wait for su
 _stops: dict[str, Event] = {}
 
 
-def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
-    """Builds the tab for the data set that is picked. Returns a hidden field that names each model when it is saved."""
+def train_tab(opened: gr.JSON) -> gr.Textbox:
+    """Builds the tab for the data set that is open. Returns a hidden field that names each model when it is saved."""
     trained = gr.Textbox(visible=False)
     if shut := gate.read_only():
         gr.Markdown(gate.SHUT, elem_classes="words")
@@ -44,13 +44,13 @@ def train_tab(dataset: gr.Dropdown) -> gr.Textbox:
             if note := space.note():
                 gr.Markdown(note, elem_classes="words")
         with gr.Column(scale=3, min_width=320):
-            status = gr.Markdown("Trains on the data set picked above; the best epoch by validation is kept.")
+            status = gr.Markdown("Trains on the data set that is open; the best epoch by validation is kept.")
             plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
     hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
     gr.on(None, _name, None, name, **hidden)  # when the page opens
     run = start.click(_enlist, None, [status, start, stop], queue=False, **hidden).then(
         _train,
-        [dataset, preset, epochs, seed, changed, name],
+        [opened, preset, epochs, seed, changed, name],
         [status, plot, trained, name, start, stop],
         concurrency_id="train",
         concurrency_limit=WAITING,
@@ -71,12 +71,12 @@ def _enlist(request: gr.Request) -> tuple[Any, ...]:
 
 
 def _train(
-    dataset: str, preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
+    opened: list[str], preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
 ) -> Iterator[tuple[Any, ...]]:
     stop = _stops.setdefault(str(request.session_hash), Event())
     idle = gr.Button(interactive=True), gr.Button(interactive=False)
     try:
-        for view in training_handlers.train(dataset, preset, int(epochs or 0), int(seed or 0), changed, name, stop):
+        for view in training_handlers.train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop):
             plot = figures.training_curves(view.epochs, view.loss, view.valid) if view.epochs else gr.skip()
             if view.saved_as is None:
                 yield view.status, plot, gr.skip(), gr.skip(), gr.skip(), gr.skip()

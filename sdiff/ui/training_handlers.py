@@ -93,7 +93,7 @@ def _trained(
 ) -> Generator[TrainingView, None, None]:
     opened = open_dataset(dataset).dataset
     title = opened.title
-    yield TrainingView(f"Reading {title} and computing the graph's spectrum …", [], [], [])
+    yield TrainingView(f"Computing the spectrum of {title} …", [], [], [])
     curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
     shown, stopped = 0.0, False
     with closing(space.run(config, opened.split, seed, dataset, preset_name, folder)) as run:

@@ -26,40 +26,64 @@ PACKED = (".gz", ".zst")
 ROWS, UNPACKED = 20_000_000, 512 << 20  # rows take 100 bytes of memory each; bytes of a packed file, and of Parquet
 
 
-def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -> str:
-    """Copies a table of interactions, and perhaps one of items, to `root`. Returns the key to load them by."""
-    tables = {"interactions": interactions} | ({"items": items} if items else {})
+def key_of(interactions: Path, items: Path | None, reading: Reading) -> str:
+    """The key of a table of interactions, and perhaps one of items, read in a certain way."""
     digest = hashlib.sha256()
-    for path in tables.values():
-        _refuse_bomb(path)
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in (interactions, items):
+        if path:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     stem = interactions.name.removesuffix(_suffix(interactions))
     title = re.sub(r"[^\w .-]|[ .-]$", "_", stem[:60]) or "data"
-    key = f"own:{digest.hexdigest()[:16]}/{title}" + (f"?{query}" if (query := reading.query()) else "")
+    return f"own:{digest.hexdigest()[:16]}/{title}" + (f"?{query}" if (query := reading.query()) else "")
+
+
+def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -> Dataset:
+    """Reads tables, and copies them to `root` if they can be read: what is refused leaves nothing there.
+
+    Raises:
+        SDiffError: they cannot be read, or not be kept.
+    """
+    tables = {"interactions": interactions} | ({"items": items} if items else {})
+    for path in tables.values():
+        _refuse_bomb(path)
+    key = key_of(interactions, items, reading)
     folder = _folder(key, root)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with scratch(root) as unfinished:
-            whole = unfinished / "tables"
+            whole = unfinished / folder.name
             whole.mkdir()
             for role, path in tables.items():
                 sync(shutil.copyfile(path, whole / (role + (_suffix(path).lower() or ".csv"))))
+            dataset = _read(whole, key)
             if not folder.exists():
                 whole.rename(folder)
                 for names in (folder, folder.parent, root):
                     sync(names)
     except OSError as error:
         raise SDiffError(f"Cannot keep {interactions.name} ({error.strerror}): make room, or allow writing.") from error
-    return key
+    finally:
+        with suppress(OSError):
+            folder.parent.rmdir()  # where it stayed empty
+    return dataset
 
 
 def load(key: str, root: Path) -> Dataset:
     """The data set of a key. Raises SDiffError when it is not there, or not as its options say."""
+    return _read(folder_of(key, root), key)
+
+
+def folder_of(key: str, root: Path) -> Path:
+    """The folder of a key. Raises SDiffError where there is none."""
     folder = _folder(key, root)
-    query = key.partition("?")[2]
     if not folder.is_dir():
         raise SDiffError(f"{folder.name} is no longer here: upload it again.")
+    return folder
+
+
+def _read(folder: Path, key: str) -> Dataset:
+    query = key.partition("?")[2]
     if Reading.parse(query).items:  # it would be a path of this machine
         raise SDiffError("Upload the table of items beside the interactions.")
     try:
@@ -76,6 +100,12 @@ def choices(keys: Iterable[str], root: Path) -> list[tuple[str, str]]:
         for key in keys
         if (found := KEY.fullmatch(key)) and _folder(key, root).is_dir()
     ]
+
+
+def title_of(key: str) -> str:
+    """What a key calls its data set."""
+    found = KEY.fullmatch(key)
+    return found["title"] if found else key
 
 
 def _folder(key: str, root: Path) -> Path:
