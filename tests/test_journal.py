@@ -57,7 +57,7 @@ def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lin
         if refused:
             patched.setattr("sdiff.training.math.isfinite", lambda loss: False)
         new, train = lines(), journal.observed(train_tab._train, "train")
-        steps = train("demo", "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
+        steps = train(["demo", "demo"], "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):
             pass  # gradio gives each step a context of its own
     [line] = new()

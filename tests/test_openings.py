@@ -153,7 +153,7 @@ def test_a_table_that_is_refused_is_not_kept(in_this_process, tmp_path, monkeypa
     for faulty in ("u,\n", ""):  # a row without an item; then one user and one item too few for the core
         path = table(tmp_path / "refused.csv", items=faulty)
         said = last(read_upload(str(path), None, "", "", *form[:5], 1 if faulty else 99, *form[6:]))
-        assert said[0] == "" and "refused" not in str([*(tmp_path / "runs").rglob("*")])
+        assert said[0] == "" and not [*(tmp_path / "runs").rglob("interactions*")]
     path = table(tmp_path / "read.csv")
     key, _ = last(read_upload(str(path), None, "", "", *form))
     assert (uploads.folder_of(key, state.uploads_dir()) / "interactions.csv").read_text() == path.read_text()
@@ -163,7 +163,6 @@ def test_an_endpoint_takes_the_best_model_of_the_data_set_and_a_user_as_on_the_p
     opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), state.uploads_dir()))
     state.hold(key := opened.dataset.key, opened)
     assert len(api.recommend(key, k=3)) == 3, "by the model that needs no training, as there is no other"
-    assert api.compare(key, k=3)["list"] == [row | {"shift": 0} for row in api.recommend(key, k=3)] or True
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
 
 
@@ -182,12 +181,8 @@ def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later()
     user = handlers.pick_user("demo", "typical")
     own = state.open_dataset("demo").history(user)
     strangers = [id for id in state.open_dataset("demo").dataset.split.items.ids if id not in own][:5]
-    for query in (
-        Query("demo", "demo", user, []),
-        Query("demo", "demo", user, strangers),
-        Query("demo", "demo", "", own),
-    ):
-        found = handlers.recommend(query)
+    for whose, history in ((user, []), (user, strangers), ("", own)):
+        found = handlers.recommend(Query("demo", "demo", whose, history))
         assert not any(row.held_out for row in found.recommendations) and "nothing is held out" in found.summary
     found = handlers.recommend(Query("demo", "demo", user, own[1:]))
     assert "among the" in found.summary and any(row.held_out for row in found.recommendations)
@@ -199,7 +194,7 @@ def test_the_page_of_a_data_set_has_no_list_of_the_one_before():
 
 
 def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one():
-    picker, user, wanted, row, *rest = last(opening.cancel("{}", ["demo", "demo"], []))
+    picker, _, _, row, *rest = last(opening.cancel("{}", ["demo", "demo"], []))
     assert picker.value == "demo" and picker.interactive and not row.visible
     assert rest[-1] != "", "the list stays"
     picker, user, *_ = last(opening.cancel("", ["demo", "demo"], []))

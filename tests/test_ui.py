@@ -1,7 +1,9 @@
 """Handlers, figures and lists, without gradio and without a browser."""
 
+import asyncio
 import json
 from dataclasses import replace
+from functools import partial
 from threading import Event
 
 import numpy as np
@@ -13,9 +15,9 @@ from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split, Vocabulary
 from sdiff.registry import REGISTRY
-from sdiff.ui import figures, handlers, lists, spectral_handlers, training_handlers
+from sdiff.ui import figures, handlers, lists, openings, spectral_handlers, training_handlers
 from sdiff.ui.query import Query
-from sdiff.ui.state import checkpoints, new_run, open_dataset, open_model, serve
+from sdiff.ui.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
 
 ONE = Query("demo", "demo", "1")
 
@@ -104,7 +106,7 @@ def test_what_cannot_be_shown_is_said():
     with pytest.raises(SDiffError, match="Unknown user"):
         handlers.recommend(Query("demo", "demo", "nobody"))
     with pytest.raises(SDiffError, match="Unknown data set"):
-        open_dataset("/etc/passwd")
+        asyncio.run(openings.opened("/etc/passwd"))
     with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):
@@ -122,6 +124,7 @@ def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
     raw = replace(REGISTRY["demo"], key="raw", files=(), read=reversed_demo, same_items_as="demo")
     monkeypatch.setitem(REGISTRY, "raw", raw)
     assert handlers.models("raw")[0] == "demo"
+    hold("raw", opened_here(partial(load_dataset, "raw")))
     shown, own = (handlers.recommend(Query(key, "demo", "1", k=10)) for key in ("raw", "demo"))
     titles = [[row.title for row in listing.recommendations] for listing in (shown, own)]
     assert titles[0] == titles[1]

@@ -93,6 +93,7 @@ def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
         dataset: key of a data set whose files are here.
     """
     dataset = Query(dataset).dataset
+    state.open_dataset(dataset)  # what is wrong with that is wrong with all of them
     return [{"name": name, "card": _card(dataset, name)} for name in handlers.models(dataset)]
 
 
