@@ -33,7 +33,7 @@ import numpy as np
 from gradio_client import Client
 from gradio_client.client import Endpoint
 
-from benchmarks.kept import memory_mb, tell, versions
+from benchmarks.kept import add_beside, busy_processes, memory_mb, tell, versions
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.device import best_device, device_name
 from sdiff.ui.controls import SLIDERS
@@ -49,25 +49,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--checkpoint", default="demo")
+    add_beside(parser)
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
+    beside, load = arguments.beside, round(os.getloadavg()[0], 1)
+    with busy_processes(beside):
+        measurements = measured(dataset, {"dataset": arguments.dataset, "model": arguments.checkpoint}, REQUESTS)
     result: dict[str, Any] = {
         "dataset": arguments.dataset,
         "data_fingerprint": dataset.split.fingerprint,
         "checkpoint": arguments.checkpoint,
-        "command": f"python -m benchmarks.app --dataset {arguments.dataset} --checkpoint {arguments.checkpoint}",
+        "command": f"python -m benchmarks.app --dataset {arguments.dataset} --checkpoint {arguments.checkpoint}"
+        + f" --beside {beside}" * bool(beside),
         "seed": SEED,
         "requests": REQUESTS,
         "versions": versions("gradio", "torch"),
         "device": device_name(best_device()),
         "cores": os.cpu_count(),
-        "load before": round(os.getloadavg()[0], 1),  # what others did on this machine, which moves every figure
-    } | measured(dataset, {"dataset": arguments.dataset, "model": arguments.checkpoint}, REQUESTS)
+        "load before": load,  # what others did on this machine, which moves every figure
+        "busy processes beside": beside,
+    } | measurements
     print(f"first list after {result['seconds to the first list']} s, {result['resident MB then']} MB then")
     for event, times in result["milliseconds"].items():
         print(f"{event:<28}", *(f"{where} {median:.1f}, {p95:.1f}  " for where, (median, p95) in times.items()))
-    tell(result, f"app-{arguments.dataset}", arguments.save)
+    tell(result, f"app-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
 def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:

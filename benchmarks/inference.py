@@ -5,7 +5,8 @@ them, and the spectral basis is a random orthonormal one.
 
 Top-20 lists for a batch, from sparse histories to ids, all in one process and in turns; the median counts. The floor
 is what no spectral model can do without: the product U v and torch's top-k of it, in single precision. GiffCF's part
-is its propagation alone, five products with the item graph as two sparse ones. The last line is JSON, with the ratios.
+is its propagation alone, five products with the item graph as two sparse ones. `--beside N` measures the same beside N
+processes that keep busy, as on a shared host. The last line is JSON, with the ratios.
 
 `growth` is Figure 5: scores of a batch of 100 as items or users grow. Users do not enter inference of either model;
 their number is that of the train part which the batch is taken from.
@@ -23,7 +24,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from benchmarks.kept import tell
+from benchmarks.kept import add_beside, busy_processes, tell
 from benchmarks.peers.diffrec import DiffRec
 from benchmarks.peers.giffcf import STEPS
 from benchmarks.study import Row, Study
@@ -48,9 +49,11 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2810)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=15)
+    add_beside(parser)
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
-    milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats)
+    with busy_processes(arguments.beside):
+        milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats)
     for name, value in milliseconds.items():
         print(f"{name:<24} {value:9.2f} ms")
     spectral, fused = milliseconds["S-Diff"], milliseconds["S-Diff, fused"]
@@ -61,15 +64,18 @@ def main() -> None:
         "GiffCF / S-Diff, fused": milliseconds["GiffCF's propagation"] / fused,
     }
     result = {
-        "command": f"python -m benchmarks.inference --items {arguments.items} --batch {arguments.batch}",
+        "command": f"python -m benchmarks.inference --items {arguments.items} --batch {arguments.batch}"
+        + f" --beside {arguments.beside}" * bool(arguments.beside),
         "items": arguments.items,
         "batch": arguments.batch,
+        "busy processes beside": arguments.beside,
         "device": device_name(CPU),
         "torch": torch.__version__,
         "milliseconds": {name: round(value, 2) for name, value in milliseconds.items()},
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
     }
-    tell(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}", arguments.save)
+    beside = f"-beside-{arguments.beside}" * bool(arguments.beside)
+    tell(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}{beside}", arguments.save)
 
 
 @torch.inference_mode()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,8 @@ from typing import Any
 import sdiff
 
 RESULTS = Path(__file__).parent / "results"
+# Ends by itself when the benchmark is gone, however that ended.
+SPINNING = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def tell(result: dict[str, Any], name: str, save: bool) -> None:
@@ -42,3 +49,20 @@ def memory_mb(pid: int, what: str) -> int:
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
     return int(kilobytes) // 1024
+
+
+def add_beside(parser: argparse.ArgumentParser) -> None:
+    """Adds the option --beside N, the number of `busy_processes` to measure beside."""
+    parser.add_argument("--beside", type=int, default=0, metavar="N", help="measure beside N processes that keep busy")
+
+
+@contextmanager
+def busy_processes(n: int) -> Iterator[None]:
+    """n processes that spin while the block runs, as on a host that others use, too."""
+    processes = [subprocess.Popen([sys.executable, "-c", SPINNING]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

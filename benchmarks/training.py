@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.kept import RESULTS, tell
+from benchmarks.kept import RESULTS, add_beside, busy_processes, tell
 from benchmarks.peers import diffrec, giffcf
 from benchmarks.peers.training import Recipe, train_epoch
 from sdiff.config import Config, preset
@@ -42,13 +42,15 @@ def main() -> None:
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--users", type=int, default=0, help="train on so many of them, drawn at random; 0: on all")
     parser.add_argument("--rounds", type=int, default=5)
+    add_beside(parser)
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
+    beside = arguments.beside
     whole = load_dataset(arguments.dataset).split
     n_users = arguments.users or len(whole.users)
     split = some(whole, n_users)
     seconds: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache, busy_processes(beside):
         os.environ["SDIFF_CACHE_DIR"] = cache  # the spectrum of these users alone is of no use later
         runs = contestants(split, arguments.rounds + 1)
         for repeat in range(arguments.rounds + 1):
@@ -64,7 +66,8 @@ def main() -> None:
         "dataset": arguments.dataset,
         "data_fingerprint": whole.fingerprint,
         "command": f"python -m benchmarks.training --dataset {arguments.dataset} --users {arguments.users} "
-        f"--rounds {arguments.rounds}",
+        f"--rounds {arguments.rounds}" + f" --beside {beside}" * bool(beside),
+        "busy processes beside": beside,
         "users, items": [n_users, len(whole.items)],
         "device": device_name(CPU),
         "torch": torch.__version__,
@@ -72,7 +75,7 @@ def main() -> None:
         "epochs to the best": epochs,
         "seconds to the best": {name: round(n * len(whole.users) / rates[name], 1) for name, n in epochs.items()},
     }
-    tell(result, f"training-{arguments.dataset}", arguments.save)
+    tell(result, f"training-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
 def some(split: Split, n: int) -> Split:

@@ -1,9 +1,10 @@
-"""The item catalog in DuckDB: what is known of the items, joined to lists by their index, filtered and searched."""
+"""The item catalog in DuckDB: metadata of the items, joined to lists by index, filtered and searched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -41,16 +42,10 @@ class Filter:
 
 
 ALL = Filter()
-WANTED = """(len($genres) = 0 OR list_has_any(genre_list, $genres))
-    AND coalesce(year >= $first_year, $first_year IS NULL) AND coalesce(year <= $last_year, $last_year IS NULL)"""
-# A word may be a slip of another one, two slips if it is long. A slip changes at most two of the letters there are,
-# which is quickly seen and leaves few to compare.
+# A query that scans no table, after which DuckDB keeps no memory.
 SLIPS = """
-    SELECT meant, w FROM (
-        SELECT unnest($words) AS meant, unnest($letters) AS given, len(meant) AS n, least(n // 4, 2) AS most
-    ), vocabulary
-    WHERE len(word) BETWEEN n - most AND n + most AND bit_count(xor(letters, given)) <= 2 * most
-    AND damerau_levenshtein(word, meant) <= most"""
+    SELECT meant, w FROM (SELECT unnest(?) AS meant, unnest(?) AS near, unnest(?) AS w, unnest(?) AS most)
+    WHERE damerau_levenshtein(near, meant) <= most"""
 
 
 def create_items(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
@@ -72,44 +67,40 @@ def create_items(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
 
 
 class Catalog:
-    """Read-only once built, and safe to share between threads: each call has a cursor of its own."""
+    """Read-only once built, and safe to share between threads.
+
+    The columns that lists and filters need are read from DuckDB once. DuckDB 2.0 keeps up to 3 KB of memory for each
+    query that scans a table, until its connection is closed, and an app never closes it.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         split = dataset.split
         self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
-        words = self._search.words
+        self._lengths = np.array([len(word) for word in self._search.words])  # (n_words,)
+        self._letters = letters(self._search.words)
         with temporary() as folder:  # the file has no name any more once it is open
             path = str(folder / "catalog.duckdb")
             with duckdb.connect(path) as con:
                 create_items(con, dataset)
-                con.execute(
-                    """
-                    CREATE TABLE vocabulary AS
-                    SELECT unnest(?::VARCHAR[]) AS word, unnest(?::BIGINT[]) AS letters, unnest(range(?)) AS w""",
-                    [words, letters(words), len(words)],
-                )
             self._connection = duckdb.connect(path, read_only=True, config={**LOCKED})
+        columns = self._ask("SELECT id, title, year, genres, popularity, extra FROM items ORDER BY i")
+        self._items = [(*row, {name: text for name, text in extra.items() if text}) for *row, extra in columns]
+        self._year = np.array([np.nan if year is None else year for _, _, year, *_ in columns])  # (n_items,)
+        each = "SELECT i, unnest(genre_list) AS genre FROM items"
+        holding = self._ask(f"SELECT genre, list(i) FROM ({each}) GROUP BY genre ORDER BY count(*) DESC, genre")
+        self._holding = {genre: np.array(items) for genre, items in holding}
 
     def rows(
         self, indices: Sequence[int], scores: Sequence[float] | None = None, held_out: Sequence[int] = ()
     ) -> list[Row]:
         """The items at `indices` in that order, with their scores (0 where none are given)."""
-        found = self._connection.cursor().execute(
-            """
-            SELECT rank, id, title, year, genres, score, popularity, list_contains(?::BIGINT[], items.i), extra
-            FROM (SELECT unnest(?::BIGINT[]) AS i, unnest(?::DOUBLE[]) AS score, unnest(?::BIGINT[]) AS rank) AS ranked
-            JOIN items USING (i) ORDER BY rank""",
-            [
-                [int(i) for i in held_out],
-                [int(i) for i in indices],
-                [float(s) for s in (scores if scores is not None else [0.0] * len(indices))],
-                list(range(1, len(indices) + 1)),
-            ],
-        )
-        return [
-            Row(*row, extra={name: text for name, text in extra.items() if text})  # pyright: ignore[reportCallIssue]
-            for *row, extra in found.fetchall()
-        ]
+        scores = [0.0] * len(indices) if scores is None else scores
+        hits = {*held_out}
+        rows = []
+        for rank, (i, score) in enumerate(zip(indices, scores, strict=True), 1):
+            *known, popularity, extra = self._items[i]
+            rows.append(Row(rank, *known, float(score), popularity, i in hits, extra))
+        return rows
 
     def search(self, question: str, limit: int = 20, wanted: Filter = ALL) -> list[int]:
         """Indices of the items that a question means, the likeliest first; of none, the most popular ones.
@@ -121,26 +112,44 @@ class Catalog:
         return self._search.find(question, limit, only, self._slips)
 
     def allowed(self, wanted: Filter) -> np.ndarray:
-        """(n_items,) bool: which items a filter lets through."""
-        bound = {"genres": list(wanted.genres), "first_year": wanted.first_year, "last_year": wanted.last_year}
-        found = self._connection.cursor().execute(f"SELECT {WANTED} AS allowed FROM items ORDER BY i", bound)
-        return np.asarray(found.fetchnumpy()["allowed"])
+        """(n_items,) bool: which items pass a filter; an item of unknown year passes no limit of years."""
+        passes = np.ones(len(self._items), dtype=bool)
+        if wanted.genres:
+            passes[:] = False
+            for genre in wanted.genres:
+                passes[self._holding.get(genre, [])] = True
+        if wanted.first_year is not None:
+            passes &= self._year >= wanted.first_year
+        if wanted.last_year is not None:
+            passes &= self._year <= wanted.last_year
+        return passes
 
     def genres(self) -> list[str]:
         """All genres, that of the most items first."""
-        each = "SELECT unnest(genre_list) AS genre FROM items"
-        query = f"SELECT genre FROM ({each}) GROUP BY genre ORDER BY count(*) DESC, genre"
-        return [genre for [genre] in self._connection.cursor().execute(query).fetchall()]
+        return [*self._holding]
 
     def years(self) -> tuple[int, int] | None:
         """The first and the last year, None where no year is known."""
-        [[first, last]] = self._connection.cursor().execute("SELECT min(year), max(year) FROM items").fetchall()
-        return None if first is None else (first, last)
+        known = self._year[~np.isnan(self._year)]
+        return (int(known.min()), int(known.max())) if len(known) else None
 
     def _slips(self, words: list[str]) -> list[tuple[str, int]]:
-        return self._connection.cursor().execute(SLIPS, {"words": words, "letters": letters(words)}).fetchall()
+        """Pairs of a word and the index of one that it may mean: with one slip, or two if it is long.
+
+        A slip changes at most two of the letters that a word has, so few words are left to be compared in full.
+        """
+        pairs: list[tuple[str, str, int, int]] = []
+        for word, its_letters in zip(words, letters(words), strict=True):
+            most = min(len(word) // 4, 2)
+            near = np.abs(self._lengths - len(word)) <= most
+            near &= np.bitwise_count(self._letters ^ its_letters) <= 2 * most
+            pairs += [(word, self._search.words[w], w, most) for w in np.flatnonzero(near).tolist()]
+        return self._ask(SLIPS, [list(column) for column in zip(*pairs, strict=True)]) if pairs else []
+
+    def _ask(self, query: str, values: object = None) -> list[Any]:
+        return self._connection.cursor().execute(query, values).fetchall()  # a cursor of its own for each thread
 
 
-def letters(words: list[str]) -> list[int]:
-    """The letters of each word as a set of bits, in which few letters meet."""
-    return [sum({1 << ord(letter) % 62 for letter in word}) for word in words]
+def letters(words: list[str]) -> np.ndarray:
+    """(n,) the letters of each word as a set of bits, in which few letters meet."""
+    return np.array([sum({1 << ord(letter) % 62 for letter in word}) for word in words], dtype=np.int64)

@@ -1,10 +1,13 @@
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import numpy as np
 import pytest
 
-from sdiff.catalog import Catalog, Filter
+from benchmarks.kept import memory_mb
+from sdiff.catalog import SLIPS, Catalog, Filter
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.interactions import Interactions, Split, Vocabulary
 from sdiff.items import Items
@@ -104,6 +107,24 @@ def test_threads_get_their_own_answers(catalog):
         answers = list(pool.map(lambda i: catalog.rows([i % 900])[0], range(800)))
     ids = load_dataset("demo").split.items.ids
     assert [row.id for row in answers] == [ids[i % 900] for i in range(800)]
+
+
+def test_lookups_keep_no_memory(catalog):
+    def look_up():
+        catalog.rows(range(20), [0.1] * 20, held_out=[3])
+        catalog.years(), catalog.genres(), catalog.allowed(Filter(("Drama",), 1990))
+
+    for _ in range(1000):
+        look_up()
+    before = memory_mb(os.getpid(), "VmRSS")
+    for _ in range(5000):
+        look_up()
+    assert memory_mb(os.getpid(), "VmRSS") - before < 5
+
+
+def test_a_search_for_slips_scans_no_table_as_duckdb_keeps_memory_for_each_scan(films):
+    plan = films._connection.execute("EXPLAIN " + SLIPS, [["matrx"], ["matrix"], [1], [2]]).fetchall()[0][1]
+    assert re.findall(r"(\w+)[ _]scan", plan.lower()) == ["dummy"]
 
 
 @pytest.mark.parametrize(

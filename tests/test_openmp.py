@@ -1,0 +1,38 @@
+"""How OpenMP's threads wait: asleep, unless the environment says otherwise, in every process that computes."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | environment
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how long its threads spin")
+@pytest.mark.parametrize(
+    ("program", "processes"),
+    [
+        pytest.param(
+            "import os; from sdiff.ui.runs import apart; next(apart(os.walk, '.'))",
+            2,  # this one, and the one that the processes of runs are forked from
+            marks=pytest.mark.slow,
+        ),
+        ("import benchmarks.training", 1),  # imports torch before what it needs of sdiff
+    ],
+)
+def test_the_threads_of_a_run_and_of_a_benchmark_wait_asleep(program, processes):
+    spins = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", run(program, OMP_DISPLAY_ENV="verbose").stderr)
+    assert spins == ["0"] * processes
+
+
+def test_the_environment_has_the_last_word():
+    assert "active" in run("import os, sdiff; print(os.environ['OMP_WAIT_POLICY'])", OMP_WAIT_POLICY="active").stdout
+
+
+def test_the_package_alone_loads_no_torch():
+    assert "False" in run("import sys, sdiff; print('torch' in sys.modules)").stdout
