@@ -10,7 +10,7 @@ check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
 
 check-all: check test # everything, the slow tests included
-	python -m pytest -m slow
+	python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough
 
 soak: # what takes too long for the tests
 	python -m benchmarks.faults --kills 220 --save
