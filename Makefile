@@ -1,4 +1,4 @@
-.PHONY: app test check soak
+.PHONY: app test check check-all soak
 
 app: # serve the app on this machine
 	python app.py
@@ -8,6 +8,9 @@ test: # the tests, as in the README
 
 check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright
+
+check-all: check test # everything, the slow tests included
+	python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough
 
 soak: # what takes too long for the tests
 	python -m benchmarks.faults --kills 220 --save

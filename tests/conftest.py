@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' models are too small for more
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from sdiff.config import Config
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
@@ -24,6 +27,15 @@ T = TypeVar("T")
 CPU = torch.device("cpu")
 # Small enough to train in a second, and everything else as in the paper.
 SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
+
+settings.register_profile("quick", max_examples=45, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=300)
+settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a browser come last: as long as it is open, Playwright's event loop leaves room for no other."""
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -90,47 +102,64 @@ def url() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
     if CHROMIUM is None:
         pytest.skip("needs a browser: install Debian's chromium")
     with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        arguments = ["--no-sandbox", "--disable-gpu", "--process-per-site"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield chromium
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def profile(browser, url):
+    """The browser context of all pages. Its first page holds a renderer process, which compiles the scripts of the app
+    once: every other page opens in a third of the time."""
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+    context.new_page().goto(f"{url}health")
+    yield context
+    context.close()
+
+
 @pytest.fixture
 def awaited() -> set:
-    """What `visit`'s pages have asked of the queue and is not over: the questions, and the streams of answers."""
+    """Requests of `visit`'s pages to the queue that are still open: questions, and streams of answers."""
     return set()
 
 
 @pytest.fixture
-def visit(request, browser, url, awaited):
+def visit(request, profile, url, awaited):
     """Opens an address in a fresh session whose console must stay free of errors and which asks no other host for
-    anything. It is a desktop's, or as wide as an indirect parameter says."""
-    context = browser.new_context(viewport={"width": getattr(request, "param", 1440), "height": 900})
-    context.add_init_script("localStorage.setItem('sdiff-tour', '1')")  # who has been here before
-    context.on("request", lambda asked: awaited.add(asked) if "/queue/" in asked.url else None)
-    for over in ("requestfinished", "requestfailed"):
-        context.on(over, lambda asked: awaited.discard(asked))  # Playwright cannot take a method of a set itself
+    anything. The page is as wide as a desktop, or as an indirect parameter says."""
+    [holder] = profile.pages
+    holder.evaluate("localStorage.clear(); localStorage.setItem('sdiff-tour', '1')")  # the tour was offered before
     problems: list[str] = []
 
+    def asked(question) -> None:
+        if not re.match(r"(http://127\.0\.0\.1|data:|blob:)", question.url):
+            problems.append(question.url)
+        if "/queue/" in question.url:
+            awaited.add(question)
+
     def opened(query: str = ""):
-        page = context.new_page()
+        page = profile.new_page()
+        page.set_viewport_size({"width": getattr(request, "param", 1440), "height": 900})
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.on(
-            "request",
-            lambda r: None if re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) else problems.append(r.url),
-        )
+        page.on("request", asked)
+        for over in ("requestfinished", "requestfailed"):
+            page.on(over, lambda asked: awaited.discard(asked))  # Playwright cannot take a method of a set itself
         page.goto(url + query)
         page.wait_for_selector("#recommended tbody tr", state="attached")
         return page
 
     yield opened
-    context.close()
+    for page in profile.pages[1:]:
+        page.close()
+    profile.clear_permissions()
     assert not problems
 
 

@@ -9,7 +9,7 @@ def titles(page) -> list[str]:
     return page.locator("#recommended tbody .title").all_inner_texts()
 
 
-def changed(page, before: list[str], seconds: float = 15) -> list[str]:
+def changed(page, before: list[str], seconds: float = 60) -> list[str]:
     """The list as soon as it differs from `before`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -19,7 +19,7 @@ def changed(page, before: list[str], seconds: float = 15) -> list[str]:
     raise AssertionError("the list did not change")
 
 
-def settle(page, awaited: set, seconds: float = 15) -> None:
+def settle(page, awaited: set, seconds: float = 60) -> None:
     """Until nothing has been awaited for half a second: an answer that is cut off by leaving is an error on the
     console."""
     end = time.monotonic() + seconds

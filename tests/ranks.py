@@ -1,11 +1,13 @@
 """What test_distributed.py has the ranks do: `torchrun -m tests.ranks laws FOLDER`, or `killed RANK AFTER`, followed by
-words of the command line: that rank kills itself, the first time, when it has done so many epochs or shards."""
+words of the command line, which is run: of `killed`, that rank kills itself, the first time, when it has done so many
+epochs or shards."""
 
 import json
 import math
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -52,7 +54,7 @@ def gradients(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
     return found
 
 
-def laws(folder: Path) -> None:
+def laws(folder: Path, *words: str) -> int:
     with torchrun() as ranks:
         found = gradients(ranks)
         trainer = Trainer(TWO_EPOCHS, load_dataset("demo").split, 0, CPU, ranks)
@@ -79,6 +81,8 @@ def laws(folder: Path) -> None:
         }
         (folder / f"told-{ranks.rank}").write_text(json.dumps(told))
         print(f"rank {ranks.rank} speaks")
+        with mock.patch("sdiff.__main__.torchrun", lambda: nullcontext(ranks)):  # a process joins one group
+            return main(list(words))
 
 
 def watch(owner: object, name: str, last: float) -> list[None]:
@@ -108,6 +112,6 @@ def killed(rank: str, after: str, *words: str) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "laws":
-        laws(Path(sys.argv[2]))
+        sys.exit(laws(Path(sys.argv[2]), *sys.argv[3:]))
     else:
         sys.exit(killed(*sys.argv[2:]))

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.page import open_tab
+from tests.page import open_tab, settle
 
 TABS = ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train")
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])  # colours know no width
-def test_axe_finds_nothing_serious_in_any_tab(browser, url, theme, width):
+@pytest.mark.parametrize(
+    ("theme", "visit"), [("light", 1440), ("dark", 390)], indirect=["visit"]
+)  # colours know no width
+def test_axe_finds_nothing_serious_in_any_tab(visit, awaited, theme):
     base = pytest.importorskip("axe_playwright_python.base", reason="needs the Python package axe-playwright-python")
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    page = context.new_page()
-    page.goto(f"{url}?__theme={theme}")
-    page.wait_for_selector("#recommended tbody tr")
+    page = visit(f"?__theme={theme}")
     page.evaluate(base.AXE_SCRIPT)
     for tab in TABS:
         open_tab(page, tab)
-        page.wait_for_timeout(1500)
+        settle(page, awaited)
         found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
         grave = [
             (finding["id"], node["html"])
@@ -28,4 +27,3 @@ def test_axe_finds_nothing_serious_in_any_tab(browser, url, theme, width):
             for node in finding["nodes"]
         ]
         assert not grave, f"{tab}: {grave}"
-    context.close()

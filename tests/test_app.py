@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -95,11 +96,9 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     changed(page, shown)
 
 
-def test_two_sessions_do_not_mix(page, browser, url, awaited):
+def test_two_sessions_do_not_mix(page, visit, awaited):
     first = titles(page)
-    other = browser.new_context().new_page()
-    other.goto(url)
-    other.wait_for_selector("#recommended tbody tr")
+    other = visit()
     assert titles(other) == first
     move(other, "guidance", 4)
     changed(other, first)
@@ -107,7 +106,6 @@ def test_two_sessions_do_not_mix(page, browser, url, awaited):
     settle(page, awaited)
     assert titles(page) == first
     assert page.locator("#guidance input[type=range]").input_value() == "0"
-    other.context.close()
 
 
 @WIDTHS
@@ -153,7 +151,7 @@ def test_why_an_item_is_there(page):
 
 
 @WIDTHS
-def test_an_address_brings_all_of_it_back_in_another_session(page, browser):
+def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
     first = titles(page)
     page.locator("#history button").nth(2).click()
     without = changed(page, first)
@@ -164,21 +162,17 @@ def test_an_address_brings_all_of_it_back_in_another_session(page, browser):
     changed(page, moved)
     open_tab(page, "Spectrum")
     page.wait_for_function("location.search.includes('from=1980') && location.search.includes('view=Spectrum')")
-    other = browser.new_context().new_page()
-    other.goto(page.url)
+    other = visit("?" + urlsplit(page.url).query)
     other.wait_for_selector("#eigenvalues .js-plotly-plot")
-    other.wait_for_selector("#recommended tbody tr", state="attached")
     assert titles(other) == titles(page)
     open_tab(other, "Recommend")
     assert "(0 added, 1 removed)" in other.locator("#summary").inner_text()
     assert other.locator("#guidance input[type=range]").input_value() == "3"
     assert other.locator("#first-year input[type=range]").input_value() == "1980"
-    other.context.close()
 
 
-def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(browser, url):
-    page = browser.new_context().new_page()
-    page.goto(f"{url}?user=7&model=gone&guidance=99&item=nothing&genre=None&k=3")
+def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
+    page = visit("?user=7&model=gone&guidance=99&item=nothing&genre=None&k=3")
     for said in ("There is no checkpoint 'gone' any more", "This data set has no genre None"):
         page.get_by_text(said).wait_for()
     page.locator("#summary").filter(has_text="User 7 has").wait_for()
@@ -186,7 +180,6 @@ def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(browser, url):
     page.goto(f"{url}?dataset=nowhere")
     page.get_by_text("Unknown data set 'nowhere'").wait_for()
     page.wait_for_selector("#recommended tbody tr")
-    page.context.close()
 
 
 def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
@@ -205,22 +198,18 @@ def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     page.locator("#summary").filter(has_text="The filter lets").wait_for()
 
 
-@pytest.mark.parametrize("width", [390, 1920])
-def test_nothing_scrolls_sideways(browser, url, width):
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_selector("#recommended tbody tr")
+@pytest.mark.parametrize("visit", [390, 1920], indirect=True)
+def test_nothing_scrolls_sideways(page, awaited):
+    width = page.viewport_size["width"]
     for tab in ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train", "Recommend"):
         open_tab(page, tab)
-        page.wait_for_timeout(300)
+        settle(page, awaited)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
         if tab == "Train":  # what is drawn in a hidden tab takes any width
             page.get_by_role("button", name="Light user").click()
-            page.wait_for_timeout(2000)
+            settle(page, awaited)
     for part in ("#view", "#lists", "#snr .js-plotly-plot"):
         assert page.locator(part).bounding_box()["width"] <= width, part
-    context.close()
 
 
 @WIDTHS
@@ -296,11 +285,11 @@ def test_a_plot_that_is_drawn_again_keeps_its_zoom(page):
     assert page.evaluate(shown) == zoomed
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(browser, url, width):
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    page = context.new_page()
-    page.goto(url)
+@WIDTHS
+def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(page, awaited):
+    page.evaluate("localStorage.clear()")
+    settle(page, awaited)
+    page.reload()
     page.get_by_role("button", name="One minute’s tour").click()
     popover = page.locator(".driver-popover")
     told = []
@@ -312,6 +301,7 @@ def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(browser, url, width
         page.keyboard.press("ArrowRight")
     popover.wait_for(state="detached")
     assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 7
+    settle(page, awaited)
     page.reload()
     page.wait_for_selector("#recommended tbody tr")
     assert page.locator("#invitation").count() == 0
@@ -319,7 +309,6 @@ def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(browser, url, width
     popover.wait_for()
     page.keyboard.press("Escape")
     popover.wait_for(state="detached")
-    context.close()
 
 
 @pytest.mark.parametrize("visit", [390], indirect=True)

@@ -1,9 +1,12 @@
 """The benchmark of the running app does what the page does."""
 
+import pytest
+
 from benchmarks.app import measured
 from sdiff.datasets import load_dataset
 
 
+@pytest.mark.slow
 def test_every_kind_of_event_is_measured():
     found = measured(load_dataset("demo"), {"dataset": "demo", "model": "demo"}, requests=2)
     assert set(found["milliseconds"]) == {"list", "plots", "what if", "why", "search", "floor"}

@@ -35,10 +35,8 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
     page.get_by_text("16 frequencies are kept").wait_for()
 
 
-def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
-    other = browser.new_context().new_page()
-    other.goto(url)
-    other.wait_for_selector("#recommended tbody tr")
+def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, visit):
+    other = visit()
     for session, name in ((page, "goes-first"), (other, "waits")):
         open_tab(session, "Train")
         session.locator("#model-name").locator("input, textarea").first.fill(name)
@@ -54,7 +52,6 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
     page.wait_for_timeout(500)  # nothing comes after the last words
     assert page.get_by_text("saved as goes-first").is_visible()
-    other.context.close()
 
 
 @WIDTHS

@@ -139,10 +139,10 @@ def test_the_module_is_the_command(tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "dataset"),
-    [("demo", "demo"), ("demo-paper", "demo"), ("ml-1m", "ml-1m-diffrec"), ("ml-1m-paper", "ml-1m-diffrec")],
-)
+REAL = [pytest.param(name, "ml-1m-diffrec", marks=pytest.mark.slow) for name in ("ml-1m", "ml-1m-paper")]
+
+
+@pytest.mark.parametrize(("name", "dataset"), [("demo", "demo"), ("demo-paper", "demo"), *REAL])
 def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name, dataset, capsys, request, monkeypatch):
     from sdiff.checkpoint import Checkpoint
     from sdiff.datasets import load_dataset

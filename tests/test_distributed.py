@@ -38,9 +38,11 @@ def two(*words, restarts=0, check=True):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """The folder in which both ranks wrote what they found."""
+    """The folder in which both ranks wrote what they found, and `trained` a model: one launch for all."""
     folder = tmp_path_factory.mktemp("laws")
-    assert two("tests.ranks", "laws", folder).stdout == "rank 0 speaks\n"
+    lines = two("tests.ranks", "laws", folder, *TRAIN, "--json", "--out", folder / "trained").stdout.splitlines()
+    assert lines[0] == "rank 0 speaks" and "rank 1 speaks" not in lines
+    assert json.loads(lines[-1])["processes"] == 2
     return folder
 
 
@@ -115,18 +117,9 @@ def test_a_run_of_two_ranks_goes_on_with_one(told):
     assert progress.epoch == 3 and progress.loss < of_both(told, "losses")[0][0]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The folder of a run of two ranks that nothing interrupted."""
-    out = tmp_path_factory.mktemp("trained") / "two"
-    document = json.loads(two("sdiff", *TRAIN, "--json", "--out", out).stdout.splitlines()[-1])
-    assert document["processes"] == 2
-    return out
-
-
-def test_two_ranks_reach_what_one_process_reaches(trained, tmp_path):
+def test_two_ranks_reach_what_one_process_reaches(told, tmp_path):
     assert main([*TRAIN, "--out", str(tmp_path / "one")]) == 0
-    one, both = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path / "one", trained))
+    one, both = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path / "one", told / "trained"))
     for part in ("valid", "test"):
         assert both[part]["recall@20"] == pytest.approx(one[part]["recall@20"], abs=0.01)
     assert one["test"]["recall@20"] > 1.1 * one["references"]["popularity"]["test"]["recall@20"]
@@ -137,17 +130,19 @@ def weights(folder):
     return file.name
 
 
-def test_a_run_with_a_rank_killed_goes_on_from_its_state_and_ends_as_if_nothing_had_happened(trained, tmp_path):
+@pytest.mark.slow
+def test_a_run_with_a_rank_killed_goes_on_from_its_state_and_ends_as_if_nothing_had_happened(told, tmp_path):
     words = [*TRAIN, "--resume", "--out", tmp_path / "killed"]
     done = two("tests.ranks", "killed", 1, 5, *words, restarts=1)
     assert done.stdout.endswith("4 epochs and 0 shards\n"), "of eight, after the state of the fourth"
-    assert weights(tmp_path / "killed") == weights(trained) and not list((tmp_path / "killed").glob(".*"))
+    assert weights(tmp_path / "killed") == weights(told / "trained") and not list((tmp_path / "killed").glob(".*"))
 
 
 def lists(path):
     return duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
 
 
+@pytest.mark.slow
 def test_shards_of_ranks_that_were_killed_are_kept_and_all_together_are_the_single_file(tmp_path):
     words = ["recommend", "--checkpoint", ROOT / "checkpoints" / "demo-paper", "--all", "-k", "3", "--out"]
     assert two("tests.ranks", "killed", 1, 2, *words, tmp_path / "lists", check=False).returncode != 0

@@ -102,6 +102,7 @@ def test_recbole_s_atomic_files_bring_their_items(tmp_path):
     assert (dataset.items.title[0], dataset.items.year[0], dataset.items.genres[0]) == ("Heat", 1995, "Crime")
 
 
+@pytest.mark.slow
 def test_raw_ml_1m_is_filtered_to_the_paper_s_counts_and_served_by_the_model_of_its_split(tmp_path, monkeypatch):
     """The raw ratings are not here: they are made of the published split, and of what the filters have to take out."""
     folder, movies = real_data("ml-1m_clean"), real_data("ml-1m") / "movies.dat"

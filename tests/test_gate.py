@@ -241,10 +241,8 @@ def test_what_finds_the_queue_full_is_told_so_and_the_rest_is_answered(url):
         assert ask_for_a_list().status_code == 200
 
 
-def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_click(browser, url):
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.add_init_script("localStorage.setItem('sdiff-tour', '1')")
+def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_click(profile, url):
+    with profile.new_page() as page:
         page.goto(url)
         page.wait_for_selector("#recommended tbody tr")
         user = page.locator("#summary strong").first

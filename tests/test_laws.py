@@ -25,8 +25,8 @@ from sdiff.spectrum import normalised_adjacency_root, spectral_basis
 from sdiff.training import Trainer
 from tests.conftest import CPU, vocabulary
 
-law = settings(max_examples=150, deadline=None, derandomize=True, database=None)
-slow_law = settings(law, max_examples=60)
+law = settings()
+slow_law = settings(max_examples=law.max_examples // 3)
 close = dict(atol=2e-4, rtol=1e-4)
 PLAIN = {"noise": False, "guidance": 0.5}
 shares = st.floats(0, 1, width=32)

@@ -50,7 +50,10 @@ def test_it_is_saved_and_read_like_any_other(split, tmp_path):
     assert Recommender.load(tmp_path, CPU).recommend(["i1", "i2"], 3).ids[0] in {f"i{j}" for j in range(10)}
 
 
-@pytest.mark.parametrize("dataset", ["demo", "ml-latest-small", "ml-1m-diffrec"])
+REAL = [pytest.param(dataset, marks=pytest.mark.slow) for dataset in ("ml-latest-small", "ml-1m-diffrec")]
+
+
+@pytest.mark.parametrize("dataset", ["demo", *REAL])
 def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
     from sdiff.datasets import load_dataset
     from tests.conftest import real_data

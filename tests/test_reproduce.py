@@ -103,6 +103,7 @@ def test_one_model_of_table_1_is_measured_in_a_process_of_its_own(tmp_path, caps
     assert row["test"]["recall@20"] > 0 and row["peak memory MB"] > 50 and row["scoring seconds"] > 0
 
 
+@pytest.mark.slow
 def test_all_models_of_table_1_run_on_tiny_data(tmp_path, monkeypatch):
     dataset = load_dataset("demo")
     monkeypatch.setattr(table1, "load_dataset", lambda key: dataset)  # read once

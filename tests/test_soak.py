@@ -4,6 +4,8 @@ import json
 from contextlib import closing
 from dataclasses import replace
 
+import pytest
+
 from benchmarks.app import Page
 from benchmarks.soak import Seen, broken, check, soaked, summary
 from sdiff.datasets import load_dataset
@@ -11,6 +13,7 @@ from sdiff.ui import handlers, layout
 from sdiff.ui.query import Query
 
 
+@pytest.mark.slow
 def test_sessions_beside_each_other_see_what_each_would_see_alone():
     seen = soaked(load_dataset("demo"), Query("demo", "demo"), sessions=5, seconds=8)
     assert not seen.wrong and seen.lists and seen.trained

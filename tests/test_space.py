@@ -87,6 +87,7 @@ def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(t
     assert (tmp_path / "app" / "runs" / "on-a-cpu" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(tmp_path):
     zero_gpu = {"SPACES_ZERO_GPU": "true", "ZERO_GPU_QUOTA": str(4 * space.ASKED)}
     with running_space(tmp_path, **zero_gpu) as url:
