@@ -40,8 +40,8 @@ def _dense(root: sp.csr_array, K: int) -> tuple[np.ndarray, np.ndarray]:
     if n_items <= n_users:
         return a, W
     # X~'w / |X~'w| is an eigenvector of A, with an error of 1e-16 / a that the factorisation takes away.
-    V, _ = scipy.linalg.qr(root.T @ (W / np.sqrt(a)), mode="economic", overwrite_a=True, check_finite=False)
-    return a, V
+    V = scipy.linalg.qr(root.T @ (W / np.sqrt(a)), mode="economic", overwrite_a=True, check_finite=False)[0]
+    return a, np.asarray(V)
 
 
 def _lanczos(root: sp.csr_array, K: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from sdiff.__main__ import main, parser
+from sdiff.atomic import claimed
 from tests.conftest import real_data
 
 QUICK = ["--set", "K=16", "hidden=32", "epochs=4", "eval_every=2"]
@@ -80,6 +81,16 @@ def test_a_run_goes_on_where_it_was_and_another_is_not_overwritten(folder, capsy
     more = [word.replace("epochs=4", "epochs=6") for word in QUICK]
     assert main(["train", "--dataset", "demo", "--out", str(folder), "--resume", *more]) == 0
     assert "of 6" in capsys.readouterr().out
+
+
+def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path, capsys):
+    words = ["train", "--dataset", "demo", *QUICK, "--out", str(tmp_path / "run")]
+    with claimed(tmp_path / "run"):  # as another process has it
+        for more in ([], ["--resume"]):
+            assert main([*words, *more]) == 2
+            assert "Another run writes to" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 2 and "nothing to resume" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "nothing was saved"
 
 
 def test_the_data_sets_are_listed_with_their_terms(capsys):
