@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument(
         "--preset", default="paper", help=f"one of {', '.join(PRESETS)}, or a rival: {', '.join(RIVALS)}"
     )
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 ... N - 1")
     parser.add_argument("--refit", action="store_true", help="train on the validation part too before the test")
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")

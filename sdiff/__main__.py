@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="sdiff", description=__doc__)
     subparsers = top.add_subparsers(required=True, metavar="COMMAND")
+    several: Any = dict(nargs="+", action="extend", default=[])  # values after one flag, or after repeated flags
 
     def command(name: str, run: Any, help: str) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=help, description=help)
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command("train", commands.train, "train a model and keep its best epoch by validation")
     sub.add_argument("--dataset", required=True, help="a data-set key, or the path of a CSV or Parquet file")
     sub.add_argument("--preset", default="paper", help=f"starting configuration: {', '.join(PRESETS)}")
-    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings to change")
+    sub.add_argument("--set", metavar="KEY=VALUE", help="settings to change", **several)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
     sub.add_argument("--resume", action="store_true", help="go on with the run that was interrupted in --out")
@@ -59,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", type=Path, required=True)
     sub.add_argument("--dataset", help="a data-set key or path (default: the one it was trained on)")
     sub.add_argument("--split", choices=("valid", "test"), default="test")
-    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
+    sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **several)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
     sub = command("recommend", commands.recommend, "the list of a user or a history, or a file of all users' lists")
@@ -77,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--titles", action="store_true", help="with --all: title, year and genres in each row")
     sub.add_argument("--dataset", help="where users and titles are read (default: what it was trained on)")
     sub.add_argument("-k", type=int, default=10, help="length of the list")
-    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="sampling settings to change")
+    sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **several)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
     sub = command("reproduce", commands.reproduce, "a table or figure of the paper, or an experiment beyond it")
@@ -85,9 +86,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--dataset", default="demo", help="a data-set key")
     sub.add_argument("--preset", default="paper", help=f"what it starts from: {', '.join(PRESETS)}")
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument(
-        "--only", nargs="+", default=[], metavar="JOB", help="some of its jobs, such as one model of table1"
-    )
+    sub.add_argument("--only", metavar="JOB", help="some of its jobs, such as one model of table1", **several)
     sub.add_argument("--quick", action="store_true", help="a smoke run: two epochs of a tiny model")
     sub.add_argument("--out", type=Path, help="folder for numbers and picture (default: benchmarks/results)")
     return top

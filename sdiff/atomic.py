@@ -13,6 +13,7 @@ from typing import IO
 
 MARK = ".sdiff-"  # how the names of scratch folders begin
 LOCK = "lock"
+CLAIM = f"{MARK}claim"
 
 
 @contextmanager
@@ -45,6 +46,52 @@ def scratch(parent: Path) -> Iterator[Path]:
     finally:
         held.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keeps other processes that claim the folder out of it until the end, also if this process is killed.
+
+    The folder is made if need be, and removed again if nothing was put there.
+
+    Raises:
+        BlockingIOError: another has claimed it.
+        OSError: nothing can be written there.
+    """
+    made = not folder.exists()
+    path = folder / CLAIM
+    held = _locked(path)
+    try:
+        yield
+    finally:
+        if sys.platform == "win32":  # where an open file cannot be removed
+            held.close()
+        path.unlink(missing_ok=True)  # while it is locked: afterwards it may be another's
+        held.close()
+        if made:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def _locked(path: Path) -> IO:
+    """A new or abandoned file, opened and locked. Raises BlockingIOError where another has locked it."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("ab")
+        except FileNotFoundError:  # the folder was removed again by who had claimed it
+            continue
+        try:
+            lock(file)
+        except (BlockingIOError, PermissionError):
+            file.close()
+            raise BlockingIOError(f"{path} is locked") from None
+        except OSError:  # nothing can be locked here
+            return file
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # it was removed before it was locked
 
 
 def sweep(parent: Path) -> None:

@@ -19,6 +19,7 @@ from sdiff.errors import SDiffError
 from sdiff.histories import Histories
 from sdiff.interactions import Interactions
 from sdiff.recommender import Recommender
+from sdiff.tables import connect
 
 FORMATS: dict[str, dict[str, Any]] = {
     ".parquet": {"compression": "zstd"},
@@ -88,7 +89,7 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
     try:
         with (
             replacing(out) as whole,
-            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": f"{whole}.spilled"}) as con,
+            connect(":memory:", MEMORY, f"{whole}.spilled") as con,
         ):
             con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
             for rows in batches:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from sdiff import batch
-from sdiff.atomic import scratch
+from sdiff.atomic import claimed
 from sdiff.card import card
 from sdiff.catalog import Catalog
-from sdiff.config import parse_assignments, preset
+from sdiff.config import Config, parse_assignments, preset
 from sdiff.datasets import Dataset, download, load_dataset
 from sdiff.device import device_name
 from sdiff.distributed import Ranks
@@ -69,9 +72,30 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
-    started, ranks = time.perf_counter(), arguments.ranks
+    started = time.perf_counter()
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
     dataset = load_dataset(arguments.dataset)
+    with output(arguments.out, arguments.ranks):
+        return train_into(arguments, config, dataset, started)
+
+
+@contextmanager
+def output(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """The folder of a run, claimed for its time. Raises SDiffError where another run has it, or nothing can be written
+    there."""
+    with ExitStack() as claim:
+        try:
+            if ranks.first:
+                claim.enter_context(claimed(folder))  # before hours of training, not after them
+        except BlockingIOError:
+            raise SDiffError(f"Another run writes to {folder}: wait until it ends, or choose another --out.") from None
+        except OSError as error:
+            raise SDiffError(f"Cannot write to {folder}: {error.strerror}.") from error
+        yield
+
+
+def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, started: float) -> dict[str, Any]:
+    ranks = arguments.ranks
     trainer = Trainer(config, dataset.split, arguments.seed, ranks=ranks)
     state = arguments.out / "training.safetensors"
     if arguments.resume:
@@ -79,12 +103,6 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             resume(trainer, state)
     elif (arguments.out / "config.json").exists():
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        with scratch(arguments.out):  # before hours of training, not after them
-            pass
-    except OSError as error:
-        raise SDiffError(f"Cannot write to {arguments.out}: {error.strerror}.") from error
     saved = trainer.best.epoch
     with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar:
         try:

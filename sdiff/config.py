@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -120,13 +121,19 @@ INFERENCE_KEYS = ("schedule", "alpha_min", "sigma_max", "tau", "T", "guidance", 
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["K=100", "guidance=0.5"]` -> `{"K": "100", "guidance": "0.5"}`."""
+    """`["K=100", "guidance=0.5"]` -> `{"K": "100", "guidance": "0.5"}`.
+
+    Raises:
+        SDiffError: text that is no assignment, or a key that is given twice.
+    """
     pairs = [text.partition("=") for text in assignments]
     for text, (key, equals, value) in zip(assignments, pairs, strict=True):
         if not (key and equals and value):
             raise SDiffError(
                 f"Cannot read the setting {brief(text)}: write key=value without spaces, such as guidance=0.5."
             )
+    if twice := [key for key, n in Counter(key.strip() for key, _, _ in pairs).items() if n > 1]:
+        raise SDiffError(f"The setting {brief(twice[0])} is given more than once: keep one of its values.")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sdiff.config import Config
-from sdiff.denoiser import Denoiser
 from sdiff.distributed import ALONE, Ranks
 from sdiff.histories import Histories
 from sdiff.model import Model
@@ -30,7 +29,7 @@ class Basis(Protocol):
     @property
     def lam(self) -> Tensor: ...
     def gft(self, x: Histories) -> Tensor: ...
-    def igft(self, v: Tensor) -> Tensor: ...
+    def igft(self, v: Tensor, items: slice = ...) -> Tensor: ...
 
 
 def remembered(x: Histories, config: Config) -> list[Histories]:
@@ -106,6 +105,18 @@ def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> 
     return v_c + s * (v_c - v_u)
 
 
+def guide(denoiser: Predictor, c: Tensor, s: float, T: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """`guided` for one condition and T steps: (v_t, t) -> v0_hat, with one time t (1,) for all rows.
+
+    A denoiser may offer `conditioned(c, s)`, which computes once what steps and passes have in common. That takes less
+    time only where there are several steps of two passes each.
+    """
+    conditioned = getattr(denoiser, "conditioned", None)
+    if conditioned is not None and s and T > 1:
+        return conditioned(c, s)
+    return lambda v_t, t: guided(denoiser, v_t, c, t.expand(len(c)), s)
+
+
 def sample(
     denoiser: Predictor,
     schedule: NoiseSchedule,
@@ -129,10 +140,7 @@ def sample(
     """
     times = schedule.times(T, c.device)
     v0_hat = c.mean(1)  # (B, K)
-    if isinstance(denoiser, Denoiser):
-        estimate = denoiser.conditioned(c, guidance)
-    else:
-        estimate = lambda v_t, t: guided(denoiser, v_t, c, t.expand(len(c)), guidance)  # noqa: E731
+    estimate = guide(denoiser, c, guidance, T)
     for k in range(T, 0, -1):
         t = times[k : k + 1]  # (1,), the same for all rows
         v_t = q_sample(schedule, v0_hat, t, lam, None if noise is None else noise[T - k])

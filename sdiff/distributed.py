@@ -44,13 +44,14 @@ class Ranks:
         return rows.tensor_split(self.size)[self.rank]
 
     def sum(self, x: Tensor) -> Tensor:
-        """x added up over the ranks, in place; equal on all of them to the last bit."""
+        """x added up over the ranks; equal on all of them to the last bit."""
         if self.launched:
-            dist.all_reduce(x)
+            x = x.clone()
+            dist.all_reduce(x)  # in place
         return x
 
     def mean(self, x: Tensor) -> Tensor:
-        """x averaged over the ranks, in place."""
+        """x averaged over the ranks."""
         return self.sum(x) / self.size if self.launched else x
 
     def from_first(self, make: Callable[[], Tensor], device: torch.device) -> Tensor:

@@ -6,6 +6,7 @@ import math
 import warnings
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
@@ -13,6 +14,7 @@ from torch import Tensor
 
 TOLERANCE = 1e-7  # of a residual ||A u - a u||, where a is 1 at most
 SWEEPS = 200
+RANK = 1e-12  # eigenvalues below are rounding errors of 0, as 1 is the largest that there can be
 RANGE = 1e12  # by which one sweep may part the largest eigenvalues from the rest: double precision has 1e16
 
 
@@ -23,10 +25,23 @@ def largest(root: sp.csr_array, K: int, device: torch.device) -> tuple[np.ndarra
     On a CPU by Lanczos, whose products with single vectors take a CPU the least; on a GPU by products with many.
     """
     n_users, n_items = root.shape  # pyright: ignore
-    if min(n_users, n_items) // 2 <= K:  # so many frequencies of so small a graph that nothing is to be saved
-        _, s, Vt = np.linalg.svd(root.toarray(), full_matrices=False)
-        return s**2, Vt.T
+    if min(n_users, n_items) // 2 <= K:  # then a dense matrix of the smaller side is not much larger than the result
+        return _dense(root, K)
     return filtered(root, K, device) if device.type == "cuda" else _lanczos(root, K)
+
+
+def _dense(root: sp.csr_array, K: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `largest`, from all eigenvectors of A (n_items, n_items) or X~X~' (n_users, n_users), whichever is smaller."""
+    n_users, n_items = root.shape  # pyright: ignore
+    small = root.T @ root if n_items <= n_users else root @ root.T
+    a, W = np.linalg.eigh(small.toarray())  # ascending
+    kept = np.flatnonzero(a > RANK)[-K:][::-1]
+    a, W = a[kept], W[:, kept]
+    if n_items <= n_users:
+        return a, W
+    # X~'w / |X~'w| is an eigenvector of A, with an error of 1e-16 / a that the factorisation takes away.
+    V = scipy.linalg.qr(root.T @ (W / np.sqrt(a)), mode="economic", overwrite_a=True, check_finite=False)[0]
+    return a, np.asarray(V)
 
 
 def _lanczos(root: sp.csr_array, K: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,10 +22,7 @@ Part = Literal["valid", "test"]
 
 
 def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tensor]:
-    """The n best-scored items of each row, the seen ones left out.
-
-    Args:
-        scores: (B, n_items); the entries of seen items are overwritten with -inf.
+    """The n best-scored items of each row of `scores` (B, n_items), without the seen ones.
 
     Returns:
         (scores, items), each (B, min(n, n_items)); ranks that no unseen item is left for score -inf.
@@ -34,7 +31,7 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
         SDiffError: a score is not a number, or infinite.
     """
     if seen is not None:
-        scores[seen.rows, seen.items] = -torch.inf
+        scores = exclude_(scores.clone(), seen)
     n_items, whole = scores.shape[1], scores.shape[1] // GROUP
     if n >= whole:
         return _finite(*scores.topk(min(n, n_items), dim=1))
@@ -46,6 +43,12 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
     candidates = torch.cat([inside, rest.expand(len(scores), -1)], dim=1)
     values, place = scores.gather(1, candidates).topk(n, dim=1)
     return _finite(values, candidates.gather(1, place))
+
+
+def exclude_(scores: Tensor, seen: Histories) -> Tensor:
+    """Sets the scores (B, n_items) of seen items to -inf, in place: only for a tensor that nobody else uses."""
+    scores[seen.rows, seen.items] = -torch.inf
+    return scores
 
 
 def _finite(values: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,11 +70,10 @@ def unseen(
     train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
     for users in batches:
         history = train.take(users)
-        scores = score(history)
+        scores = exclude_(score(history).clone(), history)  # a scorer may keep the tensor that it returned
         if part == "test":
-            seen = valid.take(users)
-            scores[seen.rows, seen.items] = -torch.inf
-        yield users, *top_n(scores, history, n)
+            exclude_(scores, valid.take(users))
+        yield users, *top_n(scores, None, n)
 
 
 @torch.inference_mode()

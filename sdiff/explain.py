@@ -53,11 +53,12 @@ def explain(
     config = model.config.at_inference(settings)
     x = Histories.from_lists([model.items.encode(dict.fromkeys(history))], model.device)
     i = int(model.items.encode([item])[0])
+    of_item = slice(i, i + 1)
     basis, graph, head = model.basis, model.model.graph, model.model.head
     n, K = len(x.items), len(basis.lam)
     each = torch.arange(n + 1, device=model.device)  # offsets that make a row of every entry
     parts = torch.stack([basis.gft(replace(past, offsets=each)) for past in remembered(x, config)], dim=1)  # (n, M, K)
-    near = graph.dot(replace(x.normalised(), offsets=each))[:, i] if graph else parts.new_zeros(n)  # (n,)
+    near = x.normalised().weights * graph.column(x.items, i) if graph else parts.new_zeros(n)  # (n,)
 
     a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
     c = (a[:, None, None] * parts.sum(0)).requires_grad_()  # (STEPS + 2, M, K)
@@ -67,7 +68,7 @@ def explain(
         drawn = torch.randn((config.T, 1, K), generator=torch.Generator().manual_seed(seed))
         noise = drawn.to(model.device).expand(-1, len(a), -1)
     v0_hat = sample(model.denoiser, NoiseSchedule.of(config), basis.lam, c, config.T, config.guidance, noise)
-    score = basis.igft(v0_hat)[:, i]
+    score = basis.igft(v0_hat, of_item)[:, 0]
     if head:
         score = head(score, neighbours)
     by_c, by_neighbours = torch.autograd.grad(score[:STEPS].sum(), (c, neighbours), materialize_grads=True)
@@ -75,7 +76,7 @@ def explain(
 
     nothing, whole = score[-2].item(), score[-1].item()
     alone = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency, and none
-    found = basis.igft(alone)[:, i]
+    found = basis.igft(alone, of_item)[:, 0]
     by_frequency = (found[:-1] - found[-1]).double()
     return Explanation(
         score=whole,

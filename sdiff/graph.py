@@ -57,6 +57,12 @@ class ItemGraph(nn.Module):
         found = self.weights.new_zeros(len(x) * n_items).scatter_add_(0, cells.flatten(), values.flatten())
         return found.view(len(x), n_items)
 
+    def column(self, items: Tensor, i: int) -> Tensor:
+        """A_ji (n,) of items j: what each of them adds to item i in `dot`."""
+        if self.neighbours is None:
+            return self.weights[items, i]
+        return self.weights[items].where(self.neighbours[items] == i, 0).sum(1)
+
 
 class FusionHead(nn.Module):
     """g(s, a) = s + w a + h silu(p s + q a + r) of an item's score s = (U v0_hat)_i and a = (A c)_i: one hidden unit,

@@ -12,7 +12,7 @@ from sdiff.denoiser import Denoiser
 from sdiff.graph import FusionHead, ItemGraph
 from sdiff.histories import Histories
 from sdiff.linear import LinearDenoiser
-from sdiff.spectrum import SpectralBasis
+from sdiff.spectrum import EVERY, SpectralBasis
 
 
 class LearntBasis(nn.Module):
@@ -41,9 +41,9 @@ class LearntBasis(nn.Module):
         """U_in'x (B, K) of sparse rows."""
         return x.dot(self.U_in)
 
-    def igft(self, v: Tensor) -> Tensor:
-        """Logits (B, n_items)."""
-        return torch.addmm(self.bias, v * self.log_scale.exp(), self.U_out.T)
+    def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+        """Logits (B, n_items), or those of some items."""
+        return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.U_out[items].T)
 
 
 class Model(nn.Module):

@@ -60,7 +60,10 @@ class Reading:
         """From `min_rating=4&core=5&user=visitor`, as in a web address. Raises SDiffError that lists the keys."""
         keys = [f.name for f in fields(cls)]
         try:
-            values: dict[str, Any] = dict(parse_qsl(query, strict_parsing=bool(query)))
+            pairs = parse_qsl(query, strict_parsing=bool(query))
+            values: dict[str, Any] = dict(pairs)
+            if len(values) < len(pairs):
+                raise ValueError("an option is given more than once")
             if unknown := set(values) - set(keys):
                 raise ValueError(f"there is no {', '.join(sorted(unknown))}, but {', '.join(keys)}")
             if values.get("split", "random") not in SPLITS:

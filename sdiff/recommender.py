@@ -16,7 +16,7 @@ from sdiff.config import Config
 from sdiff.device import best_device
 from sdiff.diffusion import score
 from sdiff.errors import SDiffError
-from sdiff.evaluation import top_n
+from sdiff.evaluation import exclude_, top_n
 from sdiff.histories import Histories
 from sdiff.model import Model
 
@@ -100,15 +100,18 @@ class Recommender:
         """
         if k < 1:
             raise SDiffError(f"k must be at least 1, not {k}.")
-        scores = self.scores(x, config, generator)
+        scores = self.scores(x, config, generator)  # new, so it can be overwritten
         if allowed is not None:
             scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
-        values, items = top_n(scores, x if exclude_seen else None, k)
+        if exclude_seen:
+            exclude_(scores, x)
+        values, items = top_n(scores, None, k)
         if self.config.loss == "softmax":
-            values = (values - scores.logsumexp(dim=1, keepdim=True)).exp()
-            values = values.where(values > 0, -torch.inf)
+            best = values[:, :1]
+            probabilities = (values - best).exp() / scores.sub_(best).exp_().sum(1, keepdim=True)
+            values = probabilities.where(values > -torch.inf, -torch.inf)  # a probability may be as small as 0
         return values, items
 
     def scores(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
-        """Scores x_hat (B, n_items) of histories x."""
+        """Scores x_hat (B, n_items) of histories x, in a new tensor."""
         return score(self.model, x, config, generator)

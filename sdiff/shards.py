@@ -8,8 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from sdiff.atomic import sweep, write_atomically
 from sdiff.batch import MEMORY, ranked, write
 from sdiff.config import Config
@@ -17,6 +15,7 @@ from sdiff.datasets import Dataset
 from sdiff.distributed import Ranks
 from sdiff.errors import SDiffError
 from sdiff.recommender import Recommender
+from sdiff.tables import connect
 
 BATCH, BATCHES = 1000, 10  # users that are scored together, and how many such batches make a shard
 
@@ -69,7 +68,7 @@ def write_shards(
     ranks.wait()
     if not ranks.first:
         return 0, 0
-    with duckdb.connect(config={"memory_limit": MEMORY}) as con:
+    with connect(":memory:", MEMORY, folder / ".spilled") as con:
         counts = "SELECT count(*), count(*) FILTER (rank = 1) FROM read_parquet(?)"
         [(n_rows, n_users)] = con.execute(counts, [[str(path) for path in shards]]).fetchall()
     return n_rows, n_users

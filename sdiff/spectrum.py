@@ -21,6 +21,7 @@ from sdiff.histories import Histories
 from sdiff.interactions import Interactions
 
 CPU = torch.device("cpu")
+EVERY = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,9 @@ class SpectralBasis:
         """Graph Fourier transform U'x (B, K) of sparse rows."""
         return x.dot(self.U)
 
-    def igft(self, v: Tensor) -> Tensor:
-        """Inverse transform U v (B, n_items)."""
-        return v @ self.U.T
+    def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+        """Inverse transform U v (B, n_items), or its columns of some items."""
+        return v @ self.U[items].T
 
     def to(self, device: torch.device) -> SpectralBasis:
         return SpectralBasis(self.U.to(device), self.lam.to(device))

@@ -29,7 +29,9 @@ LOCKED = {
 HEAD = 1 << 16  # bytes and rows that are looked at before the whole is read
 BLOCK = 1 << 23  # bytes; DuckDB holds four times as many of a CSV file
 FULL = "Could not write"  # as DuckDB says that a disk takes no more
+UNPINNED = "failed to pin block"  # in errors of other types, such as a commit's, that lack of memory causes
 MEMORY = "2GB"  # of DuckDB; what is more goes to the disk
+PER_THREAD = 125  # MB; the least that DuckDB's documentation recommends
 LONGEST = 40  # characters of a name or a value, and names, that a sentence tells
 COLUMNS = 1000  # of a table: each costs memory, however short the file
 REJECTS = 100_000  # faulty rows that are told one by one
@@ -159,13 +161,25 @@ def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own on disk, so that a large table needs no large memory. It can reach this one file alone."""
     with (
         temporary() as folder,
-        duckdb.connect(folder / "read.duckdb", config={"memory_limit": MEMORY, "temp_directory": str(folder)}) as con,
+        connect(folder / "read.duckdb", MEMORY, folder) as con,
     ):
         con.execute("SET enable_progress_bar = false")
         con.execute(f"SET allowed_paths = [{_literal(str(table))}]")
         for name, value in LOCKED.items():
             con.execute(f"SET {name} = {value}")
         yield con
+
+
+def connect(path: Path | str, memory: str, spill: Path | str) -> duckdb.DuckDBPyConnection:
+    """A database that takes as much memory as said, such as 512MB, and writes what is more to the folder `spill`.
+
+    It has no more threads than the memory suffices for: each holds blocks that cannot be written to disk.
+    """
+    con = duckdb.connect(path, config={"memory_limit": memory, "temp_directory": str(spill)})
+    megabytes = int(memory[:-2]) * {"MB": 1, "GB": 1000}[memory[-2:]]
+    [(threads,)] = con.execute("SELECT current_setting('threads')").fetchall()
+    con.execute(f"SET threads = {max(min(threads, megabytes // PER_THREAD), 1)}")
+    return con
 
 
 @contextmanager
@@ -191,7 +205,7 @@ def said_of(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         if FULL in str(error):  # which says nothing of the file: see `temporary`
             raise
-        if isinstance(error, duckdb.OutOfMemoryException):
+        if isinstance(error, duckdb.OutOfMemoryException) or UNPINNED in str(error):
             raise SDiffError(f"Cannot read {path} within {MEMORY}: leave out long cells, or rows.") from error
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise SDiffError(f"Cannot read {path}: {reason:.500}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 
@@ -10,8 +12,8 @@ import pytest
 
 from benchmarks import faults
 from benchmarks.killed import KINDS, contents
-from sdiff import Recommender, SDiffError, checkpoint
-from sdiff.atomic import replacing, scratch, sweep, write_atomically
+from sdiff import Recommender, SDiffError, atomic, checkpoint
+from sdiff.atomic import CLAIM, claimed, lock, replacing, scratch, sweep, write_atomically
 from sdiff.batch import ranked, write
 from sdiff.catalog import Catalog
 from sdiff.datasets import load_dataset
@@ -19,7 +21,7 @@ from sdiff.readers import Reading
 from sdiff.run_state import save_state
 from sdiff.training import Trainer
 from sdiff.ui import uploads
-from tests.conftest import CPU, SMALL
+from tests.conftest import CPU, ROOT, SMALL
 from tests.faults import full_disk, trained
 
 
@@ -85,6 +87,40 @@ def test_a_folder_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch)
     monkeypatch.setattr("sdiff.atomic.tempfile.mkdtemp", swept)
     write_atomically(tmp_path / "file", b"whole")
     assert len(made) == 2 and (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_folder_is_claimed_by_one_process_until_that_ends_however_it_does(tmp_path):
+    folder = tmp_path / "deep" / "run"
+    with claimed(folder), pytest.raises(BlockingIOError), claimed(folder):
+        pass
+    assert folder.parent.exists() and not folder.exists()
+    script = f"""from pathlib import Path; from runpy import run_path; from time import sleep
+with run_path("sdiff/atomic.py")["claimed"](Path({str(folder)!r})): print("mine", flush=True); sleep(600)"""
+    other = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
+    assert other.stdout and other.stdout.readline() == b"mine\n"
+    with pytest.raises(BlockingIOError), claimed(folder):
+        pass
+    other.kill()
+    other.wait()
+    with claimed(folder):
+        (folder / "model").touch()
+    assert [path.name for path in folder.iterdir()] == ["model"]
+    with pytest.raises(ZeroDivisionError), claimed(folder):
+        folder.rename(1 / 0)  # pyright: ignore
+    assert [path.name for path in folder.iterdir()] == ["model"]
+
+
+def test_a_claim_that_was_given_up_before_it_could_be_locked_is_made_anew(tmp_path, monkeypatch):
+    calls = []
+
+    def given_up(file):
+        calls.append(lock(file))
+        if len(calls) == 1:
+            (tmp_path / "run" / CLAIM).unlink()
+
+    monkeypatch.setattr(atomic, "lock", given_up)
+    with claimed(tmp_path / "run"):
+        assert len(calls) == 2 and (tmp_path / "run" / CLAIM).exists()
 
 
 def writers(split, folder):

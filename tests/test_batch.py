@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff import Recommender, SDiffError, batch
+from sdiff import Recommender, SDiffError, batch, tables
 from sdiff.batch import Rows, ranked, write
 from sdiff.datasets import Dataset
 from sdiff.interactions import Interactions, Split, Vocabulary
@@ -183,7 +183,24 @@ def test_a_place_that_cannot_be_written_to_is_said_before_anything_is_scored(wor
             write(tmp_path / name, scored(), world)
 
 
-def test_rows_beyond_the_memory_go_to_disk_and_come_back(world, tmp_path, monkeypatch):
+@pytest.fixture
+def sixteen_cores(monkeypatch):
+    """A machine on which DuckDB starts 16 threads."""
+    connect = duckdb.connect
+
+    def with_many_threads(path=":memory:", config=None):
+        return connect(path, config={"threads": 16} | (config or {}))
+
+    monkeypatch.setattr(duckdb, "connect", with_many_threads)
+
+
+@pytest.mark.parametrize(("memory", "threads"), [("48MB", 1), ("512MB", 4), ("2GB", 16), ("9GB", 16)])
+def test_a_database_has_no_more_threads_than_its_memory_suffices_for(memory, threads, tmp_path, sixteen_cores):
+    with tables.connect(":memory:", memory, tmp_path) as con:
+        assert con.execute("SELECT current_setting('threads')").fetchall() == [(threads,)]
+
+
+def test_rows_beyond_the_memory_go_to_disk_and_come_back(world, tmp_path, monkeypatch, sixteen_cores):
     monkeypatch.setattr(batch, "MEMORY", "48MB")
     n, length, part = 80_000, 50, 8_000
     none = replace(world.split.train, users=vocabulary("u", n), indptr=np.zeros(n + 1, np.int64))

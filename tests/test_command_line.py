@@ -5,7 +5,8 @@ import sys
 import duckdb
 import pytest
 
-from sdiff.__main__ import main
+from sdiff.__main__ import main, parser
+from sdiff.atomic import claimed
 from tests.conftest import real_data
 
 QUICK = ["--set", "K=16", "hidden=32", "epochs=4", "eval_every=2"]
@@ -35,6 +36,14 @@ def test_evaluate_gives_the_figures_that_training_wrote_down(folder, capsys):
     assert {"users", "seconds", "dataset", "split", "seed"} <= set(found)
     assert main(["evaluate", "--checkpoint", str(folder), "--split", "valid", "--set", "guidance=2", "--json"]) == 0
     assert last_line(capsys)["split"] == "valid"
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "recommend"])
+def test_repeated_set_flags_add_up(command):
+    required = {"train": "--dataset d --out o", "evaluate": "--checkpoint c", "recommend": "--checkpoint c --user u"}
+    words = [command, *required[command].split(), "--set", "K=1", "T=2", "--set", "tau=2"]
+    assert parser().parse_args(words).set == ["K=1", "T=2", "tau=2"]
+    assert parser().parse_args(words[:-5]).set == [], "a default that one parse extended must not reach the next"
 
 
 def test_recommend_takes_a_user_or_a_history(folder, capsys):
@@ -74,6 +83,16 @@ def test_a_run_goes_on_where_it_was_and_another_is_not_overwritten(folder, capsy
     assert "of 6" in capsys.readouterr().out
 
 
+def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path, capsys):
+    words = ["train", "--dataset", "demo", *QUICK, "--out", str(tmp_path / "run")]
+    with claimed(tmp_path / "run"):  # as another process has it
+        for more in ([], ["--resume"]):
+            assert main([*words, *more]) == 2
+            assert "Another run writes to" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 2 and "nothing to resume" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "nothing was saved"
+
+
 def test_the_data_sets_are_listed_with_their_terms(capsys):
     assert main(["datasets", "--json"]) == 0
     out = capsys.readouterr().out
@@ -105,6 +124,8 @@ def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "me"], "Unknown user me"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1,zzz"], "Unknown item zzz"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "K=3"], "K is fixed"),
+        (["train", "--dataset", "demo", "--out", "x", "--set", "K=3", "--set", "K=4"], "'K' is given more than once"),
+        (["train", "--dataset", "x.csv?core=2&core=3", "--out", "x"], "an option is given more than once"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "at least 1"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file or a folder"),

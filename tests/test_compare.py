@@ -10,9 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from sdiff.catalog import ALL
 from sdiff.errors import SDiffError
 from sdiff.evaluation import evaluate
+from sdiff.histories import Histories
 from sdiff.references import REFERENCES
 from sdiff.ui import compare_handlers, handlers, lists, reverse_handlers, take_away
 from sdiff.ui.query import Query
@@ -31,6 +34,15 @@ def test_a_list_beside_itself_differs_in_nothing():
     found = compare_handlers.compare(ONE, ONE)
     assert ids(found.lists[0]) == ids(found.lists[1]) == ids(handlers.recommend(ONE).recommendations)
     assert found.shifts == ([0] * 20, [0] * 20) and found.overlap == 20 and "in the same order" in found.words
+
+
+def test_ranking_scores_does_not_write_to_them():
+    catalog = open_dataset("demo").catalog
+    scores = torch.arange(float(len(catalog.allowed(ALL))))[None]
+    before = scores.clone()
+    x = Histories.from_lists([[3, 4]], CPU)
+    ranked = [handlers.ranked(scores, x, query, catalog) for query in (replace(ONE, genres=["Comedy"]), ONE)]
+    assert torch.equal(scores, before) and len(ranked[0]) < len(ranked[1]) == 1000
 
 
 @pytest.mark.parametrize("other", [PAPER, replace(ONE, model="A x"), replace(ONE, settings={"half_life": 15.0})])

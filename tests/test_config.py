@@ -53,6 +53,12 @@ def test_an_assignment_without_key_or_value_is_said(text):
         parse_assignments([text])
 
 
+@pytest.mark.parametrize("twice", [["K=1", "K=2"], ["K=1", "T=3", "K=1"], ["K=1", " K =2"]])
+def test_a_setting_that_is_given_twice_is_refused(twice):
+    with pytest.raises(SDiffError, match="'K' is given more than once"):
+        parse_assignments(twice)
+
+
 def test_an_unknown_preset_is_said():
     with pytest.raises(SDiffError, match="paper"):
         preset("papper")

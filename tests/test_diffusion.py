@@ -67,6 +67,24 @@ def test_what_the_condition_adds_once_is_what_it_adds_at_every_step(s, residual,
         torch.testing.assert_close(estimate(v_t, t), guided(model, v_t, c, t, s), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("s", [0.0, 0.5, -1.0])
+@pytest.mark.parametrize("T", [1, 5])
+@pytest.mark.parametrize("fusion", ["film", "concat"])
+def test_sampling_gives_what_the_forward_pass_of_the_denoiser_gives_at_each_step(T, s, fusion):
+    model, schedule = network(fusion), NoiseSchedule("vp")
+    by_forward = sample(lambda v_t, c, t: model.forward(v_t, c, t), schedule, LAM, C, T, s, noise(T))
+    torch.testing.assert_close(sample(model, schedule, LAM, C, T, s, noise(T)), by_forward, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("T", "s"), [(1, 0.0), (1, 0.5), (5, 0.0)])
+def test_a_single_step_or_no_guidance_takes_one_forward_pass_a_step_and_nothing_else(T, s):
+    model, passes = network(), []
+    model.conditioned = None  # pyright: ignore (preparing it would take longer than it saves)
+    model.register_forward_hook(lambda *_: passes.append(1))
+    sample(model, NoiseSchedule("vp"), LAM, C, T, s, noise(T))
+    assert len(passes) == T
+
+
 def test_film_starts_as_plain_addition_and_is_elementwise():
     film = FiLM(6)
     v_t = torch.ones(4, 6)

@@ -57,6 +57,13 @@ def test_a_process_on_its_own_makes_no_group():
     assert ranks.share(x).equal(x) and ranks.sum(x) is x and ranks.mean(x) is x
 
 
+def test_a_sum_or_mean_over_the_ranks_leaves_what_was_given_as_it_was(monkeypatch):
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda x: x.mul_(3))  # two more ranks, with the same numbers
+    ranks, x = Ranks(0, 3, launched=True), torch.arange(4.0)
+    assert ranks.sum(x).tolist() == [0, 3, 6, 9] and ranks.mean(x).tolist() == [0, 1, 2, 3]
+    assert x.tolist() == [0, 1, 2, 3]
+
+
 def test_restarts_that_would_hang_are_refused(monkeypatch, capsys):
     started = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_MAX_RESTARTS": "1"}
     for name, value in {**started, "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():

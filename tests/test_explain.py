@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdiff.config import preset
 from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
-from sdiff.explain import explain
+from sdiff.explain import STEPS, explain
 from sdiff.histories import Histories
 from sdiff.recommender import Recommender
 from sdiff.training import Trainer
@@ -24,15 +25,16 @@ def split():
 def models(split):
     """One of each preset: what ships, a fusion head over the graph, the linear one."""
     shipped = {name: Recommender.load(f"checkpoints/{name}") for name in ("demo", "demo-paper")}
-    for name, changes in (("tuned", SMALL), ("instant", {})):
-        trainer = Trainer(preset(name).override(changes), split, 0)
+    near = SMALL | {"epochs": 1, "graph_entries": 40 * len(split.items)}
+    for name, preset_name, changes in (("tuned", "tuned", SMALL), ("near", "tuned", near), ("instant", "instant", {})):
+        trainer = Trainer(preset(preset_name).override(changes), split, 0)
         for _ in trainer.fit():
             pass
-        shipped[name] = Recommender(trainer.checkpoint("demo", name), trainer.device)
+        shipped[name] = Recommender(trainer.checkpoint("demo", preset_name), trainer.device)
     return shipped
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "instant"])
+@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "near", "instant"])
 def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
     model = models[name]
     for user in (0, 7, 99):
@@ -48,6 +50,26 @@ def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
         assert found.by_frequency.sum() + found.beside == pytest.approx(found.score, abs=1e-5)
     nothing = explain(model, history, item, seed=9)
     assert (nothing.score == pytest.approx(found.score)) == (not model.config.noise), "the noise is that of the list"
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the size of the largest tensor that any operation makes."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and not func.is_view:
+            self.size = max(self.size, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("name", ["tuned", "near", "instant"])
+def test_explaining_one_item_makes_no_scores_of_all_items_for_each_step_entry_or_frequency(models, split, name):
+    model, history = models[name], [split.items.ids[i] for i in range(100)]
+    with Largest() as largest:
+        explain(model, history, history[0])
+    assert 0 < largest.size < len(split.items) * STEPS
 
 
 def test_a_linear_models_parts_are_what_each_item_alone_adds(models, split):

@@ -35,6 +35,16 @@ def test_a_history_says_of_its_neighbours_what_the_matrix_does(random_interactio
         assert not found[:, 49].any() and not found[79].any(), "an item and a user without interactions"
 
 
+def test_one_column_is_that_of_the_whole_product(random_interactions):
+    items = torch.tensor([3, 0, 49, 17])
+    x = Histories(items, torch.arange(5), torch.ones(4))  # a row for each item
+    for entries in (50, 49, 7):
+        graph = built(random_interactions, entries)
+        whole = graph.dot(x)
+        for i in range(50):
+            torch.testing.assert_close(graph.column(items, i), whole[:, i])
+
+
 def test_only_the_nearest_are_kept_and_no_item_is_its_own(random_interactions, monkeypatch):
     A = affinity(random_interactions)
     few = built(random_interactions, 7)

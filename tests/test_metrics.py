@@ -9,6 +9,7 @@ from sdiff.evaluation import evaluate, top_n
 from sdiff.histories import Histories
 from sdiff.interactions import Split
 from sdiff.metrics import ndcg, recall, recall_all
+from sdiff.quality import lists
 from sdiff.references import linear_filter, popularity
 from sdiff.spectrum import normalised_adjacency_root
 from tests.conftest import CPU
@@ -49,6 +50,22 @@ def test_top_n_of_many_items_is_what_sorting_all_of_them_gives(n_items):
         expected = scores.sort(dim=1, descending=True).values[:, :n]
         assert torch.equal(values, expected) and torch.equal(scores.gather(1, items), values)
         assert all(len(set(row)) == n for row in items.tolist())
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "expanded"])
+def test_scores_are_never_written_to(layout, split):
+    kept = torch.randn(60, 30, generator=torch.Generator().manual_seed(0))
+    if layout == "transposed":
+        kept = kept.T.contiguous().T
+    if layout == "expanded":
+        kept = kept[:1].expand(60, 30)
+    before = kept.clone()
+    x = Histories.from_interactions(split.train, CPU)
+    top_n(kept, x, 5)
+    values = [evaluate(lambda x: kept, split, part, CPU) for part in ("test", "valid", "test", "valid")]
+    lists(lambda x: kept, split, 5)
+    assert torch.equal(kept, before)
+    assert values[:2] == values[2:] == [evaluate(lambda x: before.clone(), split, p, CPU) for p in ("test", "valid")]
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])

@@ -28,6 +28,13 @@ def test_a_learnt_basis_starts_at_the_eigenvectors(basis, tastes):
     torch.testing.assert_close(start.igft(start.gft(x)), logits)
 
 
+def test_the_scores_of_some_items_are_those_among_all(basis, tastes):
+    v = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+    for inverse in (basis, learnt(basis, tastes).basis, learnt(basis, tastes, basis="directional").basis):
+        for items in (slice(7, 8), slice(10, 20)):
+            torch.testing.assert_close(inverse.igft(v, items), inverse.igft(v)[:, items])
+
+
 @pytest.mark.parametrize(("kind", "matrices"), [("fixed", 0), ("tied", 1), ("directional", 2)])
 def test_how_many_bases_are_trained(basis, tastes, kind, matrices):
     parameters = learnt(basis, tastes, basis=kind).basis.parameters()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -44,6 +45,25 @@ def test_settings_act_and_wrong_ones_are_said(model):
         model.recommend(["x"])
     with pytest.raises(SDiffError, match="at least 1"):
         model.recommend(history, k=0)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "mse"])
+@pytest.mark.parametrize("allowed", [None, np.arange(30) % 3 > 0], ids=["all", "some"])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_every_item_that_may_be_recommended_is_in_the_longest_list_however_unlikely(split, loss, allowed, exclude_seen):
+    config = SMALL.override({"loss": loss, "noise": False})
+    checkpoint = Trainer(config, split, 0, CPU).checkpoint("tastes", "paper")
+    if loss == "softmax":
+        checkpoint.weights["basis.bias"] = torch.linspace(0, 10_000, 30)  # all but the last are e^-300 and less
+    model, seen = Recommender(checkpoint, CPU), ["i29", "i4", "i7"]
+    found = model.recommend(seen, k=30, exclude_seen=exclude_seen, allowed=allowed)
+    scores = model.scores(Histories.from_lists([[29, 4, 7]], CPU), model.config, torch.Generator())[0]
+    order = scores.argsort(descending=True).tolist()
+    out = {29, 4, 7} if exclude_seen else set()
+    assert found.indices == [i for i in order if i not in out and (allowed is None or allowed[i])]
+    if loss == "softmax":
+        probabilities = scores[found.indices].double().softmax(0)
+        np.testing.assert_allclose(found.scores, probabilities, rtol=1e-4, atol=1e-30)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -43,6 +45,35 @@ def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_inte
     monkeypatch.setattr("sdiff.eigen.SWEEPS", 1)
     (a, U), (b, V) = largest(root, 10, CPU), filtered(root, 10, CPU)
     assert np.array_equal(a, b) and np.array_equal(U, V)
+
+
+@pytest.mark.parametrize("K", [21, 40, 60])
+@pytest.mark.parametrize("users_are_fewer", [True, False])
+def test_where_one_side_is_small_memory_is_that_of_the_result_and_all_its_frequencies_are_found(users_are_fewer, K):
+    X = sp.random_array((40, 20_000), density=0.01, rng=np.random.default_rng(0), format="csr") > 0
+    X = X.astype(np.float64).tolil()
+    X[1], X[2] = X[0], X[0]  # three equal users or items, so that the rank is 38
+    root = normalised_adjacency_root(sp.csr_array(X if users_are_fewer else X.T))
+    tracemalloc.start()
+    a, U = largest(root, K, CPU)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not users_are_fewer or peak < 4 * 8 * 20_000 * min(K, 38), "no dense matrix of users and items"
+    exact = np.linalg.svd(root.toarray(), compute_uv=False)[: min(K, 40)] ** 2
+    rank = min(K, 38)
+    np.testing.assert_allclose(np.sort(a)[::-1], exact[:rank], atol=1e-12)
+    np.testing.assert_allclose(U.T @ U, np.eye(rank), atol=1e-12)
+    assert np.abs(root.T @ (root @ U) - U * a).max() < 1e-12
+    assert np.abs(U[root.sum(0) == 0]).max(initial=0) < 1e-12, "an item nobody has is in no frequency"
+
+
+def test_eigenvectors_are_orthonormal_however_small_their_eigenvalue():
+    rng = np.random.default_rng(0)
+    W, V = np.linalg.qr(rng.normal(size=(6, 6)))[0], np.linalg.qr(rng.normal(size=(50, 6)))[0]
+    s = np.array([1, 0.5, 0.1, 1e-3, 1e-5, 3e-6])
+    a, U = largest(sp.csr_array(W * s @ V.T), 6, CPU)
+    np.testing.assert_allclose(np.sort(a), np.sort(s**2), atol=1e-14)
+    np.testing.assert_allclose(U.T @ U, np.eye(6), atol=1e-12)
 
 
 def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_interactions):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -10,12 +11,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from sdiff.atomic import claimed
 from sdiff.catalog import Row
 from sdiff.datasets import load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Split, Vocabulary
 from sdiff.registry import REGISTRY
-from sdiff.ui import figures, handlers, lists, openings, spectral_handlers, training_handlers
+from sdiff.ui import figures, handlers, lists, openings, spectral_handlers, state, training_handlers
 from sdiff.ui.query import Query
 from sdiff.ui.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
 
@@ -153,7 +155,7 @@ def test_picks_are_what_they_say():
     assert handlers.pick_user("demo", "random") in split.users
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo", "instant"])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo", "instant", "uploads", "Uploads"])
 def test_names_of_models_are_plain_and_free(name):
     with pytest.raises(SDiffError, match=r"Name the model|already"):
         new_run(name)
@@ -163,6 +165,50 @@ def test_of_two_runs_of_one_name_the_second_is_refused_before_it_trains():
     with training_handlers.LINE.joined("twice"), pytest.raises(SDiffError, match="choose another name"):
         list(training_handlers.train("demo", "paper", 4, 0, "", " twice", Event()))
     assert len(training_handlers.LINE) == 0
+
+
+def test_of_two_processes_that_make_one_model_the_second_is_refused_and_the_name_is_free_again_if_none_is_saved():
+    folder = state.runs_dir() / "in-two-apps"
+    run = training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
+    with claimed(folder):  # as another process has it
+        for _ in range(2):
+            with pytest.raises(SDiffError, match="choose another name"):
+                next(training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
+    next(run)
+    with pytest.raises(BlockingIOError), claimed(folder):  # as another process would try
+        pass
+    run.close()
+    assert not folder.exists()
+
+
+def test_a_name_is_not_taken_by_what_a_killed_run_left_but_by_anything_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
+    folder = tmp_path / "left"
+    (folder / ".sdiff-scratch").mkdir(parents=True)
+    for name in (".sdiff-claim", "model-0123456789ab.safetensors"):
+        (folder / name).touch()
+    with state.claimed_run("left") as claimed_folder:
+        assert claimed_folder == folder
+    for name in ("config.json", "training.safetensors", "notes.txt"):
+        (folder / name).touch()
+        with pytest.raises(SDiffError, match="taken"):
+            new_run("left")
+        (folder / name).unlink()
+    (tmp_path / "file").touch()
+    with pytest.raises(SDiffError, match="taken"):
+        new_run("file")
+
+
+def test_a_model_saved_while_its_name_was_being_claimed_is_not_replaced(monkeypatch):
+    @contextmanager
+    def after_another_run(folder):
+        folder.mkdir()
+        (folder / "config.json").touch()
+        yield
+
+    monkeypatch.setattr(state, "claimed", after_another_run)
+    with pytest.raises(SDiffError, match="taken"), state.claimed_run("just-saved"):
+        pass
 
 
 def test_training_yields_its_curves_and_a_model_that_can_be_opened():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from threading import Condition, Lock
 
 from cachetools import LRUCache, cached
 
-from sdiff.atomic import scratch
+from sdiff.atomic import MARK, claimed, scratch
 from sdiff.catalog import Catalog
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
@@ -28,6 +29,7 @@ from sdiff.ui.space import serving_device
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "checkpoints"
+LEFT = (MARK, "model-")  # how names begin in the folder of a run that was killed before it had saved a model
 INSTANT = "instant"  # every data set has this model, without a file
 
 
@@ -187,19 +189,42 @@ def new_run(name: str) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         raise SDiffError("Name the model with up to 40 letters, digits, dots, dashes or underscores.")
-    if is_taken(name):
-        raise SDiffError(f"There is a model {name!r} already: choose another name.")
-    try:
+    with _writing():
+        if is_taken(name):
+            raise SDiffError(f"The name {name!r} is taken already: choose another name.")
         runs_dir().mkdir(parents=True, exist_ok=True)
         with scratch(runs_dir()):  # before an hour of training, not after it
             return runs_dir() / name
-    except OSError as error:
-        raise SDiffError(f"This app cannot keep a model ({error.strerror}): check the folder of its models.") from error
+
+
+@contextmanager
+def claimed_run(name: str) -> Iterator[Path]:
+    """`new_run`, which no other process can take meanwhile. Raises SDiffError as that, or where another has it."""
+    folder = new_run(name)
+    with ExitStack() as claim:
+        with _writing():
+            try:
+                claim.enter_context(claimed(folder))
+            except BlockingIOError:
+                raise SDiffError(f"A run is making a model {name!r} already: choose another name.") from None
+        yield new_run(name)  # again, as another run may have ended since
 
 
 def is_taken(name: str) -> bool:
-    """Whether a model of that name is here."""
-    return name == INSTANT or name in checkpoints() or (runs_dir() / name).exists()
+    """Whether no new model can have this name. What a run that was killed left does not count."""
+    folder = runs_dir() / name
+    if name == INSTANT or name.lower() == uploads_dir().name or name in checkpoints():
+        return True
+    return folder.exists() and not (folder.is_dir() and all(path.name.startswith(LEFT) for path in folder.iterdir()))
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turns errors of the system into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise SDiffError(f"This app cannot keep a model ({error.strerror}): check the folder of its models.") from error
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

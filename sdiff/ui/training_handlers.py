@@ -14,7 +14,7 @@ from sdiff.config import Config, parse_assignments, preset
 from sdiff.errors import SDiffError
 from sdiff.training import CRITERION, Progress
 from sdiff.ui import gate, journal, space
-from sdiff.ui.state import new_run, open_dataset
+from sdiff.ui.state import claimed_run, open_dataset
 from sdiff.ui.words import told
 
 WAIT = 0.5  # seconds between two looks at the line
@@ -78,8 +78,7 @@ def train(
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
-    with LINE.joined(name := name.strip()) as before:
-        folder = new_run(name)  # once nobody else can take the name
+    with LINE.joined(name := name.strip()) as before, claimed_run(name) as folder:
         while n := before():
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")
