@@ -33,6 +33,12 @@ ORDER = [
     *(
         "ui.journal",
         "ui.gate",
+        "ui.refusals",
+        "ui.origins",
+        "ui.routes",
+        "ui.limits",
+        "ui.documents",
+        "ui.server",
         "ui.uploads",
         "ui.runs",
         "ui.space",
@@ -68,6 +74,7 @@ ORDER = [
 ONLY = {
     "gradio": {
         "ui.journal",
+        "ui.server",
         "ui.space",
         "ui.api",
         "ui.layout",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.events import api as endpoint
-from starlette.middleware import Middleware
 
 from sdiff.registry import ASSETS
-from sdiff.ui import api, compare_tab, gate, handlers, health, journal, listing, opening, spectrum_tab
+from sdiff.ui import api, compare_tab, gate, handlers, health, journal, limits, listing, opening, server, spectrum_tab
 from sdiff.ui.controls import control_panel
 from sdiff.ui.data_tab import data_tab
 from sdiff.ui.experiments_tab import experiments_tab
@@ -231,9 +228,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     """
     who = gate.credentials()
     journal.begin(verbose)
-    processing_utils.async_ssrf_protected_download = gate.fetch_nothing
-    # Nobody looks at gradio's own statistics, which would be made anew, of the last 10,000 events, after each of them.
-    os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
+    server.prepare()
     # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long
     # queue would grow by the telling.
     demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(
@@ -243,12 +238,14 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         footer_links=["api", "settings"],
         ssr_mode=False,
         enable_monitoring=False,
+        run_history=False,
+        num_workers=0,
         show_error=False,
-        max_file_size=gate.FILE,
+        max_file_size=limits.FILE,
         state_session_capacity=SESSIONS,
         max_threads=THREADS,
         mcp_server=who is None,  # gradio's asks for no password
         auth=who,
         auth_message="S-Diff. Whoever runs this app gives out its name and password.",
-        app_kwargs={"middleware": [Middleware(gate.Gate)], "routes": [health.ROUTE]},
+        app_kwargs={"lifespan": server.guarded, "routes": [health.ROUTE]},
     )
