@@ -110,6 +110,8 @@ def launched(monkeypatch):
     """What `layout.launch` changes of gradio, without a server."""
 
     class Demo:
+        preprocess_data = call_function = None
+
         def queue(self, **_):
             return self
 

@@ -80,8 +80,10 @@ def build() -> gr.Blocks:
         text = gr.Textbox(visible=False)  # what is copied or saved
         # What is on the page is kept by the page: gradio forgets a session that was away for an hour, or after which
         # `SESSIONS` others came.
-        opened = gr.JSON(["demo", INSTANT], visible=False)  # to go back to when something else cannot be opened
-        edited = gr.JSON(visible=False)  # a history instead of a user's own
+        opened = gr.JSON(
+            ["demo", INSTANT], visible=False, elem_id="opened"
+        )  # to go back to when something else cannot be opened
+        edited = gr.JSON(visible=False, elem_id="edited")  # a history instead of a user's own
         wanted = gr.Textbox(visible=False)  # the data set that would have to be downloaded first
         uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")  # keys: whose browser, whose data
 
@@ -228,7 +230,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     """
     who = gate.credentials()
     journal.begin(verbose)
-    server.prepare()
+    server.prepare(demo)
     # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long
     # queue would grow by the telling.
     demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(

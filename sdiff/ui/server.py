@@ -7,18 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import gradio as gr
+import uvicorn.config
 from gradio import processing_utils
 
 from sdiff.errors import SDiffError
+from sdiff.ui import inputs, sessions
 from sdiff.ui.documents import Documents
 from sdiff.ui.limits import Limits
 from sdiff.ui.origins import Origins, own_hosts
 from sdiff.ui.routes import Routes
 
 
-def prepare() -> None:
-    """Changes gradio before an app is launched."""
+def prepare(demo: gr.Blocks) -> None:
+    """Changes gradio, and an app before it is launched."""
+    inputs.guard(demo)
+    sessions.bound()
     processing_utils.async_ssrf_protected_download = fetch_nothing
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = "sdiff.ui.connections:Connection"
     # Gradio would compute statistics of the last 10,000 events after each event, for a page that is off.
     os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 
