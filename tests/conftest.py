@@ -103,6 +103,32 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def demo():
+    """The page with all that guards it, not served."""
+    from sdiff.ui import layout, server
+
+    demo = layout.build()
+    server.prepare(demo)
+    demo.queue(max_size=64, default_concurrency_limit=2, api_open=False)
+    demo.root_path = ""
+    return demo
+
+
+@pytest.fixture(scope="session")
+def client(demo):
+    """A client of the app in this process: an exception that would reach the server's log is raised here."""
+    from gradio.routes import App
+    from starlette.testclient import TestClient
+
+    from sdiff.ui import server
+
+    app = App.create_app(demo, app_kwargs={"lifespan": server.guarded}, mcp_server=True)
+    with TestClient(app, base_url="http://127.0.0.1:7860") as client:
+        client.get("/gradio_api/startup-events")
+        yield client
+
+
+@pytest.fixture(scope="session")
 def browser():
     api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
     if CHROMIUM is None:

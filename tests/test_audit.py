@@ -1,10 +1,13 @@
-"""CI fails on a vulnerability that can be mended, and never for want of a connection."""
+"""CI fails on a vulnerability that can be fixed, and on an audit of nothing, but never for want of a connection."""
 
-import json
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.conftest import ROOT
 
@@ -13,26 +16,62 @@ def package(name, *fixes):
     return {"name": name, "version": "1", "vulns": [{"id": "X-1", "fix_versions": list(fix)} for fix in fixes]}
 
 
-SOUND, MENDABLE, OPEN = package("sound"), package("weak", ["2"]), package("weak", [])
+SOUND, FIXABLE, OPEN = package("sound"), package("weak", ["2"]), package("weak", [])
 UNKNOWN = {"name": "odd", "skip_reason": "Dependency not found on PyPI"}
+CANARY = package("pip")
 
 
 @pytest.mark.parametrize(
-    ("packages", "code", "said"),
+    ("packages", "canary", "code", "said"),
     [
-        ([SOUND], 0, "1 of 1 packages are known, 0 vulnerabilities"),
-        ([SOUND, MENDABLE], 1, "weak 1: X-1, mended by 2"),
-        ([SOUND, OPEN], 0, "mended by no version yet"),
-        ([UNKNOWN], 0, "skipped: the service knows none of 1 packages"),
-        ([], 0, "skipped"),
-        (None, 0, "skipped: ConnectionError: no name"),
+        ([SOUND], None, 0, "1 of 1 packages audited, 0 vulnerabilities"),
+        ([SOUND, UNKNOWN], None, 0, "1 of 2 packages audited, 0 vulnerabilities"),
+        ([SOUND, FIXABLE], CANARY, 1, "weak 1: X-1, fixed in 2"),
+        ([SOUND, OPEN], CANARY, 0, "fixed in no version yet"),
+        ([UNKNOWN], CANARY, 1, "FAILED: none of 1 packages was audited"),
+        ([], CANARY, 1, "FAILED: none of 0 packages was audited"),
+        (None, CANARY, 1, "FAILED: none of 0 packages was audited. ConnectionError: no name"),
+        ([UNKNOWN], UNKNOWN, 0, "skipped: the vulnerability service cannot be reached"),
+        ([UNKNOWN], None, 0, "skipped: the vulnerability service cannot be reached"),
+        (None, None, 0, "skipped: the vulnerability service cannot be reached. ConnectionError: no name"),
     ],
 )
-def test_what_ci_makes_of_an_audit(tmp_path, packages, code, said):
-    text = (
-        "raise ConnectionError('no name')" if packages is None else f"print({json.dumps({'dependencies': packages})!r})"
+def test_what_ci_makes_of_an_audit(tmp_path, packages, canary, code, said):
+    answers = {False: packages, True: canary and [canary]}
+    (tmp_path / "pip_audit.py").write_text(
+        f"import json, sys\nif '--version' in sys.argv: sys.exit()\nanswer = {answers!r}['-r' in sys.argv]\n"
+        "if answer is None: raise ConnectionError('no name')\n"
+        "print(json.dumps({'dependencies': answer}))\n"
     )
-    (tmp_path / "pip_audit.py").write_text(text)
     command = [sys.executable, str(ROOT / ".ci" / "audit.py")]
     run = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
-    assert run.returncode == code and said in run.stdout and "Traceback" not in run.stdout
+    assert run.returncode == code and said in run.stdout + run.stderr and "Traceback" not in run.stdout + run.stderr
+
+
+def test_a_pip_audit_that_does_not_run_fails(tmp_path):
+    (tmp_path / "pip_audit.py").write_text("import nothing_of_this_name")
+    command = [sys.executable, str(ROOT / ".ci" / "audit.py")]
+    run = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
+    assert run.returncode == 1 and "nothing_of_this_name" in run.stderr
+
+
+def needs() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (line for lines in project["optional-dependencies"].values() for line in lines)
+    return [Requirement(line) for line in (*(ROOT / "requirements.txt").read_text().splitlines(), *extras)]
+
+
+@pytest.mark.parametrize("need", needs(), ids=lambda need: need.name)
+def test_no_dependency_may_be_of_a_major_version_that_was_never_tested(need):
+    bounds = [Version(each.version) for each in need.specifier if each.operator == "<"]
+    assert len(bounds) == 1, "an upper bound"
+    try:
+        installed = Version(version(need.name))
+    except PackageNotFoundError:
+        return  # of an extra, or of another system
+    assert installed in need.specifier and bounds[0].major - installed.major <= 1
+
+
+def test_duckdb_is_one_that_refuses_a_truncated_gzip_file():
+    [duckdb] = [need for need in needs() if need.name == "duckdb"]
+    assert "1.5.9" not in duckdb.specifier and "2.0.0" in duckdb.specifier

@@ -95,6 +95,18 @@ def test_without_verbose_only_what_was_slow_or_failed_is_written(lines, monkeypa
     assert [line["level"] for line in new()] == ["warning"]
 
 
+def test_a_text_that_a_client_chooses_is_cut_in_the_log(lines):
+    new, long = lines(), "x" * 100_000
+    LocalContext.event_id.set(long)
+    journal.observed(lambda: journal.note(data=long, model=long, refused=long), "long")()
+    LocalContext.event_id.set(None)
+    journal.refused("gate", long, long)
+    for line in new():
+        assert len(json.dumps(line)) < 1500 and not any(
+            len(str(value)) > journal.LONGEST + 1 for value in line.values()
+        )
+
+
 def test_two_events_never_share_a_line(lines):
     new = lines()
     first = journal.observed(lambda: (yield journal.note(data="a")), "first")()

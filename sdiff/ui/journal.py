@@ -21,9 +21,11 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
+from sdiff.errors import SDiffError
+
 LOG = logging.getLogger("sdiff.app")
 SLOW = 1.0  # seconds from which on an event is written in any case
-PATH = 100  # characters of a stranger's address that are written
+LONGEST = 200  # characters of a text that are written: strangers choose some of them
 
 _facts: ContextVar[dict[str, Any]] = ContextVar("facts")
 
@@ -51,7 +53,7 @@ def note(**facts: str) -> None:
 
 def refused(event: str, why: str, path: str) -> None:
     """Writes down a request of which no event came."""
-    LOG.warning(event, extra={"facts": {"event": event, "path": path[:PATH], "refused": why}})
+    LOG.warning(event, extra={"facts": {"event": event, "path": path, "refused": why}})
 
 
 def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -100,7 +102,7 @@ def _event(name: str, slow: float) -> Iterator[dict[str, Any]]:
     started, level = time.perf_counter(), logging.INFO
     try:
         yield facts
-    except gr.Error as error:
+    except (gr.Error, SDiffError) as error:
         facts.setdefault("refused", str(error))
         raise
     except Exception:
@@ -117,7 +119,12 @@ def _event(name: str, slow: float) -> Iterator[dict[str, Any]]:
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {"at": datetime.fromtimestamp(record.created, UTC).isoformat("T", "milliseconds")}
-        line |= {"level": record.levelname.lower(), **getattr(record, "facts", {"event": record.getMessage()})}
+        facts = getattr(record, "facts", {"event": record.getMessage()})
+        line |= {"level": record.levelname.lower(), **{name: _cut(value) for name, value in facts.items()}}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:LONGEST]}…" if isinstance(value, str) and len(value) > LONGEST else value

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.events import api as endpoint
-from starlette.middleware import Middleware
 
 from sdiff.registry import ASSETS
-from sdiff.ui import api, compare_tab, gate, handlers, health, journal, listing, opening, spectrum_tab
+from sdiff.ui import api, compare_tab, gate, handlers, health, journal, limits, listing, opening, server, spectrum_tab
 from sdiff.ui.controls import control_panel
 from sdiff.ui.data_tab import data_tab
 from sdiff.ui.experiments_tab import experiments_tab
@@ -54,7 +51,9 @@ def build() -> gr.Blocks:
             cancel = gr.Button("Cancel", size="sm", scale=0, min_width=140, elem_id="cancel-opening")
         # What is on the page is kept by the page: gradio forgets a session that was away for an hour, or after which
         # `SESSIONS` others came.
-        opened = gr.JSON(["demo", INSTANT], visible=False)  # to go back to when something else cannot be opened
+        opened = gr.JSON(
+            ["demo", INSTANT], visible=False, elem_id="opened"
+        )  # to go back to when something else cannot be opened
         cards = gr.Markdown(elem_id="cards")
         with gr.Row(elem_id="body"):
             with gr.Column(scale=0, min_width=260, elem_id="controls"):
@@ -85,7 +84,7 @@ def build() -> gr.Blocks:
         keep = f"(told, view, ...due) => {list(due)}.map((tab, i) => tab === view ? told : due[i])"
         gr.on([told.change, view.change], None, [told, view, *due.values()], [*due.values()], js=keep)
         text = gr.Textbox(visible=False)  # what is copied or saved
-        edited = gr.JSON(visible=False)  # a history instead of a user's own
+        edited = gr.JSON(visible=False, elem_id="edited")  # a history instead of a user's own
         wanted = gr.Textbox(visible=False)  # the data set that would have to be downloaded first
         uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")  # keys: whose browser, whose data
 
@@ -236,10 +235,8 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     """
     who = gate.credentials()
     journal.begin(verbose)
-    processing_utils.async_ssrf_protected_download = gate.fetch_nothing
+    server.prepare(demo)
     api.answer_mcp_in_json()
-    # Nobody looks at gradio's own statistics, which would be made anew, of the last 10,000 events, after each of them.
-    os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
     # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long
     # queue would grow by the telling.
     demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(
@@ -249,12 +246,14 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         footer_links=["api", "settings"],
         ssr_mode=False,
         enable_monitoring=False,
+        run_history=False,
+        num_workers=0,
         show_error=False,
-        max_file_size=gate.FILE,
+        max_file_size=limits.FILE,
         state_session_capacity=SESSIONS,
         max_threads=THREADS,
         mcp_server=who is None,  # gradio's asks for no password
         auth=who,
         auth_message="S-Diff. Whoever runs this app gives out its name and password.",
-        app_kwargs={"middleware": [Middleware(gate.Gate)], "routes": [health.ROUTE]},
+        app_kwargs={"lifespan": server.guarded, "routes": [health.ROUTE]},
     )

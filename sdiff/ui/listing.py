@@ -43,7 +43,7 @@ def pick(pick: handlers.Pick, opened: Opened, user: str, *rest: Any) -> tuple[An
 
 def call(shown: str, *page: Any) -> tuple[Any, ...]:
     """The list of the user whose id was typed; an unknown one leaves the page, and its box, as they were."""
-    before = Query.parse(parse_qsl(json.loads(shown)["address"])).user if shown else ""
+    before = _shown_user(shown)
     nothing = (gr.skip(),) * LISTED
     try:
         query = asked(*page)
@@ -51,6 +51,14 @@ def call(shown: str, *page: Any) -> tuple[Any, ...]:
     except SDiffError as error:
         warn(error)
         return before, *nothing
+
+
+def _shown_user(shown: str) -> str:
+    """The user of the list that is shown, as the page sends it back; "" where it does not."""
+    try:
+        return Query.parse(parse_qsl(json.loads(shown)["address"])).user
+    except (SDiffError, ValueError, TypeError, KeyError, AttributeError):
+        return ""
 
 
 @guarded

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import gradio as gr
+from gradio.utils import LRUCache
 
 from sdiff.config import PRESETS
 from sdiff.errors import SDiffError
@@ -17,8 +18,9 @@ from sdiff.ui import figures, gate, space, state, training_handlers
 from sdiff.ui.words import told
 
 WAITING = 8  # runs that can see their place in the line; later ones wait for such a place
-# One run at a time for each visitor; the stop button of a page sets the event of its own session.
-_stops: dict[str, Event] = {}
+# The stop button of a page sets the event of its session's run: one that waits in gradio's queue, or one that goes on.
+_waiting: LRUCache[str, Event] = LRUCache(64)  # as many as the queue holds: any client can ask for one
+_running: dict[str, Event] = {}
 
 
 def train_tab(opened: gr.JSON) -> gr.Textbox:
@@ -66,14 +68,15 @@ def train_tab(opened: gr.JSON) -> gr.Textbox:
 
 def _enlist(request: gr.Request) -> tuple[Any, ...]:
     """At once: a stop that works while the run waits for others, too."""
-    _stops[str(request.session_hash)] = Event()
+    _waiting[str(request.session_hash)] = Event()
     return "Waiting …", gr.Button(interactive=False), gr.Button(interactive=True)
 
 
 def _train(
     opened: list[str], preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
 ) -> Iterator[tuple[Any, ...]]:
-    stop = _stops.setdefault(str(request.session_hash), Event())
+    session = str(request.session_hash)
+    stop = _running[session] = _waiting.pop(session, None) or Event()
     idle = gr.Button(interactive=True), gr.Button(interactive=False)
     try:
         for view in training_handlers.train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop):
@@ -85,20 +88,21 @@ def _train(
     except SDiffError as error:
         yield escape(told(error)), gr.skip(), gr.skip(), gr.skip(), *idle
     finally:
-        _stops.pop(str(request.session_hash), None)
+        if _running.get(session) is stop:
+            del _running[session]
 
 
 def _idle(request: gr.Request) -> tuple[Any, ...]:
     """After a run that could not even begin."""
-    _stops.pop(str(request.session_hash), None)
+    _waiting.pop(str(request.session_hash), None)
     return "This run could not be made: try again.", gr.Button(interactive=True), gr.Button(interactive=False)
 
 
 def _stop(request: gr.Request) -> None:
-    event = _stops.get(str(request.session_hash))
-    if event is None:
+    found = [event for kept in (_running, _waiting) if (event := kept.get(str(request.session_hash)))]
+    if not found:
         gr.Info("Nothing is running.")
-    else:
+    for event in found:
         event.set()
 
 

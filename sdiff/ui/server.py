@@ -1,0 +1,42 @@
+"""What stands between the network and gradio, and what gradio must not do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import gradio as gr
+import uvicorn.config
+from gradio import processing_utils
+
+from sdiff.errors import SDiffError
+from sdiff.ui import inputs, sessions
+from sdiff.ui.documents import Documents
+from sdiff.ui.limits import Limits
+from sdiff.ui.origins import Origins, own_hosts
+from sdiff.ui.routes import Routes
+
+
+def prepare(demo: gr.Blocks) -> None:
+    """Changes gradio, and an app before it is launched."""
+    inputs.guard(demo)
+    sessions.bound()
+    processing_utils.async_ssrf_protected_download = fetch_nothing
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = "sdiff.ui.connections:Connection"
+    # Gradio would compute statistics of the last 10,000 events after each event, for a page that is off.
+    os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
+
+
+@asynccontextmanager
+async def guarded(app: Any) -> AsyncIterator[None]:
+    """The lifespan of gradio's application: before its first request, puts the gate in front of all that it has."""
+    inner = Limits(Documents(app.middleware_stack, app))
+    app.middleware_stack = Origins(Routes(inner, app), own_hosts())
+    yield
+
+
+async def fetch_nothing(url: str, cache_dir: str) -> str:
+    """Takes the place of gradio's download, which would fetch any address that a visitor gives for a file."""
+    raise SDiffError("A file is uploaded, not fetched from an address.")

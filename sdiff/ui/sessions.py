@@ -1,0 +1,138 @@
+"""What the app keeps of its clients between their requests, and how much of it: any client can open sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+from gradio import queueing, routes, state_holder
+from gradio.server_messages import ProcessCompletedMessage, ProcessGeneratingMessage
+from gradio.utils import LRUCache
+
+UNREAD = 16 << 20  # bytes of answers that nobody has read yet, of all sessions; the longest lists take 7 MB
+LEAST = 1000  # bytes that an answer counts at least
+PATIENCE = 300.0  # seconds that anything may wait for a reader
+SESSIONS = 2000  # that may wait for answers
+UPLOADS = 200  # whose progress is known
+GIVEN_UP = {"error": "Nobody read the answers of this session in time: ask again."}
+
+
+def bound() -> None:
+    """Has gradio keep less, in every app that is launched from now on."""
+    queueing.AsyncQueue = Messages  # pyright: ignore[reportPrivateImportUsage]
+    queueing.Queue = Queue
+    state_holder.SessionState = Session
+    routes.file_upload_statuses._statuses = LRUCache(UPLOADS)
+    routes.file_upload_statuses._signals = Signals(UPLOADS)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Session(state_holder.SessionState):
+    """The components of a session, without a copy of what the page shows: gradio keeps one for links that are off here.
+
+    It would take 25 ms for each new client, and hold the last values that it sent and was sent.
+    """
+
+    def __init__(self, blocks: Any) -> None:
+        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks=()))  # pyright: ignore[reportArgumentType]
+        self.blocks_config.config_for_block = lambda *_: {}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Messages(asyncio.Queue):
+    """The messages to a session, which know how large they are, and since when nobody has read any."""
+
+    bytes = 0
+    untouched = 0.0
+    given_up = False
+
+    def _put(self, item: Any) -> None:
+        if self.empty():
+            self.untouched = time.monotonic()
+        size = _size(item)
+        self.bytes += size
+        super()._put((item, size))
+
+    def _get(self) -> Any:
+        self.untouched, self.given_up = time.monotonic(), False
+        item, size = super()._get()
+        self.bytes -= size
+        return item
+
+
+def _size(message: Any) -> int:
+    """The bytes of an answer as it is sent; 0 for messages that are small, and that say that answers were given up."""
+    if not isinstance(message, ProcessCompletedMessage | ProcessGeneratingMessage) or message.output == GIVEN_UP:
+        return 0
+    return LEAST + len(orjson.dumps(message.output, default=str, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+class Open(LRUCache):
+    """The messages of each session. Where there are too many, one goes that waits for nothing any more."""
+
+    def __init__(self, events: dict[str, set[str]]) -> None:
+        super().__init__(SESSIONS)
+        self._events = events
+
+    def __setitem__(self, session: str, messages: Messages) -> None:
+        if session not in self and len(self) >= self.max_size:
+            over = (each for each, kept in self.items() if kept.given_up or not self._events.get(each))
+            del self[next(over, next(iter(self)))]
+        super().__setitem__(session, messages)
+
+    def __delitem__(self, session: str) -> None:
+        super().__delitem__(session)
+        self._events.pop(session, None)
+
+
+class Queue(queueing.Queue):
+    """gradio's queue, which gives up sessions whose answers nobody reads."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.pending_event_ids_session = defaultdict(set)
+        self.pending_messages_per_session = Open(self.pending_event_ids_session)
+
+    def send_message(self, event: Any, event_message: Any) -> None:
+        if event.session_hash not in self.pending_messages_per_session:  # its client has gone
+            return
+        super().send_message(event, event_message)
+        if isinstance(event_message, ProcessCompletedMessage | ProcessGeneratingMessage):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Empties the sessions that have waited too long for a reader, and where too much is kept in all, those with
+        answers that have waited longest."""
+        kept: Any = self.pending_messages_per_session
+        now, total = time.monotonic(), sum(messages.bytes for messages in kept.values())
+        for session in sorted((id for id in kept if not kept[id].empty()), key=lambda id: kept[id].untouched):
+            size = kept[session].bytes
+            if now - kept[session].untouched > PATIENCE or (total > UNREAD and size):
+                total -= size
+                self._empty(session)
+
+    def _empty(self, session: str) -> None:
+        """Ends a session's events, and leaves a reader who comes after all a message that says so for each."""
+        for events in [job for job in self.active_jobs if job]:
+            for event in events:
+                event.alive = event.alive and event.session_hash != session
+        for waiting in self.event_queue_per_concurrency_id.values():
+            for event in [event for event in waiting.queue if event.session_hash == session]:
+                waiting.queue.remove(event)
+                self.event_ids_to_events.pop(event._id, None)
+        messages: Any = self.pending_messages_per_session[session]
+        while not messages.empty():
+            messages.get_nowait()
+        for id in self.pending_event_ids_session[session] or {session}:
+            messages.put_nowait(ProcessCompletedMessage(output=GIVEN_UP, success=False, event_id=id))
+        messages.given_up = True
+
+
+class Signals(LRUCache):
+    """An event for each id, made when it is first asked for."""
+
+    def __missing__(self, id: str) -> asyncio.Event:
+        self[id] = asyncio.Event()
+        return self[id]

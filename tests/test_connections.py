@@ -1,0 +1,85 @@
+"""Connections that are opened and not used lock nobody out."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+
+from sdiff.ui import connections, server
+from sdiff.ui.connections import Connection
+
+ROOM = 20
+
+
+@contextmanager
+def opened(port: int, n: int, send: bytes = b"", source: str = "127.0.0.1"):
+    """Connections that send no whole request, from an address of this machine."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(n):
+            found.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 5, (source, 0))))
+            found[-1].sendall(send)
+        yield found
+
+
+@pytest.fixture
+def port(monkeypatch):
+    """A server with room for few connections."""
+    monkeypatch.setattr(connections, "CONNECTIONS", ROOM)
+
+    async def app(scope, receive, send):
+        while scope["path"] == "/wait" and (await receive())["type"] != "http.disconnect":
+            pass
+        await PlainTextResponse("here")(scope, receive, send)
+
+    served = uvicorn.Server(uvicorn.Config(app, port=0, http=Connection, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    while not served.started:
+        time.sleep(0.005)
+    yield served.servers[0].sockets[0].getsockname()[1]
+    served.should_exit = served.force_exit = True
+    thread.join(10)
+
+
+@pytest.mark.parametrize("send", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_connections_without_a_request_make_room_for_others(port, send):
+    with opened(port, 5 * ROOM, send), httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        assert client.get("/", timeout=5).text == "here"
+
+
+def test_the_address_with_the_most_connections_makes_room(port):
+    ask = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+    with opened(port, 2, ask, "127.0.0.2") as few, opened(port, 3 * ROOM, ask):
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.3"), timeout=5) as client:
+            assert client.get(f"http://127.0.0.1:{port}/").text == "here"
+        for one in few:
+            one.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                one.recv(1)
+
+
+def test_a_head_without_an_end_is_cut_off(port):
+    with opened(port, 1, b"GET / HTTP/1.1\r\nX: ") as [one], pytest.raises(OSError):
+        for _ in range(100):
+            one.sendall(b"x" * (1 << 16))
+            time.sleep(0.001)
+
+
+def test_half_of_the_files_that_may_be_open_are_left_for_everything_else(monkeypatch):
+    for files, room in ((256, 128), (1 << 20, connections.CONNECTIONS)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, files=files: (files, files))
+        assert connections.room() == room
+
+
+def test_the_server_of_the_app_is_made_of_these_connections(demo):
+    config = uvicorn.Config(server)
+    config.load()
+    assert config.http_protocol_class is Connection

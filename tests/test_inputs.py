@@ -1,0 +1,166 @@
+"""Odd requests are answered with a sentence: no traceback, no status 500, and nothing of what they say is kept."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+import orjson
+import pytest
+from gradio.utils import LRUCache
+
+from sdiff.errors import SDiffError
+from sdiff.ui import inputs, train_tab
+from tests.conftest import ROOT
+
+JSON = {"Content-Type": "application/json"}
+ODD: list[Any] = [None, True, -1, 0.5, 1e300, 2**60, "", "x", "\0", "é" * 50, "9" * 20_000, [], [[]], [None], {}]
+ODD += [["demo", "instant"], ["demo", 5], ["demo", "instant", ["1", {}]], {"path": "/etc/passwd"}, [[[[[1]]]]]]
+ODD += [{"path": "x", "meta": {"_type": "gradio.FileData"}}, {"path": [], "meta": {"_type": "gradio.FileData"}}]
+SLOW = {"measure", "sensitivity", "play", "train"}
+
+
+def defaults(fn) -> list[Any]:
+    """What the page sends of an event's inputs when nothing on it was changed."""
+    return [orjson.loads(orjson.dumps(each.value)) for each in fn.inputs]
+
+
+def answer(client, fn, data: Any, session: str, **body: Any) -> str:
+    """What an event of the page answers."""
+    body = {"fn_index": fn._id, "data": data, "session_hash": session, "event_data": {"item": "1"}} | body
+    joined = client.post("/gradio_api/queue/join", json=body)
+    if joined.status_code != 200:
+        assert 400 <= joined.status_code < 500, joined.text
+        return joined.text
+    return client.get(f"/gradio_api/queue/data?session_hash={session}").text
+
+
+def events(demo) -> list[Any]:
+    """Those of the page and of the API that take no long time."""
+    return [fn for fn in demo.fns.values() if fn.fn and fn.api_name not in SLOW]
+
+
+def test_what_the_page_sends_is_taken_by_every_event(demo, client, capsys):
+    refused = {}
+    for n, fn in enumerate(events(demo)):
+        text = answer(client, fn, defaults(fn), f"usual{n}")
+        if '"success":true' not in text:
+            refused[fn.api_name] = text.partition('"error":')[2].partition('"')[2].partition('"')[0]
+    assert refused.keys() <= {"settings_of", "trained_settings"}, "which wait for a model to be chosen"
+    assert "Traceback" not in (written := capsys.readouterr().err), written
+
+
+@pytest.mark.slow
+def test_odd_values_of_any_event_get_a_sentence_and_leave_no_traceback(demo, client, capsys):
+    rng, asked = random.Random(0), 0
+    for n, fn in enumerate(events(demo)):
+        usual = defaults(fn)
+        odd = [[], [*usual, 1], {}, None, "x"] if usual else [[1]]
+        for place in rng.sample(range(len(usual)), min(4, len(usual))):
+            odd += [[*usual[:place], value, *usual[place + 1 :]] for value in rng.sample(ODD, 3)]
+        asked += len(odd)
+        for data in odd:
+            text = answer(client, fn, data, f"odd{n}")
+            assert "Traceback" not in text and str(ROOT) not in text and "site-packages" not in text
+    assert asked > 500
+    assert "Traceback" not in (written := capsys.readouterr().err), written
+
+
+@pytest.mark.parametrize("id", ["", "x" * 65, "x" * (3 << 20), "a b", "a/b", "é", "a\n", 5, ["x"], {}])
+def test_an_id_of_another_form_is_refused_wherever_it_comes(client, demo, id):
+    def kept() -> list[int]:
+        places = demo._queue.pending_messages_per_session, demo.state_holder.session_data, train_tab._waiting
+        return [len(place) for place in places]
+
+    before = kept()
+    enlist = next(fn for fn in demo.fns.values() if fn.api_name == "_enlist")
+    for path, body in (
+        ("queue/join", {"data": [], "fn_index": enlist._id, "session_hash": id}),
+        ("queue/join", {"data": [], "fn_index": enlist._id, "session_hash": "x", "event_id": id}),
+        ("run/_enlist", {"data": [], "session_hash": id}),
+        ("call/list_datasets", {"data": [], "session_hash": id}),
+        ("cancel", {"session_hash": id, "fn_index": 1, "event_id": "x"}),
+        ("cancel", {"session_hash": "x", "fn_index": 1, "event_id": id}),
+        ("reset", {"event_id": id}),
+    ):
+        assert client.post(f"/gradio_api/{path}", json=body).status_code == 422, path
+    if isinstance(id, str) and len(id) < 100:
+        for path in ("queue/data", "upload_progress"):
+            name = "session_hash" if path == "queue/data" else "upload_id"
+            assert client.get(f"/gradio_api/{path}", params={name: id}).status_code == 422, path
+        form = {"files": ("x.csv", b"x")}
+        assert client.post("/gradio_api/upload", params={"upload_id": id}, files=form).status_code == 422
+        for path in ("heartbeat/", "call/recommend/"):
+            assert client.get(f"/gradio_api/{path}{quote(id, safe='')}").status_code in (404, 405, 422), path
+    assert kept() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        *(("queue/join", body, 400) for body in ("{", "", "[" * 100_000, "[" * 500 + "]" * 500, '{"data": [NaN]}')),
+        *(("call/recommend", body, 400) for body in ('{"data": ["\\ud800"]}', '{"data": [1e999]}', "\xff")),
+        *(("queue/join", body, 422) for body in ("[]", "null", "5", '"x"', '{"fn_index": 2, "session_hash": "x"}')),
+        *(
+            ("queue/join", f'{{"data": [], "session_hash": "x", "fn_index": {n}}}', 404)
+            for n in (999, -1, "null", '"2"')
+        ),
+        *(
+            ("queue/join", f'{{"data": {data}, "session_hash": "x", "fn_index": 2}}', 422)
+            for data in ("5", "{}", "null")
+        ),
+        *((f"{verb}/{name}", '{"data": []}', 404) for verb in ("call", "call/v2", "run") for name in ("x", "..", "5")),
+        *((f"call/v2/{name}", '{"nothing": 1}', 422) for name in ("recommend", "list_datasets")),
+        *(("cancel", body, 422) for body in ("{}", '{"session_hash": "x"}')),
+        *(("mcp/", body, 400) for body in ("{", "[" * 300 + "]" * 300)),
+    ],
+)
+def test_a_request_that_is_no_event_of_the_app_is_refused_with_its_reason(client, capsys, path, body, status):
+    answer = client.post(f"/gradio_api/{path}", content=body.encode("latin-1"), headers=JSON)
+    assert answer.status_code == status, answer.text
+    assert "Traceback" not in answer.text and "Traceback" not in capsys.readouterr().err
+
+
+def test_no_stream_begins_for_a_session_that_is_not_there(client):
+    for path in ("queue/data?session_hash=nobody", "call/recommend/nobody", "call/v2/nobody"):
+        assert client.get(f"/gradio_api/{path}").status_code == 404
+
+
+def test_an_event_that_tells_of_a_press_names_its_item(demo, client):
+    presses = [fn for fn in demo.fns.values() if fn.collects_event_data]
+    assert len(presses) == 3
+    for fn, data in itertools.product(
+        presses, [None, 5, "x", {}, {"item": None}, {"item": ["1"]}, {"item": "x" * 2001}]
+    ):
+        text = answer(client, fn, defaults(fn), "presses", event_data=data)
+        assert "must name the item" in text
+
+
+def test_every_input_of_the_page_has_a_kind(demo):
+    for fn in demo.fns.values():
+        for each in fn.inputs if fn.fn else ():
+            inputs.kind_of(each)
+
+
+def test_values_of_the_kinds_are_handed_on_as_they_are():
+    values = [None, 2.5, 3, True, ["a"], "a", {"path": "x"}, ["k"]]
+    with gr.Blocks():
+        fields = [gr.Number(), gr.Number(), gr.Slider(), gr.Checkbox(), gr.Dropdown(["a"], multiselect=True)]
+        fields += [gr.Dropdown(["a"]), gr.File(), gr.BrowserState([])]
+        text = gr.Textbox()
+    assert inputs.checked(fields, values) == values
+    assert inputs.checked([text], [None]) == [""], "one that was never filled"
+    for field, odd in ((fields[2], True), (fields[2], None), (fields[0], 2**60), (text, "x" * (inputs.LONG + 1))):
+        with pytest.raises(SDiffError, match="must be a"):
+            inputs.checked([field], [odd])
+
+
+def test_no_more_runs_can_wait_for_their_stop_button_than_the_queue_holds(monkeypatch):
+    monkeypatch.setattr(train_tab, "_waiting", LRUCache(train_tab._waiting.max_size))
+    for n in range(80):
+        train_tab._enlist(SimpleNamespace(session_hash=f"s{n}"))  # pyright: ignore[reportArgumentType]
+    assert list(train_tab._waiting) == [f"s{n}" for n in range(16, 80)]

@@ -1,0 +1,93 @@
+"""What clients leave behind is bounded: answers that nobody reads, sessions, ids, and what is known of uploads."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from gradio import routes
+
+from sdiff.ui import sessions
+from sdiff.ui.sessions import Messages, Open
+
+
+def ask(client, session: str = "") -> str:
+    """Asks for a list that nobody reads, and waits until it is there. Returns the event's id."""
+    body = {"data": ["demo", "demo", "1", 20, 0, "{}", None]} | ({"session_hash": session} if session else {})
+    id = client.post("/gradio_api/call/recommend", json=body).json()["event_id"]
+    queue, end = client.app.get_blocks()._queue, time.monotonic() + 30
+    while id in queue.event_ids_to_events:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return id
+
+
+def read(client, id: str) -> str:
+    return client.get(f"/gradio_api/call/recommend/{id}").text
+
+
+@pytest.fixture
+def unread(demo):
+    """The bytes of the answers that nobody has read."""
+    demo._queue.pending_messages_per_session.clear()
+    demo._queue.pending_event_ids_session.clear()
+    return lambda: sum(messages.bytes for messages in demo._queue.pending_messages_per_session.values())
+
+
+def test_answers_that_nobody_reads_are_given_up_oldest_first(client, unread, monkeypatch):
+    first = ask(client)
+    monkeypatch.setattr(sessions, "UNREAD", round(3.5 * unread()))
+    ids = [ask(client) for _ in range(6) if unread() <= sessions.UNREAD]
+    assert len(ids) == 6 and sessions.LEAST < unread() <= sessions.UNREAD
+    assert "event: complete" in read(client, ids[-1])
+    assert "Nobody read the answers" in (said := read(client, first)) and "event: complete" not in said
+
+
+def test_a_session_that_asks_for_more_than_it_reads_is_given_up(client, unread, monkeypatch):
+    ask(client, "greedy")
+    monkeypatch.setattr(sessions, "UNREAD", round(2.5 * unread()))
+    for _ in range(2):
+        ask(client, "greedy")
+    assert unread() == 0
+    assert client.get("/gradio_api/queue/data?session_hash=greedy").text.count("Nobody read the answers") == 3
+
+
+def test_a_session_that_nobody_reads_for_long_is_given_up(client, unread, monkeypatch):
+    id = ask(client)
+    monkeypatch.setattr(sessions, "PATIENCE", -1.0)
+    ask(client)
+    assert unread() == 0 and "Nobody read the answers" in read(client, id)
+
+
+def test_what_is_read_is_kept_no_longer(client, demo, unread):
+    kept = demo._queue.pending_event_ids_session
+    for n in range(5):
+        id = ask(client, f"reader{n}")
+        assert "event: complete" in read(client, id) and unread() == 0
+    assert not any(kept.values()) and kept.keys() <= demo._queue.pending_messages_per_session.keys()
+
+
+def test_sessions_that_wait_for_answers_outlast_those_that_do_not():
+    events = {}
+    kept = Open(events)
+    kept.max_size = 3
+    for name in "abcd":
+        events[name] = {"an event"} if name == "a" else set()
+        kept[name] = Messages()
+    assert list(kept) == list(events) == ["a", "c", "d"]
+    events |= {name: {"an event"} for name in "acd"}
+    kept["e"] = Messages()
+    assert list(kept) == ["c", "d", "e"], "where all wait, the oldest goes"
+
+
+def test_a_session_holds_no_copy_of_what_it_was_sent(client, demo):
+    read(client, ask(client, "copies"))
+    state = demo.state_holder.session_data["copies"]
+    assert state.blocks_config.blocks and not list(state.components)
+
+
+def test_ids_of_uploads_are_forgotten(client):
+    for n in range(2 * sessions.UPLOADS):
+        routes.file_upload_statuses.track(f"upload{n}")
+    assert len(routes.file_upload_statuses._signals) == len(routes.file_upload_statuses._statuses) == sessions.UPLOADS
+    routes.file_upload_statuses._statuses.clear()
