@@ -214,10 +214,10 @@ def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, monkeyp
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
-        opening.download("lastfm")
+        opening.download("ml-100k")
     assert [key for _, key in opening.choices([])] == ["demo"], "what is not here is not offered"
-    with pytest.warns(UserWarning, match="lastfm is not here"):
-        assert last(opening.open_dataset("lastfm", ["demo", INSTANT], []))[2] == ""
+    with pytest.warns(UserWarning, match="ml-100k is not here"):
+        assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[2] == ""
 
 
 def _visible(layout, props):

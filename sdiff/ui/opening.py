@@ -127,17 +127,19 @@ def _filters(query: Query) -> Parts:
     )
 
 
-@guarded
 def download(wanted: str, progress: gr.Progress = gr.Progress()) -> None:  # noqa: B008
     """Fetches the files of the data set that was asked for, unless the app is read-only."""
-    gate.writing()
     journal.note(data=wanted)
 
     def shown(done: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""
         progress(done / total if total else 0, desc=f"Downloading {wanted}: {done / 1e6:.1f}{of} MB")
 
-    datasets.download(wanted, shown)
+    try:
+        gate.writing()
+        datasets.download(wanted, shown)
+    except SDiffError as error:
+        warn(error)
 
 
 async def open_own(key: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
