@@ -51,6 +51,13 @@ def move(page, slider: str, value: float) -> None:
     handle.dispatch_event("pointerup")
 
 
+def fill(page, box: str, value: float) -> None:
+    """Types a number into a box of the controls."""
+    open_controls(page)
+    page.locator(f"#{box} input").fill(str(value))
+    page.locator(f"#{box} input").press("Enter")
+
+
 def open_controls(page) -> None:
     """On a phone they wait at the foot of the screen."""
     handle = page.locator("#sheet")

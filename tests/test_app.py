@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import ROOT
-from tests.page import changed, move, open_controls, open_tab, settle, titles
+from tests.page import changed, fill, move, open_controls, open_tab, settle, titles
 
 WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
@@ -158,7 +158,7 @@ def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
     move(page, "guidance", 3)
     moved = changed(page, without)
     page.get_by_role("button", name="Only some items").click()
-    move(page, "first-year", 1980)
+    fill(page, "first-year", 1980)
     changed(page, moved)
     open_tab(page, "Spectrum")
     page.wait_for_function("location.search.includes('from=1980') && location.search.includes('view=Spectrum')")
@@ -168,7 +168,7 @@ def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
     open_tab(other, "Recommend")
     assert "(0 added, 1 removed)" in other.locator("#summary").inner_text()
     assert other.locator("#guidance input[type=range]").input_value() == "3"
-    assert other.locator("#first-year input[type=range]").input_value() == "1980"
+    assert other.locator("#first-year input").input_value() == "1980"
 
 
 def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
@@ -190,7 +190,7 @@ def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     comedies = changed(page, first)
     assert all("Comedy" in text for text in page.locator("#recommended tbody .genres").all_inner_texts())
     page.keyboard.press("Escape")
-    move(page, "first-year", 2000)
+    fill(page, "first-year", 2000)
     changed(page, comedies)
     assert all(int(year) >= 2000 for year in page.locator("#recommended tbody small").all_inner_texts())
     page.get_by_label("Model", exact=True).click()

@@ -97,7 +97,7 @@ def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
     first = titles(page)
     page.get_by_label("Data set").click()
     page.get_by_role("option", name="MovieLens 32M (not here)").click()
-    page.locator("#absent").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
+    page.locator("#status").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
     assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
     page.get_by_role("button", name="Random user").click()
     changed(page, first)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
 from sdiff import SDiffError
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.readers import Reading
-from sdiff.ui import api, handlers, listing, opening, openings, state, uploads
+from sdiff.ui import api, figures, handlers, listing, opening, openings, spectrum_tab, state, uploads
 from sdiff.ui.data_tab import NONE, read_upload
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT
-from tests.conftest import last
+from tests.conftest import last, real_data
+from tests.page import move, open_tab, titles
 
 
 class Reader:
@@ -208,3 +216,117 @@ def test_years_are_asked_for_as_they_were_typed():
     assert (query.first_year, query.last_year) == (1960, 1990)
     query = listing.asked(*page, None, 1990)
     assert (query.first_year, query.last_year) == (None, 1990)
+
+
+SETS = {
+    "none": ("item,title\nt1,Heat\n", None),
+    "one": ("item,title,year\nt1,Heat,1995\nt2,Alien,1995\n", ("1995", "1995")),
+    "old": ("item,title,year\nt1,Metropolis,1927\nt2,M,1931\n", ("1927", "1931")),
+    "new": ("item,title,year\nt1,Arrival,2016\nt2,Dune,2021\n", ("2016", "2021")),
+}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory) -> dict[str, str]:
+    """Keys of data sets whose years are none, one, and far from each other."""
+    folder, found = tmp_path_factory.mktemp("years"), {}
+    for name, (text, _) in SETS.items():
+        titles = folder / f"{name}-titles.csv"
+        titles.write_text(text)
+        pairs = table(folder / f"{name}.csv")
+        opened = state.opened_here(partial(uploads.keep, pairs, titles, Reading(), state.uploads_dir()))
+        state.hold(found.setdefault(name, opened.dataset.key), opened)
+    return found
+
+
+@settings(max_examples=30, deadline=None)
+@given(order=st.lists(st.sampled_from([*SETS]), min_size=2, max_size=5), typed=st.integers(-3000, 3000))
+def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, keys, demo):
+    """The values that one data set leaves in the controls are taken by those of the next, and the other way round."""
+    outputs = next(fn for fn in demo.fns.values() if fn.name == "open_dataset").outputs
+    now = {part: part for part in outputs}
+    values: dict = {}
+    for name in order:
+        page = last(opening.open_dataset(keys[name], ["demo", INSTANT], []))
+        for part, update in zip(outputs, page, strict=True):
+            if isinstance(part, gr.Number | gr.Slider):
+                for each in (now[part], update):  # whichever of the two the server holds
+                    for value in (
+                        values.get(part),
+                        typed if isinstance(part, gr.Number) else update.value,
+                        update.value,
+                    ):
+                        if value is not None:
+                            type(part).preprocess(each, value)
+                now[part], values[part] = update, update.value
+        boxes = [
+            update for part, update in zip(outputs, page, strict=True) if part.elem_id in ("first-year", "last-year")
+        ]
+        assert [box.value for box in boxes] == [None, None], "another data set begins without a filter"
+        bounds = SETS[name][1]
+        assert [box.visible for box in boxes] == [bounds is not None] * 2
+        assert bounds is None or tuple(box.placeholder for box in boxes) == bounds
+
+
+@given(low=st.floats(-1e6, 1e6), width=st.floats(0, 1e6), value=st.floats(-1e6, 1e6))
+def test_a_slider_gives_any_value_on_whatever_its_range_is(low, width, value):
+    slider = gr.Slider(0, 1)
+    slider.minimum, slider.maximum = low, low + width
+    assert slider.preprocess(value) == value
+
+
+def test_the_steps_slider_ends_where_the_steps_do():
+    for T in (1, 2, 5, 20):
+        slider, *_ = spectrum_tab.reverse(
+            20, ["demo", "demo-paper"], "7", None, *(0, 0.02, 0, 0.5, 1, T, True), 0, 5, False, [], None, None
+        )
+        assert (slider.maximum, slider.value, slider.visible) == (max(T, 2), T, T > 1)
+
+
+def test_labels_of_a_histogram_are_short_enough_to_stand_upright():
+    figure = figures.degrees([1] * 24, [2] * 24)
+    assert max(map(len, figure.data[0].x)) <= 4 and figure.layout.xaxis.tickangle == 0
+    assert figure.data[0].customdata[11] == "2,048–4,095" and len(set(figure.data[0].x)) == 24
+
+
+def test_mcp_answers_are_json(url):
+    async def called() -> list:
+        async with (
+            streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            asked = (("recommend", {"k": 2}), ("explain", {"item": "5"}), ("search_items", {"question": "nebula"}))
+            return [(await session.call_tool(name, values)).content[0].text for name, values in asked]
+
+    with ThreadPoolExecutor() as apart:  # from Playwright's event loop
+        rows, why, found = (json.loads(text) for text in apart.submit(asyncio.run, called()).result())
+    assert [row["rank"] for row in rows] == [1, 2] and why["title"] and found[0]["id"]
+
+
+def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
+    """On real data, as no data set that is embedded takes long enough to look."""
+    real_data("ml-1m_clean")
+    before = titles(page)
+    page.get_by_label("Data set", exact=True).click()
+    page.get_by_role("option", name="MovieLens 1M, DiffRec").click()
+    page.locator("#status").filter(has_text="Opening MovieLens 1M").wait_for()
+    assert page.locator("#body").evaluate("part => getComputedStyle(part).opacity") < "0.5"
+    page.locator("#cancel-opening").click()
+    page.locator("#status").wait_for(state="detached")
+    assert titles(page) == before and page.locator("#body").evaluate("part => getComputedStyle(part).opacity") == "1"
+    assert page.get_by_label("Data set", exact=True).input_value().startswith("Demo")
+    page.get_by_label("Data set", exact=True).click()
+    page.get_by_role("option", name="MovieLens 1M, DiffRec").click()
+    page.locator("#cards").filter(has_text="5,949 users").wait_for()
+    page.locator("#summary").filter(has_text="recommended").wait_for()
+    assert titles(page) != before and page.locator("#status").count() == 0
+
+
+def test_a_tab_shows_what_was_changed_before_it_was_opened(page):
+    page.get_by_role("button", name="More settings").click()
+    move(page, "T", 5)
+    page.locator("#changed").filter(has_text="T 1 → 5").wait_for()
+    open_tab(page, "Spectrum")
+    page.get_by_text("of 5, t =").wait_for()
+    assert page.locator("#step input[type=range]").get_attribute("max") == "5"
