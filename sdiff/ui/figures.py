@@ -181,7 +181,7 @@ def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
     figure = plain("interactions, from … on", "how many", height=260)
     for name, counts, colour in (("users", users, SERIES[0]), ("items", items, SERIES[1])):
         figure.add_bar(
-            x=[f"{2**n}" if n < 10 else f"{2 ** (n - 10)}k" for n in range(len(counts))],
+            x=[f"{2 ** (n % 10)}{('', 'k', 'M', 'G')[n // 10]}" for n in range(len(counts))],
             y=list(counts),
             customdata=["1", *(f"{2**n:,}–{2 ** (n + 1) - 1:,}" for n in range(1, len(counts)))],
             name=name,

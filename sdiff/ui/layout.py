@@ -129,8 +129,9 @@ def build() -> gr.Blocks:
             api_visibility="private",
         ).success(opening.open_dataset, [wanted, opened, uploaded], page, **opens)
         read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **opens)
-        back = cancel.click(
-            opening.cancel, [told, opened, uploaded], page, cancels=[loaded, selected, download, read], **opens
+        # The openings end first: one more word of theirs would come after the page is back as it was.
+        back = cancel.click(None, cancels=[loaded, selected, download, read]).then(
+            opening.cancel, [told, opened, uploaded], page, **opens
         )
         chosen = gr.on(
             [checkpoint.select, controls.reset.click], opening.open_checkpoint, [opened, checkpoint], model, **slowly
