@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -31,6 +33,12 @@ def test_sampling_starts_from_the_noised_history_and_re_noises_each_estimate_to_
     times = schedule.times(T)
     torch.testing.assert_close(seen[0][1], schedule.alpha(times[3:], LAM) * V)
     torch.testing.assert_close(seen[1][1], (schedule.alpha(times[2:3], LAM) * 2.0).expand(4, 6))
+
+
+def test_sampling_starts_from_the_mean_of_the_memories():
+    c, seen = torch.stack([V, 3 * V], dim=1), []
+    sample(lambda v_t, c, t: v_t, NoiseSchedule(), LAM, c, 1, callback=lambda *step: seen.append(step))
+    torch.testing.assert_close(seen[0][1], NoiseSchedule().alpha(torch.ones(1), LAM) * 2 * V)
 
 
 def test_the_same_noise_gives_the_same_sample_and_a_batch_equals_its_rows():
@@ -106,6 +114,15 @@ def test_the_time_code_tells_times_apart():
     assert time_code(torch.zeros(2), 7).shape == (2, 7)
 
 
+@pytest.mark.parametrize("dim", [6, 16])
+def test_the_time_code_is_that_of_ddpm_at_its_thousand_steps(dim):
+    half = dim // 2
+    for t, step in ((0.0, 0), (0.25, 250), (1.0, 1000)):
+        angles = [step / 10_000 ** (i / half) for i in range(half)]
+        expected = [math.cos(a) for a in angles] + [math.sin(a) for a in angles]
+        torch.testing.assert_close(time_code(torch.tensor([t]), dim)[0], torch.tensor(expected), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("fusion", ["film", "concat"])
 def test_every_weight_of_the_denoiser_is_trained(fusion, basis, tastes):
     config = SMALL.override({"fusion": fusion})
@@ -138,3 +155,52 @@ def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_s
     for _ in range(100):
         loss(watch, SMALL.override({"p_uncond": 0.3}))
     assert sum(dropped) / 100 == pytest.approx(0.3, abs=0.04)
+
+
+LOSSES = {"mse": {}, "mse, sizes": {"normalise": True}, "softmax": {"loss": "softmax", "q": 0.3, "normalise": True}}
+
+
+@pytest.mark.parametrize("leak", [True, False])
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_is_algorithm_1_step_by_step(name, leak, basis, tastes):
+    """Dense matrices in place of sparse rows, formulas in place of the schedule; the network is the model's own."""
+    changes = {"p_uncond": 0.4, "mask": 0.3, "tau": 2.5, "alpha_min": 0.1, "sigma_max": 0.4, "leak": leak}
+    config = SMALL.override(changes | LOSSES[name])
+    model = Model(config, basis, torch.from_numpy(tastes.item_counts)).eval()
+    found = training_loss(model, Histories.from_interactions(tastes, CPU), config, torch.Generator().manual_seed(3))
+
+    generator = torch.Generator().manual_seed(3)
+    users, items = torch.from_numpy(tastes.rows), torch.from_numpy(tastes.indices)
+    kept = torch.rand(len(tastes), generator=generator) >= 0.3
+    x, shown = torch.zeros(2, 60, 30)
+    x[users, items] = 1.0
+    shown[users[kept], items[kept]] = 1 / 0.7
+    hidden = (x > 0) & (shown == 0)
+    if config.normalise:
+        x, shown = (matrix / matrix.sum(1, keepdim=True).clamp(min=1e-9) for matrix in (x, shown))
+    U = basis.U * (30**0.5 if config.loss == "softmax" else 1)
+    c, v_0 = shown @ U, x @ U
+    seen = c * (torch.rand(60, 1, 1, generator=generator) >= 0.4)[:, 0]
+    t = 2.5 * torch.rand(60, generator=generator)
+
+    def noised(v, t):
+        kernel = torch.exp(-t[:, None] * basis.lam)
+        sigma = (1 - kernel**2).clamp(min=0).sqrt().clamp(max=0.4)
+        return (0.9 * kernel + 0.1) * v + sigma * torch.randn(v.shape, generator=generator)
+
+    if leak:
+        v_t = noised(v_0, t)
+    else:
+        first = torch.rand(60, generator=generator) >= 0.2
+        last = torch.full((60,), 2.5)
+        v_tau = noised(c, last)
+        later = noised(model.denoiser(v_tau, seen[:, None], last), t)
+        v_t, t = torch.where(first[:, None], v_tau, later), torch.where(first, last, t)
+    v0_hat = model.denoiser(v_t, seen[:, None], t)
+    expected = (v0_hat - v_0).square().mean()
+    if config.loss == "softmax":
+        logits = torch.exp(torch.tensor(-3.0)) * v0_hat @ U.T + torch.log(torch.from_numpy(tastes.item_counts) + 1.0)
+        p = logits.masked_fill(shown > 0, -torch.inf).softmax(1)
+        n = hidden.sum(1, keepdim=True)
+        expected = ((1 - (n * p) ** 0.3) / 0.3)[hidden].mean()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -26,6 +26,12 @@ def test_ndcg_by_hand():
     assert value == pytest.approx((1 / math.log2(3) + 1 / math.log2(4)) / (1 + 1 / math.log2(3)))
 
 
+def test_the_two_recalls_differ_where_more_items_are_relevant_than_the_list_holds():
+    row, relevant = hits([1, 0, 1, 1, 1, 1]), torch.tensor([10])
+    assert recall(row, relevant, 4).item() == pytest.approx(3 / 4)
+    assert recall_all(row, relevant, 4).item() == pytest.approx(3 / 10)
+
+
 def test_ndcg_prefers_early_hits():
     relevant = torch.tensor([1])
     values = [ndcg(hits([int(i == rank) for i in range(5)]), relevant, 5).item() for rank in range(5)]

@@ -8,24 +8,57 @@ from sdiff.training import Trainer
 from tests.conftest import CPU, SMALL
 
 
+def untrained(split, **changes):
+    """A model whose network is zero: what it estimates is the mean of v_t and the condition, whatever the seed."""
+    config = SMALL.override({"residual": True} | changes)
+    return Recommender(Trainer(config, split, 0, CPU).checkpoint("tastes", "paper"), CPU)
+
+
 @pytest.fixture(scope="module")
 def model(split):
-    trainer = Trainer(SMALL, split, 0, CPU)
-    list(trainer.fit())
-    return Recommender(trainer.checkpoint("tastes", "paper"), CPU)
+    return untrained(split)
+
+
+def test_a_history_nobody_ever_had_is_folded_in_and_its_taste_found(split):
+    model = untrained(split, K=3)  # the frequency 0 of each of three tastes, which no other one has a part in
+    for first in (0, 10, 20):
+        history = [f"i{first + j}" for j in (3, 1, 8, 5)]
+        found = model.recommend(history, k=6)
+        assert taste(found.ids) == {first // 10} and not set(found.ids) & set(history)
+        assert found.scores == sorted(found.scores, reverse=True)
+        assert [model.items.ids[i] for i in found.indices] == found.ids
+
+
+@pytest.mark.parametrize("loss", ["mse", "softmax"])
+@pytest.mark.parametrize(("T", "guidance"), [(1, 0.0), (1, 0.7), (3, 0.0), (3, 0.7), (3, -0.5)])
+@pytest.mark.parametrize("noise", [True, False])
+def test_scores_are_algorithm_2_step_by_step(split, loss, T, guidance, noise):
+    model = untrained(split, loss=loss, normalise=loss == "softmax")
+    settings = {"T": T, "guidance": guidance, "noise": noise, "tau": 1.5, "alpha_min": 0.1, "sigma_max": 0.4}
+    found = model.recommend(["i2", "i14", "i3", "i2"], 30, seed=5, exclude_seen=False, **settings)
+
+    U, lam = model.checkpoint.spectrum.U.double(), model.checkpoint.spectrum.lam.double()
+    x = torch.zeros(30, dtype=torch.float64)
+    x[[2, 14, 3]] = 1 / 3 if loss == "softmax" else 1
+    if loss == "softmax":
+        U = 30**0.5 * U
+    eps = torch.randn(T, 1, len(lam), generator=torch.Generator().manual_seed(5))[:, 0] if noise else torch.zeros(T, 1)
+    c = v = x @ U
+    for k in range(T, 0, -1):  # from tau down, each estimate noised to the next level
+        kernel = torch.exp(-1.5 * k / T * lam)
+        sigma = (1 - kernel**2).clamp(min=0).sqrt().clamp(max=0.4)
+        v_t = (0.9 * kernel + 0.1) * v + sigma * eps[T - k]
+        v_c, v_u = (v_t + c) / 2, v_t / 2
+        v = v_c + guidance * (v_c - v_u)
+    scores = U @ v
+    if loss == "softmax":
+        scores = (np.exp(-3) * scores + torch.log(torch.from_numpy(split.train.item_counts) + 1.0)).softmax(0)
+    np.testing.assert_allclose(found.scores, scores[found.indices], rtol=1e-4, atol=1e-5)
+    assert sorted(found.indices) == list(range(30)) and found.scores == sorted(found.scores, reverse=True)
 
 
 def taste(ids):
     return {int(id[1:]) // 10 for id in ids}
-
-
-def test_a_history_nobody_ever_had_is_folded_in_and_its_taste_found(model):
-    for first in (0, 10, 20):
-        history = [f"i{first + j}" for j in (3, 1, 8, 5)]
-        found = model.recommend(history, k=6, noise=False)
-        assert taste(found.ids) == {first // 10} and not set(found.ids) & set(history)
-        assert found.scores == sorted(found.scores, reverse=True)
-        assert [model.items.ids[i] for i in found.indices] == found.ids
 
 
 def test_the_seed_decides_and_without_noise_there_is_nothing_to_decide(model):

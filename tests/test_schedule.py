@@ -35,6 +35,30 @@ def test_the_heat_kernel_solves_the_heat_equation():
     torch.testing.assert_close(slope, -LAM.double() * heat_kernel(t, LAM.double()), atol=1e-8, rtol=0)
 
 
+def test_alpha_is_the_heat_kernel_lifted_to_alpha_min_and_sigma_its_complement_up_to_sigma_max():
+    kernel = torch.exp(-TIMES[:, None] * LAM)
+    schedule = NoiseSchedule("vp", alpha_min=0.3, sigma_max=0.6)
+    torch.testing.assert_close(schedule.alpha(TIMES, LAM), 0.7 * kernel + 0.3)  # Eq. (13)
+    torch.testing.assert_close(schedule.sigma(TIMES, LAM), (1 - kernel**2).sqrt().clamp(max=0.6))  # Eq. (14)
+
+
+@pytest.mark.parametrize("tau", [0.5, 3.0])
+def test_the_ablations_spread_the_same_noise_over_any_time(tau):
+    for kind in ("ve", "ddpm"):
+        short, long = NoiseSchedule(kind, tau=1.0), NoiseSchedule(kind, tau=tau)
+        torch.testing.assert_close(long.sigma(tau * TIMES, LAM), short.sigma(TIMES, LAM))
+    torch.testing.assert_close(
+        NoiseSchedule("ddpm", tau=tau).alpha(tau * TIMES, LAM), NoiseSchedule("ddpm").alpha(TIMES, LAM)
+    )
+
+
+def test_ddpm_is_the_limit_of_its_thousand_steps():
+    steps = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0).sqrt()  # Ho et al. 2020, Eq. (4)
+    for k in (100, 500, 1000):
+        alpha = NoiseSchedule("ddpm", tau=2.0).alpha(torch.tensor([2.0 * k / 1000]), LAM)
+        torch.testing.assert_close(alpha, steps[k - 1].float().expand(1, len(LAM)), atol=2e-3, rtol=0)
+
+
 def test_times_run_from_zero_to_tau():
     assert NoiseSchedule(tau=2.0).times(4).tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
 

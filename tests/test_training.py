@@ -7,8 +7,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from sdiff import training
 from sdiff.checkpoint import Checkpoint
 from sdiff.config import PRESETS
+from sdiff.diffusion import score
 from sdiff.errors import SDiffError
 from sdiff.evaluation import evaluate
 from sdiff.interactions import Split
@@ -16,6 +18,7 @@ from sdiff.recommender import Recommender
 from sdiff.references import popularity
 from sdiff.run_state import resume, save_state
 from sdiff.training import CRITERION, Trainer
+from sdiff.training import trained as model_weights
 from tests.conftest import CPU, SMALL, same
 
 
@@ -77,6 +80,80 @@ def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_be
     assert lists[0] == lists[1]
     if name != "instant":
         assert not same(trained(split, config, seed=1)[0].best.weights, whole.best.weights)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_nothing_that_is_held_out_enters_a_model(name, split):
+    config = replace(PRESETS[name], K=12, hidden=16, epochs=2, eval_every=2, batch_size=20)
+    relabelled = (replace(part, indices=29 - part.indices) for part in (split.valid, split.test))
+    others = Split(split.train, split.test, split.valid), Split(split.train, *relabelled)
+    ours, *theirs = (trained(one, config)[0].checkpoint("tastes", name) for one in (split, *others))
+    for other in theirs:
+        assert same(other.weights, ours.weights), "the graph among them"
+        assert torch.equal(other.spectrum.U, ours.spectrum.U) and torch.equal(other.item_counts, ours.item_counts)
+
+
+def steps_of(trainer):
+    """Trains, and gives the weights at the start and after each step."""
+    weights = [{name: p.detach().clone() for name, p in model_weights(trainer.model).items()}]
+    trainer.optimizer.register_step_post_hook(
+        lambda *_: weights.append({name: p.detach().clone() for name, p in model_weights(trainer.model).items()})
+    )
+    list(trainer.fit())
+    return weights
+
+
+def test_the_running_mean_of_the_weights_is_what_is_validated_and_kept(split, monkeypatch):
+    validated = []
+
+    def noted(model, x, config, noise):
+        validated.append({name: p.detach().clone() for name, p in model_weights(model).items()})
+        return score(model, x, config, noise)
+
+    monkeypatch.setattr(training, "score", noted)
+    trainer = Trainer(SMALL.override({"ema": 0.75, "batch_size": 30, "epochs": 1}), split, 0, CPU)
+    first, second, third = steps_of(trainer)  # 60 users: two steps
+    for name, start in first.items():
+        mean = 0.75 * (0.75 * start + 0.25 * second[name]) + 0.25 * third[name]
+        assert not torch.equal(start, third[name])
+        for found in (validated[-1][name], trainer.checkpoint("tastes", "paper").weights[name]):
+            torch.testing.assert_close(found, mean)
+
+
+def test_every_epoch_takes_all_users_once_in_an_order_of_its_own(split):
+    config = SMALL.override({"epochs": 3, "batch_size": 16, "eval_every": 9})
+    trainer, batches = Trainer(config, split, 0, CPU), []
+    loss = trainer.loss
+    trainer.loss = lambda x, *rest: batches.append(x.users.tolist()) or loss(x, *rest)
+    list(trainer.fit())
+    assert [len(batch) for batch in batches] == 3 * [16, 16, 16, 12]
+    epochs = [[user for batch in batches[first : first + 4] for user in batch] for first in (0, 4, 8)]
+    assert all(sorted(epoch) == list(range(60)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in [*epochs, range(60)]}) == 4
+
+
+def test_dropout_acts_in_training_and_never_in_validation(split):
+    trainer = Trainer(SMALL.override({"dropout": 0.3, "epochs": 2, "eval_every": 1}), split, 0, CPU)
+    hidden, found = trainer.model.denoiser.mlp[-1], {True: [], False: []}
+    hidden.register_forward_pre_hook(lambda layer, given: found[layer.training].append((given[0] == 0).float().mean()))
+    list(trainer.fit())
+    assert torch.stack(found[True]).mean().item() == pytest.approx(0.3, abs=0.02)
+    assert found[False] and not torch.stack(found[False]).any()
+
+
+def test_the_seed_draws_the_noise_of_validation_the_same_at_each(split, monkeypatch):
+    weights = Trainer(SMALL, split, 0, CPU).model.state_dict()
+
+    def validations(seed):
+        found = []
+        monkeypatch.setattr(training, "score", lambda *given: found.append(score(*given)) or found[-1])
+        trainer = Trainer(SMALL.override({"lr": 0.0, "epochs": 2, "eval_every": 1}), split, seed, CPU)
+        trainer.model.load_state_dict(weights)
+        list(trainer.fit())
+        return found
+
+    (one, again), (same_seed, _), (other, _) = validations(0), validations(0), validations(1)
+    assert torch.equal(one, again) and torch.equal(one, same_seed) and not torch.equal(one, other)
 
 
 def test_only_the_same_run_can_be_resumed(split, tmp_path):
