@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "sdiff"
 ORDER = [
     *(
         "errors",
+        "terminal",
         "atomic",
         "config",
         "device",
@@ -31,6 +32,7 @@ ORDER = [
     *("synthetic", "tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("explain", "card", "search", "catalog", "batch", "shards", "commands"),
     *(
+        "ui.serving",
         "ui.journal",
         "ui.gate",
         "ui.uploads",
@@ -67,6 +69,7 @@ ORDER = [
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {
+        "ui.serving",  # its types alone
         "ui.journal",
         "ui.space",
         "ui.api",
