@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from sdiff.atomic import sweep, write_atomically
+from sdiff.atomic import regular, sweep, write_atomically
 from sdiff.batch import MEMORY, ranked, write
 from sdiff.config import Config
 from sdiff.datasets import Dataset
@@ -71,7 +71,7 @@ def write_shards(
         return 0, 0
     with duckdb.connect(config={"memory_limit": MEMORY}) as con:
         counts = "SELECT count(*), count(*) FILTER (rank = 1) FROM read_parquet(?)"
-        [(n_rows, n_users)] = con.execute(counts, [[str(path) for path in shards]]).fetchall()
+        [(n_rows, n_users)] = con.execute(counts, [[str(regular(path)) for path in shards]]).fetchall()
     return n_rows, n_users
 
 
@@ -84,7 +84,7 @@ def _open(folder: Path, of: dict[str, Any]) -> None:
             if next(folder.glob("*.parquet"), None):
                 raise SDiffError(f"{folder} holds Parquet files of something else: choose another --out.")
             write_atomically(told, (json.dumps(of, indent=2) + "\n").encode())
-        elif json.loads(told.read_text(encoding="utf-8")) != of:
+        elif json.loads(regular(told).read_text(encoding="utf-8")) != of:
             raise SDiffError(
                 f"{folder} holds lists of another checkpoint, data set, k, seed or settings: choose another --out, or "
                 f"delete it."
