@@ -6,33 +6,36 @@ import argparse
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdiff import commands
-from sdiff.config import PRESETS
-from sdiff.distributed import torchrun
+from sdiff import terminal
 from sdiff.errors import SDiffError
 
 
 def main(argv: list[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(words, argparse.Namespace(command=f"sdiff {shlex.join(words)}"))
-    try:
-        with torchrun() as arguments.ranks:
-            document = arguments.run(arguments)
-            if arguments.json:
-                print(json.dumps(document))
-    except SDiffError as error:
-        print(f"sdiff: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("sdiff: stopped.", file=sys.stderr)
-        return 130
+    return terminal.run("sdiff", partial(dispatch, sys.argv[1:] if argv is None else argv))
+
+
+def dispatch(words: list[str]) -> int:
+    if any("\ud800" <= letter <= "\udfff" for word in words for letter in word):  # bytes that Python could not decode
+        raise SDiffError("An argument is not text in this terminal's encoding: set PYTHONUTF8=1, or rename the file.")
+    with terminal.interruptible_imports():  # torch takes seconds
+        from sdiff.distributed import torchrun
+
+        arguments = parser().parse_args(words, argparse.Namespace(command=f"sdiff {shlex.join(words)}"))
+    with torchrun() as arguments.ranks:
+        document = arguments.run(arguments)
+        if arguments.json:
+            print(json.dumps(document))
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
+    from sdiff import commands
+    from sdiff.config import PRESETS
+
     top = argparse.ArgumentParser(prog="sdiff", description=__doc__)
     subparsers = top.add_subparsers(required=True, metavar="COMMAND")
     several: Any = dict(nargs="+", action="extend", default=[])  # values after one flag, or after repeated flags

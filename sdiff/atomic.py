@@ -1,9 +1,13 @@
-"""Files that take their name only when they are whole and on the disk. What killed writers left, the next removes."""
+"""Files that take their name only when they are whole and on the disk. What killed writers left, the next removes.
+Files that are read are regular ones: see `regular`.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +18,20 @@ from typing import IO
 MARK = ".sdiff-"  # how the names of scratch folders begin
 LOCK = "lock"
 CLAIM = f"{MARK}claim"
+
+
+def regular(path: Path) -> Path:
+    """The same path, once it is known to be safe to open: reading a pipe may wait for ever, and a device never end.
+
+    Raises:
+        OSError: there is no such file, it is a folder, a pipe, a device or a socket.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a socket, not a file", str(path))
+    return path
 
 
 @contextmanager

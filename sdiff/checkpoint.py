@@ -23,7 +23,7 @@ from sdiff.atomic import write_atomically
 from sdiff.config import Config
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
-from sdiff.soundness import check_model, parse_json, read_json, read_tensors
+from sdiff.soundness import check_shapes, check_values, parse_json, read_header, read_json, read_tensors
 from sdiff.spectrum import SpectralBasis
 
 SCHEMA = 2
@@ -113,7 +113,7 @@ class Checkpoint:
 
     @classmethod
     def _load(cls, folder: Path) -> Checkpoint:
-        if not (folder / "config.json").is_file():
+        if not (folder / "config.json").exists():
             raise SDiffError(
                 f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`."
             )
@@ -132,18 +132,15 @@ class Checkpoint:
             provenance = Provenance(**card["provenance"])
             config = Config.from_dict(card["config"])
             weights = folder / Path(card["weights"]["file"]).name  # a file beside it, never a path elsewhere
+            header, metadata = read_header(weights)  # first, as hashing and reading take as long as the file is large
+            items = _vocabulary(parse_json(metadata["items"]))
+            check_shapes(config, *_parts(header, len(items)))
             if _sha256(weights) != card["weights"]["sha256"]:
                 raise SDiffError(f"{weights} is damaged (its checksum differs from config.json's): copy it again.")
-            tensors, metadata = read_tensors(weights)
-            items = _vocabulary(parse_json(metadata["items"]))
-            spectrum = SpectralBasis(tensors.pop("spectrum.U"), tensors.pop("spectrum.lam"))
-            counts = tensors.pop("item_counts")
-            if len(counts) != len(items):
-                raise ValueError(f"its tensors do not fit its {len(items)} items")
-            model = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-            check_model(config, spectrum, counts, model)
+            spectrum, counts, model = _parts(read_tensors(weights)[0], len(items))
+            check_values(spectrum, counts, model)
         except OSError as error:
-            raise SDiffError(f"Cannot read the checkpoint in {folder}: {error.strerror}.") from error
+            raise SDiffError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
         except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
             if isinstance(error, SDiffError):
                 raise
@@ -170,9 +167,16 @@ def _metrics(folder: Path, digest: str) -> dict[str, Any]:
         return {}
 
 
+def _parts(tensors: dict[str, Tensor], n_items: int) -> tuple[SpectralBasis, Tensor, dict[str, Tensor]]:
+    """Spectrum, item counts and weights, out of the tensors of a file."""
+    spectrum = SpectralBasis(tensors.pop("spectrum.U"), tensors.pop("spectrum.lam"))
+    counts = tensors.pop("item_counts")
+    if counts.shape != (n_items,):
+        raise ValueError(f"its tensors do not fit its {n_items} items")
+    return spectrum, counts, {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+
+
 def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(2, f"there is no file {path.name}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

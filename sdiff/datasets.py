@@ -108,7 +108,7 @@ def load_dataset(key: str) -> Dataset:
             raise SDiffError(f"{path} holds no table of interactions, such as interactions.csv.")
         described = reading.items or next(map(str, tables["items"]), "")
         return own(path.name, tables["interactions"][0], replace(reading, items=described))
-    if path.is_file():
+    if path.exists():
         return own(path.name, path, reading)
     if path.suffix or len(path.parts) > 1:
         raise SDiffError(f"There is no file {path}, and no folder of that name.")

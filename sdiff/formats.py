@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdiff.atomic import regular
 from sdiff.errors import SDiffError
 from sdiff.interactions import Interactions, Split, Vocabulary, hold_out
 from sdiff.items import Items, read_items, untitled
@@ -25,7 +26,7 @@ def own_table(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
     """Anybody's table of interactions, and of items where one is named or, as RecBole has it, lies beside."""
     interactions, report = read_interactions(path, reading)
     beside = path.with_suffix(".item")
-    described = reading.items or (str(beside) if path.suffix == ".inter" and beside.is_file() else "")
+    described = reading.items or (str(beside) if path.suffix == ".inter" and beside.exists() else "")
     items = read_items(Path(described), interactions.items) if described else untitled(interactions.items)
     return split_of(interactions, reading), items, report
 
@@ -80,9 +81,9 @@ def lists(folder: Path) -> tuple[Split, Items]:
     """
     names = {part: (folder / f"{part}_list.npy", folder / f"{part}.txt") for part in ("train", "valid", "test")}
     pairs = {
-        part: _array(array) if array.is_file() else _lines(text)
+        part: _array(array) if array.exists() else _lines(text)
         for part, (array, text) in names.items()
-        if array.is_file() or text.is_file()
+        if array.exists() or text.exists()
     }
     n_users, n_items = np.max([array.max(0) + 1 for array in pairs.values() if len(array)], axis=0)
     users = Vocabulary(_ids(folder / "user_map.csv", "user", "user_id", n_users))
@@ -96,16 +97,17 @@ def lists(folder: Path) -> tuple[Split, Items]:
         parts["train"], parts["valid"] = hold_out(parts["train"], 0.1, seed=0)
     split = Split(parts["train"], parts["valid"], parts["test"])
     titles = folder / "item_map.csv"
-    if not titles.is_file():
+    if not titles.exists():
         return split, untitled(items)
     return split, read_items(titles, items, known={"item": "movie_id", "title": "title", "genres": "genres"})
 
 
 def _array(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(regular(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise SDiffError(f"{path} is not a readable .npy file of numbers.") from error
+        reason = getattr(error, "strerror", None) or "it is not a .npy file of numbers"
+        raise SDiffError(f"Cannot read {path}: {reason}.") from error
     if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
         raise SDiffError(
             f"{path} must hold pairs of whole numbers [user, item], not {array.dtype} of shape {array.shape}."
@@ -117,7 +119,7 @@ def _lines(path: Path) -> np.ndarray:
     """Pairs (n, 2) of "user item item ...", a user's line by its number."""
     found, row = [np.empty((0, 2), dtype=np.int64)], 0
     try:
-        with path.open(encoding="ascii") as file:
+        with regular(path).open(encoding="ascii") as file:
             for line in file:
                 row += 1
                 numbers = np.array(line.split(), dtype=np.int64)
@@ -136,7 +138,7 @@ def _ascending(pairs: np.ndarray) -> bool:
 
 def _ids(path: Path, index: str, id: str, n: int) -> tuple[str, ...]:
     """Original ids by index from a map file, or the indices themselves where there is none."""
-    if not path.is_file():
+    if not path.exists():
         return tuple(map(str, range(n)))
     with database(path) as con, said_of(path):
         query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, header = true, all_varchar = true)'

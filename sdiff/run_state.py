@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from sdiff.atomic import write_atomically
 from sdiff.errors import SDiffError
-from sdiff.soundness import check_alike, parse_json, read_tensors
+from sdiff.soundness import check_alike, parse_json, read_header, read_tensors
 from sdiff.training import Best, Trainer, trained
+
+SPARE = 1 << 20  # bytes of a state beside weights and moments
 
 
 def save_state(trainer: Trainer, path: Path) -> None:
@@ -41,10 +43,16 @@ def save_state(trainer: Trainer, path: Path) -> None:
         raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the rest of what `save_state` wrote. Raises SDiffError where it is missing or damaged."""
+def load_state(
+    path: Path, read: Callable[[Path], tuple[dict[str, Tensor], dict[str, str]]] = read_tensors
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the rest of what `save_state` wrote. Raises SDiffError where it is missing or damaged.
+
+    Args:
+        read: `read_tensors`, or `read_header` for tensors without values.
+    """
     try:
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = read(path)
         return tensors, parse_json(metadata["state"])
     except FileNotFoundError:
         raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
@@ -58,17 +66,24 @@ def resume(trainer: Trainer, path: Path) -> None:
     Raises:
         SDiffError: that state is of another run, or missing or damaged.
     """
-    tensors, state = load_state(path)
+    header, state = load_state(path, read_header)
     try:
         if state["identity"] != _identity(trainer):
             raise SDiffError(
                 f"{path} belongs to another run (settings, seed or data differ): train into another folder."
             )
-        _restore(trainer, tensors, state)
+        own = [tensor for module in trainer.modules().values() for tensor in trained(module).values()]
+        if _size(header.values()) > 4 * _size(own) + _size(trainer.serving.state_dict().values()) + SPARE:
+            raise ValueError("its tensors are larger than those of this run")
+        _restore(trainer, load_state(path)[0], state)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, SDiffError):
             raise
         raise _damaged(path, error) from error
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _identity(trainer: Trainer) -> dict[str, object]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sdiff.atomic import sweep, write_atomically
+from sdiff.atomic import regular, sweep, write_atomically
 from sdiff.batch import MEMORY, ranked, write
 from sdiff.config import Config
 from sdiff.datasets import Dataset
@@ -70,7 +70,7 @@ def write_shards(
         return 0, 0
     with connect(":memory:", MEMORY, folder / ".spilled") as con:
         counts = "SELECT count(*), count(*) FILTER (rank = 1) FROM read_parquet(?)"
-        [(n_rows, n_users)] = con.execute(counts, [[str(path) for path in shards]]).fetchall()
+        [(n_rows, n_users)] = con.execute(counts, [[str(regular(path)) for path in shards]]).fetchall()
     return n_rows, n_users
 
 
@@ -83,7 +83,7 @@ def _open(folder: Path, of: dict[str, Any]) -> None:
             if next(folder.glob("*.parquet"), None):
                 raise SDiffError(f"{folder} holds Parquet files of something else: choose another --out.")
             write_atomically(told, (json.dumps(of, indent=2) + "\n").encode())
-        elif json.loads(told.read_text(encoding="utf-8")) != of:
+        elif json.loads(regular(told).read_text(encoding="utf-8")) != of:
             raise SDiffError(
                 f"{folder} holds lists of another checkpoint, data set, k, seed or settings: choose another --out, or "
                 f"delete it."

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sdiff.atomic import sweep, write_atomically
+from sdiff.atomic import regular, sweep, write_atomically
 from sdiff.distributed import Ranks
 from sdiff.eigen import largest
 from sdiff.histories import Histories
@@ -85,7 +85,7 @@ def cached_basis(train: Interactions, K: int, device: torch.device = CPU) -> Spe
     path = cache_dir() / "spectra" / f"{key}.safetensors"
     sweep(path.parent)  # where the file is there already, no writer comes who would
     try:
-        tensors = load_file(path)
+        tensors = load_file(regular(path))
         return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
     except (OSError, SafetensorError, KeyError):  # not there yet, or damaged: made anew
         basis = spectral_basis(train, K, device)

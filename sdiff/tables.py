@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from sdiff.atomic import scratch
+from sdiff.atomic import regular, scratch
 from sdiff.errors import SDiffError
 
 # Such a database can neither reach files or the network nor change any of this again.
@@ -158,7 +158,15 @@ class Table:
 
 @contextmanager
 def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB of its own on disk, so that a large table needs no large memory. It can reach this one file alone."""
+    """A DuckDB of its own on disk, so that a large table needs no large memory. It can reach this one file alone.
+
+    Raises:
+        SDiffError: no such file, a folder, a pipe or a device, or no room on the disk.
+    """
+    try:
+        regular(table)
+    except OSError as error:
+        raise SDiffError(f"Cannot read {table}: {error.strerror}.") from error
     with (
         temporary() as folder,
         connect(folder / "read.duckdb", MEMORY, folder) as con,

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "sdiff"
 ORDER = [
     *(
         "errors",
+        "terminal",
         "atomic",
         "config",
         "device",
@@ -32,6 +33,7 @@ ORDER = [
     *("synthetic", "tables", "readers", "items", "formats", "hub", "fetch", "registry", "datasets"),
     *("explain", "card", "search", "catalog", "batch", "shards", "commands"),
     *(
+        "ui.serving",
         "ui.journal",
         "ui.gate",
         "ui.refusals",
@@ -79,6 +81,7 @@ ORDER = [
 # Who may know of a library that the rest should not depend on.
 ONLY = {
     "gradio": {
+        "ui.serving",  # its types alone
         "ui.journal",
         "ui.inputs",
         "ui.sessions",

@@ -182,7 +182,7 @@ def test_without_the_password_nobody_enters(shut):
 def test_a_wrong_variable_ends_the_app_with_a_sentence():
     command, wrong = [sys.executable, "app.py"], os.environ | {"SDIFF_READ_ONLY": "perhaps"}
     ended = subprocess.run(command, cwd=ROOT, env=wrong, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.returncode == 2 and ended.stdout == ""
     assert ended.stderr == "S-Diff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps.\n"
 
 

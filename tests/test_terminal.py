@@ -1,0 +1,153 @@
+"""How programs start and end, as real processes: exit statuses and sentences, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from httpx import Client
+
+from benchmarks.app import Page, running_app
+from sdiff.__main__ import main
+from sdiff.checkpoint import Checkpoint
+from sdiff.errors import SDiffError
+from sdiff.ui import serving
+from tests.conftest import ROOT
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # a terminal that knows no other character
+
+
+def started(*command: str, **environment: str) -> subprocess.Popen[str]:
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=os.environ | environment, text=True, **pipes)
+
+
+def test_output_that_nobody_takes_ends_with_a_status_and_at_most_a_sentence():
+    """A pipe whose reader is gone, a full device, a closed stream: for each way of printing, in one process."""
+    program = """
+import io, os, sys
+from sdiff import terminal
+def prints(): print("x" * 100_000); return 0
+def prints_little(): print("x"); return 0
+def leaves(): print("x"); raise SystemExit(0)
+here, there = os.pipe(); os.close(here); full = os.open("/dev/full", os.O_WRONLY)
+for output in (there, full):
+    for program in (prints, prints_little, leaves):
+        sys.stdout = open(os.dup(output), "w")
+        print(terminal.run("p", program), file=sys.stderr)
+sys.stdout = None
+print(terminal.run("p", prints), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    sentence = "p: Cannot write the output: No space left on device."
+    assert done.stderr.split("\n") == ["141"] * 3 + [sentence, "2"] * 3 + ["0", ""] and done.returncode == 0
+
+
+def test_a_character_that_the_terminal_lacks_is_printed_as_an_escape():
+    program = (
+        "import sys; from sdiff import terminal; sys.exit(terminal.run('p', lambda: print(chr(233), chr(128296))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, env=os.environ | ASCII)
+    assert done.stdout == rb"\xe9 \U0001f528" + b"\n" and not done.stderr and done.returncode == 0
+
+
+def test_an_argument_that_cannot_be_decoded_is_refused(capsys):
+    assert main(["train", "--dataset", os.fsdecode(b"/tmp/\xff.csv"), "--out", "x"]) == 2
+    assert "PYTHONUTF8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("app.py",), ("-m", "sdiff", "datasets")], ids=["app", "command line"])
+def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(command):
+    program = started(*command)
+    while program.poll() is None and "torch" not in Path(f"/proc/{program.pid}/maps").read_text():
+        time.sleep(0.01)
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=60)
+    assert program.returncode == 130 and "Traceback" not in said and "ignored" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("GRADIO_SERVER_PORT", "abc", "whole number from 1 to 65535, not abc"),
+        ("GRADIO_SERVER_PORT", "", "whole number"),
+        ("GRADIO_SERVER_PORT", "0", "whole number"),
+        ("GRADIO_SERVER_PORT", "65536", "whole number"),
+        ("GRADIO_SERVER_PORT", "9" * 5000, "whole number"),
+        ("GRADIO_NUM_PORTS", "many", "whole number"),
+        ("GRADIO_SERVER_NAME", "no-such-host.invalid", "address of this machine"),
+        ("GRADIO_SERVER_NAME", "192.0.2.1", "address of this machine"),  # is nobody's
+        ("GRADIO_SERVER_NAME", "a..b", "address of this machine"),
+        ("GRADIO_SERVER_NAME", "", "address of this machine"),
+    ],
+)
+def test_an_address_that_cannot_be_served_is_a_sentence(variable, value, said, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SDiffError, match=said):
+        serving.check_address()
+
+
+def test_a_port_that_is_named_is_the_only_one_and_others_are_tried_in_turn(monkeypatch):
+    monkeypatch.setenv("GRADIO_NUM_PORTS", "1")  # for the test to put back
+    monkeypatch.delenv("GRADIO_NUM_PORTS")
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        monkeypatch.setenv("GRADIO_SERVER_PORT", str(busy.getsockname()[1]))
+        with pytest.raises(SDiffError, match="in use"):
+            serving.check_address()
+        assert os.environ["GRADIO_NUM_PORTS"] == "1", "which gradio reads"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_the_app_ends_at_once_while_pages_listen_and_its_run_keeps_the_best_weights(number, status, tmp_path):
+    """The app's terminal knows ASCII alone, and two of its streams are open, of which one tells of the run."""
+    environment = os.environ | ASCII | {"SDIFF_RUNS_DIR": str(tmp_path)}
+    with (
+        running_app(ROOT, environment) as (address, app, _),
+        Client(base_url=f"{address}gradio_api/", timeout=60) as client,
+        client.stream("GET", "heartbeat/tab"),
+        client.stream("GET", start_run(client, address)) as told,
+    ):
+        next(line for line in told.iter_lines() if "epoch **" in line)
+        app.send_signal(number)
+        asked = time.monotonic()
+        assert app.wait(60) == status
+        assert time.monotonic() - asked < 4
+    while processes_with(str(tmp_path)):
+        time.sleep(0.05)
+    assert Checkpoint.load(tmp_path / "cut-short").provenance.epoch
+
+
+def start_run(client: Client, address: str) -> str:
+    """Starts a run that would take hours, and returns where its answers come."""
+    with closing(Page(address, {"dataset": "demo"})) as page:
+        page.load()
+        page.fill("epochs", 1000)
+        page.fill("train-settings", "K=8 hidden=16 eval_every=1")
+        page.fill("model-name", "cut-short")
+        events = {number: event.dependency for number, event in page._events.items()}
+        [click] = [n for n, event in events.items() if [page._ids["start"], "click"] in event["targets"]]
+        [run] = [n for n, event in events.items() if event["trigger_after"] == click]
+        data = [page._values[component] for component in events[run]["inputs"]]
+    body = {"data": data, "fn_index": run, "session_hash": "tab"}
+    client.post("queue/join", json=body).raise_for_status()
+    return "queue/data?session_hash=tab"
+
+
+def processes_with(text: str) -> list[Path]:
+    """Processes that have a text in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if text.encode() in path.read_bytes():
+                found.append(path)
+    return found
