@@ -146,38 +146,28 @@ def profile(browser, url):
     once: every other page opens in a third of the time."""
     context = browser.new_context()
     context.set_default_timeout(60_000)
+    context.add_init_script(path=ROOT / "tests" / "rest.js")
     context.new_page().goto(f"{url}health")
     yield context
     context.close()
 
 
 @pytest.fixture
-def awaited() -> set:
-    """Requests of `visit`'s pages to the queue that are still open: questions, and streams of answers."""
-    return set()
-
-
-@pytest.fixture
-def visit(request, profile, url, awaited):
+def visit(request, profile, url):
     """Opens an address in a fresh session whose console must stay free of errors and which asks no other host for
     anything. The page is as wide as a desktop, or as an indirect parameter says."""
     [holder] = profile.pages
     holder.evaluate("localStorage.clear(); localStorage.setItem('sdiff-tour', '1')")  # the tour was offered before
     problems: list[str] = []
 
-    def asked(question) -> None:
-        if not re.match(r"(http://127\.0\.0\.1|data:|blob:)", question.url):
-            problems.append(question.url)
-        if "/queue/" in question.url:
-            awaited.add(question)
-
     def opened(query: str = ""):
         page = profile.new_page()
         page.set_viewport_size({"width": getattr(request, "param", 1440), "height": 900})
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.on("request", asked)
-        for over in ("requestfinished", "requestfailed"):
-            page.on(over, lambda asked: awaited.discard(asked))  # Playwright cannot take a method of a set itself
+        page.on(
+            "request",
+            lambda r: None if re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) else problems.append(r.url),
+        )
         page.goto(url + query)
         page.wait_for_selector("#recommended tbody tr", state="attached")
         return page

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+# The quick tests look at a desktop's page; a few of them, and the slow ones, at a phone's too.
+WIDTHS = pytest.mark.parametrize("visit", [1440, pytest.param(390, marks=pytest.mark.slow)], indirect=True)
+
 
 def titles(page) -> list[str]:
     return page.locator("#recommended tbody .title").all_inner_texts()
@@ -19,15 +24,15 @@ def changed(page, before: list[str], seconds: float = 60) -> list[str]:
     raise AssertionError("the list did not change")
 
 
-def settle(page, awaited: set, seconds: float = 60) -> None:
-    """Until nothing has been awaited for half a second: an answer that is cut off by leaving is an error on the
+def settle(page, seconds: float = 60) -> None:
+    """Until the page has awaited nothing for half a second: an answer that is cut off by leaving is an error on the
     console."""
     end = time.monotonic() + seconds
     quiet = 0
     while quiet < 5:
         assert time.monotonic() < end, "the page does not come to rest"
         page.wait_for_timeout(100)
-        quiet = 0 if awaited else quiet + 1
+        quiet = quiet + 1 if page.evaluate("window.atRest()") else 0
 
 
 def open_tab(page, name: str) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
-import subprocess
-import sys
+from contextlib import chdir, redirect_stdout
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.page import changed, fill, move, open_controls, open_tab, settle, titles
+from tests.page import WIDTHS, changed, fill, move, open_controls, open_tab, settle, titles
 
-WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
+BOTH = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
 
-@WIDTHS
+@BOTH
 def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
     assert len(titles(page)) == 20
     assert page.locator("#history tbody tr").count() >= 10
@@ -59,11 +59,11 @@ def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
     page.locator("#half_life").wait_for(state="hidden")
 
 
-def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page, awaited):
+def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
     for _ in range(6):
         page.get_by_role("button", name="Random user").click()
         page.wait_for_timeout(60)
-    settle(page, awaited)
+    settle(page)
     shown = page.locator("#user").locator("input, textarea").first.input_value()
     assert page.locator("#summary").inner_text().startswith(f"User {shown} has")
 
@@ -96,19 +96,19 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     changed(page, shown)
 
 
-def test_two_sessions_do_not_mix(page, visit, awaited):
+def test_two_sessions_do_not_mix(page, visit):
     first = titles(page)
     other = visit()
     assert titles(other) == first
     move(other, "guidance", 4)
     changed(other, first)
     page.get_by_label("User id").press("Enter")
-    settle(page, awaited)
+    settle(page)
     assert titles(page) == first
     assert page.locator("#guidance input[type=range]").input_value() == "0"
 
 
-@WIDTHS
+@BOTH
 def test_what_if_a_history_were_another_and_the_true_one_again(page):
     first = titles(page)
     newest = page.locator("#history tbody tr .title").first.inner_text()
@@ -199,15 +199,15 @@ def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
 
 
 @pytest.mark.parametrize("visit", [390, 1920], indirect=True)
-def test_nothing_scrolls_sideways(page, awaited):
+def test_nothing_scrolls_sideways(page):
     width = page.viewport_size["width"]
     for tab in ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train", "Recommend"):
         open_tab(page, tab)
-        settle(page, awaited)
+        settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
         if tab == "Train":  # what is drawn in a hidden tab takes any width
             page.get_by_role("button", name="Light user").click()
-            settle(page, awaited)
+            settle(page)
     for part in ("#view", "#lists", "#snr .js-plotly-plot"):
         assert page.locator(part).bounding_box()["width"] <= width, part
 
@@ -252,8 +252,9 @@ def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied
     page.get_by_role("button", name="Copy as Python").click()
     page.get_by_role("status").filter(has_text="The script is copied").wait_for()
     script = page.evaluate("navigator.clipboard.readText()")
-    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    printed = [line.split("\t")[2] for line in run.stdout.splitlines()]
+    with chdir(ROOT), redirect_stdout(io.StringIO()) as out:
+        exec(script, {})
+    printed = [line.split("\t")[2] for line in out.getvalue().splitlines()]
     assert [title.startswith(same) for title, same in zip(titles(page), printed, strict=True)] == [True] * 20
 
 
@@ -286,10 +287,9 @@ def test_a_plot_that_is_drawn_again_keeps_its_zoom(page):
 
 
 @WIDTHS
-def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(page, awaited):
-    page.evaluate("localStorage.clear()")
-    settle(page, awaited)
-    page.reload()
+def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(profile, visit):
+    profile.pages[0].evaluate("localStorage.clear()")
+    page = visit()
     page.get_by_role("button", name="One minute’s tour").click()
     popover = page.locator(".driver-popover")
     told = []
@@ -301,7 +301,7 @@ def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(page, awaited):
         page.keyboard.press("ArrowRight")
     popover.wait_for(state="detached")
     assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 7
-    settle(page, awaited)
+    settle(page)
     page.reload()
     page.wait_for_selector("#recommended tbody tr")
     assert page.locator("#invitation").count() == 0
@@ -326,12 +326,12 @@ def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
     slider.wait_for(state="hidden")
 
 
-def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page, awaited):
+def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page):
     first = titles(page)
     box = page.locator("#half_life input[type=number]")
     box.fill("")
     box.press("Tab")
-    settle(page, awaited)
+    settle(page)
     assert box.input_value() == "1.4" and titles(page) == first
     box.fill("500")
     box.press("Enter")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from tests.page import changed, move, open_tab, settle, titles
-
-WIDTHS = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
+from tests.page import WIDTHS, changed, move, open_tab, settle, titles
 
 
 def test_the_spectrum_tab_shows_its_plots(page):
@@ -163,7 +159,7 @@ def test_two_models_are_put_side_by_side_and_measured(page):
     page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
 
 
-def test_the_address_brings_both_sides_back(visit, awaited):
+def test_the_address_brings_both_sides_back(visit):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
     page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
     page.get_by_role("button", name="Settings of B").click()
@@ -174,11 +170,11 @@ def test_the_address_brings_both_sides_back(visit, awaited):
     page.wait_for_function("new URLSearchParams(location.search).get('b-guidance') === '2'")
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     shown = listed(page, "#b-list")
-    settle(page, awaited)
+    settle(page)
     page.reload()
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     assert listed(page, "#b-list") == shown
-    settle(page, awaited)
+    settle(page)
     page.goto(page.url.replace("b-model=demo", "b-model=gone"))
     page.get_by_text("There is no model gone to compare with here").wait_for()
     page.wait_for_selector("#b-list tbody tr")
@@ -201,11 +197,11 @@ def choose(page, dropdown: str, option: str) -> None:
     page.locator(f"#{dropdown}").get_by_role("option", name=option, exact=True).click()
 
 
-def test_a_page_at_rest_asks_for_nothing(visit, awaited):
+def test_a_page_at_rest_asks_for_nothing(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
     page.get_by_role("button", name="Random user").click()
-    settle(page, awaited)
+    settle(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
     page.wait_for_timeout(2000)

@@ -62,14 +62,14 @@ def test_a_full_disk_ends_a_download_that_goes_on_when_there_is_room(server, tmp
 def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said, monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained first"))
-    claim = atomic._claimed
+    locked = atomic._locked
 
-    def closed(parent):  # by hand, since to root all is open
-        if parent.is_relative_to(tmp_path):
+    def closed(path):  # by hand, since to root all is open
+        if folder == "model" and path.is_relative_to(tmp_path):
             raise PermissionError(13, "Permission denied")
-        return claim(parent)
+        return locked(path)
 
-    monkeypatch.setattr(atomic, "_claimed", closed)
+    monkeypatch.setattr(atomic, "_locked", closed)
     words = ["train", "--dataset", "demo", "--set", *TINY.split(), "--out", str(tmp_path / folder)]
     assert main(words) == 2 and said in capsys.readouterr().err
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
+import runpy
 import sys
 from threading import Event
 
@@ -179,11 +179,14 @@ def test_without_the_password_nobody_enters(shut):
     assert httpx.get(f"{address}config", cookies=cookies).status_code == 200
 
 
-def test_a_wrong_variable_ends_the_app_with_a_sentence():
-    command, wrong = [sys.executable, "app.py"], os.environ | {"SDIFF_READ_ONLY": "perhaps"}
-    ended = subprocess.run(command, cwd=ROOT, env=wrong, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 2 and ended.stdout == ""
-    assert ended.stderr == "S-Diff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps.\n"
+def test_a_wrong_variable_ends_the_app_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(layout, "launch", lambda *_: pytest.fail("it is launched"))
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    monkeypatch.setenv("SDIFF_READ_ONLY", "perhaps")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    said = "S-Diff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps."
+    assert capsys.readouterr() == ("", f"{said}\n") and ended.value.code == 2
 
 
 def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
