@@ -85,12 +85,14 @@ def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_be
 @pytest.mark.parametrize("name", PRESETS)
 def test_nothing_that_is_held_out_enters_a_model(name, split):
     config = replace(PRESETS[name], K=12, hidden=16, epochs=2, eval_every=2, batch_size=20)
-    relabelled = (replace(part, indices=29 - part.indices) for part in (split.valid, split.test))
-    others = Split(split.train, split.test, split.valid), Split(split.train, *relabelled)
+    valid, test = (replace(part, indices=29 - part.indices) for part in (split.valid, split.test))
+    parts = (split.valid, test), (split.test, split.valid), (valid, test)
+    others = [Split(split.train, *held_out) for held_out in parts]
     ours, *theirs = (trained(one, config)[0].checkpoint("tastes", name) for one in (split, *others))
     for other in theirs:
         assert same(other.weights, ours.weights), "the graph among them"
         assert torch.equal(other.spectrum.U, ours.spectrum.U) and torch.equal(other.item_counts, ours.item_counts)
+    assert theirs[0].metrics == ours.metrics != theirs[1].metrics, "the test part is not even looked at"
 
 
 def steps_of(trainer):
