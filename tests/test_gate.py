@@ -20,8 +20,10 @@ from benchmarks.app import running_app
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.ui import data_tab, gate, journal, layout, limits, opening, training_handlers
+from sdiff.ui.routes import MCP, PROTECTED
 from sdiff.ui.state import INSTANT
 from tests.conftest import ROOT
+from tests.test_routes import CLOSED, filled
 
 JSON = {"Content-Type": "application/json"}
 
@@ -177,6 +179,16 @@ def test_without_the_password_nobody_enters(shut):
     headers = {"Accept": "application/json, text/event-stream"}
     assert "recommend" not in httpx.post(f"{address}gradio_api/mcp/", json=initialize, headers=headers).text
     assert httpx.get(f"{address}config", cookies=cookies).status_code == 200
+
+
+def test_a_shut_app_serves_no_more_routes_and_those_with_the_password_alone(shut):
+    address, cookies = shut
+    with httpx.Client(base_url=address, timeout=30) as client:
+        for method, path in map(filled, PROTECTED):
+            assert client.request(method, path).status_code == 401, path
+        client.cookies = cookies
+        for method, path in map(filled, (*CLOSED, *MCP)):
+            assert client.request(method, path, json={} if method == "POST" else None).status_code in (404, 405), path
 
 
 def test_a_wrong_variable_ends_the_app_with_a_sentence():
