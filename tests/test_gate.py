@@ -20,8 +20,10 @@ from benchmarks.app import running_app
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.ui import data_tab, gate, journal, layout, limits, opening, training_handlers
+from sdiff.ui.routes import MCP, PROTECTED
 from sdiff.ui.state import INSTANT
 from tests.conftest import ROOT, last
+from tests.test_routes import CLOSED, filled
 
 JSON = {"Content-Type": "application/json"}
 
@@ -187,6 +189,16 @@ def test_a_wrong_variable_ends_the_app_with_a_sentence(monkeypatch, capsys):
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
     said = "S-Diff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps."
     assert capsys.readouterr() == ("", f"{said}\n") and ended.value.code == 2
+
+
+def test_a_shut_app_serves_no_more_routes_and_those_with_the_password_alone(shut):
+    address, cookies = shut
+    with httpx.Client(base_url=address, timeout=30) as client:
+        for method, path in map(filled, PROTECTED):
+            assert client.request(method, path).status_code == 401, path
+        client.cookies = cookies
+        for method, path in map(filled, (*CLOSED, *MCP)):
+            assert client.request(method, path, json={} if method == "POST" else None).status_code in (404, 405), path
 
 
 def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):

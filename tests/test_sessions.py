@@ -80,6 +80,17 @@ def test_sessions_that_wait_for_answers_outlast_those_that_do_not():
     assert list(kept) == ["c", "d", "e"], "where all wait, the oldest goes"
 
 
+def test_a_stream_whose_session_another_reader_closes_ends_without_a_traceback(client, demo, unread, monkeypatch):
+    ask(client, "two")
+
+    async def closed_meanwhile(self):
+        demo._queue.pending_messages_per_session.pop("two")
+        raise TimeoutError
+
+    monkeypatch.setattr(Messages, "get", closed_meanwhile)
+    assert "session_not_found" in client.get("/gradio_api/queue/data?session_hash=two").text
+
+
 def test_a_session_holds_no_copy_of_what_it_was_sent(client, demo):
     read(client, ask(client, "copies"))
     state = demo.state_holder.session_data["copies"]

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdiff.ui.refusals import is_form, refuse
@@ -50,7 +51,11 @@ class Documents:
                 return await refuse("The request is not JSON.", 400, scope, receive, send)
             if wrong := self._wrong_document(route, document):
                 return await refuse(*wrong, scope, receive, send)
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except RuntimeError as error:  # a stream whose session another reader of it has closed meanwhile
+            if not isinstance(error.__cause__, HTTPException):
+                raise
 
     def _wrong_stream(self, route: Found, named: Mapping[str, str]) -> tuple[str, int] | None:
         """Refuses to stream answers of a session, or of an event, that is not there: gradio would fail half way."""
