@@ -98,8 +98,8 @@ class Catalog:
         hits = {*held_out}
         rows = []
         for rank, (i, score) in enumerate(zip(indices, scores, strict=True), 1):
-            *known, popularity, extra = self._items[i]
-            rows.append(Row(rank, *known, float(score), popularity, i in hits, extra))
+            id, title, year, genres, popularity, extra = self._items[i]
+            rows.append(Row(rank, id, title, year, genres, float(score), popularity, i in hits, extra))
         return rows
 
     def search(self, question: str, limit: int = 20, wanted: Filter = ALL) -> list[int]:
