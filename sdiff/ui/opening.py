@@ -145,6 +145,7 @@ def download(wanted: str, progress: gr.Progress = gr.Progress()) -> None:  # noq
 async def open_own(key: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
     """Opens what was uploaded, and keeps its key in the visitor's browser; without a key nothing could be read."""
     if not key:
+        yield (gr.skip(),) * (8 + BESIDE)  # gradio empties the outputs of a generator that yields nothing
         return
     uploaded = list(dict.fromkeys([*uploaded, key]))
     async for page in open_dataset(key, opened, uploaded):
