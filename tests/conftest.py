@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' models are too small for more
@@ -154,6 +156,13 @@ def visit(request, profile, url):
 def page(visit):
     """The page as who comes first sees it."""
     return visit()
+
+
+def printed(script: str) -> str:
+    """What a script prints that runs beside app.py."""
+    with chdir(ROOT), redirect_stdout(io.StringIO()) as out:
+        exec(script, {})
+    return out.getvalue()
 
 
 def vocabulary(prefix: str, n: int) -> Vocabulary:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
-from contextlib import chdir, redirect_stdout
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import printed
 from tests.page import WIDTHS, changed, move, open_controls, open_tab, settle, titles
 
 BOTH = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
@@ -252,10 +250,8 @@ def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied
     page.get_by_role("button", name="Copy as Python").click()
     page.get_by_role("status").filter(has_text="The script is copied").wait_for()
     script = page.evaluate("navigator.clipboard.readText()")
-    with chdir(ROOT), redirect_stdout(io.StringIO()) as out:
-        exec(script, {})
-    printed = [line.split("\t")[2] for line in out.getvalue().splitlines()]
-    assert [title.startswith(same) for title, same in zip(titles(page), printed, strict=True)] == [True] * 20
+    found = [line.split("\t")[2] for line in printed(script).splitlines()]
+    assert [title.startswith(same) for title, same in zip(titles(page), found, strict=True)] == [True] * 20
 
 
 def test_without_a_clipboard_the_script_is_shown(page):

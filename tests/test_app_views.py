@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.page import WIDTHS, changed, move, open_tab, settle, titles
 
 
@@ -31,6 +33,7 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
     page.get_by_text("16 frequencies are kept").wait_for()
 
 
+@pytest.mark.slow
 def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, visit):
     other = visit()
     for session, name in ((page, "goes-first"), (other, "waits")):
@@ -180,6 +183,7 @@ def test_the_address_brings_both_sides_back(visit):
     page.wait_for_selector("#b-list tbody tr")
 
 
+@pytest.mark.slow
 def test_the_grid_of_alpha_min_and_sigma_max_is_measured_for_the_model_on_the_page(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
