@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
 
 settings.register_profile("quick", max_examples=45, deadline=None, derandomize=True, database=None)
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=300)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=180)
 settings.load_profile("quick")
 
 
