@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +31,7 @@ CPU = torch.device("cpu")
 SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
 
 settings.register_profile("quick", max_examples=45, deadline=None, derandomize=True, database=None)
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=300)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=180)
 settings.load_profile("quick")
 
 
@@ -183,6 +185,13 @@ def visit(request, profile, url):
 def page(visit):
     """The page as who comes first sees it."""
     return visit()
+
+
+def printed(script: str) -> str:
+    """What a script prints that runs beside app.py."""
+    with chdir(ROOT), redirect_stdout(io.StringIO()) as out:
+        exec(script, {})
+    return out.getvalue()
 
 
 def vocabulary(prefix: str, n: int) -> Vocabulary:

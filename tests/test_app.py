@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
-from contextlib import chdir, redirect_stdout
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import printed
 from tests.page import WIDTHS, changed, fill, move, open_controls, open_tab, settle, titles
 
-BOTH = pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 
-
-@BOTH
+@pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
     assert len(titles(page)) == 20
     assert page.locator("#history tbody tr").count() >= 10
@@ -108,7 +104,7 @@ def test_two_sessions_do_not_mix(page, visit):
     assert page.locator("#guidance input[type=range]").input_value() == "0"
 
 
-@BOTH
+@WIDTHS
 def test_what_if_a_history_were_another_and_the_true_one_again(page):
     first = titles(page)
     newest = page.locator("#history tbody tr .title").first.inner_text()
@@ -198,7 +194,7 @@ def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
     page.locator("#summary").filter(has_text="The filter lets").wait_for()
 
 
-@pytest.mark.parametrize("visit", [390, 1920], indirect=True)
+@pytest.mark.parametrize("visit", [390, pytest.param(1920, marks=pytest.mark.slow)], indirect=True)
 def test_nothing_scrolls_sideways(page):
     width = page.viewport_size["width"]
     for tab in ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train", "Recommend"):
@@ -252,10 +248,8 @@ def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied
     page.get_by_role("button", name="Copy as Python").click()
     page.get_by_role("status").filter(has_text="The script is copied").wait_for()
     script = page.evaluate("navigator.clipboard.readText()")
-    with chdir(ROOT), redirect_stdout(io.StringIO()) as out:
-        exec(script, {})
-    printed = [line.split("\t")[2] for line in out.getvalue().splitlines()]
-    assert [title.startswith(same) for title, same in zip(titles(page), printed, strict=True)] == [True] * 20
+    found = [line.split("\t")[2] for line in printed(script).splitlines()]
+    assert [title.startswith(same) for title, same in zip(titles(page), found, strict=True)] == [True] * 20
 
 
 def test_without_a_clipboard_the_script_is_shown(page):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.page import WIDTHS, changed, move, open_tab, settle, titles
+
+ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # however slow the page is, it can still stop it
 
 
 def test_the_spectrum_tab_shows_its_plots(page):
@@ -18,7 +22,7 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
     open_tab(page, "Train")
     name = f"by-a-visitor-{page.viewport_size['width']}"
     page.locator("#model-name input, #model-name textarea").first.fill(name)
-    page.locator("#train-settings input, #train-settings textarea").first.fill("K=16 hidden=32 eval_every=1")
+    page.locator("#train-settings input, #train-settings textarea").first.fill(ENDLESS)
     page.locator("#epochs input").fill("100000")
     page.get_by_role("button", name="Start training").click()
     page.get_by_text(re.compile(r"best validation recall@20 [\d.]+ at epoch")).wait_for(timeout=30_000)
@@ -31,12 +35,13 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
     page.get_by_text("16 frequencies are kept").wait_for()
 
 
+@pytest.mark.slow
 def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, visit):
     other = visit()
     for session, name in ((page, "goes-first"), (other, "waits")):
         open_tab(session, "Train")
         session.locator("#model-name").locator("input, textarea").first.fill(name)
-        session.locator("#train-settings").locator("input, textarea").first.fill("K=16 hidden=32 eval_every=1")
+        session.locator("#train-settings").locator("input, textarea").first.fill(ENDLESS)
         session.locator("#epochs input").fill("100000")
         session.get_by_role("button", name="Start training").click()
         if session is page:
@@ -180,6 +185,7 @@ def test_the_address_brings_both_sides_back(visit):
     page.wait_for_selector("#b-list tbody tr")
 
 
+@pytest.mark.slow
 def test_the_grid_of_alpha_min_and_sigma_max_is_measured_for_the_model_on_the_page(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +18,7 @@ from sdiff.references import REFERENCES
 from sdiff.ui import compare_handlers, handlers, lists, reverse_handlers, take_away
 from sdiff.ui.query import Query
 from sdiff.ui.state import open_dataset, serve
-from tests.conftest import CPU, ROOT
+from tests.conftest import CPU, printed
 
 ONE = Query("demo", "demo", "1")
 PAPER = Query("demo", "demo-paper", "1")
@@ -144,17 +142,18 @@ def test_the_plots_as_csv_hold_every_plot():
     assert len(lam) == 200 and lam == sorted(lam)
 
 
-def test_the_script_prints_the_list():
-    queries = [
+@pytest.mark.parametrize(
+    "query",
+    [
         replace(PAPER, settings={"guidance": 1.5, "noise": True}, seed=4, k=7, genres=["Comedy"], first_year=1980),
         Query("demo", "instant", "2", k=5, seen=True),
         replace(ONE, history=["12", "55"], settings={"half_life": 3.0}),
-    ]
-    scripts = "print()\n".join(map(take_away.python, queries))  # in one process: to start takes it longer than to work
-    run = subprocess.run([sys.executable, "-c", scripts], cwd=ROOT, capture_output=True, text=True, check=True)
-    for query, printed in zip(queries, run.stdout.split("\n\n"), strict=True):
-        rows = handlers.recommend(query).recommendations
-        assert [line.split("\t")[1:3] for line in printed.splitlines()] == [[row.id, row.title] for row in rows]
+    ],
+)
+def test_the_script_prints_the_list(query):
+    rows = handlers.recommend(query).recommendations
+    found = [line.split("\t")[1:3] for line in printed(take_away.python(query)).splitlines()]
+    assert found == [[row.id, row.title] for row in rows]
 
 
 def test_what_was_seen_is_listed_where_it_is_asked_for():

@@ -26,7 +26,10 @@ def no_pictures(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("what", ["table3", "fig3", "fig5", "fig6", "guidance", "groups"])
+LONGER = [pytest.param(what, marks=pytest.mark.slow) for what in ("fig5", "fig6", "guidance", "groups")]
+
+
+@pytest.mark.parametrize("what", ["table3", "fig3", *LONGER])
 def test_a_quick_run_fills_every_job(what, tmp_path, capsys):
     assert main(["reproduce", what, "--quick", "--out", str(tmp_path), "--json"]) == 0
     run = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -97,7 +100,12 @@ def test_figures_draw_the_test_part_in_groups():
     assert list(grid.data[0].z) == [0.3]
 
 
-def test_one_model_of_table_1_is_measured_in_a_process_of_its_own(tmp_path, capsys):
+IN_A_PROCESS = pytest.param(table1.ProcessPoolExecutor, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("pool", [lambda n, mp_context: ThreadPoolExecutor(n), IN_A_PROCESS], ids=["thread", "process"])
+def test_one_model_of_table_1_is_measured_on_its_own(pool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(table1, "ProcessPoolExecutor", pool)
     assert main(["reproduce", "table1", "--quick", "--only", "MultiDAE", "--out", str(tmp_path), "--json"]) == 0
     [[row]] = json.loads(capsys.readouterr().out.splitlines()[-1])["jobs"].values()
     assert row["test"]["recall@20"] > 0 and row["peak memory MB"] > 50 and row["scoring seconds"] > 0

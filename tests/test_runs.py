@@ -92,7 +92,8 @@ def test_where_no_process_can_be_started_it_is_said_and_the_next_run_begins(tmp_
         next(runs.apart(counting, tmp_path / "fourth"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
     name = f"left-by-{number.name}"
     script = f"""if __name__ == "__main__":

@@ -76,6 +76,7 @@ def trained(url: str, epochs: int, name: str) -> list[str]:
     raise AssertionError(said)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(tmp_path):
     with running_space(tmp_path) as url:
         assert "S-Diff" in httpx.get(url).text
