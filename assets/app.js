@@ -20,6 +20,23 @@
   document.addEventListener("blur", leave, true); // before the box itself, which would take nothing for 0
 })();
 
+// Values that the script has for the server go through hidden text boxes.
+const tell = (id, text) => {
+  const box = document.querySelector(`#${id} input, #${id} textarea`);
+  box.value = text;
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+};
+
+// A dropdown reports a choice twice: when it is made, and when the dropdown loses the focus. A data set is opened once.
+(() => {
+  let last = { key: "", at: 0 };
+  window.pick = (key) => {
+    const now = Date.now();
+    if (key !== last.key || now > last.at + 1000) tell("picked", String(now));
+    last = { key, at: now };
+  };
+})();
+
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
@@ -97,9 +114,7 @@
     query.set("view", tab.textContent.trim());
     write(query);
     document.documentElement.dataset.view = query.get("view");
-    const view = document.querySelector("#view-name input, #view-name textarea"); // tells the server what can be seen
-    view.value = query.get("view");
-    view.dispatchEvent(new Event("input", { bubbles: true }));
+    tell("view-name", query.get("view")); // what can be seen
     setTimeout(() => window.dispatchEvent(new Event("resize")), 100); // plots drawn in a hidden tab took any width
   });
 })();

@@ -81,7 +81,7 @@ def laws(folder: Path, *words: str) -> int:
         }
         (folder / f"told-{ranks.rank}").write_text(json.dumps(told))
         print(f"rank {ranks.rank} speaks")
-        with mock.patch("sdiff.__main__.torchrun", lambda: nullcontext(ranks)):  # a process joins one group
+        with mock.patch("sdiff.distributed.torchrun", lambda: nullcontext(ranks)):  # a process joins one group
             return main(list(words))
 
 

@@ -118,8 +118,9 @@ def build() -> gr.Blocks:
             show_progress="hidden", concurrency_id="opening", concurrency_limit=None, api_visibility="private"
         )
         loaded = demo.load(opening.open_page, [opened, uploaded], first, **opens)
-        # not .input, which a dropdown fires once for the choice and once more when it is left
-        selected = dataset.select(opening.open_dataset, [dataset, opened, uploaded], page, **opens)
+        picked = gr.Textbox(visible="hidden", elem_id="picked")  # when the last choice was made, as the script says
+        dataset.input(None, dataset, js="key => window.pick(key)")
+        selected = picked.change(opening.open_dataset, [dataset, opened, uploaded], page, **opens)
         download = fetch.click(
             opening.download,
             wanted,
@@ -134,7 +135,7 @@ def build() -> gr.Blocks:
             opening.cancel, [told, opened, uploaded], page, **opens
         )
         chosen = gr.on(
-            [checkpoint.select, controls.reset.click], opening.open_checkpoint, [opened, checkpoint], model, **slowly
+            [checkpoint.input, controls.reset.click], opening.open_checkpoint, [opened, checkpoint], model, **slowly
         )
         taken = trained.change(opening.use_trained, [trained, opened], model, **quietly)
         for event in (loaded, selected, download, read, back, chosen, taken):
