@@ -36,8 +36,10 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
 
 
 @pytest.mark.slow
-def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, visit):
-    other = visit()
+def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
+    other = browser.new_context().new_page()  # of another browser: one opens six connections to a host, and no more
+    other.goto(url)
+    other.wait_for_selector("#recommended tbody tr")
     for session, name in ((page, "goes-first"), (other, "waits")):
         open_tab(session, "Train")
         session.locator("#model-name").locator("input, textarea").first.fill(name)
@@ -53,6 +55,7 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, visit
     page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
     page.wait_for_timeout(500)  # nothing comes after the last words
     assert page.get_by_text("saved as goes-first").is_visible()
+    other.context.close()
 
 
 @WIDTHS
