@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
@@ -38,6 +39,10 @@ settings.load_profile("quick")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with a browser come last: as long as it is open, Playwright's event loop leaves room for no other."""
     items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, which programs inherit from here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
