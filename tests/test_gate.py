@@ -244,7 +244,7 @@ def _visible(layout, props):
 
 def test_what_finds_the_queue_full_is_told_so_and_the_rest_is_answered(url):
     def ask_for_a_list() -> httpx.Response:
-        body = {"data": ["demo", "demo", "1", 200, 0, "{}", None]}  # takes longer than to ask for the next one
+        body = {"data": ["demo", "demo", "1", 1000, 0, "{}", None]}  # takes much longer than to ask for the next one
         return client.post("gradio_api/call/recommend", json=body)
 
     with httpx.Client(base_url=url, timeout=60) as client:
