@@ -30,6 +30,7 @@ def test_moving_a_slider_changes_the_list_says_so_and_reset_brings_it_back(page)
     assert changed(page, moved) == first
 
 
+@pytest.mark.slow
 def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
     first = titles(page)
     page.locator("#guidance input[type=range]").focus()
@@ -45,6 +46,7 @@ def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
     assert changed(page, moved) == first
 
 
+@pytest.mark.slow
 def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
     first = titles(page)
     move(page, "half_life", 15)
@@ -55,6 +57,7 @@ def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
     page.locator("#half_life").wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
     for _ in range(6):
         page.get_by_role("button", name="Random user").click()
@@ -92,6 +95,7 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     changed(page, shown)
 
 
+@pytest.mark.slow
 def test_two_sessions_do_not_mix(page, visit):
     first = titles(page)
     other = visit()
@@ -167,6 +171,7 @@ def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
     assert other.locator("#first-year input").input_value() == "1980"
 
 
+@pytest.mark.slow
 def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
     page = visit("?user=7&model=gone&guidance=99&item=nothing&genre=None&k=3")
     for said in ("There is no checkpoint 'gone' any more", "This data set has no genre None"):
@@ -252,6 +257,7 @@ def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied
     assert [title.startswith(same) for title, same in zip(titles(page), found, strict=True)] == [True] * 20
 
 
+@pytest.mark.slow
 def test_without_a_clipboard_the_script_is_shown(page):
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     page.get_by_role("button", name="Copy as Python").click()
@@ -261,6 +267,7 @@ def test_without_a_clipboard_the_script_is_shown(page):
     dialog.wait_for(state="detached")
 
 
+@pytest.mark.slow
 def test_a_plot_that_is_drawn_again_keeps_its_zoom(page):
     plot = page.locator("#snr .nsewdrag")
     plot.scroll_into_view_if_needed()
@@ -320,6 +327,7 @@ def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
     slider.wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page):
     first = titles(page)
     box = page.locator("#half_life input[type=number]")
@@ -344,6 +352,7 @@ def test_a_model_is_chosen_by_keyboard(page):
     page.wait_for_function("location.search.includes('model=demo-paper')")
 
 
+@pytest.mark.slow
 def test_a_setting_beyond_what_is_usual_and_one_wrong_number_do_not_hide_the_rest(visit):
     page = visit("?user=7&model=demo-paper&guidance=10&k=many")
     page.get_by_text("k must be a whole number").wait_for()

@@ -97,6 +97,7 @@ def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, ur
     later.locator("#cards").filter(has_text="20 users").wait_for()
 
 
+@pytest.mark.slow
 def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
     first = titles(page)
     page.get_by_label("Data set").click()
@@ -123,6 +124,7 @@ def test_the_experiments_tab_shows_the_run_that_is_picked(page):
     page.locator("#experiment-source").filter(has_text="groups --dataset ml-1m-diffrec --preset tuned").wait_for()
 
 
+@pytest.mark.slow
 @WIDTHS
 def test_the_reverse_process_is_gone_through_step_by_step(visit):
     page = visit("?model=demo-paper&user=7&view=Spectrum")
@@ -167,6 +169,7 @@ def test_two_models_are_put_side_by_side_and_measured(page):
     page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
 
 
+@pytest.mark.slow
 def test_the_address_brings_both_sides_back(visit):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
     page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
@@ -206,6 +209,7 @@ def choose(page, dropdown: str, option: str) -> None:
     page.locator(f"#{dropdown}").get_by_role("option", name=option, exact=True).click()
 
 
+@pytest.mark.slow
 def test_a_page_at_rest_asks_for_nothing(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
