@@ -8,10 +8,11 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' models are too small for more
 
@@ -34,11 +35,6 @@ SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
 settings.register_profile("quick", max_examples=45, deadline=None, derandomize=True, database=None)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=180)
 settings.load_profile("quick")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a browser come last: as long as it is open, Playwright's event loop leaves room for no other."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, which programs inherit from here
@@ -214,10 +210,16 @@ def real_data(folder: str) -> Path:
 def last(steps: AsyncIterator[T]) -> T:
     """What an async generator yields at its end."""
 
-    async def run() -> list[T]:
+    async def listed() -> list[T]:
         return [step async for step in steps]
 
-    return asyncio.run(run())[-1]
+    return run(listed())[-1]
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns. It has a thread of its own, as Playwright's event loop fills this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:

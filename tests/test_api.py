@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sdiff.ui import api, state
-from tests.conftest import tools
+from tests.conftest import run, tools
 
 
 def test_the_list_is_an_api_endpoint_with_typed_rows(url):
@@ -38,8 +36,7 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     with pytest.raises(Exception, match="settings is not JSON"):
         ask(settings="{", api_name="/recommend")
     names = {"list_datasets", "list_checkpoints", "recommend", "search_items", "explain", "compare", "spectrum"}
-    with ThreadPoolExecutor() as apart:  # from Playwright's event loop
-        assert set(apart.submit(asyncio.run, tools(url)).result()) == names
+    assert set(run(tools(url))) == names
 
 
 def test_a_damaged_checkpoint_is_listed_with_what_is_wrong_and_the_others_as_ever():

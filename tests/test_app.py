@@ -11,23 +11,13 @@ from tests.conftest import printed
 from tests.page import WIDTHS, changed, fill, move, open_controls, open_tab, settle, titles
 
 
-@pytest.mark.parametrize("visit", [1440, 390], indirect=True)
+@WIDTHS
 def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
     assert len(titles(page)) == 20
     assert page.locator("#history tbody tr").count() >= 10
     assert "recommended" in page.locator("#summary").inner_text()
     page.wait_for_selector("#snr .js-plotly-plot")
     page.wait_for_selector("#energy .js-plotly-plot")
-
-
-@WIDTHS
-def test_moving_a_slider_changes_the_list_says_so_and_reset_brings_it_back(page):
-    first = titles(page)
-    move(page, "guidance", 4)
-    moved = changed(page, first)
-    assert "guidance 0.0 → 4" in page.locator("#changed").inner_text()
-    page.get_by_role("button", name="Reset to the checkpoint's values").click()
-    assert changed(page, moved) == first
 
 
 @pytest.mark.slow
@@ -65,13 +55,6 @@ def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
     settle(page)
     shown = page.locator("#user").locator("input, textarea").first.input_value()
     assert page.locator("#summary").inner_text().startswith(f"User {shown} has")
-
-
-def test_the_length_of_the_list_follows_its_slider(page):
-    first = titles(page)
-    page.get_by_role("button", name="More settings").click()
-    move(page, "k", 7)
-    assert changed(page, first) == first[:7]
 
 
 @WIDTHS
@@ -214,11 +197,12 @@ def test_nothing_scrolls_sideways(page):
 
 
 @WIDTHS
-def test_every_control_says_the_checkpoints_value_and_brings_it_back(page):
+def test_a_control_that_is_moved_changes_the_list_says_so_and_goes_back_alone_or_with_all(page):
     first = titles(page)
     open_controls(page)
     move(page, "guidance", 4)
     moved = changed(page, first)
+    assert "guidance 0.0 → 4" in page.locator("#changed").inner_text()
     back = page.locator("#guidance button.trained")
     back.get_by_text("back to 0").wait_for()
     assert page.locator("#controls .block.moved").count() == 1
@@ -227,9 +211,13 @@ def test_every_control_says_the_checkpoints_value_and_brings_it_back(page):
     back.click()
     assert changed(page, moved) == first
     page.locator("#guidance button.trained").get_by_text("checkpoint: 0").wait_for()
+    move(page, "guidance", 4)
+    assert changed(page, first) == moved
+    page.get_by_role("button", name="Reset to the checkpoint's values").click()
+    assert changed(page, moved) == first
 
 
-def test_what_was_seen_can_be_listed_and_is_told_apart(page):
+def test_the_length_of_the_list_follows_its_slider_and_what_was_seen_can_be_listed_too(page):
     first = titles(page)
     page.get_by_role("button", name="More settings").click()
     page.get_by_label("List what was seen, too").check()
@@ -238,6 +226,11 @@ def test_what_was_seen_can_be_listed_and_is_told_apart(page):
     past = set(page.locator("#history tbody .title").all_inner_texts())
     assert known.count() and set(known.locator(".title").all_inner_texts()) <= past
     page.wait_for_function("location.search.includes('seen=1')")
+    page.get_by_label("List what was seen, too").uncheck()
+    page.wait_for_function("!location.search.includes('seen=1')")
+    assert titles(page) == first
+    move(page, "k", 7)
+    assert changed(page, first) == first[:7]
 
 
 def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied(page):
@@ -296,7 +289,7 @@ def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(profile, visit):
     told = []
     for step in range(1, 8):
         popover.filter(has_text=f"{step} of 7").wait_for()
-        page.wait_for_timeout(700)  # until it has come to rest
+        page.wait_for_timeout(400)  # until it has come to rest
         told.append(popover.locator("header").inner_text())
         assert popover.bounding_box()["x"] >= 0
         page.keyboard.press("ArrowRight")

@@ -59,7 +59,7 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
 
 
 @WIDTHS
-def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, url, tmp_path):
+def test_own_data_is_uploaded_mapped_checked_and_read(page, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"
     table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
@@ -85,6 +85,18 @@ def test_own_data_is_uploaded_mapped_checked_read_and_still_there_later(page, ur
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
     page.wait_for_selector("#recommended tbody tr")
     assert "filter" not in page.locator("#summary").inner_text(), "without years nothing is filtered by them"
+    page.wait_for_function("location.search.includes('visits')")
+
+
+@pytest.mark.slow
+def test_own_data_is_still_there_later(page, url, tmp_path):
+    table = tmp_path / "visits.csv"
+    table.write_text("user,item\n" + "".join(f"{u},{(u + i * i) % 12}\n" for u in range(20) for i in range(8)))
+    open_tab(page, "Data")
+    page.set_input_files("#own-table input[type=file]", table)
+    page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
+    page.locator("#own-read").click()
+    page.locator("#cards").filter(has_text="20 users").wait_for()
     page.wait_for_function("location.search.includes('visits')")
     again = page.context.new_page()
     again.goto(page.url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import runpy
 import sys
@@ -22,7 +21,7 @@ from sdiff.errors import SDiffError
 from sdiff.ui import data_tab, gate, journal, layout, limits, opening, training_handlers
 from sdiff.ui.routes import MCP, PROTECTED
 from sdiff.ui.state import INSTANT
-from tests.conftest import ROOT, last
+from tests.conftest import ROOT, last, run
 from tests.test_routes import CLOSED, filled
 
 JSON = {"Content-Type": "application/json"}
@@ -138,7 +137,7 @@ def test_gradio_keeps_no_statistics_of_events(launched, monkeypatch):
 def test_an_address_in_the_place_of_a_file_is_not_fetched(launched):
     file = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(SDiffError, match="not fetched"):
-        asyncio.run(processing_utils.async_move_files_to_cache([file], gr.File()))
+        run(processing_utils.async_move_files_to_cache([file], gr.File()))
 
 
 def test_a_word_for_read_only_that_is_not_known_is_refused(monkeypatch):

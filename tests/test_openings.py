@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from sdiff.ui import api, figures, handlers, listing, opening, openings, spectru
 from sdiff.ui.data_tab import NONE, read_upload
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT
-from tests.conftest import last, real_data
+from tests.conftest import last, real_data, run
 from tests.page import move, open_tab, titles
 
 
@@ -66,7 +65,7 @@ def test_a_data_set_is_read_and_solved_once_for_all_who_ask_for_it(blocked):
         blocked.may.set()
         await asyncio.gather(*waiting)
 
-    asyncio.run(visits())
+    run(visits())
     assert blocked.times == 1 and state.is_open(blocked.key)
     assert len(state.open_dataset(blocked.key).instant.recommend(["5"], 3).ids) == 3
 
@@ -86,7 +85,7 @@ def test_lists_and_endpoints_of_open_data_sets_are_answered_while_others_are_ope
         assert all(answer == answers[0] and len(answer) == 20 for answer in answers)
         assert threads < 20, "who waits has no thread"
 
-    asyncio.run(visits())
+    run(visits())
 
 
 def test_what_cannot_be_read_is_said_to_all_who_wait_and_tried_again_by_the_next(in_this_process):
@@ -103,7 +102,7 @@ def test_what_cannot_be_read_is_said_to_all_who_wait_and_tried_again_by_the_next
 
         return [await asyncio.gather(visit(), visit(), return_exceptions=True) for _ in range(2)]
 
-    assert [[str(error) for error in errors] for errors in asyncio.run(visits())] == [["Mend the file."] * 2] * 2
+    assert [[str(error) for error in errors] for errors in run(visits())] == [["Mend the file."] * 2] * 2
     assert len(times) == 2 and not state.is_open("faulty")
 
 
@@ -128,7 +127,7 @@ def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_la
         await second.aclose()
         return process
 
-    process = asyncio.run(visits())
+    process = run(visits())
     end = time.monotonic() + 30
     while Path(f"/proc/{process}").exists():
         assert time.monotonic() < end
@@ -299,8 +298,7 @@ def test_mcp_answers_are_json(url):
             asked = (("recommend", {"k": 2}), ("explain", {"item": "5"}), ("search_items", {"question": "nebula"}))
             return [(await session.call_tool(name, values)).content[0].text for name, values in asked]
 
-    with ThreadPoolExecutor() as apart:  # from Playwright's event loop
-        rows, why, found = (json.loads(text) for text in apart.submit(asyncio.run, called()).result())
+    rows, why, found = (json.loads(text) for text in run(called()))
     assert [row["rank"] for row in rows] == [1, 2] and why["title"] and found[0]["id"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from sdiff.run_state import save_state
 from sdiff.training import Trainer
 from sdiff.ui import space, training_handlers
 from sdiff.ui.state import open_dataset
-from tests.conftest import CPU, ROOT, SMALL, same, tools
+from tests.conftest import CPU, ROOT, SMALL, run, same, tools
 
 LEARNT = SMALL.override({"loss": "softmax", "basis": "directional", "ema": 0.9, "dropout": 0.3})
 TINY = {"K": 8, "hidden": 16, "eval_every": 1}
@@ -63,7 +62,7 @@ def trained(url: str, epochs: int, name: str) -> list[str]:
     curves = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "curves")
     run = next(event["id"] for event in config["dependencies"] if curves in event["outputs"])
     settings = " ".join(f"{key}={value}" for key, value in TINY.items())
-    event = {"fn_index": run, "session_hash": name, "data": ["demo", "paper", epochs, 0, settings, name]}
+    event = {"fn_index": run, "session_hash": name, "data": [["demo", "instant"], "paper", epochs, 0, settings, name]}
     httpx.post(f"{url}gradio_api/queue/join", json=event).raise_for_status()
     said = []
     with httpx.stream("GET", f"{url}gradio_api/queue/data", params={"session_hash": name}, timeout=60) as answer:
@@ -82,7 +81,7 @@ def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(t
         assert "S-Diff" in httpx.get(url).text
         rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
         assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] for row in rows)
-        assert "s_diff_recommend" in asyncio.run(tools(url)), "a Space's tools begin with its name"
+        assert "s_diff_recommend" in run(tools(url)), "a Space's tools begin with its name"
         assert "lost when this Space restarts" in httpx.get(f"{url}config").text
         assert "Done after 1 epoch" in trained(url, 1, "on-a-cpu")[-1]
     assert (tmp_path / "app" / "runs" / "on-a-cpu" / "config.json").exists()

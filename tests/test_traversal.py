@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import shutil
@@ -29,7 +28,7 @@ from sdiff.ui import (
 )
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 REFUSED = (SDiffError, gr.Error)
 
@@ -114,7 +113,7 @@ def listed(key: str, model: str = INSTANT) -> None:
 
 
 def opened(key: str) -> None:
-    asyncio.run(openings.opened(key))
+    run(openings.opened(key))
 
 
 def trained(key: str, name: str) -> None:

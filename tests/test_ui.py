@@ -1,6 +1,5 @@
 """Handlers, figures and lists, without gradio and without a browser."""
 
-import asyncio
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +19,7 @@ from sdiff.registry import REGISTRY
 from sdiff.ui import figures, handlers, lists, openings, spectral_handlers, state, training_handlers
 from sdiff.ui.query import Query
 from sdiff.ui.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
+from tests.conftest import run
 
 ONE = Query("demo", "demo", "1")
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_shown_is_said():
     with pytest.raises(SDiffError, match="Unknown user"):
         handlers.recommend(Query("demo", "demo", "nobody"))
     with pytest.raises(SDiffError, match="Unknown data set"):
-        asyncio.run(openings.opened("/etc/passwd"))
+        run(openings.opened("/etc/passwd"))
     with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):

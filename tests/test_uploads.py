@@ -1,6 +1,5 @@
 """Visitors' own tables: kept, described, read with what the form says, and never a way to other files."""
 
-import asyncio
 import gzip
 import json
 from pathlib import Path
@@ -18,7 +17,7 @@ from sdiff.ui import handlers, lists, opening, openings, spectral_handlers, uplo
 from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
 from sdiff.ui.query import Query
 from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
-from tests.conftest import last
+from tests.conftest import last, run
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 FORM = {"min_rating": "", "core": 1, "split": "", "skip": False}
@@ -144,17 +143,17 @@ def test_the_same_file_has_the_same_key_and_other_content_another(log):
 )
 def test_no_key_leads_out_of_the_folder(key):
     with pytest.raises(SDiffError, match="Unknown data set"):
-        asyncio.run(openings.opened(key))
+        run(openings.opened(key))
     assert uploads.choices([key], uploads_dir()) == []
 
 
 def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
     key, _ = read(log)
     with pytest.raises(SDiffError, match="beside the interactions"):
-        asyncio.run(openings.opened(key + "&items=/etc/passwd"))
+        run(openings.opened(key + "&items=/etc/passwd"))
     assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
     with pytest.raises(SDiffError, match="gone is no longer here: upload it again"):
-        asyncio.run(openings.opened("own:0123456789abcdef/gone"))
+        run(openings.opened("own:0123456789abcdef/gone"))
 
 
 def test_what_was_read_is_opened_and_remembered(log):
