@@ -34,14 +34,21 @@ def versions(*packages: str) -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def all_memory_mb(pid: int) -> int:
+def own_memory_mb(pid: int) -> float:
+    """Memory of a process, where pages that it shares with others count in part; 0 when it has just ended."""
+    try:
+        return int(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").split("\nPss:")[1].split()[0]) / 1024
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
+def all_memory_mb(pid: int) -> float:
     """Memory of a process and of all that it started, where pages that some share count once."""
     try:
-        kilobytes = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").split("\nPss:")[1].split()[0]
         started = [n for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        return 0
-    return int(kilobytes) // 1024 + sum(all_memory_mb(int(child)) for child in started)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return own_memory_mb(pid) + sum(all_memory_mb(int(child)) for child in started)
 
 
 def memory_mb(pid: int, what: str) -> int:

@@ -78,6 +78,13 @@ time ~ size^p and memory ~ size^p, fitted to the three sizes.
 
 {growth}
 
+## Beside busy processes
+
+The commands above with `--beside 2`: two processes keep both cores busy, as others do on a shared host. A list of two
+threads then has half of the cores, and what takes one thread two thirds of one.
+
+{beside}
+
 ## While many use it
 
 `python -m benchmarks.soak`: sessions that do what visitors do, with pauses of five seconds on average, and two of them
@@ -112,6 +119,7 @@ def report() -> str:
         training=tables.training(),
         spectra=tables.spectra(),
         growth=tables.growth(),
+        beside=tables.beside(),
         soak=tables.soak(),
         broken=tables.broken(),
         experiments="\n\n".join(experiments()),

@@ -12,7 +12,7 @@ from benchmarks.kept import RESULTS
 def lists() -> str:
     """Top-20 lists of a batch, milliseconds, and how S-Diff stands to the floor and to rivals."""
     cells = []
-    for run in read("inference-*.json"):
+    for run in at_rest("inference-*.json"):
         times, ratios = run["milliseconds"], run["ratios"]
         cells.append(
             [
@@ -30,7 +30,7 @@ def lists() -> str:
 def training() -> str:
     """Users a second of each model, and its seconds of training to the best validation."""
     cells = []
-    for run in read("training-*.json"):
+    for run in at_rest("training-*.json"):
         of = [run["dataset"], "{:,} × {:,}".format(*run["users, items"])]
         for name, rate in run["users a second"].items():
             best = run["epochs to the best"].get(name)
@@ -63,7 +63,7 @@ def growth() -> str:
 
 def app() -> str:
     """For each data set the start of the app and what each kind of event takes."""
-    documents = read("app-*.json")
+    documents = at_rest("app-*.json")
     events = list(documents[0]["milliseconds"])
     cells = []
     for document in documents:
@@ -72,6 +72,35 @@ def app() -> str:
         shown = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
         cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *shown, document["device"]])
     return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
+
+
+def beside() -> str:
+    """What busy processes beside do to lists, clicks and training."""
+    cells = []
+    for pattern, figures in (("inference-*.json", _lists), ("app-*.json", _clicks), ("training-*.json", _training)):
+        rest = {run["command"]: run for run in at_rest(pattern)}
+        for run in read(pattern):
+            if n := run.get("busy processes beside"):
+                command = run["command"].removesuffix(f" --beside {n}")
+                for name, busy in figures(run).items():
+                    alone = figures(rest[command])[name]
+                    slower = busy / alone if figures is not _training else alone / busy
+                    cells.append([f"`{command}`", name, f"{alone:,.4g}", f"{busy:,.4g}", f"{slower:.1f} ×", str(n)])
+    return markdown(["command", "what", "at rest", "beside", "slower", "busy processes"], cells)
+
+
+def _lists(run: dict[str, Any]) -> dict[str, float]:
+    return {f"{name}, ms": run["milliseconds"][name] for name in ("S-Diff", "S-Diff, fused")}
+
+
+def _clicks(run: dict[str, Any]) -> dict[str, float]:
+    first = {"first list, s": run["seconds to the first list"]}
+    return first | {f"{name}, ms": run["milliseconds"][name]["client"][0] for name in ("list", "plots")}
+
+
+def _training(run: dict[str, Any]) -> dict[str, float]:
+    ours = (name for name in run["users a second"] if name.startswith("S-Diff"))
+    return {f"{name}, users a second": run["users a second"][name] for name in ours}
 
 
 def soak() -> str:
@@ -83,9 +112,12 @@ def soak() -> str:
         wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
-        cells.append([f"`{run['command']}`", *counts, shown, f"{memory[1]}, {max(memory)} MB", run["device"]])
+        rise = run["MB a minute at the end"]
+        kept = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
+        cells.append([f"`{run['command']}`", *counts, shown, kept, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained"]
-    head += ["median and 95th percentile, ms", "memory in the second minute and at most", "device"]
+    head += ["median and 95th percentile, ms", "memory in the second minute, at most, MB a minute after the 15th"]
+    head.append("device")
     return markdown(head, cells)
 
 
@@ -107,6 +139,11 @@ def markdown(head: list[str], cells: Iterable[list[str]]) -> str:
 
 def _brief(number: float) -> str:
     return f"{number:.3g}" if number < 1000 else f"{number:,.0f}"
+
+
+def at_rest(pattern: str) -> list[dict[str, Any]]:
+    """Runs that had no busy processes beside."""
+    return [run for run in read(pattern) if not run.get("busy processes beside")]
 
 
 def read(pattern: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.app import Page
-from benchmarks.soak import Seen, broken, check, soaked, summary
+from benchmarks.soak import Seen, broken, check, growth, soaked, summary
 from sdiff.datasets import load_dataset
 from sdiff.ui import handlers, layout
 from sdiff.ui.query import Query
@@ -40,16 +40,21 @@ def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
 
 
 def test_what_is_wrong_slow_or_grows_is_told():
-    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "MB by minute": [500, 600, 700, 720]}
+    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "MB a minute at the end": 0.2}
     assert broken(well) == []
     for name, value, said in (
         ("wrong", {"a list of another query": 1}, "a list of another query: 1"),
         ("milliseconds", {"user": [100, 1100, 3000]}, "took over 1100 ms"),
-        ("MB by minute", [500, 600, 700, 730], "grew from 700 to 730 MB"),
+        ("MB a minute at the end", 0.3, "grew by 0.3 MB a minute"),
     ):
         [found] = broken(well | {name: value})
         assert said in found
     assert len(broken(well | {"wrong": {"KeyError: 'x'": 50}, "milliseconds": {}})) == 1, "where no list came at all"
+
+
+def test_growth_is_that_of_the_whole_minutes_after_all_is_full():
+    assert growth([100.0 * minute for minute in range(15)] + [2000, 2000.5, 2001, 2001.5, 9]) == 0.5
+    assert growth([1.0] * 18) is None
 
 
 def test_a_list_of_another_session_is_found_out():
