@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from cachetools import LRUCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import ClientSession
@@ -140,7 +141,8 @@ def test_a_data_set_that_is_not_in_memory_is_not_opened_by_a_list(tmp_path):
         handlers.recommend(Query("ml-1m", INSTANT, "1"))
 
 
-def test_the_least_used_data_set_makes_room(in_this_process, monkeypatch):
+def test_the_least_used_data_set_makes_room(monkeypatch):
+    monkeypatch.setattr(state, "_held", LRUCache(state.HELD))
     held = state.open_dataset("demo")
     for n in range(state.HELD):
         state.hold(f"set {n}", held)

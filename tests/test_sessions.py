@@ -102,3 +102,14 @@ def test_ids_of_uploads_are_forgotten(client):
         routes.file_upload_statuses.track(f"upload{n}")
     assert len(routes.file_upload_statuses._signals) == len(routes.file_upload_statuses._statuses) == sessions.UPLOADS
     routes.file_upload_statuses._statuses.clear()
+
+
+def test_of_cancelled_events_only_the_last_ones_are_remembered(client):
+    kept = client.app.iterators_to_reset
+    for id in range(sessions.CANCELLED + 1):
+        kept.add(str(id))
+    assert len(kept) == sessions.CANCELLED and "0" not in kept and "1" in kept
+    kept.remove("0")
+    kept.remove("1")
+    assert "1" not in kept
+    kept.clear()

@@ -31,9 +31,11 @@ def prepare(demo: gr.Blocks) -> None:
 
 @asynccontextmanager
 async def guarded(app: Any) -> AsyncIterator[None]:
-    """The lifespan of gradio's application: before its first request, puts the gate in front of all that it has."""
+    """The lifespan of gradio's application: before its first request, puts the gate in front of all that it has, and
+    bounds what it remembers."""
     inner = Limits(Documents(app.middleware_stack, app))
     app.middleware_stack = Origins(Routes(inner, app), own_hosts())
+    app.iterators_to_reset = sessions.Cancelled(sessions.CANCELLED)
     yield
 
 

@@ -18,6 +18,7 @@ LEAST = 1000  # bytes that an answer counts at least
 PATIENCE = 300.0  # seconds that anything may wait for a reader
 SESSIONS = 2000  # that may wait for answers
 UPLOADS = 200  # whose progress is known
+CANCELLED = 1000  # events that are remembered
 GIVEN_UP = {"error": "Nobody read the answers of this session in time: ask again."}
 
 
@@ -128,6 +129,16 @@ class Queue(queueing.Queue):
         for id in self.pending_event_ids_session[session] or {session}:
             messages.put_nowait(ProcessCompletedMessage(output=GIVEN_UP, success=False, event_id=id))
         messages.given_up = True
+
+
+class Cancelled(LRUCache):
+    """The events that were cancelled. Gradio forgets one only when it is asked to go on with it, which is seldom."""
+
+    def add(self, id: str) -> None:
+        self[id] = None
+
+    def remove(self, id: str) -> None:
+        self.pop(id, None)
 
 
 class Signals(LRUCache):
