@@ -25,11 +25,11 @@ def changed(page, before: list[str], seconds: float = 60) -> list[str]:
 
 
 def settle(page, seconds: float = 60) -> None:
-    """Until the page has awaited nothing for a third of a second: an answer that is cut off by leaving is an error on
+    """Until the page has awaited nothing for half a second: an answer that is cut off by leaving is an error on
     the console."""
     end = time.monotonic() + seconds
     quiet = 0
-    while quiet < 3:
+    while quiet < 5:
         assert time.monotonic() < end, "the page does not come to rest"
         page.wait_for_timeout(100)
         quiet = quiet + 1 if page.evaluate("window.atRest()") else 0

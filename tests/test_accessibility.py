@@ -21,6 +21,7 @@ def test_axe_finds_nothing_serious(visit, theme, tabs):
     base = pytest.importorskip("axe_playwright_python.base", reason="needs the Python package axe-playwright-python")
     page = visit(f"?__theme={theme}&k=5")  # a longer list has no other kinds of parts
     page.evaluate(base.AXE_SCRIPT)
+    page.wait_for_selector("#energy .js-plotly-plot")  # the last part of the first tab
     for tab in tabs:
         open_tab(page, tab)
         settle(page)
