@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+import sdiff  # noqa: F401 (sets how OpenMP's threads wait, which has to be before torch)
+
 if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401 # pyright: ignore[reportMissingImports] (ZeroGPU wants it before torch)
 

@@ -136,6 +136,85 @@ def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_la
     assert not state.is_open("endless")
 
 
+def test_however_many_wait_for_a_data_set_lists_are_answered(blocked, client, monkeypatch):
+    """Through the queue of the app, which has room for a limited number of events."""
+    monkeypatch.setattr(openings, "_loader", lambda key: blocked)
+    asked = ("recommend", "explain", "search_items")
+
+    def ask(name: str, **values) -> str:
+        answer = client.post(f"/gradio_api/call/v2/{name}", json=values)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["event_id"]
+
+    needed = {"recommend": {}, "explain": {"item": "5"}, "search_items": {"question": "nebula"}}
+    for _ in range(api.WAITING - 2):
+        for name in asked:
+            ask(name, dataset=blocked.key, **needed[name])
+    queue = client.app.get_blocks()._queue
+    end = time.monotonic() + 30
+    while len(queue):
+        assert time.monotonic() < end, "events still wait in the queue"
+        time.sleep(0.05)
+    answer = client.get(f"/gradio_api/call/recommend/{ask('recommend', k=3)}").text
+    assert "event: complete" in answer and not state.is_open(blocked.key)
+
+
+def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch):
+    turns = threading.Semaphore(1)
+    monkeypatch.setattr(openings, "_turns", turns)
+
+    async def visits() -> None:
+        first = asyncio.create_task(wait(blocked))
+        await asyncio.sleep(2 * openings.TICK)
+        threads = threading.active_count()
+        others = [openings.joined(f"other {n}", Reader(f"other {n}")) for n in range(5)]
+        for other in others:
+            assert (await anext(other)).words == "waiting for other data sets"
+            await other.aclose()
+        end = time.monotonic() + 10
+        while threading.active_count() > threads:
+            assert time.monotonic() < end, "threads wait for nobody"
+            await asyncio.sleep(openings.TICK)
+        blocked.may.set()
+        await first
+
+    run(visits())
+    assert blocked.times == 1 and turns.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_an_upload_that_is_kept_but_cannot_be_opened_leaves_nothing(in_this_process, tmp_path, monkeypatch, leaves):
+    """Its process fails after its files were kept, or its visitor leaves."""
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
+    kept, may = threading.Event(), threading.Event()
+
+    def fails(dataset: Dataset, folder: Path):
+        assert [*(tmp_path / "runs").rglob("interactions.csv")]
+        kept.set()
+        assert may.wait(60)
+        raise SDiffError("Too little to learn from.")
+
+    monkeypatch.setattr(state, "prepared", fails)
+    form = (str(table(tmp_path / "read.csv")), None, "", "", "user", "item", NONE, NONE, "", 1, "", False)
+
+    async def visit() -> str:
+        reading = read_upload(*form)
+        while not kept.is_set():
+            await anext(reading)
+        if leaves:
+            await reading.aclose()
+        may.set()
+        return [said async for said in reading][-1][1] if not leaves else ""
+
+    words = run(visit())
+    assert leaves or "Too little to learn from." in words
+    end = time.monotonic() + 10
+    while [*(tmp_path / "runs").rglob("interactions*")]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert not [*(tmp_path / "runs" / "uploads").iterdir()]
+
+
 def test_a_data_set_that_is_not_in_memory_is_not_opened_by_a_list(tmp_path):
     with pytest.raises(SDiffError, match="reload the page"):
         handlers.recommend(Query("ml-1m", INSTANT, "1"))
@@ -164,7 +243,7 @@ def test_a_table_that_is_refused_is_not_kept(in_this_process, tmp_path, monkeypa
         said = last(read_upload(str(path), None, "", "", *form[:5], 1 if faulty else 99, *form[6:]))
         assert said[0] == "" and not [*(tmp_path / "runs").rglob("interactions*")]
     path = table(tmp_path / "read.csv")
-    key, _ = last(read_upload(str(path), None, "", "", *form))
+    key, *_ = last(read_upload(str(path), None, "", "", *form))
     assert (uploads.folder_of(key, state.uploads_dir()) / "interactions.csv").read_text() == path.read_text()
 
 

@@ -35,11 +35,9 @@ def log(tmp_path) -> Path:
 
 
 def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, encoding="", **form):
-    return last(
-        read_upload(
-            str(table) if table else None, items and str(items), names, encoding, *roles, *(FORM | form).values()
-        )
-    )
+    """The key and the words that an upload ends with."""
+    files = str(table) if table else None, items and str(items)
+    return last(read_upload(*files, names, encoding, *roles, *(FORM | form).values()))[:2]
 
 
 def test_a_preview_guesses_what_it_can_and_offers_every_column(log):

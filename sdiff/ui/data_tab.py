@@ -35,8 +35,9 @@ class DataTab(NamedTuple):
     card: list[Any]
 
 
-def data_tab(opened: gr.JSON) -> DataTab:
-    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be."""
+def data_tab(opened: gr.JSON, opens: dict[str, Any]) -> DataTab:
+    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be; `opens`
+    is how events are queued that open a data set."""
     key = gr.Textbox(visible=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=310):
@@ -103,7 +104,9 @@ def data_tab(opened: gr.JSON) -> DataTab:
                     min_width=170,
                 )
             skip = gr.Checkbox(label="Leave out rows that cannot be used", elem_id="own-skip")
-            button = gr.Button("Read and open", variant="primary", elem_id="own-read")
+            with gr.Row():
+                button = gr.Button("Read and open", variant="primary", elem_id="own-read")
+                cancel = gr.Button("Cancel", visible=False, elem_id="own-cancel")
             said = gr.HTML(elem_id="own-said", padding=False)
     quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
     gr.on(
@@ -124,9 +127,11 @@ def data_tab(opened: gr.JSON) -> DataTab:
     read = button.click(
         read_upload,
         [table, items, names, encoding, *roles, min_rating, core, split, skip],
-        [key, said],
-        show_progress_on=[said],
-        api_visibility="private",
+        [key, said, cancel],
+        **quietly | opens,
+    )
+    cancel.click(None, cancels=[read]).then(
+        lambda: (_message("Cancelled: nothing was kept."), gr.Button(visible=False)), None, [said, cancel], **quietly
     )
     return DataTab(read, key, [facts, plot, question, found])
 
@@ -176,32 +181,34 @@ def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, .
 
 async def read_upload(
     table: str | None, items: str | None, names: str, encoding: str, *chosen: Any
-) -> AsyncIterator[tuple[str, str]]:
-    """The key of the data set that comes of an upload, or "", and what became of its rows; meanwhile, how far it is."""
+) -> AsyncIterator[tuple[str, str, Any]]:
+    """The key of the data set that comes of an upload, or "", and what became of its rows; meanwhile, how far it is,
+    and a way out."""
+    way_out, none = gr.Button(visible=True), gr.Button(visible=False)
     if not table:
-        yield "", _message("Choose a file first.")
+        yield "", _message("Choose a file first."), none
         return
     try:
         gate.writing()
+        yield "", _message(f"Looking at {Path(table).name} …"), none
         reading = await run_sync(_reading, table, names, encoding, *chosen)
         tables = Path(table), Path(items) if items else None
-        key = await run_sync(uploads.key_of, *tables, reading)
-        if not state.is_open(key):
-            load = partial(uploads.keep, *tables, reading, state.uploads_dir())
-            async for stage in openings.joined(key, load):
-                yield "", _message(f"{Path(table).name}: {stage.words} … {stage.seconds:.0f} s")
+        key, root = await run_sync(uploads.key_of, *tables, reading), state.uploads_dir()
+        undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
+        async for stage in openings.joined(key, partial(uploads.keep, *tables, reading, root), undo):
+            yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", way_out
         found = await run_sync(card, state.open_dataset(key).dataset)
     except FaultyRows as error:
         rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
         n = len(error.faults)
         caption = f"{n:,} faulty rows" + (f", the first {SHOWN}" if n > SHOWN else "")
         advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
-        yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows)
+        yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows), none
     except SDiffError as error:
-        yield "", _message(told(error), table)
+        yield "", _message(told(error), table), none
     else:
         size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
-        yield key, _message(f"Open on this page: {size}. Recommend has a first list.")
+        yield key, _message(f"Open on this page: {size}. Recommend has a first list."), none
 
 
 def _reading(table: str, names: str, encoding: str, *chosen: Any) -> Reading:

@@ -23,6 +23,10 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # turn asleep (training_handlers.Line) and for all that answers meanwhile.
 THREADS = 16
 SESSIONS = 250  # of pages and of programs whose widgets gradio keeps in memory
+# Who waits for a data set to be opened has no thread.
+OPENS: dict[str, Any] = dict(
+    show_progress="hidden", concurrency_id="opening", concurrency_limit=200, api_visibility="private"
+)
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -66,7 +70,7 @@ def build() -> gr.Blocks:
                 with gr.Tab("Compare"):
                     other = compare_tab.compare_tab()
                 with gr.Tab("Data"):
-                    own = data_tab(opened)
+                    own = data_tab(opened, OPENS)
                 with gr.Tab("Experiments"):
                     experiments_tab()
                 with gr.Tab("Train"):
@@ -114,13 +118,10 @@ def build() -> gr.Blocks:
         page = [dataset, user, wanted, status, words, fetch, cancel, controls.only, *filters, *model]
         page += [shown.history, shown.recommended, shown.summary]
         first = [*page, controls.seed, controls.k, controls.seen, edited, uploaded]
-        opens: dict[str, Any] = dict(
-            show_progress="hidden", concurrency_id="opening", concurrency_limit=None, api_visibility="private"
-        )
-        loaded = demo.load(opening.open_page, [opened, uploaded], first, **opens)
+        loaded = demo.load(opening.open_page, [opened, uploaded], first, **OPENS)
         picked = gr.Textbox(visible="hidden", elem_id="picked")  # when the last choice was made, as the script says
         dataset.input(None, dataset, js="key => window.pick(key)")
-        selected = picked.change(opening.open_dataset, [dataset, opened, uploaded], page, **opens)
+        selected = picked.change(opening.open_dataset, [dataset, opened, uploaded], page, **OPENS)
         download = fetch.click(
             opening.download,
             wanted,
@@ -128,11 +129,11 @@ def build() -> gr.Blocks:
             concurrency_id="download",
             show_progress_on=[words],
             api_visibility="private",
-        ).success(opening.open_dataset, [wanted, opened, uploaded], page, **opens)
-        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **opens)
+        ).success(opening.open_dataset, [wanted, opened, uploaded], page, **OPENS)
+        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **OPENS)
         # The openings end first: one more word of theirs would come after the page is back as it was.
         back = cancel.click(None, cancels=[loaded, selected, download, read]).then(
-            opening.cancel, [told, opened, uploaded], page, **opens
+            opening.cancel, [told, opened, uploaded], page, **OPENS
         )
         chosen = gr.on(
             [checkpoint.input, controls.reset.click], opening.open_checkpoint, [opened, checkpoint], model, **slowly

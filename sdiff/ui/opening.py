@@ -77,10 +77,9 @@ async def cancel(shown: str, opened: list[str], uploaded: list[str]) -> AsyncIte
 def _busy(dataset: str, stage: openings.Stage) -> Parts:
     """The page while a data set is being opened: how far that is, and a way out."""
     title = REGISTRY[dataset].title if dataset in REGISTRY else uploads.title_of(dataset)
-    words = f"Opening **{literal(title)}**: {stage.words} … {stage.seconds:.0f} s"
-    bar = f'<progress max="{stage.of}" value="{stage.number + 0.5}"></progress>'
+    words = f"Opening **{literal(title)}**: {stage.html()}"
     rest = (gr.skip(),) * BESIDE
-    return gr.Dropdown(interactive=False), gr.skip(), "", *_status(f"{bar} {words}", cancel=True), *rest
+    return gr.Dropdown(interactive=False), gr.skip(), "", *_status(words, cancel=True), *rest
 
 
 def _status(words: str = "", *, fetch: bool = False, cancel: bool = False) -> Parts:

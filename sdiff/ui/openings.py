@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from threading import Event, Lock, Semaphore, Thread
 
+from sdiff.atomic import scratch
 from sdiff.datasets import Dataset, available, load_dataset
+from sdiff.errors import SDiffError
 from sdiff.registry import REGISTRY
 from sdiff.ui import prepare, runs, state, uploads
 from sdiff.ui.space import serving_device
@@ -34,10 +36,16 @@ class Stage:
     words: str
     seconds: float
 
+    def html(self) -> str:
+        """A progress bar with the words."""
+        bar = f'<progress max="{self.of}" value="{self.number + 0.5}"></progress>'
+        return f"{bar} {self.words} … {self.seconds:.0f} s"
+
 
 @dataclass(eq=False)
 class _Opening:
     load: Callable[[], Dataset]
+    undo: Callable[[], None] | None
     started: float = field(default_factory=time.monotonic)
     stage: int | None = None  # None: it waits for its turn
     visitors: int = 0
@@ -72,12 +80,15 @@ async def opened(key: str) -> None:
         pass
 
 
-async def joined(key: str, load: Callable[[], Dataset]) -> AsyncIterator[Stage]:
-    """As `opening`, with what reads the data set. Whoever asks while another is waiting waits for the same opening."""
+async def joined(key: str, load: Callable[[], Dataset], undo: Callable[[], None] | None = None) -> AsyncIterator[Stage]:
+    """As `opening`, with what reads the data set and, perhaps, what removes the files that reading it left, where it
+    cannot be opened after all. Whoever asks while another is waiting waits for the same opening."""
     with _lock:
+        if state.is_open(key):
+            return
         work = _openings.get(key)
         if work is None or work.abandoned.is_set():
-            work = _openings[key] = _Opening(load)
+            work = _openings[key] = _Opening(load, undo)
             Thread(target=_open, args=(key, work), daemon=True).start()
         work.visitors += 1
     try:
@@ -95,11 +106,11 @@ async def joined(key: str, load: Callable[[], Dataset]) -> AsyncIterator[Stage]:
 
 def _open(key: str, work: _Opening) -> None:
     try:
-        with _turns, TemporaryDirectory() as folder:
+        with _turn(work), scratch(Path(gettempdir())) as folder:
             work.stage = 0
             steps = runs.apart(
                 prepare.steps,
-                *(work.load, serving_device(), Path(folder)),
+                *(work.load, serving_device(), folder),
                 niceness=NICENESS,
                 abandoned=work.abandoned,
             )
@@ -107,16 +118,32 @@ def _open(key: str, work: _Opening) -> None:
                 for step in steps:
                     if isinstance(step, Dataset):
                         work.stage = len(prepare.STAGES) - 1
-                        state.hold(key, state.prepared(step, Path(folder)))
+                        state.hold(key, state.prepared(step, folder))
                     else:
                         work.stage = step
     except Exception as error:
         work.failure = error
+        if work.undo:
+            work.undo()
     finally:
         with _lock:
             if _openings.get(key) is work:
                 del _openings[key]
         work.finished.set()
+
+
+@contextmanager
+def _turn(work: _Opening) -> Iterator[None]:
+    """Waits until no more than `AT_ONCE` are opened. Raises SDiffError where nobody waits any more."""
+    while not (taken := _turns.acquire(timeout=TICK)) and not work.abandoned.is_set():
+        pass
+    try:
+        if work.abandoned.is_set():
+            raise SDiffError("Nobody waits for this any more.")
+        yield
+    finally:
+        if taken:
+            _turns.release()
 
 
 def _loader(key: str) -> Callable[[], Dataset]:

@@ -17,6 +17,7 @@ UNREAD = 16 << 20  # bytes of answers that nobody has read yet, of all sessions;
 LEAST = 1000  # bytes that an answer counts at least
 PATIENCE = 300.0  # seconds that anything may wait for a reader
 SESSIONS = 2000  # that may wait for answers
+JOBS = 512  # events that may go on at once; more than may wait for data sets to be opened (layout.OPENS, api.WAITING)
 UPLOADS = 200  # whose progress is known
 CANCELLED = 1000  # events that are remembered
 GIVEN_UP = {"error": "Nobody read the answers of this session in time: ask again."}
@@ -95,6 +96,11 @@ class Queue(queueing.Queue):
         super().__init__(*arguments, **named)
         self.pending_event_ids_session = defaultdict(set)
         self.pending_messages_per_session = Open(self.pending_event_ids_session)
+
+    def start(self) -> None:
+        """Starts it with room for all events that may wait without a thread: gradio takes one for each of them."""
+        super().start()
+        self.active_jobs = [None] * JOBS
 
     def send_message(self, event: Any, event_message: Any) -> None:
         if event.session_hash not in self.pending_messages_per_session:  # its client has gone

@@ -50,7 +50,7 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
     key = key_of(interactions, items, reading)
     folder = _folder(key, root)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
         with scratch(root) as unfinished:
             whole = unfinished / folder.name
             whole.mkdir()
@@ -58,15 +58,21 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
                 sync(shutil.copyfile(path, whole / (role + (_suffix(path).lower() or ".csv"))))
             dataset = _read(whole, key)
             if not folder.exists():
+                folder.parent.mkdir(exist_ok=True)
                 whole.rename(folder)
                 for names in (folder, folder.parent, root):
                     sync(names)
     except OSError as error:
         raise SDiffError(f"Cannot keep {interactions.name} ({error.strerror}): make room, or allow writing.") from error
-    finally:
-        with suppress(OSError):
-            folder.parent.rmdir()  # where it stayed empty
     return dataset
+
+
+def discard(key: str, root: Path) -> None:
+    """Removes what `keep` kept."""
+    folder = _folder(key, root)
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()  # unless the same table is kept by another name
 
 
 def load(key: str, root: Path) -> Dataset:
@@ -93,13 +99,13 @@ def _read(folder: Path, key: str) -> Dataset:
         raise
 
 
+def is_kept(key: str, root: Path) -> bool:
+    return KEY.fullmatch(key) is not None and _folder(key, root).is_dir()
+
+
 def choices(keys: Iterable[str], root: Path) -> list[tuple[str, str]]:
     """(title, key) of those that are still here."""
-    return [
-        (f"{found['title']} (yours)", key)
-        for key in keys
-        if (found := KEY.fullmatch(key)) and _folder(key, root).is_dir()
-    ]
+    return [(f"{title_of(key)} (yours)", key) for key in keys if is_kept(key, root)]
 
 
 def title_of(key: str) -> str:
