@@ -99,6 +99,51 @@ def test_an_id_of_another_form_is_refused_wherever_it_comes(client, demo, id):
     assert kept() == before
 
 
+def test_no_other_parameter_of_a_request_hides_a_malformed_id(client):
+    for address in (
+        "heartbeat/a%20b?session_hash=a",
+        "call/recommend/a%20b?event_id=a",
+        "queue/data?session_hash=a%20b&session_hash=a",
+        "queue/data?session_hash=a&session_hash=a%20b",
+    ):
+        assert client.get(f"/gradio_api/{address}").status_code == 422, address
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["application/json; x=form"],
+        ["multipart/form-data; boundary=x"],
+        ["application/x-www-form-urlencoded"],
+        ["application/json", "multipart/form-data; boundary=x"],
+        ["multipart/form-data; boundary=x", "application/json"],
+        ["text/plain"],
+        [],
+    ],
+)
+@pytest.mark.parametrize("path", ["queue/join", "run/recommend", "call/recommend", "call/v2/recommend", "cancel"])
+def test_no_content_type_switches_a_check_off(client, demo, path, types):
+    before = len(demo.state_holder.session_data)
+    body = orjson.dumps({"data": [], "fn_index": 2, "session_hash": "x" * 65, "event_id": "x"})
+    answer = client.post(f"/gradio_api/{path}", content=body, headers=[("Content-Type", each) for each in types])
+    assert answer.status_code in (415, 422), answer.text
+    assert isinstance(answer.json()["detail"], str), "a sentence"
+    assert len(demo.state_holder.session_data) == before
+
+
+def test_of_the_data_of_an_event_only_the_item_pressed_is_kept(demo, client, monkeypatch):
+    kept, push = [], demo._queue.push
+
+    async def pushed(body, **named):
+        kept.append(body.event_data)
+        return await push(body=body, **named)
+
+    monkeypatch.setattr(demo._queue, "push", pushed)
+    for fn in events(demo)[:8] + [fn for fn in demo.fns.values() if fn.collects_event_data]:
+        answer(client, fn, [], "events", event_data={"item": "1", "more": ["x" * 100_000]})
+        assert kept.pop() == ({"item": "1"} if fn.collects_event_data else None)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
