@@ -37,6 +37,8 @@ def port(monkeypatch):
     async def app(scope, receive, send):
         while scope["path"] == "/wait" and (await receive())["type"] != "http.disconnect":
             pass
+        while scope["path"] == "/read" and (await receive()).get("more_body"):
+            pass
         await PlainTextResponse("here")(scope, receive, send)
 
     served = uvicorn.Server(uvicorn.Config(app, port=0, http=Connection, log_level="error", lifespan="off"))
@@ -70,6 +72,37 @@ def test_a_head_without_an_end_is_cut_off(port):
     with opened(port, 1, b"GET / HTTP/1.1\r\nX: ") as [one], pytest.raises(OSError):
         for _ in range(100):
             one.sendall(b"x" * (1 << 16))
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("path", ["/read", "/refuse"])
+def test_a_connection_outlives_a_body_that_is_read_and_one_that_is_answered_before_its_end(port, path):
+    def answer() -> bytes:
+        found = b""
+        while not found.endswith(b"\r\n\r\nhere"):
+            found += (more := one.recv(1 << 16))
+            assert more, "the connection was closed"
+        return found
+
+    body = b"x" * (2 * connections.HEAD)
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(body))
+    with opened(port, 1) as [one]:
+        for _ in range(2):
+            one.sendall(head)
+            if path == "/refuse":
+                assert b" 200 " in answer()
+            one.sendall(body)
+            if path == "/read":
+                assert b" 200 " in answer()
+        one.sendall(head + body + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")  # pipelined
+        assert b" 200 " in answer()
+
+
+def test_trailers_without_an_end_are_cut_off(port):
+    head = b"POST /wait HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    with opened(port, 1, head) as [one], pytest.raises(OSError):
+        for _ in range(100):
+            one.sendall(b"X: " + b"x" * (1 << 16) + b"\r\n")
             time.sleep(0.001)
 
 

@@ -6,6 +6,7 @@ import os
 import runpy
 import sys
 from threading import Event
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
@@ -19,12 +20,13 @@ from benchmarks.app import running_app
 from sdiff import datasets
 from sdiff.errors import SDiffError
 from sdiff.ui import data_tab, gate, journal, layout, limits, opening, training_handlers
-from sdiff.ui.routes import MCP, PROTECTED
+from sdiff.ui.routes import MCP, PROTECTED, Routes
 from sdiff.ui.state import INSTANT
 from tests.conftest import ROOT, last, run
 from tests.test_routes import CLOSED, filled
 
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
 def ask(address: str, element: str, event: str, *values, cookies=None) -> str:
@@ -67,17 +69,24 @@ def test_an_odd_request_gets_no_stack_and_no_path(url, body):
 def test_requests_that_are_too_large_are_refused(url):
     large = b'{"data": ["' + b" " * limits.BODY + b'"], "fn_index": 0, "session_hash": "x"}'
     address = f"{url}gradio_api/queue/join"
-    assert httpx.post(address, content=large).status_code == 413
-    assert httpx.post(address, content=iter([large])).status_code >= 400, "nor where it does not say its length"
+    for headers in (JSON, {"Content-Type": "application/json; x=form"}, FORM):
+        assert httpx.post(address, content=large, headers=headers).status_code == 413
+    assert httpx.post(address, content=iter([large]), headers=JSON).status_code == 413, "also without its length"
+    assert httpx.post(f"{url}login", content=large, headers=FORM).status_code == 413, "a password is short"
     small = httpx.post(f"{url}gradio_api/call/list_datasets", content=iter([b'{"data": []}']), headers=JSON)
     assert small.status_code == 200
+
+
+def test_a_route_of_forms_takes_no_json(url):
+    for path in ("gradio_api/upload", "login"):
+        assert 400 <= httpx.post(url + path, json={"session_hash": "x"}).status_code < 500
 
 
 def test_files_that_come_too_often_have_to_wait(caplog):
     async def app(scope, receive, send):
         await PlainTextResponse("kept")(scope, receive, send)
 
-    guarded = limits.Limits(app)
+    guarded = Routes(limits.Limits(app), SimpleNamespace(auth=None))
     one, other = (TestClient(guarded, client=(address, 1)) for address in ("1.1.1.1", "2.2.2.2"))
     answers = [one.post("/gradio_api/upload", files={"files": b"x"}) for _ in range(limits.FORMS + 1)]
     assert [answer.status_code for answer in answers] == [200] * limits.FORMS + [429]
@@ -91,14 +100,22 @@ def test_files_that_come_too_often_have_to_wait(caplog):
         assert one.post("/login", content=b"", headers=headers).status_code == 429, "however the form is written"
 
 
+def test_addresses_that_send_forms_are_remembered_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(limits, "ADDRESSES", 3)
+    guarded = limits.Limits(run)  # which sends nothing on here
+    for n in (0, 1, 2, 0, 3):
+        assert guarded._too_often(f"10.0.0.{n}") is None
+    assert sorted(guarded._came) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the one quiet longest is forgotten"
+
+
 def test_a_form_with_more_than_one_large_file_is_refused():
     async def app(scope, receive, send):
         await PlainTextResponse((await receive())["type"])(scope, receive, send)
 
-    client, form = TestClient(limits.Limits(app)), {"Content-Type": "multipart/form-data; boundary=x"}
-    long = form | {"Content-Length": str(limits.FILE + limits.SPARE + 1)}
+    client = TestClient(Routes(limits.Limits(app), SimpleNamespace(auth=None)))
+    long = FORM | {"Content-Length": str(limits.FILE + limits.SPARE + 1)}
     assert client.post("/gradio_api/upload", content=b"", headers=long).status_code == 413
-    assert client.post("/gradio_api/upload", content=b"x", headers=form).text == "http.request"
+    assert client.post("/gradio_api/upload", content=b"x", headers=FORM).text == "http.request"
 
 
 def test_nothing_passes_by_the_queue_and_no_link_leaves_a_file(url):

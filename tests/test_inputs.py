@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import random
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +24,10 @@ JSON = {"Content-Type": "application/json"}
 ODD: list[Any] = [None, True, -1, 0.5, 1e300, 2**60, "", "x", "\0", "é" * 50, "9" * 20_000, [], [[]], [None], {}]
 ODD += [["demo", "instant"], ["demo", 5], ["demo", "instant", ["1", {}]], {"path": "/etc/passwd"}, [[[[[1]]]]]]
 ODD += [{"path": "x", "meta": {"_type": "gradio.FileData"}}, {"path": [], "meta": {"_type": "gradio.FileData"}}]
+DEEP = functools.reduce(lambda inner, _: [inner], range(200), 1)
+LONG = "own:0123456789abcdef/" + "x" * 300  # a key whose folder no file system can hold
+ODD += [2.5, 1e15, DEEP, "[" * 100_000, '{"address":' * 10_000, "x" * 300, LONG, [LONG, "instant"], ["demo", "x" * 300]]
+ODD += [[LONG], ["demo", "1", ["x" * 300]]]
 SLOW = {"measure", "sensitivity", "play", "train"}
 
 
@@ -54,19 +61,51 @@ def test_what_the_page_sends_is_taken_by_every_event(demo, client, capsys):
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
+def plausible(component) -> list[Any]:
+    """Odd values of the type that an input of the page takes."""
+    _, takes = inputs.PARTS.get(component.elem_id) or inputs.KINDS[type(component)]
+    multiple = getattr(component, "multiselect", False)
+    return [value for value in ODD if (isinstance(value, list) if multiple else takes(value))]
+
+
 @pytest.mark.slow
-def test_odd_values_of_any_event_get_a_sentence_and_leave_no_traceback(demo, client, capsys):
+def test_odd_values_of_any_event_get_a_sentence_and_leave_no_traceback(demo, client, capsys, caplog):
     rng, asked = random.Random(0), 0
+    takers = Counter(each for fn in events(demo) for each in fn.inputs)
+    untried = {each: plausible(each) for each in takers}  # each input gets all of them, from one event or another
     for n, fn in enumerate(events(demo)):
         usual = defaults(fn)
         odd = [[], [*usual, 1], {}, None, "x"] if usual else [[1]]
-        for place in rng.sample(range(len(usual)), min(4, len(usual))):
-            odd += [[*usual[:place], value, *usual[place + 1 :]] for value in rng.sample(ODD, 3)]
+        for place, each in enumerate(fn.inputs):
+            values = [untried[each].pop() for _ in range(math.ceil(len(untried[each]) / takers[each]))]
+            values += [rng.choice(ODD)] if rng.random() < 0.2 else []
+            takers[each] -= 1
+            odd += [[*usual[:place], value, *usual[place + 1 :]] for value in values]
         asked += len(odd)
         for data in odd:
             text = answer(client, fn, data, f"odd{n}")
             assert "Traceback" not in text and str(ROOT) not in text and "site-packages" not in text
-    assert asked > 500
+    assert asked > 500 and not any(untried.values())
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
+    assert "Traceback" not in (written := capsys.readouterr().err), written
+
+
+def test_an_odd_value_that_was_once_followed_gets_a_sentence(demo, client, capsys, caplog):
+    handlers = {
+        "reverse": ("step", [2.5, 2.0]),
+        "call": ("told", ["[" * 100_000, '{"address":' * 10_000]),
+        "recommend": ("opened", [[LONG, "instant"], ["demo", "x" * 300]]),
+    }
+    for n, (name, (part, values)) in enumerate(handlers.items()):
+        fn = next(fn for fn in demo.fns.values() if part in [each.elem_id for each in fn.inputs] and fn.name == name)
+        place = [each.elem_id for each in fn.inputs].index(part)
+        for value in values:
+            usual = defaults(fn)
+            text = answer(client, fn, [*usual[:place], value, *usual[place + 1 :]], f"once{n}")
+            assert "process_completed" in text and "Traceback" not in text, (name, value)
+    text = client.post("/gradio_api/call/recommend", json={"data": [LONG, "instant", "1", 20, 0, "{}", None]}).json()
+    assert "Unknown data set" in client.get(f"/gradio_api/call/recommend/{text['event_id']}").text
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
@@ -97,6 +136,51 @@ def test_an_id_of_another_form_is_refused_wherever_it_comes(client, demo, id):
         for path in ("heartbeat/", "call/recommend/"):
             assert client.get(f"/gradio_api/{path}{quote(id, safe='')}").status_code in (404, 405, 422), path
     assert kept() == before
+
+
+def test_no_other_parameter_of_a_request_hides_a_malformed_id(client):
+    for address in (
+        "call/recommend/a%20b?event_id=a",
+        "queue/data?session_hash=a%20b&session_hash=a",
+        "queue/data?session_hash=a&session_hash=a%20b",
+        "heartbeat/a%20b?session_hash=a",
+    ):
+        assert client.get(f"/gradio_api/{address}").status_code == 422, address
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["application/json; x=form"],
+        ["multipart/form-data; boundary=x"],
+        ["application/x-www-form-urlencoded"],
+        ["application/json", "multipart/form-data; boundary=x"],
+        ["multipart/form-data; boundary=x", "application/json"],
+        ["text/plain"],
+        [],
+    ],
+)
+@pytest.mark.parametrize("path", ["queue/join", "run/recommend", "call/recommend", "call/v2/recommend", "cancel"])
+def test_no_content_type_switches_a_check_off(client, demo, path, types):
+    before = len(demo.state_holder.session_data)
+    body = orjson.dumps({"data": [], "fn_index": 2, "session_hash": "x" * 65, "event_id": "x"})
+    answer = client.post(f"/gradio_api/{path}", content=body, headers=[("Content-Type", each) for each in types])
+    assert answer.status_code in (415, 422), answer.text
+    assert isinstance(answer.json()["detail"], str), "a sentence"
+    assert len(demo.state_holder.session_data) == before
+
+
+def test_of_the_data_of_an_event_only_the_item_pressed_is_kept(demo, client, monkeypatch):
+    kept, push = [], demo._queue.push
+
+    async def pushed(body, **named):
+        kept.append(body.event_data)
+        return await push(body=body, **named)
+
+    monkeypatch.setattr(demo._queue, "push", pushed)
+    for fn in events(demo)[:8] + [fn for fn in demo.fns.values() if fn.collects_event_data]:
+        answer(client, fn, [], "events", event_data={"item": "1", "more": ["x" * 100_000]})
+        assert kept.pop() == ({"item": "1"} if fn.collects_event_data else None)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +228,19 @@ def test_every_input_of_the_page_has_a_kind(demo):
     for fn in demo.fns.values():
         for each in fn.inputs if fn.fn else ():
             inputs.kind_of(each)
+
+
+def test_a_control_of_whole_numbers_takes_no_other(demo):
+    parts = {each.elem_id: each for fn in demo.fns.values() for each in fn.inputs}
+    for part in ("step", "T", "k", "epochs", "own-core"):
+        assert inputs.checked([parts[part]], [2.0]) == [2] and isinstance(parts[part].preprocess(2.0), int)
+        with pytest.raises(SDiffError, match="must be a whole number"):
+            inputs.checked([parts[part]], [2.5])
+
+
+def test_only_handlers_that_set_flags_bypass_the_queue(demo):
+    names = {fn.name for fn in demo.fns.values() if fn.fn and not fn.queue}
+    assert names == {"_enlist", "_idle", "_stop", "stopped"}
 
 
 def test_values_of_the_kinds_are_handed_on_as_they_are():

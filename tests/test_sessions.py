@@ -6,6 +6,7 @@ import time
 
 import pytest
 from gradio import routes
+from gradio.server_messages import EstimationMessage
 
 from sdiff.ui import sessions
 from sdiff.ui.sessions import Messages, Open
@@ -57,6 +58,60 @@ def test_a_session_that_nobody_reads_for_long_is_given_up(client, unread, monkey
     monkeypatch.setattr(sessions, "PATIENCE", -1.0)
     ask(client)
     assert unread() == 0 and "Nobody read the answers" in read(client, id)
+
+
+def test_a_session_that_is_never_read_holds_a_bounded_number_of_answers(client, demo, unread):
+    path, body, refused = "/gradio_api/call/list_datasets", {"data": [], "session_hash": "hoarder"}, 0
+    ended = time.monotonic() + 30
+    while refused < 300:
+        assert time.monotonic() < ended, "never refused"
+        answer = client.post(path, json=body)
+        refused += sessions.FULL in answer.text
+        assert answer.status_code == (503 if refused else 200) or "Queue is full" in answer.text
+    while demo._queue.event_ids_to_events:
+        time.sleep(0.005)
+    kept = demo._queue.pending_messages_per_session["hoarder"]
+    assert len(demo._queue.pending_event_ids_session["hoarder"]) == sessions.PENDING
+    demo._queue._empty("hoarder")
+    assert kept.qsize() == sessions.PENDING
+    found = client.get("/gradio_api/queue/data?session_hash=hoarder").text
+    assert found.count("Nobody read the answers") == sessions.PENDING and "close_stream" in found
+    assert client.post(path, json=body).status_code == 200, "once they are read"
+
+
+def test_a_session_that_was_given_up_and_still_has_no_reader_is_deleted(client, demo, unread, monkeypatch):
+    first = ask(client, "absent")
+    monkeypatch.setattr(sessions, "PATIENCE", -1.0)
+    for n in range(2):
+        assert "absent" in demo._queue.pending_messages_per_session
+        ask(client, f"other{n}")
+    assert "absent" not in demo._queue.pending_messages_per_session
+    assert "absent" not in demo._queue.pending_event_ids_session
+    assert "not read in time" in client.get("/gradio_api/queue/data?session_hash=absent").text
+    assert "not read in time" in read(client, first)
+
+
+def test_messages_that_are_no_answers_count_too():
+    messages = Messages()
+    messages.put_nowait(EstimationMessage(queue_size=1))
+    assert messages.bytes == sessions.LEAST
+    messages.get_nowait()
+    assert messages.bytes == 0
+
+
+def test_an_event_that_is_cancelled_again_and_again_is_answered_once(client, demo, unread):
+    id = ask(client, "canceller")
+    body = {"session_hash": "canceller", "fn_index": 1, "event_id": id}
+    before = demo._queue.pending_messages_per_session["canceller"].qsize()
+    for _ in range(50):
+        assert client.post("/gradio_api/cancel", json=body).status_code == 200
+    assert demo._queue.pending_messages_per_session["canceller"].qsize() == before
+
+
+def test_events_whose_reader_left_before_their_end_do_not_fill_a_session(client, demo, unread):
+    read(client, ask(client, "leaver"))
+    demo._queue.pending_event_ids_session["leaver"] |= {f"left{n}" for n in range(sessions.PENDING)}
+    assert "event: complete" in read(client, ask(client, "leaver"))
 
 
 def test_what_is_read_is_kept_no_longer(client, demo, unread):

@@ -14,7 +14,7 @@ except ImportError:  # on Windows, where files do not limit connections
     resource = None
 
 CONNECTIONS = 1000
-HEAD = 1 << 20  # bytes of a request before its body: an address may hold a whole history
+HEAD = 1 << 20  # bytes of a request besides its body: an address may hold a whole history
 
 
 def room() -> int:
@@ -27,7 +27,7 @@ class Connection(HttpToolsProtocol):
     without a request, the oldest first, else the newest."""
 
     opened = 0.0
-    head = 0
+    head = 0  # bytes of the current request that are not its body: the head, chunk sizes, trailers
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # pyright: ignore[reportArgumentType]
@@ -39,13 +39,17 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.head += len(data)
-        if self.idle and self.head > HEAD:
-            return self.drop()
         super().data_received(data)
+        if self.head > HEAD:
+            self.drop()
 
-    def on_headers_complete(self) -> None:
+    def on_body(self, body: bytes) -> None:
+        self.head -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
         self.head = 0
-        super().on_headers_complete()
+        super().on_message_complete()
 
     @property
     def address(self) -> str:

@@ -62,7 +62,7 @@ def control_panel() -> Controls:
         rest = [slider(name) for name in SLIDERS if name not in FIRST]
         noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="noise")
         seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
-        k = gr.Slider(1, LONGEST, K, step=1, label="List length k", elem_id="k", buttons=[])
+        k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length k", elem_id="k", buttons=[])
         seen = gr.Checkbox(label="List what was seen, too", info="items of the history are ranked with the others")
     with gr.Accordion("Only some items", open=False) as only:
         genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
@@ -91,7 +91,7 @@ def slider(name: str, prefix: str = "") -> gr.Slider:
     label, hint, (low, high), step = SLIDERS[name]
     value = getattr(Config(), name)
     look: dict[str, Any] = dict(label=label, info=hint, elem_id=prefix + name, min_width=200, buttons=[])
-    return gr.Slider(low, high, value, step=step, **look)
+    return gr.Slider(low, high, value, step=step, precision=0 if step == 1 else None, **look)
 
 
 def values(config: Config) -> tuple[Any, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
+from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,19 +37,25 @@ class Documents:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         route: Found = scope["sdiff.route"]
-        named = route.parameters | dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        if wrong := _wrong_ids(named) or self._wrong_stream(route, named):
+        query = QueryParams(scope["query_string"])
+        named = [*route.parameters.items(), *query.multi_items()]
+        if wrong := _wrong_ids(named) or self._wrong_stream(route, query):
             return await refuse(*wrong, scope, receive, send)
         if scope["method"] == "POST" and not is_form(scope):
+            if not _says_json(scope):
+                return await refuse(
+                    "Send JSON, with the header Content-Type: application/json.", 415, scope, receive, send
+                )
             body = await _body(receive)
             if body is None:
                 return await refuse("The request is too long, or broke off.", 413, scope, receive, send)
             try:
                 document = orjson.loads(body)
+                wrong = self._wrong_document(route, document)
                 receive = _replayed(orjson.dumps(document), receive)
             except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter where it is nested too deeply
                 return await refuse("The request is not JSON.", 400, scope, receive, send)
-            if wrong := self._wrong_document(route, document):
+            if wrong:
                 return await refuse(*wrong, scope, receive, send)
         try:
             await self._app(scope, receive, send)
@@ -57,13 +63,13 @@ class Documents:
             if not isinstance(error.__cause__, HTTPException):
                 raise
 
-    def _wrong_stream(self, route: Found, named: Mapping[str, str]) -> tuple[str, int] | None:
+    def _wrong_stream(self, route: Found, query: QueryParams) -> tuple[str, int] | None:
         """Refuses to stream answers of a session, or of an event, that is not there: gradio would fail half way."""
         queue = self._served.get_blocks()._queue
         if route.path.endswith("/queue/data"):
-            known = named.get("session_hash", "") in queue.pending_messages_per_session
+            known = query.get("session_hash", "") in queue.pending_messages_per_session
         elif "event_id" in route.parameters:
-            id = named["event_id"]
+            id = route.parameters["event_id"]
             sessions = (queue.event_ids_to_events, queue.pending_messages_per_session)
             known = any(id in kept for kept in (*sessions, *queue.pending_event_ids_session.values()))
         else:
@@ -71,12 +77,13 @@ class Documents:
         return None if known else ("There is no such session, or its answers were not read in time.", 404)
 
     def _wrong_document(self, route: Found, document: Any) -> tuple[str, int] | None:
+        """Says what is wrong with a document. Of an event's data, only the item pressed is kept."""
         if "/mcp/" in route.path:  # JSON-RPC, which the MCP server checks
             return None
         if not isinstance(document, dict):
             return "The request must be a JSON object.", 422
         if not route.path.endswith(EVENTS):
-            return _wrong_ids(document)
+            return _wrong_ids(document.items())
         if route.path.endswith("/call/v2/{api_name}"):  # names each of its values
             return self._wrong_names(route.parameters["api_name"], document)
         fns = self._served.get_blocks().fns
@@ -85,9 +92,12 @@ class Documents:
         fn = fns.get(index) if by_index else next((fn for fn in fns.values() if fn.api_name == name), None)
         if fn is None or fn.fn is None:
             return "There is no such event or endpoint.", 404
-        if fn.collects_event_data and not _is_press(document.get("event_data")):
-            return "The event must name the item that was pressed.", 422
-        return _wrong_ids(document)
+        pressed = document.pop("event_data", None)
+        if fn.collects_event_data:
+            if not _is_press(pressed):
+                return "The event must name the item that was pressed.", 422
+            document["event_data"] = {"item": pressed["item"]}
+        return _wrong_ids(document.items())
 
     def _wrong_names(self, name: str, document: Mapping[str, Any]) -> tuple[str, int] | None:
         endpoint = self._served.get_blocks().get_api_info()["named_endpoints"].get(f"/{name}")
@@ -98,10 +108,15 @@ class Documents:
         return (f"{name} has no parameter {unknown:.100}; it has {', '.join(names)}.", 422) if unknown else None
 
 
-def _wrong_ids(named: Mapping[str, Any]) -> tuple[str, int] | None:
-    for name in IDS:
-        id = named.get(name)
-        if id is not None and not (isinstance(id, str) and ID.fullmatch(id)):
+def _says_json(scope: Scope) -> bool:
+    """Whether the one content type of a request is JSON: parsers may differ on which of several they follow."""
+    types = Headers(scope=scope).getlist("content-type")
+    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == "application/json"
+
+
+def _wrong_ids(named: Iterable[tuple[str, Any]]) -> tuple[str, int] | None:
+    for name, id in named:
+        if name in IDS and id is not None and not (isinstance(id, str) and ID.fullmatch(id)):
             return f"{name} must have 1 to 64 letters, digits, dashes or underscores.", 422
     return None
 

@@ -77,6 +77,8 @@ def kind_of(component: Any) -> tuple[str, Callable[[Any], bool]]:
     """What the values of an input are, in words and as a test. Raises KeyError for an input that has no kind here."""
     if component.elem_id in PARTS:
         return PARTS[component.elem_id]
+    if getattr(component, "precision", None) == 0:  # gradio would round any number
+        return "a whole number", _is_whole
     return CHOICES if getattr(component, "multiselect", False) else KINDS[type(component)]
 
 
@@ -86,6 +88,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= WHOLE
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and value % 1 == 0
 
 
 def _are_texts(value: Any) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 
+from cachetools import TTLCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdiff.ui.gate import SHUT, read_only
-from sdiff.ui.refusals import is_form, refuse
+from sdiff.ui.refusals import UPLOAD, is_form, refuse
 
 BODY = 4 << 20  # bytes of a request without a file
 FILE = 100 << 20  # bytes of a file
 SPARE = 1 << 20  # bytes of a form around its file
 FORMS, PERIOD = 30, 600  # files and passwords that an address may send, and in how many seconds
-ADDRESSES = 10_000  # addresses that are remembered
+ADDRESSES = 10_000  # addresses that are remembered; beyond that, the one that has been quiet longest is forgotten
 
 
 class Limits:
@@ -23,33 +24,29 @@ class Limits:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._came: dict[str, deque[float]] = {}
+        self._came: TTLCache[str, deque[float]] = TTLCache(ADDRESSES, PERIOD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        form = is_form(scope)
-        most = FILE + SPARE if form else BODY
-        if refusal := self._refusal(scope, form, most):
+        upload = scope["sdiff.route"].path == UPLOAD
+        most = FILE + SPARE if upload else BODY
+        if scope["method"] == "POST" and (refusal := self._refusal(scope, upload, most)):
             return await refuse(*refusal, scope, receive, send)
         await self._app(scope, _at_most(most, receive), send)
 
-    def _refusal(self, scope: Scope, form: bool, most: int) -> tuple[str, int] | None:
+    def _refusal(self, scope: Scope, upload: bool, most: int) -> tuple[str, int] | None:
         """Why a request is refused, with its status."""
-        if scope["method"] != "POST":
-            return None
-        if form and read_only() and not scope["path"].rstrip("/").endswith("/login"):
+        if upload and read_only():
             return SHUT, 403
         length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
         if not length.isdigit() or int(length) > most:
             return f"The request is longer than {most >> 20} MB.", 413
-        return self._too_often(scope["client"][0] if scope.get("client") else "") if form else None
+        return self._too_often(scope["client"][0] if scope.get("client") else "") if is_form(scope) else None
 
     def _too_often(self, address: str) -> tuple[str, int] | None:
         now = time.monotonic()
-        if len(self._came) > ADDRESSES:
-            self._came = {who: times for who, times in self._came.items() if times[-1] > now - PERIOD}
-        times = self._came.setdefault(address, deque(maxlen=FORMS))
+        times = self._came[address] = self._came.get(address) or deque(maxlen=FORMS)
         if len(times) == FORMS and times[0] > now - PERIOD:
             wait = round((times[0] + PERIOD - now) / 60) or 1
             return f"More than {FORMS} uploads or logins in {PERIOD // 60} minutes: try again in {wait} min.", 429

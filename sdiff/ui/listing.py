@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from sdiff.errors import SDiffError
+from sdiff.soundness import parse_json
 from sdiff.ui import figures, handlers, lists, spectral_handlers, state, take_away
 from sdiff.ui.controls import SLIDERS, guarded, named, warn
 from sdiff.ui.query import Query
@@ -56,7 +57,7 @@ def call(shown: str, *page: Any) -> tuple[Any, ...]:
 def _shown_user(shown: str) -> str:
     """The user of the list that is shown, as the page sends it back; "" where it does not."""
     try:
-        return Query.parse(parse_qsl(json.loads(shown)["address"])).user
+        return Query.parse(parse_qsl(parse_json(shown)["address"])).user
     except (SDiffError, ValueError, TypeError, KeyError, AttributeError):
         return ""
 

@@ -8,6 +8,8 @@ from starlette.types import Receive, Scope, Send
 from sdiff.ui import journal
 
 UNLOGGED = (401, 404)  # what any browser may cause
+UPLOAD = "/gradio_api/upload"
+FORMS = (UPLOAD, "/login")  # the routes that take forms; every other route takes JSON
 
 
 async def refuse(words: str, status: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -19,5 +21,6 @@ async def refuse(words: str, status: int, scope: Scope, receive: Receive, send: 
 
 
 def is_form(scope: Scope) -> bool:
-    """Whether a request sends a form, which brings files or a password. Any of its content types may say so."""
-    return any(b"form" in value.lower() for name, value in scope["headers"] if name.lower() == b"content-type")
+    """Whether a request is for a route that takes forms. Its headers have no say: they could switch checks off."""
+    route = scope.get("sdiff.route")
+    return route is not None and route.path in FORMS

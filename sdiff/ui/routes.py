@@ -83,11 +83,11 @@ class Routes:
             if found is None:
                 words = "Not found." if status == 404 else "Method not allowed."
                 return await refuse(words, status, scope, receive, send)
+            scope["sdiff.route"] = found
             if found.protected and self._served.auth and not self._logged_in(scope):
                 return await refuse("Not authenticated.", 401, scope, receive, send)
             if "file" in found.parameters and not self._is_upload(found.parameters["file"]):
                 return await refuse("Not found.", 404, scope, receive, send)
-            scope["sdiff.route"] = found
         await self._app(scope, receive, send)
 
     def _found(self, scope: Scope) -> tuple[Found | None, int]:

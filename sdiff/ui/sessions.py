@@ -14,13 +14,15 @@ from gradio.server_messages import ProcessCompletedMessage, ProcessGeneratingMes
 from gradio.utils import LRUCache
 
 UNREAD = 16 << 20  # bytes of answers that nobody has read yet, of all sessions; the longest lists take 7 MB
-LEAST = 1000  # bytes that an answer counts at least
+LEAST = 1000  # bytes that a message counts at least
+PENDING = 64  # events of a session whose answers were not read yet
 PATIENCE = 300.0  # seconds that anything may wait for a reader
 SESSIONS = 2000  # that may wait for answers
 JOBS = 512  # events that may go on at once; more than may wait for data sets to be opened (layout.OPENS, api.WAITING)
 UPLOADS = 200  # whose progress is known
 CANCELLED = 1000  # events that are remembered
 GIVEN_UP = {"error": "Nobody read the answers of this session in time: ask again."}
+FULL = f"This session has {PENDING} answers that were not read: read them first."
 
 
 def bound() -> None:
@@ -44,13 +46,21 @@ class Session(state_holder.SessionState):
 
 
 class Messages(asyncio.Queue):
-    """The messages to a session, which know how large they are, and since when nobody has read any."""
+    """The messages to a session. It knows their size, since when nobody has read any, and which events are answered."""
 
     bytes = 0
     untouched = 0.0
     given_up = False
 
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self.answered: set[str | None] = set()
+
     def _put(self, item: Any) -> None:
+        if isinstance(item, ProcessCompletedMessage):
+            if item.event_id in self.answered:  # as of an event that is cancelled again and again
+                return
+            self.answered.add(item.event_id)
         if self.empty():
             self.untouched = time.monotonic()
         size = _size(item)
@@ -60,13 +70,17 @@ class Messages(asyncio.Queue):
     def _get(self) -> Any:
         self.untouched, self.given_up = time.monotonic(), False
         item, size = super()._get()
+        if isinstance(item, ProcessCompletedMessage):
+            self.answered.discard(item.event_id)
         self.bytes -= size
         return item
 
 
 def _size(message: Any) -> int:
-    """The bytes of an answer as it is sent; 0 for messages that are small, and that say that answers were given up."""
-    if not isinstance(message, ProcessCompletedMessage | ProcessGeneratingMessage) or message.output == GIVEN_UP:
+    """The bytes that a message counts: of an answer as it is sent, and none of those that say it was given up."""
+    if not isinstance(message, ProcessCompletedMessage | ProcessGeneratingMessage):
+        return LEAST
+    if message.output == GIVEN_UP:
         return 0
     return LEAST + len(orjson.dumps(message.output, default=str, option=orjson.OPT_SERIALIZE_NUMPY))
 
@@ -102,6 +116,16 @@ class Queue(queueing.Queue):
         super().start()
         self.active_jobs = [None] * JOBS
 
+    async def push(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
+        """Adds an event. Refuses it, as where the queue is full, if its session has too many unread answers."""
+        if (messages := self.pending_messages_per_session.get(body.session_hash)) is not None:
+            pending = self.pending_event_ids_session[body.session_hash]
+            # Events whose reader left before their end are never answered; gradio keeps their ids.
+            pending.intersection_update(self.event_ids_to_events.keys() | messages.answered)
+            if len(pending) >= PENDING:
+                return False, FULL, "queue_full"
+        return await super().push(body, request, username)
+
     def send_message(self, event: Any, event_message: Any) -> None:
         if event.session_hash not in self.pending_messages_per_session:  # its client has gone
             return
@@ -111,14 +135,17 @@ class Queue(queueing.Queue):
 
     def _give_up(self) -> None:
         """Empties the sessions that have waited too long for a reader, and where too much is kept in all, those with
-        answers that have waited longest."""
+        answers that have waited longest. Deletes those that were emptied before and still have no reader."""
         kept: Any = self.pending_messages_per_session
         now, total = time.monotonic(), sum(messages.bytes for messages in kept.values())
         for session in sorted((id for id in kept if not kept[id].empty()), key=lambda id: kept[id].untouched):
             size = kept[session].bytes
             if now - kept[session].untouched > PATIENCE or (total > UNREAD and size):
                 total -= size
-                self._empty(session)
+                if kept[session].given_up:
+                    del kept[session]
+                else:
+                    self._empty(session)
 
     def _empty(self, session: str) -> None:
         """Ends a session's events, and leaves a reader who comes after all a message that says so for each."""

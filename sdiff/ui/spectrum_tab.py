@@ -33,7 +33,16 @@ def spectrum_tab() -> SpectrumTab:
         with gr.Column(scale=3, min_width=310):
             with gr.Row(elem_id="steps"):
                 step = gr.Slider(
-                    1, 20, 20, step=1, label="Step", info="1 … T, from t = τ down", elem_id="step", buttons=[], scale=3
+                    1,
+                    20,
+                    20,
+                    step=1,
+                    precision=0,
+                    label="Step",
+                    info="1 … T, from t = τ down",
+                    elem_id="step",
+                    buttons=[],
+                    scale=3,
                 )
                 play = gr.Button("Play", size="sm", scale=0, min_width=90, elem_id="play")
             reverse_words = gr.Markdown(elem_id="reverse-words")

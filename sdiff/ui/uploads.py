@@ -16,12 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdiff.atomic import scratch, sync
+from sdiff.config import brief
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.readers import Reading
 from sdiff.tables import database, said_of
 
-KEY = re.compile(r"own:(?P<digest>[0-9a-f]{16})/(?P<title>[\w .-]*\w)(\?(?P<query>.*))?")
+TITLE = 60  # characters, of up to four bytes each: a folder's name may have 255 bytes
+KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
 ROWS, UNPACKED = 20_000_000, 512 << 20  # rows take 100 bytes of memory each; bytes of a packed file, and of Parquet
 
@@ -34,7 +36,7 @@ def key_of(interactions: Path, items: Path | None, reading: Reading) -> str:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     stem = interactions.name.removesuffix(_suffix(interactions))
-    title = re.sub(r"[^\w .-]|[ .-]$", "_", stem[:60]) or "data"
+    title = re.sub(r"[^\w .-]|[ .-]$", "_", stem[:TITLE]) or "data"
     return f"own:{digest.hexdigest()[:16]}/{title}" + (f"?{query}" if (query := reading.query()) else "")
 
 
@@ -117,7 +119,7 @@ def title_of(key: str) -> str:
 def _folder(key: str, root: Path) -> Path:
     found = KEY.fullmatch(key)
     if not found:
-        raise SDiffError(f"Unknown data set {key!r}: choose one from the list.")
+        raise SDiffError(f"Unknown data set {brief(key)}: choose one from the list.")
     return root / found["digest"] / found["title"]
 
 
