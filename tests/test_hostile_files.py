@@ -124,7 +124,17 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_hashed_or_read(chec
             Checkpoint.load(checkpoint)
 
 
-SHAPES = [[1 << 40, 1 << 40, 0], [0, 1 << 62], [1 << 63, 0], [10**30], [*[1 << 20] * 7, 0], [-1, 0], [True], [2.0], ["2"]]
+SHAPES = [
+    [1 << 40, 1 << 40, 0],
+    [0, 1 << 62],
+    [1 << 63, 0],
+    [10**30],
+    [*[1 << 20] * 7, 0],
+    [-1, 0],
+    [True],
+    [2.0],
+    ["2"],
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
