@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 from httpx import Client
 
 from benchmarks.app import Page, running_app
+from sdiff import terminal
 from sdiff.__main__ import main
 from sdiff.checkpoint import Checkpoint
 from sdiff.errors import SDiffError
@@ -51,6 +53,42 @@ print(terminal.run("p", prints), file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     sentence = "p: Cannot write the output: No space left on device."
     assert done.stderr.split("\n") == ["141"] * 3 + [sentence, "2"] * 3 + ["0", ""] and done.returncode == 0
+
+
+OTHER_ERRORS = [
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "p: Broken pipe."),
+    (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "p: Connection refused."),
+    (OSError(errno.EMFILE, "Too many open files"), "p: Too many open files."),
+    (TimeoutError("timed out"), "p: timed out."),
+    (ConnectionError(), "p: ConnectionError."),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "p: Cannot use x: No such file or directory."),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), OTHER_ERRORS, ids=repr)
+def test_an_error_that_is_not_of_the_output_keeps_its_reason(error, sentence, capsys):
+    def fails() -> int:
+        print("a line")
+        raise error
+
+    assert terminal.run("p", fails) == 2
+    assert capsys.readouterr() == ("a line\n", f"{sentence}\n")
+
+
+def test_an_error_keeps_its_reason_where_the_output_cannot_be_written_either():
+    program = """
+import sys
+from sdiff import SDiffError, terminal
+def fails(error):
+    print("x")
+    raise error
+for error in (SDiffError("Mend the file."), OSError(5, "Input/output error"), KeyboardInterrupt()):
+    sys.stdout = open("/dev/full", "w")
+    print(terminal.run("p", lambda: fails(error)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    said = ["p: Mend the file.", "2", "p: Input/output error.", "2", "p: stopped.", "130", ""]
+    assert done.stderr.split("\n") == said
 
 
 def test_a_character_that_the_terminal_lacks_is_printed_as_an_escape():
