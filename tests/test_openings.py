@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import threading
 import time
 from functools import partial
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from sdiff import SDiffError
+from sdiff import SDiffError, soundness
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.readers import Reading
 from sdiff.ui import api, figures, handlers, listing, opening, openings, spectrum_tab, state, uploads
@@ -184,6 +185,29 @@ def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
     names = [*state.checkpoints("demo")]
     assert [name for name in names if name in "abcd"] == ["b", "d", "a", "c"]
     assert names[0] == "demo", "what ships comes before what visitors trained"
+
+
+def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
+    for name in ("mine", "other", "third"):
+        shutil.copytree(state.SHIPPED / "demo", tmp_path / name)
+    read, head = [], soundness._head
+    monkeypatch.setattr(soundness, "_head", lambda path: read.append(path.parent.name) or head(path))
+    query = Query("demo", "mine", handlers.pick_user("demo", "typical"))
+    for make in (handlers.recommend, handlers.recommend, lambda query: handlers.why(query, "5")):
+        make(query)
+    assert {*read} == {"mine"}
+    assert {"mine", "other", "third"} <= {*handlers.models("demo")} and {*read} > {"mine", "other"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
+def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
+    """Also where its path leads to a checkpoint: a folder of models is never looked at from above or beside."""
+    shutil.copytree(state.SHIPPED / "demo", tmp_path / "demo")
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(shutil.copytree(tmp_path / "demo", tmp_path / "runs")))
+    shutil.copy(tmp_path / "demo" / "config.json", tmp_path)
+    with pytest.raises(SDiffError, match="There is no checkpoint"):
+        state.open_model(name, "demo")
 
 
 def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later():
