@@ -17,6 +17,7 @@ from cachetools import LRUCache, cached
 
 from sdiff.atomic import MARK, claimed, scratch
 from sdiff.catalog import Catalog
+from sdiff.config import brief
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
@@ -142,7 +143,7 @@ def open_model(name: str, dataset: str) -> Recommender:
         return open_dataset(dataset).instant
     folder = _folder(name)
     if folder is None:
-        raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
+        raise SDiffError(f"There is no checkpoint {brief(name)} any more: choose another, or train one.")
     return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
 
 
