@@ -86,7 +86,7 @@ def any_range(self: gr.Slider, payload: float) -> float:
     return gr.Number.round_to_precision(payload, self.precision)
 
 
-def any_choice(self: gr.Dropdown, payload: str | list[str] | None) -> str | list[str]:
+def any_choice(self: gr.Dropdown, payload: Any) -> Any:
     """As `any_range`, for the choices of a dropdown. Where nothing was chosen yet, the value is an empty text."""
     return "" if payload is None else payload
 
