@@ -9,7 +9,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from sdiff.config import brief
 from sdiff.datasets import Dataset
+from sdiff.errors import SDiffError
 from sdiff.search import Search
 from sdiff.tables import LOCKED, temporary
 
@@ -112,12 +114,18 @@ class Catalog:
         return self._search.find(question, limit, only, self._slips)
 
     def allowed(self, wanted: Filter) -> np.ndarray:
-        """(n_items,) bool: which items pass a filter; an item of unknown year passes no limit of years."""
+        """(n_items,) bool: which items pass a filter; an item of unknown year passes no limit of years.
+
+        Raises:
+            SDiffError: a genre that no item has.
+        """
         passes = np.ones(len(self._items), dtype=bool)
         if wanted.genres:
             passes[:] = False
             for genre in wanted.genres:
-                passes[self._holding.get(genre, [])] = True
+                if genre not in self._holding:
+                    raise SDiffError(f"No item has the genre {brief(genre)}: choose other genres.")
+                passes[self._holding[genre]] = True
         if wanted.first_year is not None:
             passes &= self._year >= wanted.first_year
         if wanted.last_year is not None:

@@ -221,5 +221,5 @@ PRESETS: dict[str, Config] = {
 def preset(name: str) -> Config:
     """The named configuration. Raises SDiffError with the list of names when there is none."""
     if name not in PRESETS:
-        raise SDiffError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+        raise SDiffError(f"Unknown preset {brief(name)}: choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import duckdb
 import numpy as np
 
+from sdiff.config import brief
 from sdiff.errors import SDiffError
 from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
 from sdiff.tables import LONGEST, Fault, Layout, Table, database, said_of
@@ -55,6 +56,10 @@ class Reading:
     split: str = ""
     items: str = ""
 
+    def __post_init__(self) -> None:
+        if self.split not in ("", *SPLITS):
+            raise SDiffError(f"split is one of {', '.join(SPLITS)}, not {brief(self.split)}.")
+
     @classmethod
     def parse(cls, query: str) -> Reading:
         """From `min_rating=4&core=5&user=visitor`, as in a web address. Raises SDiffError that lists the keys."""
@@ -66,13 +71,12 @@ class Reading:
                 raise ValueError("an option is given more than once")
             if unknown := set(values) - set(keys):
                 raise ValueError(f"there is no {', '.join(sorted(unknown))}, but {', '.join(keys)}")
-            if values.get("split", "random") not in SPLITS:
-                raise ValueError(f"split is one of {', '.join(SPLITS)}")
             convert = {"min_rating": float, "core": int, "names": lambda text: tuple(text.split(","))}
             convert["skip_faulty"] = {"true": True, "false": False}.__getitem__
-            return cls(**{key: convert.get(key, str)(value) for key, value in values.items()})
+            values = {key: convert.get(key, str)(value) for key, value in values.items()}
         except (ValueError, KeyError) as error:
             raise SDiffError(f"Cannot read the options {query!r}: {error}.") from None
+        return cls(**values)
 
     def query(self) -> str:
         """What `parse` takes: the options that are not as they are anyway."""

@@ -70,7 +70,8 @@ def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if not valid or dtype is None:
             raise ValueError(f"its tensor {name[:100]} has an unknown type or shape")
         end += math.prod(shape) * dtype.itemsize
-        if end > size:
+        # Beside a dimension of 0, torch multiplies the others all the same, and fails where that overflows.
+        if end > size or math.prod(n or 1 for n in shape) * dtype.itemsize > size:
             raise ValueError("it is shorter than its header says")
         tensors[name] = torch.empty(shape, dtype=dtype, device=META)
     if end < size:

@@ -87,7 +87,7 @@ def cached_basis(train: Interactions, K: int, device: torch.device = CPU) -> Spe
     try:
         tensors = load_file(regular(path))
         return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
-    except (OSError, SafetensorError, KeyError):  # not there yet, or damaged: made anew
+    except (OSError, SafetensorError, KeyError, TypeError):  # not there yet, or damaged: made anew
         basis = spectral_basis(train, K, device)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

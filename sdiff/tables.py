@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 
 from sdiff.atomic import regular, scratch
+from sdiff.config import brief
 from sdiff.errors import SDiffError
 
 # Such a database can neither reach files or the network nor change any of this again.
@@ -119,8 +120,8 @@ class Table:
         encoding = layout.encoding or next((e for mark, e in ENCODINGS.items() if head.startswith(mark)), "utf-8")
         try:
             text = head.decode(encoding, errors="replace")
-        except (LookupError, UnicodeError):
-            raise SDiffError(f"There is no encoding {encoding!r}: utf-8, latin-1 and utf-16 are read.") from None
+        except (LookupError, ValueError):  # the latter also of a name with a null character
+            raise SDiffError(f"There is no encoding {brief(encoding)}: utf-8, latin-1 and utf-16 are read.") from None
         lines = text.removeprefix("\ufeff").splitlines()
         if not lines:
             raise SDiffError(f"{self._path} is empty.")

@@ -8,37 +8,59 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import TextIOWrapper
+from typing import Any
 
 from sdiff.errors import SDiffError
 
+OUTPUT = "<output>"
 REFUSED, INTERRUPTED, UNREAD = 2, 128 + 2, 128 + 13  # exit statuses, the last two as a shell has them for signals
 
 
 def run(name: str, program: Callable[[], int]) -> int:
     """Runs a program and returns its exit status. Characters that the terminal lacks are printed as escapes.
 
-    An SDiffError, Ctrl-C, and output that cannot be written end it with one sentence on stderr. Where the reader of
-    its output has gone, as with `| head`, it ends without a word.
+    An SDiffError, Ctrl-C, and errors of the system end it with one sentence on stderr. Where the reader of its output
+    has gone, as with `| head`, it ends without a word.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            stream.write = _naming_output(partial(type(stream).write, stream))
+            stream.flush = _naming_output(partial(type(stream).flush, stream))
     try:
         try:
-            return program()
-        finally:
-            if sys.stdout:  # there is none where it was closed before the start
-                sys.stdout.flush()  # here, as Python's own flush at exit fails with a traceback
+            status = program()
+        except SystemExit as leaving:
+            status = leaving
+        if sys.stdout:  # there is none where it was closed before the start
+            sys.stdout.flush()  # here, as Python's own flush at exit fails with a traceback
+        if isinstance(status, SystemExit):
+            raise status
+        return status
     except SDiffError as error:
         return _end(f"{name}: {error}", REFUSED)
     except KeyboardInterrupt:
         return _end(f"{name}: stopped.", INTERRUPTED)
-    except BrokenPipeError:
-        return _end("", UNREAD)
     except OSError as error:
-        what = f"use {error.filename}" if error.filename else "write the output"
-        return _end(f"{name}: Cannot {what}: {error.strerror or error}.", REFUSED)
+        if error.filename == OUTPUT and isinstance(error, BrokenPipeError):
+            return _end("", UNREAD)
+        what = {None: "", OUTPUT: "Cannot write the output: "}.get(error.filename, f"Cannot use {error.filename}: ")
+        return _end(f"{name}: {what}{error.strerror or str(error) or type(error).__name__}.", REFUSED)
+
+
+def _naming_output(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a stream. Its errors have `OUTPUT` as their file name, where the system gives none."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except OSError as error:
+            error.filename = OUTPUT
+            raise
+
+    return call
 
 
 @contextmanager

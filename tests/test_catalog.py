@@ -9,6 +9,7 @@ import pytest
 from benchmarks.kept import memory_mb
 from sdiff.catalog import SLIPS, Catalog, Filter
 from sdiff.datasets import Dataset, load_dataset
+from sdiff.errors import SDiffError
 from sdiff.interactions import Interactions, Split, Vocabulary
 from sdiff.items import Items
 
@@ -92,6 +93,8 @@ def test_a_filter_holds_for_search_and_for_lists(films):
     assert films.allowed(fantasy).nonzero()[0].tolist() == [0, 4, 6] and films.search("", wanted=fantasy) == [0, 4, 6]
     assert films.search("the", wanted=Filter(last_year=2000)) == [2]
     assert films.search("", limit=2) == [0, 1] and films.allowed(Filter()).sum() == 9
+    with pytest.raises(SDiffError, match="No item has the genre 'Western'"):
+        films.allowed(Filter(genres=("Fantasy", "Western")))
     assert films.genres() == ["Action", "Fantasy", "Sci-Fi", "Comedy", "Drama", "Romance"]
     assert films.years() == (1966, 2003)
 

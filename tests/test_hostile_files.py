@@ -124,6 +124,33 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_hashed_or_read(chec
             Checkpoint.load(checkpoint)
 
 
+SHAPES = [
+    [1 << 40, 1 << 40, 0],
+    [0, 1 << 62],
+    [1 << 63, 0],
+    [10**30],
+    [*[1 << 20] * 7, 0],
+    [-1, 0],
+    [True],
+    [2.0],
+    ["2"],
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_shape_that_no_file_can_hold_is_refused_in_checkpoints_and_training_states(shape, checkpoint, split):
+    [weights] = checkpoint.glob("*.safetensors")
+    trainer, state = Trainer(SMALL, split, 0, CPU), checkpoint / "training.safetensors"
+    save_state(trainer, state)
+    for path, read in ((weights, lambda: Checkpoint.load(checkpoint)), (state, lambda: resume(trainer, state))):
+        _, texts = read_header(path)
+        header = {"__metadata__": texts, "x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}
+        text = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text)
+        with pytest.raises(SDiffError, match=r"damaged .*(shorter than its header says|unknown type or shape)"):
+            read()
+
+
 def test_a_training_state_that_does_not_fit_is_refused_before_it_is_read(split, tmp_path, monkeypatch):
     trainer, path = Trainer(SMALL, split, 0, CPU), tmp_path / "training.safetensors"
     save_state(trainer, path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from sdiff import SDiffError
+from sdiff import SDiffError, soundness
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.readers import Reading
 from sdiff.ui import api, figures, handlers, listing, opening, openings, spectrum_tab, state, uploads
@@ -246,6 +248,19 @@ def test_a_table_that_is_refused_is_not_kept(in_this_process, tmp_path, monkeypa
     assert (uploads.folder_of(key, state.uploads_dir()) / "interactions.csv").read_text() == path.read_text()
 
 
+FORM = {"encoding": "", "user": "user", "item": "item", "rating": NONE, "timestamp": NONE, "split": ""}
+
+
+@pytest.mark.parametrize("field", FORM)
+@pytest.mark.parametrize("choice", ["gone", "\0"])
+def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_this_process, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
+    encoding, *roles, split = (FORM | {field: choice}).values()
+    path = str(table(tmp_path / "mine.csv"))
+    key, said = last(read_upload(path, None, "", encoding, *roles, "", 1, split, False))
+    assert key == "" and repr(choice).strip("'") in said.replace("\0", "\\x00"), said
+
+
 def test_an_endpoint_takes_the_best_model_of_the_data_set_and_a_user_as_on_the_page(in_this_process, tmp_path):
     opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), state.uploads_dir()))
     state.hold(key := opened.dataset.key, opened)
@@ -262,6 +277,29 @@ def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
     names = [*state.checkpoints("demo")]
     assert [name for name in names if name in "abcd"] == ["b", "d", "a", "c"]
     assert names[0] == "demo", "what ships comes before what visitors trained"
+
+
+def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
+    for name in ("mine", "other", "third"):
+        shutil.copytree(state.SHIPPED / "demo", tmp_path / name)
+    read, head = [], soundness._head
+    monkeypatch.setattr(soundness, "_head", lambda path: read.append(path.parent.name) or head(path))
+    query = Query("demo", "mine", handlers.pick_user("demo", "typical"))
+    for make in (handlers.recommend, handlers.recommend, lambda query: handlers.why(query, "5")):
+        make(query)
+    assert {*read} == {"mine"}
+    assert {"mine", "other", "third"} <= {*handlers.models("demo")} and {*read} > {"mine", "other"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
+def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
+    """Also where its path leads to a checkpoint: a folder of models is never looked at from above or beside."""
+    shutil.copytree(state.SHIPPED / "demo", tmp_path / "demo")
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(shutil.copytree(tmp_path / "demo", tmp_path / "runs")))
+    shutil.copy(tmp_path / "demo" / "config.json", tmp_path)
+    with pytest.raises(SDiffError, match="There is no checkpoint"):
+        state.open_model(name, "demo")
 
 
 def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later():
@@ -299,9 +337,9 @@ def test_years_are_asked_for_as_they_were_typed():
 
 SETS = {
     "none": ("item,title\nt1,Heat\n", None),
-    "one": ("item,title,year\nt1,Heat,1995\nt2,Alien,1995\n", ("1995", "1995")),
+    "one": ("item,title,year,genres\nt1,Heat,1995,Crime\nt2,Alien,1995,Horror|Drama\n", ("1995", "1995")),
     "old": ("item,title,year\nt1,Metropolis,1927\nt2,M,1931\n", ("1927", "1931")),
-    "new": ("item,title,year\nt1,Arrival,2016\nt2,Dune,2021\n", ("2016", "2021")),
+    "new": ("item,title,year,genres\nt1,Arrival,2016,Drama\nt2,Dune,2021,Epic\n", ("2016", "2021")),
 }
 
 
@@ -318,6 +356,17 @@ def keys(tmp_path_factory) -> dict[str, str]:
     return found
 
 
+def left(update: Any, typed: int) -> list[Any]:
+    """The values that a visitor may leave in a control of the page."""
+    if isinstance(update, gr.Number):
+        return [update.value, typed]
+    if isinstance(update, gr.Dropdown) and update.choices:
+        values = [value for _, value in update.choices]
+        return [update.value, *([values] if update.multiselect else values)]
+    return [update.value]
+
+
+@pytest.mark.filterwarnings("error:The value passed into")
 @settings(max_examples=30, deadline=None)
 @given(order=st.lists(st.sampled_from([*SETS]), min_size=2, max_size=5), typed=st.integers(-3000, 3000))
 def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, keys, demo):
@@ -326,18 +375,14 @@ def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, ke
     now = {part: part for part in outputs}
     values: dict = {}
     for name in order:
-        page = last(opening.open_dataset(keys[name], ["demo", INSTANT], []))
+        page = last(opening.open_dataset(keys[name], ["demo", INSTANT], [*keys.values()]))
         for part, update in zip(outputs, page, strict=True):
-            if isinstance(part, gr.Number | gr.Slider):
-                for each in (now[part], update):  # whichever of the two the server holds
-                    for value in (
-                        values.get(part),
-                        typed if isinstance(part, gr.Number) else update.value,
-                        update.value,
-                    ):
+            if isinstance(part, gr.Number | gr.Slider | gr.Dropdown):
+                for each in (part, now[part], update):  # whichever of these the server holds; the first after it forgot
+                    for value in (*values.get(part, ()), *left(update, typed)):
                         if value is not None:
-                            type(part).preprocess(each, value)
-                now[part], values[part] = update, update.value
+                            assert type(part).preprocess(each, value) == value
+                now[part], values[part] = update, left(update, typed)
         boxes = [
             update for part, update in zip(outputs, page, strict=True) if part.elem_id in ("first-year", "last-year")
         ]
@@ -345,6 +390,12 @@ def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, ke
         bounds = SETS[name][1]
         assert [box.visible for box in boxes] == [bounds is not None] * 2
         assert bounds is None or tuple(box.placeholder for box in boxes) == bounds
+
+
+def test_a_dropdown_gives_any_text_and_an_empty_one_where_nothing_was_chosen():
+    for payload in ("gone", ["gone"], []):
+        assert gr.Dropdown(["a"]).preprocess(payload) == payload
+    assert gr.Dropdown(["a"]).preprocess(None) == ""
 
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(0, 1e6), value=st.floats(-1e6, 1e6))

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sdiff.errors import SDiffError
 from sdiff.ui import experiment_figures, results
 
 ROWS = [
@@ -44,6 +45,14 @@ def test_a_run_is_shown_with_the_papers_value_and_the_command(folder):
         [0.15, 0.2],
         [0.25],
     ]
+
+
+def test_an_experiment_or_a_run_that_is_not_kept_is_refused(folder):
+    for name, label in (("gone", "demo"), ("table1", "gone"), ("accuracy-demo-paper", "demo")):
+        with pytest.raises(SDiffError, match="choose another"):
+            results.read_run(name, label, folder)
+    with pytest.raises(SDiffError, match="There is no experiment 'gone'"):
+        results.runs("gone", folder)
 
 
 def test_a_curve_of_many_points_has_no_table(folder):

@@ -3,14 +3,17 @@
 import json
 from contextlib import closing
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 
 from benchmarks.app import Page
 from benchmarks.soak import Seen, broken, check, growth, soaked, summary
+from sdiff.checkpoint import Checkpoint
 from sdiff.datasets import load_dataset
 from sdiff.ui import handlers, layout
 from sdiff.ui.query import Query
+from sdiff.ui.state import SHIPPED
 
 
 @pytest.mark.slow
@@ -29,12 +32,19 @@ def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
         with closing(Page(app.local_url, {"dataset": "demo", "model": "demo-paper", "user": "7"})) as page:
             page.load()
             page.trigger("addable", "click", item="3")
+            page.fill("genres", ["Comedy", "Drama"])
+            page.trigger("genres", "input")
             address = json.loads(page.value("told"))["address"]
             with closing(Page(app.local_url, {})) as other:
                 other.load()
             page.fill("k", 7)
             page.trigger("k", "release")
-            assert json.loads(page.value("told"))["address"] == address + "&k=7" and "item=3" in address
+            changed = Query.parse(parse_qsl(json.loads(page.value("told"))["address"]))
+            before = Query.parse(parse_qsl(address))
+            assert changed == replace(before, k=7) and "3" in before.history and before.genres == ["Comedy", "Drama"]
+            page.fill("b-model", "demo")
+            page.trigger("b-model", "change")
+            assert page.value("b-guidance") == Checkpoint.load(SHIPPED / "demo").config.guidance
     finally:
         app.close()
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from httpx import Client
 
 from benchmarks.app import Page, running_app
+from sdiff import terminal
 from sdiff.__main__ import main
 from sdiff.checkpoint import Checkpoint
 from sdiff.errors import SDiffError
@@ -48,6 +53,42 @@ print(terminal.run("p", prints), file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     sentence = "p: Cannot write the output: No space left on device."
     assert done.stderr.split("\n") == ["141"] * 3 + [sentence, "2"] * 3 + ["0", ""] and done.returncode == 0
+
+
+OTHER_ERRORS = [
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "p: Broken pipe."),
+    (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "p: Connection refused."),
+    (OSError(errno.EMFILE, "Too many open files"), "p: Too many open files."),
+    (TimeoutError("timed out"), "p: timed out."),
+    (ConnectionError(), "p: ConnectionError."),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "p: Cannot use x: No such file or directory."),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), OTHER_ERRORS, ids=repr)
+def test_an_error_that_is_not_of_the_output_keeps_its_reason(error, sentence, capsys):
+    def fails() -> int:
+        print("a line")
+        raise error
+
+    assert terminal.run("p", fails) == 2
+    assert capsys.readouterr() == ("a line\n", f"{sentence}\n")
+
+
+def test_an_error_keeps_its_reason_where_the_output_cannot_be_written_either():
+    program = """
+import sys
+from sdiff import SDiffError, terminal
+def fails(error):
+    print("x")
+    raise error
+for error in (SDiffError("Mend the file."), OSError(5, "Input/output error"), KeyboardInterrupt()):
+    sys.stdout = open("/dev/full", "w")
+    print(terminal.run("p", lambda: fails(error)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    said = ["p: Mend the file.", "2", "p: Input/output error.", "2", "p: stopped.", "130", ""]
+    assert done.stderr.split("\n") == said
 
 
 def test_a_character_that_the_terminal_lacks_is_printed_as_an_escape():
@@ -106,8 +147,72 @@ def test_a_port_that_is_named_is_the_only_one_and_others_are_tried_in_turn(monke
         assert os.environ["GRADIO_NUM_PORTS"] == "1", "which gradio reads"
 
 
+ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0)]
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Sends a signal to an app in this process, and returns the status that the process would end with."""
+
+    def by(number: int, app: gr.Blocks) -> int:
+        handlers = {each: signal.getsignal(each) for each in serving.STATUS}
+        try:
+            serving.end_on_signals(app)
+            with pytest.raises(SystemExit) as ending:
+                signal.raise_signal(number)
+            return ending.value.code  # pyright: ignore[reportReturnType]
+        finally:
+            for each, handler in handlers.items():
+                signal.signal(each, handler)
+
+    monkeypatch.setattr("os._exit", sys.exit)
+    monkeypatch.setattr("multiprocessing.active_children", lambda: [])
+    return by
+
+
+@pytest.mark.parametrize(("number", "status"), ENDINGS)
+def test_an_app_that_is_not_served_yet_ends_with_the_usual_status(number, status, ended):
+    assert ended(number, gr.Blocks()) == status
+
+
+@pytest.mark.parametrize("output", ["none", "busy"])
+def test_output_that_cannot_be_flushed_makes_no_other_ending(output, ended, monkeypatch):
+    """There is none, or the signal came in the midst of a print, when Python allows no other one."""
+
+    class Busy(io.StringIO):
+        def flush(self) -> None:
+            raise RuntimeError("reentrant call")
+
+    monkeypatch.setattr("sys.stdout", {"none": None, "busy": Busy()}[output])
+    assert ended(signal.SIGINT, gr.Blocks()) == 130
+
+
+def test_an_app_whose_server_does_not_close_ends_all_the_same(ended, monkeypatch):
+    app, may = gr.Blocks(), threading.Event()
+    app.close = lambda verbose: may.wait(60)
+    monkeypatch.setattr(serving, "SAVING", 0.1)
+    asked = time.monotonic()
+    assert ended(signal.SIGINT, app) == 130
+    may.set()
+    assert time.monotonic() - asked < 5
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_ctrl_c_while_the_app_is_launched_ends_without_a_traceback():
+    program = """
+import signal, sys
+from gradio import http_server
+import app
+from sdiff import terminal
+http_server.start_server = lambda **_: signal.raise_signal(signal.SIGINT)
+sys.exit(terminal.run("S-Diff", app.main))
+"""
+    _, said = (program := started("-c", program)).communicate(timeout=120)
+    assert program.returncode == 130 and "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), ENDINGS)
 def test_the_app_ends_at_once_while_pages_listen_and_its_run_keeps_the_best_weights(number, status, tmp_path):
     """The app's terminal knows ASCII alone, and two of its streams are open, of which one tells of the run."""
     environment = os.environ | ASCII | {"SDIFF_RUNS_DIR": str(tmp_path)}
@@ -121,7 +226,7 @@ def test_the_app_ends_at_once_while_pages_listen_and_its_run_keeps_the_best_weig
         app.send_signal(number)
         asked = time.monotonic()
         assert app.wait(60) == status
-        assert time.monotonic() - asked < 4
+        assert time.monotonic() - asked < 3
     while processes_with(str(tmp_path)):
         time.sleep(0.05)
     assert Checkpoint.load(tmp_path / "cut-short").provenance.epoch

@@ -101,7 +101,8 @@ def test_a_filter_leaves_only_the_items_that_are_wanted():
     assert [row.id for row in shown.recommendations] == [
         id for id in best if id in {r.id for r in shown.recommendations}
     ]
-    assert handlers.recommend(replace(ONE, genres=["None such"])).recommendations == []
+    with pytest.raises(SDiffError, match="No item has the genre 'None such'"):
+        handlers.recommend(replace(ONE, genres=["None such"]))
 
 
 def test_what_cannot_be_shown_is_said():

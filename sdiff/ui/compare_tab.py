@@ -86,15 +86,15 @@ def compare_tab() -> CompareTab:
     return CompareTab(model, panel, [*sliders, noise], reset, shown, part, button, measured, start, stop, grid)
 
 
-def open_sides(request: gr.Request, opened: Opened, model: str | None) -> tuple[Any, ...]:
+def open_sides(request: gr.Request, opened: Opened, model: str) -> tuple[Any, ...]:
     """B's choices for the data set that is open, and its panel; at first they are the address's, or another model than
     A's."""
     choices, linked = compare_handlers.sides(opened[0]), _linked(request)
-    if model is None and linked.model not in ("", *choices):
+    if not model and linked.model not in ("", *choices):
         gr.Warning(escape(f"There is no model {linked.model:.200} to compare with here: choose another."), duration=15)
     wished = (model, linked.model, *(name for name in choices if name != opened[1]))
     chosen = next(name for name in wished if name in choices)
-    panel = settings_of(request, opened, chosen) if model is None else [gr.skip()] * (2 + len(SLIDERS))
+    panel = settings_of(request, opened, chosen) if not model else [gr.skip()] * (2 + len(SLIDERS))
     return gr.Dropdown(choices, value=chosen), *panel  # at once, before a comparison tells the address something else
 
 

@@ -77,13 +77,23 @@ def control_panel() -> Controls:
 
 
 def any_range(self: gr.Slider, payload: float) -> float:
-    """What a slider gives its handlers, for any range. Gradio would refuse a value outside the range that the server
-    gave last, which the page may not have got yet, or the server may have forgotten. Where ranges follow the data that
-    meets values that are right; what a value may be is checked where it is used (`Config`, `Query`)."""
+    """Passes the value of a slider to its handlers, whatever the slider's range is.
+
+    Gradio refuses a value outside the range that the server sent last. The page may not have received that range yet,
+    or the server may have forgotten it together with the session, so valid values would be refused. Handlers check
+    values where they use them (`Config`, `Query`).
+    """
     return gr.Number.round_to_precision(payload, self.precision)
 
 
-gr.Slider.preprocess = any_range  # not in a subclass, for which gradio would write a stub file into this package
+def any_choice(self: gr.Dropdown, payload: Any) -> Any:
+    """As `any_range`, for the choices of a dropdown. Where nothing was chosen yet, the value is an empty text."""
+    return "" if payload is None else payload
+
+
+# Not in subclasses: gradio would write a stub file for them into this package.
+gr.Slider.preprocess = any_range
+gr.Dropdown.preprocess = any_choice
 
 
 def slider(name: str, prefix: str = "") -> gr.Slider:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdiff.config import brief
+from sdiff.errors import SDiffError
 from sdiff.ui.state import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -33,14 +35,20 @@ def titles(folder: Path = RESULTS) -> list[tuple[str, str]]:
 
 
 def runs(name: str, folder: Path = RESULTS) -> list[str]:
-    """Labels of an experiment's runs: the data set, and the preset where it has one."""
-    return [_label(run) for run in _documents(folder)[name]["runs"]]
+    """Labels of an experiment's runs: the data set, and the preset where it has one.
+
+    Raises:
+        SDiffError: an unknown experiment.
+    """
+    return [_label(run) for run in _document(name, folder)["runs"]]
 
 
 def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
-    """One run by its label, the first where there is none of that label."""
-    document = _documents(folder)[name]
-    run = next((run for run in document["runs"] if _label(run) == label), document["runs"][0])
+    """One run by its label. Raises SDiffError for an unknown experiment or label."""
+    document = _document(name, folder)
+    run = next((run for run in document["runs"] if _label(run) == label), None)
+    if run is None:
+        raise SDiffError(f"{document['title']} has no run {brief(label)}: choose another.")
     rows = [row for job in run["jobs"].values() for row in job]
     head, cells = table(rows, run["paper"]) if len(rows) <= LONGEST else ([], [])
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
@@ -74,6 +82,13 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
 def _documents(folder: Path) -> dict[str, dict[str, Any]]:
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     return {name: document for name, document in found.items() if "figure" in document}
+
+
+def _document(name: str, folder: Path) -> dict[str, Any]:
+    documents = _documents(folder)
+    if name not in documents:
+        raise SDiffError(f"There is no experiment {brief(name)}: choose another.")
+    return documents[name]
 
 
 def _label(run: dict[str, Any]) -> str:

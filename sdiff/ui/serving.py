@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from errno import EADDRNOTAVAIL
+from threading import Thread
 from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PORTS = range(1, 1 << 16)
 GRACE = 1  # seconds that open requests are waited for; a page's stream of answers never ends by itself
-SAVING = 2.5  # seconds, with those, that training runs get to keep their best weights
+SAVING = 2.5  # seconds, with those, that all of it may take, such as training runs that save their best weights
 STATUS: Mapping[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
 
 
@@ -64,19 +64,24 @@ def end_on_signals(demo: gr.Blocks) -> None:
 
     def end(number: int, _: FrameType | None) -> None:
         status, deadline = STATUS[number], monotonic() + SAVING
-        for each in STATUS:
-            signal.signal(each, lambda *_: os._exit(status))  # who asks twice does not want to wait
-        runs = multiprocessing.active_children()
-        for run in runs:
-            run.terminate()
-        if demo.server:
-            demo.server.config.timeout_graceful_shutdown = GRACE
-        demo.close(verbose=False)
-        for run in runs:
-            run.join(max(0, deadline - monotonic()))
-        with suppress(OSError):
-            sys.stdout.flush()
-        os._exit(status)  # Python would wait for every thread, such as one that waits for the next epoch of a run
+        for other in STATUS:
+            signal.signal(other, lambda *_: os._exit(status))  # who asks twice does not want to wait
+        try:
+            runs = multiprocessing.active_children()
+            for run in runs:
+                run.terminate()
+            if server := getattr(demo, "server", None):  # gradio sets it once it listens
+                server.config.timeout_graceful_shutdown = GRACE
+            # In a thread, as gradio waits up to 5 s for its server.
+            closing = Thread(target=demo.close, kwargs={"verbose": False}, daemon=True)
+            closing.start()
+            for each in (*runs, closing):
+                each.join(max(0, deadline - monotonic()))
+            if sys.stdout:
+                sys.stdout.flush()  # fails where the signal came in the midst of a print
+        finally:
+            # Python would wait for every thread, such as one that waits for the next epoch of a run.
+            os._exit(status)
 
     for number in STATUS:
         signal.signal(number, end)

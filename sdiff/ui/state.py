@@ -17,6 +17,7 @@ from cachetools import LRUCache, cached
 
 from sdiff.atomic import MARK, claimed, scratch
 from sdiff.catalog import Catalog
+from sdiff.config import brief
 from sdiff.datasets import Dataset, load_dataset
 from sdiff.errors import SDiffError
 from sdiff.interactions import Vocabulary
@@ -140,9 +141,9 @@ def open_model(name: str, dataset: str) -> Recommender:
     disk is read again."""
     if name == INSTANT:
         return open_dataset(dataset).instant
-    folder = checkpoints().get(name)
+    folder = _folder(name)
     if folder is None:
-        raise SDiffError(f"There is no checkpoint {name!r} any more: choose another, or train one.")
+        raise SDiffError(f"There is no checkpoint {brief(name)} any more: choose another, or train one.")
     return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
 
 
@@ -154,23 +155,32 @@ def _model(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> Recommender:
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:
     """Name -> folder of the checkpoints that ship and then of those trained here, of each the best on validation first.
 
-    With a data-set key, only those trained on it, or on another split of its items.
+    With a data-set key, only those trained on it, or on another split of its items. This reads files of every model:
+    one that is known by its name is looked up by `open_model`.
     """
-    folders = [path.parent for root in (SHIPPED, runs_dir()) for path in sorted(root.glob("*/config.json"), key=_rank)]
-    found = {folder.name: folder for folder in folders}
-    if dataset is None:
-        return found
-    same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
-    return {name: folder for name, folder in found.items() if trained_on(folder) in same}
+    found = {path.parent.name: path.parent for root in (SHIPPED, runs_dir()) for path in root.glob("*/config.json")}
+    folders = [*found.values()]
+    if dataset is not None:
+        same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
+        folders = [folder for folder in folders if trained_on(folder) in same]
+    return {folder.name: folder for folder in sorted(folders, key=_rank)}
 
 
-def _rank(config: Path) -> tuple[float, tuple[int, ...]]:
-    """Sorts checkpoints by recall on validation, best first, and those without by their age."""
+def _folder(name: str) -> Path | None:
+    """The folder of a checkpoint, one that was trained here before one that ships; None where there is none."""
+    if name in ("", "..") or Path(name).name != name:
+        return None
+    folders = (root / name for root in (runs_dir(), SHIPPED))
+    return next((folder for folder in folders if os.path.exists(folder / "config.json")), None)
+
+
+def _rank(folder: Path) -> tuple[bool, float, tuple[int, ...]]:
+    """Sorts checkpoints: those that ship first, then by recall on validation, best first, and those without by age."""
     try:
-        reached = float(read_json(config.parent / "metrics.json")["valid"][CRITERION])
+        reached = float(read_json(folder / "metrics.json")["valid"][CRITERION])
     except (OSError, ValueError, KeyError, TypeError):
         reached = 0.0
-    return -reached if math.isfinite(reached) else 0.0, _stamp(config)
+    return folder.parent != SHIPPED, -reached if math.isfinite(reached) else 0.0, _stamp(folder / "config.json")
 
 
 def trained_on(folder: Path) -> str | None:
@@ -213,7 +223,7 @@ def claimed_run(name: str) -> Iterator[Path]:
 def is_taken(name: str) -> bool:
     """Whether no new model can have this name. What a run that was killed left does not count."""
     folder = runs_dir() / name
-    if name == INSTANT or name.lower() == uploads_dir().name or name in checkpoints():
+    if name == INSTANT or name.lower() == uploads_dir().name or _folder(name):
         return True
     return folder.exists() and not (folder.is_dir() and all(path.name.startswith(LEFT) for path in folder.iterdir()))
 
