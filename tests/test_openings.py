@@ -256,7 +256,7 @@ def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_t
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     encoding, *roles, split = (FORM | {field: choice}).values()
     path = str(table(tmp_path / "mine.csv"))
-    key, said = last(read_upload(path, None, "", encoding, *roles, "", 1, split, False))
+    key, said, _ = last(read_upload(path, None, "", encoding, *roles, "", 1, split, False))
     assert key == "" and repr(choice).strip("'") in said.replace("\0", "\\x00"), said
 
 
@@ -439,7 +439,7 @@ def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
     page.get_by_label("Data set", exact=True).click()
     page.get_by_role("option", name="MovieLens 1M, DiffRec").click()
     page.locator("#status").filter(has_text="Opening MovieLens 1M").wait_for()
-    assert page.locator("#body").evaluate("part => getComputedStyle(part).opacity") < "0.5"
+    page.wait_for_function("getComputedStyle(document.querySelector('#body')).opacity < 0.5")
     page.locator("#cancel-opening").click()
     page.locator("#status").wait_for(state="detached")
     assert titles(page) == before and page.locator("#body").evaluate("part => getComputedStyle(part).opacity") == "1"
