@@ -11,8 +11,8 @@ if os.environ.get("SPACES_ZERO_GPU") == "true":
 
 
 def main() -> int:
-    from sdiff import terminal
-    from sdiff.ui import serving
+    from sdiff.app import serving
+    from sdiff.base import terminal
 
     parser = argparse.ArgumentParser(description=__doc__)
     words = "write a line of JSON for every event, not only for those that were slow or failed"
@@ -20,7 +20,7 @@ def main() -> int:
     verbose = parser.parse_args().verbose
     serving.check_address()  # before gradio reads it
     with terminal.interruptible_imports():
-        from sdiff.ui.layout import build, launch
+        from sdiff.app.layout import build, launch
     demo = build()
     serving.end_on_signals(demo)
     launch(demo, verbose)
@@ -28,6 +28,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":  # not where a run's process reads this file, which needs no page
-    from sdiff import terminal
+    from sdiff.base import terminal
 
     sys.exit(terminal.run("S-Diff", main))

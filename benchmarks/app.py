@@ -34,10 +34,10 @@ from gradio_client import Client
 from gradio_client.client import Endpoint
 
 from benchmarks.kept import add_beside, busy_processes, memory_mb, tell, versions
-from sdiff.datasets import Dataset, load_dataset
-from sdiff.device import best_device, device_name
-from sdiff.ui.controls import SLIDERS
-from sdiff.ui.state import ROOT
+from sdiff.app.controls import SLIDERS
+from sdiff.app.state import ROOT
+from sdiff.base.device import best_device, device_name
+from sdiff.data.datasets import Dataset, load_dataset
 
 WARM, REQUESTS, SEED = 3, 200, 0
 SLOWEST_START = 120.0  # seconds

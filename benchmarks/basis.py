@@ -19,10 +19,10 @@ import torch
 from scipy.sparse.linalg import svds
 
 from benchmarks.kept import tell
-from sdiff.datasets import load_dataset
-from sdiff.device import best_device, device_name
-from sdiff.interactions import Interactions, Vocabulary
-from sdiff.spectrum import normalised_adjacency_root, spectral_basis
+from sdiff.base.device import best_device, device_name
+from sdiff.data.datasets import load_dataset
+from sdiff.data.interactions import Interactions, Vocabulary
+from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 
 AMAZON_BOOK = (108_822, 94_949, 3_100_000)
 

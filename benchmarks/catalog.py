@@ -14,10 +14,10 @@ from collections.abc import Callable
 import duckdb
 import numpy as np
 
-from sdiff.catalog import Catalog
-from sdiff.datasets import Dataset
-from sdiff.interactions import Interactions, Vocabulary, random_split
-from sdiff.items import Items
+from sdiff.data.catalog import Catalog
+from sdiff.data.datasets import Dataset
+from sdiff.data.interactions import Interactions, Vocabulary, random_split
+from sdiff.data.items import Items
 
 SIZES = (1_000, 10_000, 100_000)
 QUESTIONS = 100

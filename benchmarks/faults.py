@@ -30,8 +30,8 @@ from tqdm import tqdm
 
 from benchmarks.kept import tell, versions
 from benchmarks.killed import KINDS, World, contents
-from sdiff.atomic import MARK
-from sdiff.synthetic import synthesize, write
+from sdiff.base.files import MARK
+from sdiff.data.synthetic import synthesize, write
 from tests.test_fetch import Server, zipped
 
 SIZES = {"full": (400, 600, 12, 8 << 20), "quick": (60, 80, 6, 1 << 20)}  # users, items, epochs, bytes to download

@@ -22,18 +22,18 @@ import torch
 
 from benchmarks.kept import memory_mb
 from benchmarks.mutations import archive, of_columns, of_json, of_table, of_tensors
-from sdiff import fetch as fetching
+from sdiff.app import handlers, state, uploads
+from sdiff.app.query import Query
+from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
-from sdiff.errors import SDiffError
-from sdiff.fetch import Archive, fetch
-from sdiff.interactions import Interactions, Vocabulary, chronological_split
-from sdiff.readers import Reading, preview
-from sdiff.recommender import Recommender
-from sdiff.run_state import resume, save_state
-from sdiff.tables import Layout
-from sdiff.training import Trainer
-from sdiff.ui import handlers, state, uploads
-from sdiff.ui.query import Query
+from sdiff.data import download as fetching
+from sdiff.data.download import Archive, fetch
+from sdiff.data.interactions import Interactions, Vocabulary, chronological_split
+from sdiff.data.readers import Reading, preview
+from sdiff.data.tables import Layout
+from sdiff.serving.recommender import Recommender
+from sdiff.training.run_state import resume, save_state
+from sdiff.training.trainer import Trainer
 
 SECONDS, MEGABYTES = 10.0, 512
 LONGEST = 5000  # characters of an error

@@ -25,13 +25,13 @@ import torch
 from benchmarks.basis import drawn
 from benchmarks.kept import memory_mb, tell
 from benchmarks.training import timed, unvalidated
+from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
-from sdiff.device import best_device, device_name
-from sdiff.diffusion import score
-from sdiff.evaluation import exclude_, top_n
-from sdiff.histories import Histories
-from sdiff.spectrum import cached_basis
-from sdiff.training import Trainer
+from sdiff.evaluation.evaluate import exclude_, top_n
+from sdiff.method.diffusion import score
+from sdiff.method.histories import Histories
+from sdiff.method.spectrum import cached_basis
+from sdiff.training.trainer import Trainer
 
 BASE = (1_000, 1_000, 20_000)  # users, items, pairs
 FACTORS = (1, 10, 100)

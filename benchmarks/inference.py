@@ -25,17 +25,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.kept import add_beside, busy_processes, tell
-from benchmarks.peers.diffrec import DiffRec
-from benchmarks.peers.giffcf import STEPS
-from benchmarks.study import Row, Study
+from sdiff.base.device import device_name
 from sdiff.config import Config, preset
-from sdiff.device import device_name
-from sdiff.diffusion import score
-from sdiff.eigen import to_torch
-from sdiff.evaluation import exclude_, top_n
-from sdiff.histories import Histories
-from sdiff.model import Model
-from sdiff.spectrum import SpectralBasis
+from sdiff.evaluation.evaluate import exclude_, top_n
+from sdiff.experiments.peers.diffrec import DiffRec
+from sdiff.experiments.peers.giffcf import STEPS
+from sdiff.experiments.study import Row, Study
+from sdiff.method.diffusion import score
+from sdiff.method.eigen import to_torch
+from sdiff.method.histories import Histories
+from sdiff.method.model import Model
+from sdiff.method.spectrum import SpectralBasis
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 OTHER, BATCH, LENGTH, REPEATS = 10_000, 100, 50, 5

@@ -14,17 +14,18 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from sdiff import fetch, shards
-from sdiff.__main__ import main as sdiff
-from sdiff.atomic import MARK, write_atomically
-from sdiff.catalog import Catalog
-from sdiff.checkpoint import Checkpoint
-from sdiff.datasets import load_dataset
-from sdiff.hub import hub_table
-from sdiff.readers import Reading
-from sdiff.run_state import load_state
-from sdiff.spectrum import cached_basis
-from sdiff.ui import uploads
+from sdiff.app import uploads
+from sdiff.base.files import MARK, write_atomically
+from sdiff.cli.main import main as sdiff
+from sdiff.data import download as fetch
+from sdiff.data.catalog import Catalog
+from sdiff.data.datasets import load_dataset
+from sdiff.data.hub import hub_table
+from sdiff.data.readers import Reading
+from sdiff.method.spectrum import cached_basis
+from sdiff.serving import shards
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.run_state import load_state
 
 SETTINGS = ["K=16", "hidden=64", "eval_every=2", "ema=0.9", "dropout=0.3", "lr=0.003", "batch_size=20"]
 

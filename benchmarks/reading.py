@@ -22,8 +22,8 @@ import duckdb
 import pandas as pd
 import torch
 
-from sdiff.commands import peak_memory_mb
-from sdiff.readers import Reading, read_interactions, split_of
+from sdiff.cli.commands import peak_memory_mb
+from sdiff.data.readers import Reading, read_interactions, split_of
 
 
 def main() -> None:

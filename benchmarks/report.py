@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.peers.recency import RECENT
 from benchmarks.tables import markdown, read
+from sdiff.app import results
 from sdiff.config import PRESETS
-from sdiff.ui import results
+from sdiff.experiments.peers.recency import RECENT
 
 ROOT = Path(__file__).parent.parent
 IN_ORDER = {"temporal", "sasrec", *RECENT}  # what sees in which order a user chose
@@ -27,14 +27,14 @@ user chose. What follows from it, and where it disagrees with the paper, stands 
 
 ## Accuracy over seeds
 
-`python -m benchmarks.accuracy`, beside plain references on the same split. On yelp2018 models are trained once more on
+`python -m sdiff.experiments.accuracy`, beside plain references on the same split. On yelp2018 models are trained once more on
 train and validation part before the test, as others publish it.
 
 {accuracy}
 
 ## What each part brings
 
-Each part of `tuned` and `temporal` switched off alone (`python -m benchmarks.ablation`, one seed; the change is that of
+Each part of `tuned` and `temporal` switched off alone (`python -m sdiff.experiments.ablation`, one seed; the change is that of
 test R@20, which differs by about 0.001 from seed to seed; parts were chosen on validation and inside the train part).
 
 {ablation}

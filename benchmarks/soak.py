@@ -33,12 +33,12 @@ import numpy as np
 
 from benchmarks.app import MOVED, Answer, Page, running_app
 from benchmarks.kept import all_memory_mb, own_memory_mb, tell, versions
-from sdiff.datasets import Dataset, load_dataset
-from sdiff.device import best_device, device_name
-from sdiff.ui import handlers
-from sdiff.ui.controls import SLIDERS
-from sdiff.ui.query import Query
-from sdiff.ui.state import ROOT
+from sdiff.app import handlers
+from sdiff.app.controls import SLIDERS
+from sdiff.app.query import Query
+from sdiff.app.state import ROOT
+from sdiff.base.device import best_device, device_name
+from sdiff.data.datasets import Dataset, load_dataset
 
 LOOKS, STAYS = 5.0, 180.0  # seconds that a visitor looks at what came, and uses the app, on average
 TRAINERS, EPOCHS = 2, 60

@@ -25,13 +25,13 @@ import torch
 from torch import nn
 
 from benchmarks.kept import RESULTS, add_beside, busy_processes, tell
-from benchmarks.peers import diffrec, giffcf
-from benchmarks.peers.training import Recipe, train_epoch
+from sdiff.base.device import device_name
 from sdiff.config import Config, preset
-from sdiff.datasets import load_dataset
-from sdiff.device import device_name
-from sdiff.interactions import Interactions, Split
-from sdiff.training import Trainer
+from sdiff.data.datasets import load_dataset
+from sdiff.data.interactions import Interactions, Split
+from sdiff.experiments.peers import diffrec, giffcf
+from sdiff.experiments.peers.training import Recipe, train_epoch
+from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 TABLE_1 = {"S-Diff paper": "S-Diff paper", "S-Diff tuned": "S-Diff tuned", "DiffRec": "DiffRec", "GiffCF": "Giff"}

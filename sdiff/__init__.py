@@ -6,10 +6,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from sdiff.errors import SDiffError
+from sdiff.base.errors import SDiffError
 
 if TYPE_CHECKING:
-    from sdiff.recommender import Recommendations, Recommender
+    from sdiff.serving.recommender import Recommendations, Recommender
 
 __version__ = "0.1.0"
 __all__ = ["Recommendations", "Recommender", "SDiffError"]
@@ -22,5 +22,5 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 def __getattr__(name: str) -> Any:
     """Imports torch only when it is needed, so that the command line can set itself up first."""
     if name in __all__:
-        return getattr(importlib.import_module("sdiff.recommender"), name)
+        return getattr(importlib.import_module("sdiff.serving.recommender"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
-from sdiff.errors import SDiffError
+from sdiff.base.errors import SDiffError
 
 Schedule = Literal["vp", "ve", "ddpm"]
 Fusion = Literal["film", "concat"]
@@ -54,7 +54,7 @@ class Config:
     epochs: int = _number(1000, 0, 1_000_000, "most epochs to train")
     eval_every: int = _number(5, 1, 1_000_000, "epochs from one validation to the next")
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before stopping")
-    # Beyond the paper: docs/paper.md says why, benchmarks/ablation.py measures
+    # Beyond the paper: docs/paper.md says why, sdiff/experiments/ablation.py measures
     normalise: bool = _choice(False, "divide each history by its size, so that the condition is a mean, not a sum")
     leak: bool = _choice(True, "in training v_t is made from the whole history (the paper), else from the condition")
     loss: Loss = _choice("mse", "mse in the spectrum, Eq. (16), or softmax over the unseen items")

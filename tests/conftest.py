@@ -22,8 +22,8 @@ import torch
 from hypothesis import settings
 
 from sdiff.config import Config
-from sdiff.interactions import Interactions, Split, Vocabulary, chronological_split
-from sdiff.spectrum import SpectralBasis, spectral_basis
+from sdiff.data.interactions import Interactions, Split, Vocabulary, chronological_split
+from sdiff.method.spectrum import SpectralBasis, spectral_basis
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -51,7 +51,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of the app take their steps here, where a test can reach into them."""
-    monkeypatch.setattr("sdiff.ui.runs.apart", lambda generator, *arguments, **_: generator(*arguments))
+    monkeypatch.setattr("sdiff.app.runs.apart", lambda generator, *arguments, **_: generator(*arguments))
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def demo():
     """The page with all that guards it, not served."""
-    from sdiff.ui import layout, server
+    from sdiff.app import layout, server
 
     demo = layout.build()
     server.prepare(demo)
@@ -123,7 +123,7 @@ def client(demo):
     from gradio.routes import App
     from starlette.testclient import TestClient
 
-    from sdiff.ui import server
+    from sdiff.app import server
 
     app = App.create_app(demo, app_kwargs={"lifespan": server.guarded}, mcp_server=True)
     with TestClient(app, base_url="http://127.0.0.1:7860") as client:

@@ -7,7 +7,7 @@ import resource
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sdiff.training import Trainer
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 
 TINY = "K=8 hidden=16 eval_every=2"

@@ -14,14 +14,15 @@ from unittest import mock
 import torch
 from safetensors.torch import save_file
 
-from sdiff import evaluation, shards
-from sdiff.__main__ import main
+from sdiff.base.distributed import ALONE, Ranks, torchrun
+from sdiff.cli.main import main
 from sdiff.config import PRESETS
-from sdiff.datasets import load_dataset
-from sdiff.distributed import ALONE, Ranks, torchrun
-from sdiff.histories import Histories
-from sdiff.run_state import save_state
-from sdiff.training import Trainer, trained
+from sdiff.data.datasets import load_dataset
+from sdiff.evaluation import evaluate
+from sdiff.method.histories import Histories
+from sdiff.serving import shards
+from sdiff.training.run_state import save_state
+from sdiff.training.trainer import Trainer, trained
 from tests.conftest import CPU
 
 QUICK = {"K": 16, "hidden": 32}
@@ -68,8 +69,8 @@ def laws(folder: Path, *words: str) -> int:
         trainer.loss = watched
         losses = [progress.loss for progress in trainer.fit()]
         items = torch.arange(len(trainer.split.items), dtype=torch.float)
-        evaluation.SCORES = 99 * len(items)  # several batches
-        metrics = evaluation.evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, ranks=ranks)
+        evaluate.SCORES = 99 * len(items)  # several batches
+        metrics = evaluate.evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, ranks=ranks)
         save_file(found, folder / f"gradients-{ranks.rank}")
         save_state(trainer, folder / f"state-{ranks.rank}")
         told = {
@@ -81,7 +82,7 @@ def laws(folder: Path, *words: str) -> int:
         }
         (folder / f"told-{ranks.rank}").write_text(json.dumps(told))
         print(f"rank {ranks.rank} speaks")
-        with mock.patch("sdiff.distributed.torchrun", lambda: nullcontext(ranks)):  # a process joins one group
+        with mock.patch("sdiff.base.distributed.torchrun", lambda: nullcontext(ranks)):  # a process joins one group
             return main(list(words))
 
 

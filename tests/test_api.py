@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from sdiff.ui import api, state
+from sdiff.app import api, state
 from tests.conftest import run, tools
 
 

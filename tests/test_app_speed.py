@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.app import measured
-from sdiff.datasets import load_dataset
+from sdiff.data.datasets import load_dataset
 
 
 @pytest.mark.slow

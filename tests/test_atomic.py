@@ -12,15 +12,17 @@ import pytest
 
 from benchmarks.faults import measured
 from benchmarks.killed import KINDS, contents
-from sdiff import Recommender, SDiffError, atomic, checkpoint
-from sdiff.atomic import CLAIM, claimed, lock, replacing, scratch, sweep, write_atomically
-from sdiff.batch import ranked, write
-from sdiff.catalog import Catalog
-from sdiff.datasets import load_dataset
-from sdiff.readers import Reading
-from sdiff.run_state import save_state
-from sdiff.training import Trainer
-from sdiff.ui import uploads
+from sdiff import Recommender, SDiffError
+from sdiff.app import uploads
+from sdiff.base import files
+from sdiff.base.files import CLAIM, claimed, lock, replacing, scratch, sweep, write_atomically
+from sdiff.data.catalog import Catalog
+from sdiff.data.datasets import load_dataset
+from sdiff.data.readers import Reading
+from sdiff.serving.export import ranked, write
+from sdiff.training import checkpoint
+from sdiff.training.run_state import save_state
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, ROOT, SMALL
 from tests.faults import full_disk, trained
 
@@ -83,7 +85,7 @@ def test_a_folder_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch)
             sweep(tmp_path)
         return made[-1]
 
-    monkeypatch.setattr("sdiff.atomic.tempfile.mkdtemp", swept)
+    monkeypatch.setattr("sdiff.base.files.tempfile.mkdtemp", swept)
     write_atomically(tmp_path / "file", b"whole")
     assert len(made) == 2 and (tmp_path / "file").read_bytes() == b"whole"
 
@@ -94,7 +96,7 @@ def test_a_folder_is_claimed_by_one_process_until_that_ends_however_it_does(tmp_
         pass
     assert folder.parent.exists() and not folder.exists()
     script = f"""from pathlib import Path; from runpy import run_path; from time import sleep
-with run_path("sdiff/atomic.py")["claimed"](Path({str(folder)!r})): print("mine", flush=True); sleep(600)"""
+with run_path("sdiff/base/files.py")["claimed"](Path({str(folder)!r})): print("mine", flush=True); sleep(600)"""
     other = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
     assert other.stdout and other.stdout.readline() == b"mine\n"
     with pytest.raises(BlockingIOError), claimed(folder):
@@ -117,7 +119,7 @@ def test_a_claim_that_was_given_up_before_it_could_be_locked_is_made_anew(tmp_pa
         if len(calls) == 1:
             (tmp_path / "run" / CLAIM).unlink()
 
-    monkeypatch.setattr(atomic, "lock", given_up)
+    monkeypatch.setattr(files, "lock", given_up)
     with claimed(tmp_path / "run"):
         assert len(calls) == 2 and (tmp_path / "run" / CLAIM).exists()
 

@@ -8,12 +8,14 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff import Recommender, SDiffError, batch, tables
-from sdiff.batch import Rows, ranked, write
-from sdiff.datasets import Dataset
-from sdiff.interactions import Interactions, Split, Vocabulary
-from sdiff.items import Items
-from sdiff.training import Trainer
+from sdiff import Recommender, SDiffError
+from sdiff.data import tables
+from sdiff.data.datasets import Dataset
+from sdiff.data.interactions import Interactions, Split, Vocabulary
+from sdiff.data.items import Items
+from sdiff.serving import export
+from sdiff.serving.export import Rows, ranked, write
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL, vocabulary
 
 USERS = Vocabulary(("zoé", "007", 'a "b", c'))
@@ -201,7 +203,7 @@ def test_a_database_has_no_more_threads_than_its_memory_suffices_for(memory, thr
 
 
 def test_rows_beyond_the_memory_go_to_disk_and_come_back(world, tmp_path, monkeypatch, sixteen_cores):
-    monkeypatch.setattr(batch, "MEMORY", "48MB")
+    monkeypatch.setattr(export, "MEMORY", "48MB")
     n, length, part = 80_000, 50, 8_000
     none = replace(world.split.train, users=vocabulary("u", n), indptr=np.zeros(n + 1, np.int64))
     many = replace(world, split=Split(none, none, none))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks.kept import memory_mb
-from sdiff.catalog import SLIPS, Catalog, Filter
-from sdiff.datasets import Dataset, load_dataset
-from sdiff.errors import SDiffError
-from sdiff.interactions import Interactions, Split, Vocabulary
-from sdiff.items import Items
+from sdiff.base.errors import SDiffError
+from sdiff.data.catalog import SLIPS, Catalog, Filter
+from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.interactions import Interactions, Split, Vocabulary
+from sdiff.data.items import Items
 
 
 @pytest.fixture(scope="module")

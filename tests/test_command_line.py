@@ -5,8 +5,8 @@ import sys
 import duckdb
 import pytest
 
-from sdiff.__main__ import main, parser
-from sdiff.atomic import claimed
+from sdiff.base.files import claimed
+from sdiff.cli.main import main, parser
 from tests.conftest import real_data
 
 QUICK = ["--set", "K=16", "hidden=32", "epochs=4", "eval_every=2"]
@@ -165,10 +165,10 @@ REAL = [pytest.param(name, "ml-1m-diffrec", marks=pytest.mark.slow) for name in 
 
 @pytest.mark.parametrize(("name", "dataset"), [("demo", "demo"), ("demo-paper", "demo"), *REAL])
 def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name, dataset, capsys, request, monkeypatch):
-    from sdiff.checkpoint import Checkpoint
-    from sdiff.datasets import load_dataset
-    from sdiff.evaluation import evaluate
-    from sdiff.references import popularity
+    from sdiff.data.datasets import load_dataset
+    from sdiff.evaluation.baselines import popularity
+    from sdiff.evaluation.evaluate import evaluate
+    from sdiff.training.checkpoint import Checkpoint
     from tests.conftest import CPU
 
     if dataset != "demo":

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.catalog import ALL
-from sdiff.errors import SDiffError
-from sdiff.evaluation import evaluate
-from sdiff.histories import Histories
-from sdiff.references import REFERENCES
-from sdiff.ui import compare_handlers, handlers, lists, reverse_handlers, take_away
-from sdiff.ui.query import Query
-from sdiff.ui.state import open_dataset, serve
+from sdiff.app import handlers, lists, take_away
+from sdiff.app.query import Query
+from sdiff.app.state import open_dataset, serve
+from sdiff.app.tabs import compare_handlers, reverse_handlers
+from sdiff.base.errors import SDiffError
+from sdiff.data.catalog import ALL
+from sdiff.evaluation.baselines import REFERENCES
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.method.histories import Histories
 from tests.conftest import CPU, printed
 
 ONE = Query("demo", "demo", "1")

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from sdiff.base.errors import SDiffError
 from sdiff.config import FIELDS, HELP, INFERENCE_KEYS, PRESETS, Config, parse_assignments, preset
-from sdiff.errors import SDiffError
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), Config(K=7, fusion="concat", noise=False, lr=1e-3)])

@@ -12,8 +12,9 @@ import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from sdiff.ui import connections, server
-from sdiff.ui.connections import Connection
+from sdiff.app import server
+from sdiff.app.server import connections
+from sdiff.app.server.connections import Connection
 
 ROOM = 20
 

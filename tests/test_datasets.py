@@ -5,13 +5,13 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff import datasets
-from sdiff.__main__ import main
-from sdiff.card import card
-from sdiff.datasets import load_dataset
-from sdiff.errors import SDiffError
-from sdiff.interactions import Vocabulary
-from sdiff.registry import REGISTRY
+from sdiff.base.errors import SDiffError
+from sdiff.cli.main import main
+from sdiff.data import datasets
+from sdiff.data.datasets import load_dataset
+from sdiff.data.interactions import Vocabulary
+from sdiff.data.registry import REGISTRY
+from sdiff.data.summary import card
 from tests.conftest import real_data
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from sdiff.config import Config
-from sdiff.denoiser import Denoiser, FiLM, time_code
-from sdiff.diffusion import guided, sample, training_loss
-from sdiff.histories import Histories
-from sdiff.model import Model
-from sdiff.schedule import NoiseSchedule
+from sdiff.method.denoiser import Denoiser, FiLM, time_code
+from sdiff.method.diffusion import guided, sample, training_loss
+from sdiff.method.histories import Histories
+from sdiff.method.model import Model
+from sdiff.method.schedule import NoiseSchedule
 from tests.conftest import CPU, SMALL
 
 LAM = torch.linspace(0, 1, 6)

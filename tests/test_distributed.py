@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from sdiff import Recommender, SDiffError
-from sdiff.__main__ import main, parser
-from sdiff.batch import ranked, write
-from sdiff.datasets import load_dataset
-from sdiff.distributed import ALONE, Ranks, torchrun
-from sdiff.evaluation import evaluate
-from sdiff.run_state import resume
-from sdiff.training import Trainer
+from sdiff.base.distributed import ALONE, Ranks, torchrun
+from sdiff.cli.main import main, parser
+from sdiff.data.datasets import load_dataset
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.serving.export import ranked, write
+from sdiff.training.run_state import resume
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, ROOT, SMALL
 from tests.ranks import TWO_EPOCHS, gradients
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sdiff.base.errors import SDiffError
 from sdiff.config import preset
-from sdiff.datasets import load_dataset
-from sdiff.errors import SDiffError
-from sdiff.explain import STEPS, explain
-from sdiff.histories import Histories
-from sdiff.recommender import Recommender
-from sdiff.training import Trainer
+from sdiff.data.datasets import load_dataset
+from sdiff.method.histories import Histories
+from sdiff.serving.explain import STEPS, explain
+from sdiff.serving.recommender import Recommender
+from sdiff.training.trainer import Trainer
 
 SMALL = {"epochs": 3, "K": 16, "hidden": 32}
 

@@ -14,17 +14,21 @@ import pytest
 import torch
 
 from benchmarks.killed import contents
-from sdiff import Recommender, SDiffError, atomic, training
-from sdiff.__main__ import main
-from sdiff.atomic import write_atomically
-from sdiff.catalog import Catalog
-from sdiff.datasets import load_dataset
-from sdiff.fetch import Archive, fetch
-from sdiff.spectrum import cached_basis, spectral_basis
-from sdiff.training import Trainer
-from sdiff.ui import handlers, opening, state, train_tab, training_handlers
-from sdiff.ui.query import Query
-from sdiff.ui.words import told
+from sdiff import Recommender, SDiffError
+from sdiff.app import handlers, opening, state
+from sdiff.app.query import Query
+from sdiff.app.tabs import train as train_tab
+from sdiff.app.tabs import training_handlers
+from sdiff.app.words import told
+from sdiff.base import files
+from sdiff.base.files import write_atomically
+from sdiff.cli.main import main
+from sdiff.data.catalog import Catalog
+from sdiff.data.datasets import load_dataset
+from sdiff.data.download import Archive, fetch
+from sdiff.method.spectrum import cached_basis, spectral_basis
+from sdiff.training import trainer
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 from tests.faults import TINY, full_disk, trained
 from tests.test_fetch import DATA, server  # noqa: F401 (a fixture)
@@ -62,14 +66,14 @@ def test_a_full_disk_ends_a_download_that_goes_on_when_there_is_room(server, tmp
 def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said, monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained first"))
-    locked = atomic._locked
+    locked = files._locked
 
     def closed(path):  # by hand, since to root all is open
         if folder == "model" and path.is_relative_to(tmp_path):
             raise PermissionError(13, "Permission denied")
         return locked(path)
 
-    monkeypatch.setattr(atomic, "_locked", closed)
+    monkeypatch.setattr(files, "_locked", closed)
     words = ["train", "--dataset", "demo", "--set", *TINY.split(), "--out", str(tmp_path / folder)]
     assert main(words) == 2 and said in capsys.readouterr().err
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / folder))
@@ -91,7 +95,7 @@ def test_a_model_too_large_for_the_memory_is_said(split, monkeypatch):
     def no_room(*_):
         raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64000000000 bytes.")
 
-    monkeypatch.setattr(training, "Model", no_room)
+    monkeypatch.setattr(trainer, "Model", no_room)
     with pytest.raises(SDiffError, match="not enough memory: lower hidden"):
         Trainer(SMALL, split, 0, CPU)
 

@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sdiff import fetch as module
-from sdiff.errors import SDiffError
-from sdiff.fetch import Archive, fetch
+from sdiff.base.errors import SDiffError
+from sdiff.data import download as module
+from sdiff.data.download import Archive, fetch
 
 DATA = bytes(range(256)) * 2000
 MEGABYTE = 1 << 20

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sdiff.datasets import load_dataset
-from sdiff.errors import SDiffError
-from sdiff.formats import GENRES, last_fm, lists, movielens, movielens_100k, steam
-from sdiff.recommender import Recommender
-from sdiff.registry import REGISTRY
+from sdiff.base.errors import SDiffError
+from sdiff.data.datasets import load_dataset
+from sdiff.data.formats import GENRES, last_fm, lists, movielens, movielens_100k, steam
+from sdiff.data.registry import REGISTRY
+from sdiff.serving.recommender import Recommender
 from tests.conftest import real_data
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import fuzz, fuzz_cases
-from sdiff.errors import SDiffError
+from sdiff.base.errors import SDiffError
 
 
 @pytest.mark.slow

@@ -17,11 +17,14 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from benchmarks.app import running_app
-from sdiff import datasets
-from sdiff.errors import SDiffError
-from sdiff.ui import data_tab, gate, journal, layout, limits, opening, training_handlers
-from sdiff.ui.routes import MCP, PROTECTED, Routes
-from sdiff.ui.state import INSTANT
+from sdiff.app import gate, journal, layout, opening
+from sdiff.app.server import limits
+from sdiff.app.server.routes import MCP, PROTECTED, Routes
+from sdiff.app.state import INSTANT
+from sdiff.app.tabs import data as data_tab
+from sdiff.app.tabs import training_handlers
+from sdiff.base.errors import SDiffError
+from sdiff.data import datasets
 from tests.conftest import ROOT, last, run
 from tests.test_routes import CLOSED, filled
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff import graph
-from sdiff.graph import FusionHead, ItemGraph
-from sdiff.histories import Histories
+from sdiff.method import graph
+from sdiff.method.graph import FusionHead, ItemGraph
+from sdiff.method.histories import Histories
 from tests.conftest import CPU
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.groups import N, described, fifths
-from sdiff.evaluation import evaluate
-from sdiff.quality import Lists, accuracy, lists, measures
-from sdiff.references import linear_filter
+from sdiff.evaluation.baselines import linear_filter
+from sdiff.evaluation.beyond_accuracy import Lists, accuracy, lists, measures
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.experiments.groups import N, described, fifths
 from tests.conftest import CPU
 
 

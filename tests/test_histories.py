@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sdiff.histories import Histories
+from sdiff.method.histories import Histories
 from tests.conftest import CPU
 
 ROWS = [[3, 1, 4, 0, 5], [2], [], [6, 7]]

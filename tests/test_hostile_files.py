@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save_file
 
 from sdiff import SDiffError
-from sdiff.checkpoint import Checkpoint
-from sdiff.datasets import load_dataset
-from sdiff.formats import lists
-from sdiff.run_state import resume, save_state
-from sdiff.soundness import read_header
-from sdiff.spectrum import cached_basis
-from sdiff.training import Trainer
+from sdiff.data.datasets import load_dataset
+from sdiff.data.formats import lists
+from sdiff.method.spectrum import cached_basis
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.run_state import resume, save_state
+from sdiff.training.trainer import Trainer
+from sdiff.training.validate import read_header
 from tests.conftest import CPU, ROOT, SMALL
 
 SPECIAL = "a pipe, a device or a socket"
@@ -104,7 +104,7 @@ def sparse(path, tensors: dict[str, list[int]], metadata: dict[str, str]) -> Non
 
 
 def test_weights_that_do_not_fit_are_refused_before_they_are_hashed_or_read(checkpoint, monkeypatch):
-    monkeypatch.setattr("sdiff.checkpoint._sha256", lambda path: pytest.fail("hashed"))
+    monkeypatch.setattr("sdiff.training.checkpoint._sha256", lambda path: pytest.fail("hashed"))
     [weights] = checkpoint.glob("*.safetensors")
     good, texts = read_header(weights)
     shapes = {name: list(tensor.shape) for name, tensor in good.items()}
@@ -155,7 +155,7 @@ def test_a_training_state_that_does_not_fit_is_refused_before_it_is_read(split, 
     trainer, path = Trainer(SMALL, split, 0, CPU), tmp_path / "training.safetensors"
     save_state(trainer, path)
     _, texts = read_header(path)
-    monkeypatch.setattr("sdiff.run_state.read_tensors", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("sdiff.training.run_state.read_tensors", lambda path: pytest.fail("read"))
     for tensors in ({f"adam.{n}.step": [0] for n in range(60_000)}, {"generator": [1 << 37]}):
         started = time.monotonic()
         sparse(path, tensors, texts)

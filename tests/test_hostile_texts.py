@@ -10,17 +10,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.readers import Reading
-from sdiff.ui import (
-    handlers,
-    listing,
-    lists,
-    state,
-    take_away,
-    uploads,
-)
-from sdiff.ui.query import Query
-from sdiff.ui.state import INSTANT
+from sdiff.app import handlers, lists, state, take_away, uploads
+from sdiff.app.query import Query
+from sdiff.app.state import INSTANT
+from sdiff.app.tabs import listing
+from sdiff.data.readers import Reading
 from tests.conftest import ROOT
 
 NASTY = ("<script>hacked=1</script>", "<img src=x onerror=hacked=1>", "=HYPERLINK(1)", "\"'><b>", "**[x](http://x)**")

@@ -16,8 +16,9 @@ import orjson
 import pytest
 from gradio.utils import LRUCache
 
-from sdiff.errors import SDiffError
-from sdiff.ui import inputs, train_tab
+from sdiff.app.server import inputs
+from sdiff.app.tabs import train as train_tab
+from sdiff.base.errors import SDiffError
 from tests.conftest import ROOT
 
 JSON = {"Content-Type": "application/json"}

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sdiff.errors import SDiffError
-from sdiff.interactions import Interactions, Vocabulary, chronological_split, k_core, random_split
+from sdiff.base.errors import SDiffError
+from sdiff.data.interactions import Interactions, Vocabulary, chronological_split, k_core, random_split
 from tests.conftest import vocabulary
 
 

@@ -13,10 +13,11 @@ from gradio.context import LocalContext
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from sdiff.errors import SDiffError
-from sdiff.ui import api, health, journal, train_tab
-from sdiff.ui.layout import build
-from sdiff.ui.state import serve
+from sdiff.app import api, health, journal
+from sdiff.app.layout import build
+from sdiff.app.state import serve
+from sdiff.app.tabs import train as train_tab
+from sdiff.base.errors import SDiffError
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_line_says_what_it_was_about_how_long_it_took_and_nothing_of_the_user(
 def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lines, in_this_process, monkeypatch):
     with monkeypatch.context() as patched:
         if refused:
-            patched.setattr("sdiff.training.math.isfinite", lambda loss: False)
+            patched.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
         new, train = lines(), journal.observed(train_tab._train, "train")
         steps = train(["demo", "demo"], "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):

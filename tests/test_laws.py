@@ -13,16 +13,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sdiff import Recommender
-from sdiff.checkpoint import Checkpoint
 from sdiff.config import PRESETS
-from sdiff.diffusion import q_sample, sample
-from sdiff.histories import Histories
-from sdiff.interactions import Interactions, Split, chronological_split, random_split
-from sdiff.metrics import ndcg, recall, recall_all
-from sdiff.readers import read_interactions
-from sdiff.schedule import NoiseSchedule
-from sdiff.spectrum import normalised_adjacency_root, spectral_basis
-from sdiff.training import Trainer
+from sdiff.data.interactions import Interactions, Split, chronological_split, random_split
+from sdiff.data.readers import read_interactions
+from sdiff.evaluation.metrics import ndcg, recall, recall_all
+from sdiff.method.diffusion import q_sample, sample
+from sdiff.method.histories import Histories
+from sdiff.method.schedule import NoiseSchedule
+from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, vocabulary
 
 law = settings()

@@ -2,12 +2,12 @@
 
 import torch
 
-from benchmarks.accuracy import fitted
-from benchmarks.limits import EVERY, curve, mean_of_models
 from sdiff.config import PRESETS
-from sdiff.evaluation import evaluate
-from sdiff.recommender import Recommender
-from sdiff.training import Trainer
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.experiments.accuracy import fitted
+from sdiff.experiments.limits import EVERY, curve, mean_of_models
+from sdiff.serving.recommender import Recommender
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU
 
 TINY = PRESETS["tuned"].override({"K": 12, "hidden": 16, "epochs": 2 * EVERY})

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from sdiff.config import PRESETS
-from sdiff.evaluation import evaluate
-from sdiff.histories import Histories
-from sdiff.linear import solve
-from sdiff.recommender import Recommender
-from sdiff.references import linear_filter, popularity
-from sdiff.training import Trainer
+from sdiff.evaluation.baselines import linear_filter, popularity
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.method.histories import Histories
+from sdiff.method.linear import solve
+from sdiff.serving.recommender import Recommender
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU
 
 
@@ -55,7 +55,7 @@ REAL = [pytest.param(dataset, marks=pytest.mark.slow) for dataset in ("ml-latest
 
 @pytest.mark.parametrize("dataset", ["demo", *REAL])
 def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
-    from sdiff.datasets import load_dataset
+    from sdiff.data.datasets import load_dataset
     from tests.conftest import real_data
 
     if dataset != "demo":

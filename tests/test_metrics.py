@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.errors import SDiffError
-from sdiff.evaluation import evaluate, top_n
-from sdiff.histories import Histories
-from sdiff.interactions import Split
-from sdiff.metrics import ndcg, recall, recall_all
-from sdiff.quality import lists
-from sdiff.references import linear_filter, popularity
-from sdiff.spectrum import normalised_adjacency_root
+from sdiff.base.errors import SDiffError
+from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import linear_filter, popularity
+from sdiff.evaluation.beyond_accuracy import lists
+from sdiff.evaluation.evaluate import evaluate, top_n
+from sdiff.evaluation.metrics import ndcg, recall, recall_all
+from sdiff.method.histories import Histories
+from sdiff.method.spectrum import normalised_adjacency_root
 from tests.conftest import CPU
 
 METRICS = [recall, recall_all, ndcg]
@@ -76,7 +76,7 @@ def test_scores_are_never_written_to(layout, split):
 
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
-    from sdiff.interactions import chronological_split
+    from sdiff.data.interactions import chronological_split
 
     split = chronological_split(random_interactions)
     truth = torch.from_numpy(getattr(split, part).matrix().toarray()).float()
@@ -100,7 +100,7 @@ def test_the_average_does_not_depend_on_the_batches(split, monkeypatch):
         return popularity(split)(x)
 
     one = evaluate(score, split, "test", CPU)
-    monkeypatch.setattr("sdiff.evaluation.SCORES", 7 * len(split.items))
+    monkeypatch.setattr("sdiff.evaluation.evaluate.SCORES", 7 * len(split.items))
     many = evaluate(score, split, "test", CPU)
     assert one == pytest.approx(many) and sizes[0] == sum(sizes[1:]) and max(sizes[1:]) == 7
 

@@ -1,15 +1,15 @@
 import pytest
 import torch
 
+from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
-from sdiff.diffusion import condition, training_loss
-from sdiff.errors import SDiffError
-from sdiff.histories import Histories
-from sdiff.interactions import Interactions, Split
-from sdiff.model import Model
-from sdiff.recommender import Recommender
-from sdiff.run_state import resume, save_state
-from sdiff.training import Trainer
+from sdiff.data.interactions import Interactions, Split
+from sdiff.method.diffusion import condition, training_loss
+from sdiff.method.histories import Histories
+from sdiff.method.model import Model
+from sdiff.serving.recommender import Recommender
+from sdiff.training.run_state import resume, save_state
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU
 
 LEARNT = Config(K=12, loss="softmax", basis="tied", normalise=True, leak=False, residual=True, hidden=16)

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
-from sdiff.__main__ import main
-from sdiff.diffusion import training_loss
-from sdiff.evaluation import top_n
-from sdiff.training import Trainer
-from sdiff.ui import handlers, state, training_handlers
-from sdiff.ui.query import Query
+from sdiff.app import handlers, state
+from sdiff.app.query import Query
+from sdiff.app.tabs import training_handlers
+from sdiff.cli.main import main
+from sdiff.evaluation.evaluate import top_n
+from sdiff.method.diffusion import training_loss
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL, same
 from tests.faults import TINY, trained
 
@@ -76,7 +77,7 @@ def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_proc
         calls.append(1)
         return (loss if len(calls) > 15 else training_loss)(model, *arguments)
 
-    monkeypatch.setattr("sdiff.training.training_loss", fails_in_the_second_epoch)
+    monkeypatch.setattr("sdiff.training.trainer.training_loss", fails_in_the_second_epoch)
     *_, last = training_handlers.train("demo", "paper", 9, 0, TINY, f"fails-by-{name}", Event())
     assert (
         last.saved_as == f"fails-by-{name}" and last.status.startswith("Ended after 1 epoch") and message in last.status
@@ -94,7 +95,7 @@ def test_the_command_keeps_the_last_good_weights_too(monkeypatch, capsys, tmp_pa
         calls.append(1)
         return (FAILURES["NaN"][0] if len(calls) > 15 else training_loss)(model, *arguments)
 
-    monkeypatch.setattr("sdiff.training.training_loss", fails_in_the_second_epoch)
+    monkeypatch.setattr("sdiff.training.trainer.training_loss", fails_in_the_second_epoch)
     words = ["train", "--dataset", "demo", "--set", *TINY.split(), "--out", str(tmp_path / "model")]
     assert main(words) == 2 and "lower the learning rate" in capsys.readouterr().err
     assert Recommender.load(tmp_path / "model", CPU).checkpoint.provenance.epoch == 1

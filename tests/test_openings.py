@@ -20,13 +20,16 @@ from hypothesis import strategies as st
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from sdiff import SDiffError, soundness
-from sdiff.datasets import Dataset, load_dataset
-from sdiff.readers import Reading
-from sdiff.ui import api, figures, handlers, listing, opening, openings, spectrum_tab, state, uploads
-from sdiff.ui.data_tab import NONE, read_upload
-from sdiff.ui.query import Query
-from sdiff.ui.state import INSTANT
+from sdiff import SDiffError
+from sdiff.app import api, figures, handlers, opening, openings, state, uploads
+from sdiff.app.query import Query
+from sdiff.app.state import INSTANT
+from sdiff.app.tabs import listing
+from sdiff.app.tabs import spectrum as spectrum_tab
+from sdiff.app.tabs.data import NONE, read_upload
+from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.readers import Reading
+from sdiff.training import validate
 from tests.conftest import last, real_data, run
 from tests.page import move, open_tab, titles
 
@@ -282,8 +285,8 @@ def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatc
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     for name in ("mine", "other", "third"):
         shutil.copytree(state.SHIPPED / "demo", tmp_path / name)
-    read, head = [], soundness._head
-    monkeypatch.setattr(soundness, "_head", lambda path: read.append(path.parent.name) or head(path))
+    read, head = [], validate._head
+    monkeypatch.setattr(validate, "_head", lambda path: read.append(path.parent.name) or head(path))
     query = Query("demo", "mine", handlers.pick_user("demo", "typical"))
     for make in (handlers.recommend, handlers.recommend, lambda query: handlers.why(query, "5")):
         make(query)

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
-from sdiff.ui.origins import Origins, own_hosts
+from sdiff.app.server.origins import Origins, own_hosts
 
 
 async def app(scope, receive, send):

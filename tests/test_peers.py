@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.peers.bspm import EULER, RUNGE_KUTTA, Setting, sharpened
-from benchmarks.peers.diffrec import DiffRec, Noise
-from benchmarks.peers.gfcf import gfcf
-from benchmarks.peers.giffcf import graph_root
-from benchmarks.peers.lightgcn import LightGCN
-from benchmarks.peers.linkprop import propagated
-from benchmarks.peers.recency import RECENT
-from benchmarks.peers.sasrec import chunks, pad
-from benchmarks.table1 import CLOSED, LEARNT
-from sdiff.evaluation import evaluate
-from sdiff.histories import Histories
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.experiments.peers.bspm import EULER, RUNGE_KUTTA, Setting, sharpened
+from sdiff.experiments.peers.diffrec import DiffRec, Noise
+from sdiff.experiments.peers.gfcf import gfcf
+from sdiff.experiments.peers.giffcf import graph_root
+from sdiff.experiments.peers.lightgcn import LightGCN
+from sdiff.experiments.peers.linkprop import propagated
+from sdiff.experiments.peers.recency import RECENT
+from sdiff.experiments.peers.sasrec import chunks, pad
+from sdiff.experiments.table1 import CLOSED, LEARNT
+from sdiff.method.histories import Histories
 from tests.conftest import CPU
 
 X = Histories.from_lists([[1, 2, 3, 4, 5], [], [6, 7]], CPU)

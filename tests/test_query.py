@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from sdiff.errors import SDiffError
-from sdiff.ui.query import Query
+from sdiff.app.query import Query
+from sdiff.base.errors import SDiffError
 
 
 @pytest.mark.parametrize(

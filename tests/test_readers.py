@@ -6,11 +6,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff import tables
-from sdiff.errors import SDiffError
-from sdiff.interactions import Vocabulary
-from sdiff.items import read_items
-from sdiff.readers import Reading, read_interactions, split_of
+from sdiff.base.errors import SDiffError
+from sdiff.data import tables
+from sdiff.data.interactions import Vocabulary
+from sdiff.data.items import read_items
+from sdiff.data.readers import Reading, read_interactions, split_of
 
 ROWS = [("9", "b", 4, 3), ("10", "ä", 5, 1), ("10", "b", 3, 2)]
 SKIP = Reading(skip_faulty=True)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
-from sdiff.histories import Histories
-from sdiff.training import Trainer
+from sdiff.method.histories import Histories
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import reproduce, table1
-from benchmarks.experiments import EXPERIMENTS, log_snr
-from benchmarks.study import Study
-from sdiff.__main__ import main
+from sdiff.app import experiment_figures
+from sdiff.cli.main import main
 from sdiff.config import Config
-from sdiff.datasets import Dataset, load_dataset
-from sdiff.interactions import Split
-from sdiff.items import Items
-from sdiff.ui import experiment_figures
+from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.interactions import Split
+from sdiff.data.items import Items
+from sdiff.experiments import reproduce, table1
+from sdiff.experiments.studies import EXPERIMENTS, log_snr
+from sdiff.experiments.study import Study
 
 
 @pytest.fixture(autouse=True)

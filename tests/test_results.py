@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sdiff.errors import SDiffError
-from sdiff.ui import experiment_figures, results
+from sdiff.app import experiment_figures, results
+from sdiff.base.errors import SDiffError
 
 ROWS = [
     {"model": "A <x>", "order": False, "test": {"recall@20": 0.15, "ndcg@20": 0.1}, "valid": {"recall@20": 0.12}},

@@ -11,8 +11,8 @@ import pytest
 from gradio.routes import App
 from starlette.routing import Mount
 
-from sdiff.ui import layout
-from sdiff.ui.routes import MCP, OPEN, PROTECTED, Routes
+from sdiff.app import layout
+from sdiff.app.server.routes import MCP, OPEN, PROTECTED, Routes
 from tests.conftest import ROOT
 
 # What gradio offers and the app does not serve.

@@ -13,11 +13,12 @@ from threading import Event
 import pytest
 
 from sdiff import SDiffError
-from sdiff.checkpoint import Checkpoint
+from sdiff.app import runs
+from sdiff.app.state import checkpoints, open_dataset, runs_dir
+from sdiff.app.tabs import training_handlers
 from sdiff.config import preset
-from sdiff.training import Trainer
-from sdiff.ui import runs, training_handlers
-from sdiff.ui.state import checkpoints, open_dataset, runs_dir
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, ROOT, same
 from tests.faults import TINY, counting
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sdiff.diffusion import q_sample
-from sdiff.schedule import NoiseSchedule, heat_kernel
+from sdiff.method.diffusion import q_sample
+from sdiff.method.schedule import NoiseSchedule, heat_kernel
 
 LAM = torch.linspace(0, 1, 11)
 TIMES = torch.linspace(0, 1, 21)

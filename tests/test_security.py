@@ -7,11 +7,9 @@ import re
 import gradio as gr
 import pytest
 
-from sdiff.errors import SDiffError
-from sdiff.ui import (
-    api,
-)
-from sdiff.ui.words import told
+from sdiff.app import api
+from sdiff.app.words import told
+from sdiff.base.errors import SDiffError
 from tests.conftest import ROOT
 
 

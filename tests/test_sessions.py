@@ -8,8 +8,8 @@ import pytest
 from gradio import routes
 from gradio.server_messages import EstimationMessage
 
-from sdiff.ui import sessions
-from sdiff.ui.sessions import Messages, Open
+from sdiff.app.server import sessions
+from sdiff.app.server.sessions import Messages, Open
 
 
 def ask(client, session: str = "") -> str:

@@ -6,13 +6,14 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from sdiff import Recommender, SDiffError, shards
-from sdiff.batch import ranked, write
-from sdiff.datasets import Dataset
-from sdiff.distributed import ALONE, Ranks
-from sdiff.interactions import Split
-from sdiff.items import Items
-from sdiff.training import Trainer
+from sdiff import Recommender, SDiffError
+from sdiff.base.distributed import ALONE, Ranks
+from sdiff.data.datasets import Dataset
+from sdiff.data.interactions import Split
+from sdiff.data.items import Items
+from sdiff.serving import shards
+from sdiff.serving.export import ranked, write
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 
 

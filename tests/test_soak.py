@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.app import Page
 from benchmarks.soak import Seen, broken, check, growth, soaked, summary
-from sdiff.checkpoint import Checkpoint
-from sdiff.datasets import load_dataset
-from sdiff.ui import handlers, layout
-from sdiff.ui.query import Query
-from sdiff.ui.state import SHIPPED
+from sdiff.app import handlers, layout
+from sdiff.app.query import Query
+from sdiff.app.state import SHIPPED
+from sdiff.data.datasets import load_dataset
+from sdiff.training.checkpoint import Checkpoint
 
 
 @pytest.mark.slow

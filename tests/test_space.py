@@ -16,13 +16,14 @@ import torch
 from gradio_client import Client
 
 from benchmarks.app import running_app
-from sdiff.checkpoint import Checkpoint
+from sdiff.app import space
+from sdiff.app.state import open_dataset
+from sdiff.app.tabs import training_handlers
+from sdiff.base.errors import SDiffError
 from sdiff.config import preset
-from sdiff.errors import SDiffError
-from sdiff.run_state import save_state
-from sdiff.training import Trainer
-from sdiff.ui import space, training_handlers
-from sdiff.ui.state import open_dataset
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.run_state import save_state
+from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, ROOT, SMALL, run, same, tools
 
 LEARNT = SMALL.override({"loss": "softmax", "basis": "directional", "ema": 0.9, "dropout": 0.3})
@@ -137,7 +138,7 @@ def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
 
 
 def test_a_failure_in_a_slice_is_told_in_its_own_words(split, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdiff.training.math.isfinite", lambda loss: False)
+    monkeypatch.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
     trainer = Trainer(SMALL, split, 0, CPU)
     save_state(trainer, tmp_path / "state")
     [failure] = space._train_slice(SMALL, split, 0, tmp_path / "state")

@@ -6,9 +6,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from sdiff.eigen import filtered, largest
-from sdiff.interactions import Interactions, Vocabulary
-from sdiff.spectrum import cached_basis, normalised_adjacency_root, spectral_basis
+from sdiff.data.interactions import Interactions, Vocabulary
+from sdiff.method.eigen import filtered, largest
+from sdiff.method.spectrum import cached_basis, normalised_adjacency_root, spectral_basis
 from tests.conftest import CPU
 
 
@@ -43,7 +43,7 @@ def test_blocks_and_single_vectors_find_the_same_frequencies(components):
 
 def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_interactions, monkeypatch):
     root = normalised_adjacency_root(random_interactions.matrix())
-    monkeypatch.setattr("sdiff.eigen.SWEEPS", 1)
+    monkeypatch.setattr("sdiff.method.eigen.SWEEPS", 1)
     (a, U), (b, V) = largest(root, 10, CPU), filtered(root, 10, CPU)
     assert np.array_equal(a, b) and np.array_equal(U, V)
 

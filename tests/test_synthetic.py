@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdiff.synthetic import GENRES, MIN_ITEMS, synthesize, write
+from sdiff.data.synthetic import GENRES, MIN_ITEMS, synthesize, write
 
 DEMO = Path(__file__).parents[1] / "assets" / "demo"
 FILES = ("items.csv", "interactions.csv")

@@ -19,11 +19,11 @@ import pytest
 from httpx import Client
 
 from benchmarks.app import Page, running_app
-from sdiff import terminal
-from sdiff.__main__ import main
-from sdiff.checkpoint import Checkpoint
-from sdiff.errors import SDiffError
-from sdiff.ui import serving
+from sdiff.app import serving
+from sdiff.base import terminal
+from sdiff.base.errors import SDiffError
+from sdiff.cli.main import main
+from sdiff.training.checkpoint import Checkpoint
 from tests.conftest import ROOT
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # a terminal that knows no other character

@@ -7,18 +7,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sdiff import training
-from sdiff.checkpoint import Checkpoint
+from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS
-from sdiff.diffusion import score
-from sdiff.errors import SDiffError
-from sdiff.evaluation import evaluate
-from sdiff.interactions import Split
-from sdiff.recommender import Recommender
-from sdiff.references import popularity
-from sdiff.run_state import resume, save_state
-from sdiff.training import CRITERION, Trainer
-from sdiff.training import trained as model_weights
+from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import popularity
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.method.diffusion import score
+from sdiff.serving.recommender import Recommender
+from sdiff.training import trainer
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.run_state import resume, save_state
+from sdiff.training.trainer import CRITERION, Trainer
+from sdiff.training.trainer import trained as model_weights
 from tests.conftest import CPU, SMALL, same
 
 
@@ -112,7 +112,7 @@ def test_the_running_mean_of_the_weights_is_what_is_validated_and_kept(split, mo
         validated.append({name: p.detach().clone() for name, p in model_weights(model).items()})
         return score(model, x, config, noise)
 
-    monkeypatch.setattr(training, "score", noted)
+    monkeypatch.setattr(trainer, "score", noted)
     trainer = Trainer(SMALL.override({"ema": 0.75, "batch_size": 30, "epochs": 1}), split, 0, CPU)
     first, second, third = steps_of(trainer)  # 60 users: two steps
     for name, start in first.items():
@@ -148,7 +148,7 @@ def test_the_seed_draws_the_noise_of_validation_the_same_at_each(split, monkeypa
 
     def validations(seed):
         found = []
-        monkeypatch.setattr(training, "score", lambda *given: found.append(score(*given)) or found[-1])
+        monkeypatch.setattr(trainer, "score", lambda *given: found.append(score(*given)) or found[-1])
         trainer = Trainer(SMALL.override({"lr": 0.0, "epochs": 2, "eval_every": 1}), split, seed, CPU)
         trainer.model.load_state_dict(weights)
         list(trainer.fit())

@@ -14,20 +14,15 @@ import duckdb
 import gradio as gr
 import pytest
 
-from sdiff import fetch as fetching
-from sdiff.checkpoint import Checkpoint
-from sdiff.errors import SDiffError
-from sdiff.fetch import Archive, fetch
-from sdiff.tables import database
-from sdiff.ui import (
-    api,
-    handlers,
-    openings,
-    state,
-    training_handlers,
-)
-from sdiff.ui.query import Query
-from sdiff.ui.state import INSTANT
+from sdiff.app import api, handlers, openings, state
+from sdiff.app.query import Query
+from sdiff.app.state import INSTANT
+from sdiff.app.tabs import training_handlers
+from sdiff.base.errors import SDiffError
+from sdiff.data import download as fetching
+from sdiff.data.download import Archive, fetch
+from sdiff.data.tables import database
+from sdiff.training.checkpoint import Checkpoint
 from tests.conftest import ROOT, run
 
 REFUSED = (SDiffError, gr.Error)

@@ -10,15 +10,16 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.atomic import claimed
-from sdiff.catalog import Row
-from sdiff.datasets import load_dataset
-from sdiff.errors import SDiffError
-from sdiff.interactions import Split, Vocabulary
-from sdiff.registry import REGISTRY
-from sdiff.ui import figures, handlers, lists, openings, spectral_handlers, state, training_handlers
-from sdiff.ui.query import Query
-from sdiff.ui.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
+from sdiff.app import figures, handlers, lists, openings, state
+from sdiff.app.query import Query
+from sdiff.app.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
+from sdiff.app.tabs import spectral_handlers, training_handlers
+from sdiff.base.errors import SDiffError
+from sdiff.base.files import claimed
+from sdiff.data.catalog import Row
+from sdiff.data.datasets import load_dataset
+from sdiff.data.interactions import Split, Vocabulary
+from sdiff.data.registry import REGISTRY
 from tests.conftest import run
 
 ONE = Query("demo", "demo", "1")

@@ -8,15 +8,16 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff import datasets
-from sdiff.datasets import load_dataset
-from sdiff.errors import SDiffError
-from sdiff.readers import Reading
-from sdiff.registry import REGISTRY
-from sdiff.ui import handlers, lists, opening, openings, spectral_handlers, uploads
-from sdiff.ui.data_tab import NONE, describe, preview_upload, read_upload
-from sdiff.ui.query import Query
-from sdiff.ui.state import INSTANT, open_dataset, uploads_dir
+from sdiff.app import handlers, lists, opening, openings, uploads
+from sdiff.app.query import Query
+from sdiff.app.state import INSTANT, open_dataset, uploads_dir
+from sdiff.app.tabs import spectral_handlers
+from sdiff.app.tabs.data import NONE, describe, preview_upload, read_upload
+from sdiff.base.errors import SDiffError
+from sdiff.data import datasets
+from sdiff.data.datasets import load_dataset
+from sdiff.data.readers import Reading
+from sdiff.data.registry import REGISTRY
 from tests.conftest import last, run
 
 pytestmark = pytest.mark.usefixtures("in_this_process")

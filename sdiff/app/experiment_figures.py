@@ -1,0 +1,111 @@
+"""The pictures of experiments, whose rows come from files: lines, bars, a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from sdiff.app.figures import LINES, NAMES, PALETTE, SERIES, STYLES, plain
+
+Row = dict[str, Any]  # of an experiment: what was varied, and what was measured, the test part's under "test"
+MEASURE = "recall@20"
+
+
+def picture(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
+    """The picture of an experiment's rows: `kind` is lines, bars or heat_map, `options` are those of that function.
+
+    Where bars show what the paper prints, by a row's value of x, that lies over them.
+    """
+    if kind == "bars":
+        return bars(rows, paper, **options)
+    return {"lines": lines, "heat_map": heat_map}[kind](rows, **options)
+
+
+def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
+    """An experiment's measure over one setting, a line for each value of `group`."""
+    figure = plain(x, y, height=320)
+    for i, (name, members) in enumerate(_groups(rows, group).items()):
+        colour, dash = STYLES.get(name, (SERIES[i % len(SERIES)], LINES[i % len(LINES)]))
+        figure.add_scatter(
+            x=[row[x] for row in members],
+            y=[_measured(row, y) for row in members],
+            name=name,
+            mode="lines+markers" if len(members) < 50 else "lines",
+            line={"color": colour, "width": 2.5, "dash": dash},
+            hovertemplate=f"{x} %{{x}}: %{{y:.4g}}",
+        )
+    figure.update_yaxes(type="log" if log else "linear", exponentformat="power")
+    figure.update_layout(showlegend=bool(group))
+    return figure
+
+
+def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE, group: str = "") -> go.Figure:
+    """An experiment's measure for each choice, a bar for each value of `group`; what the paper prints lies over it."""
+    choices = list(dict.fromkeys(str(row[x]) for row in rows))
+    apart = len(choices) < len(rows)  # several bars share a place
+    figure = plain(y, "", height=110 + len(choices) * (20 * len(_groups(rows, group)) if apart else 24))
+    for i, (name, members) in enumerate(_groups(rows, group).items()):
+        values = [_measured(row, y) for row in members]
+        figure.add_bar(
+            x=values,
+            y=[str(row[x]) for row in members],
+            orientation="h",
+            name=name,
+            marker={"color": SERIES[i % len(SERIES)], "line": {"width": 0}},
+            text=[f"{value:.3f}" for value in values],
+            textposition="inside",
+            insidetextanchor="start",
+            hovertemplate="%{y}: %{x:.4f}",
+        )
+    printed = {choice: paper[choice][y] for choice in choices if y in paper.get(choice, {})}
+    if printed:
+        figure.add_scatter(
+            x=list(printed.values()),
+            y=list(printed),
+            name="printed in the paper",
+            mode="markers",
+            marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
+            hovertemplate="%{y}: %{x:.4f}",
+        )
+    figure.update_layout(showlegend=bool(group or printed), barmode="group" if apart else "overlay")
+    figure.update_layout(bargap=0.25, uniformtext={"minsize": 8, "mode": "hide"})
+    figure.update_yaxes(categoryorder="array", categoryarray=choices, autorange="reversed", automargin=True)
+    return figure
+
+
+def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure:
+    """An experiment's measure over two settings."""
+    figure = plain(x, y, height=360)
+    figure.add_heatmap(
+        x=[str(row[x]) for row in rows],
+        y=[str(row[y]) for row in rows],
+        z=[_measured(row, z) for row in rows],
+        texttemplate="%{z:.4f}",
+        colorscale=PALETTE["scale"],
+        colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
+        hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(type="category")
+    return figure
+
+
+def _measured(row: Row, key: str) -> float:
+    return row[key] if key in row else row["test"][key]
+
+
+def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
+    """The rows by what they hold under `group`, in the order of their first; all of them where there is none."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        value = row.get(group)
+        if isinstance(value, bool):
+            name = f"{'with' if value else 'without'} {group}"
+        elif group in ("model", "schedule"):
+            name = NAMES.get(str(value), str(value))
+        else:
+            name = f"{group} {value}" if group else "measured here"
+        found.setdefault(name, []).append(row)
+    return found

@@ -1,0 +1,232 @@
+"""What the first view shows: users, lists, why an item is there. Plain functions from values to values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdiff.app.query import Query
+from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, serve
+from sdiff.app.words import literal
+from sdiff.base.device import device_name
+from sdiff.config import INFERENCE_KEYS, Config
+from sdiff.data.catalog import ALL, Catalog, Row
+from sdiff.data.interactions import Split
+from sdiff.evaluation.evaluate import top_n
+from sdiff.method.histories import Histories
+from sdiff.serving.explain import explain
+from sdiff.serving.recommender import Recommender
+
+Pick = Literal["typical", "random", "heavy", "light"]
+NAMED = 6  # items of a history that an explanation names
+BANDS = 6  # of frequencies, as many in each
+COMPARED = 1000  # places of a list that a changed one is compared with
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One user's list: history, newest first; recommendations, best first; what was found, in words.
+
+    moves: where the history is not the user's own, by how many places each item has come up (negative: down) since the
+    list of that one; None for an item that was not among its first `COMPARED`. past: ids of the history's items.
+    ordered: whether the data says in which order they were chosen.
+    """
+
+    history: list[Row]
+    recommendations: list[Row]
+    summary: str
+    changed: str
+    moves: list[int | None] | None
+    past: set[str]
+    ordered: bool
+
+
+@dataclass(frozen=True)
+class Why:
+    """What speaks for an item: its title, its score in a unit, and two accounts of that, parts that add up to it."""
+
+    title: str
+    unit: str
+    score: float
+    by_item: list[tuple[str, float]]
+    by_frequency: list[tuple[str, float]]
+
+
+def pick_user(dataset: str, pick: Pick) -> str:
+    """A user's id: one with a history of median length, any, one of the longest, one of the shortest."""
+    split = open_dataset(dataset).dataset.split
+    lengths = split.train.lengths
+    present = np.flatnonzero(lengths)
+    by_length = present[np.argsort(lengths[present], kind="stable")]
+    if pick == "typical":
+        return split.users.ids[by_length[len(by_length) // 2]]
+    tenth = max(len(present) // 10, 1)
+    pool = {"random": present, "heavy": by_length[-tenth:], "light": by_length[:tenth]}[pick]
+    return split.users.ids[np.random.default_rng().choice(pool)]
+
+
+def history_of(query: Query) -> list[str]:
+    """Ids of the items of the history that is asked about, oldest first. Raises SDiffError for an unknown user."""
+    return open_dataset(query.dataset).history(query.user) if query.history is None else query.history
+
+
+def held_out_of(query: Query) -> list[int]:
+    """Indices of the items held out from the user whose history is asked about: what a list can be held against. None
+    for a history that is nobody's: without a user, or without any item of the user's. Raises SDiffError as that."""
+    opened = open_dataset(query.dataset)
+    if query.history is not None and not (query.user and {*query.history} & {*opened.history(query.user)}):
+        return []
+    return opened.held_out(query.user)
+
+
+def recommend(query: Query) -> Listing:
+    """A user's history (the train part) and the top of the wanted items; those of the held-out parts are marked.
+
+    Raises:
+        SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
+    """
+    opened, model = serve(query.dataset, query.model)
+    split, catalog = opened.dataset.split, opened.catalog
+    own = opened.history(query.user) if query.user or query.history is None else None
+    items = history_of(query)
+    held_out = held_out_of(query)
+    past = catalog.rows(split.items.encode(items)[::-1].tolist())
+    config = model.config.at_inference(query.settings)  # first, so that a key such as "seed" is refused as a setting
+    allowed = None if query.wanted == ALL else catalog.allowed(query.wanted)
+    asked: dict[str, Any] = dict(seed=query.seed, exclude_seen=not query.seen, allowed=allowed, **query.settings)
+    started = time.perf_counter()
+    found = model.recommend(items, query.k, **asked)
+    milliseconds = 1000 * (time.perf_counter() - started)
+    rows = catalog.rows(found.indices, found.scores, held_out)
+    moves, whose = None, f"**User {literal(query.user)}** has"
+    if own is None:
+        whose = "**A history of its own:**"
+    elif items != own:
+        before = model.recommend(own, COMPARED, **asked).indices
+        moves = shifts(found.indices, before)
+        added, removed = len(set(items) - set(own)), len(set(own) - set(items))
+        whose = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
+    summary = f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
+    summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
+    summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
+    if allowed is not None:
+        summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
+    return Listing(
+        past, rows, summary, changes(model.config, config, query.seed), moves, set(items), split.train.ordered
+    )
+
+
+def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, split: Split) -> str:
+    """How many of a list the user chose later, in words."""
+    hits = sum(row.held_out for row in rows)
+    seen = "and that the model was not trained on"
+    if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
+        seen = "of which the model, trained on another split, may know some"
+    chose = "chose later" if split.train.ordered else "chose, too"
+    return (
+        f"Of the {len(rows)} recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that "
+        f"this user {chose}, {seen} (marked ✓)."
+    )
+
+
+def _no_hits(query: Query, n: int) -> str:
+    why = "of this user" if query.history is None else "as this history is not a user's"
+    return f"{n} are recommended; nothing is held out {why} to compare them with."
+
+
+def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
+    """Indices of the first `COMPARED` items by the scores (1, n_items) of a history x, of those that a query wants."""
+    if query.wanted != ALL:
+        unwanted = torch.from_numpy(~catalog.allowed(query.wanted)).to(scores.device)
+        scores = scores.masked_fill(unwanted, -torch.inf)
+    values, items = top_n(scores, None if query.seen else x, COMPARED)
+    return items[values > -torch.inf].tolist()
+
+
+def shifts(top: Sequence[Hashable], other: Sequence[Hashable]) -> list[int | None]:
+    """By how many places each item of a list stands higher than in another one; None where that does not have it."""
+    place = {item: rank for rank, item in enumerate(other)}
+    return [place[item] - rank if item in place else None for rank, item in enumerate(top)]
+
+
+def why(query: Query, item: str) -> Why:
+    """What speaks for an item in the list of `recommend`. Raises SDiffError as that, and for an unknown item."""
+    opened, model = serve(query.dataset, query.model)
+    catalog, items = opened.catalog, opened.dataset.split.items
+    past = history_of(query)
+    found = explain(model, past, item, seed=query.seed, **query.settings)
+    first = np.argsort(-np.abs(found.by_item))[:NAMED]
+    rows = catalog.rows(items.encode([past[j] for j in first]).tolist())
+    parts = [(row.title, float(found.by_item[j])) for row, j in zip(rows, first, strict=True)]
+    rest = len(past) - len(first)
+    if rest:
+        others = f"the other {rest} item{'s' * (rest > 1)}"
+        parts.append((others, float(found.by_item.sum() - found.by_item[first].sum())))
+    bands = np.array_split(np.arange(len(found.by_frequency)), min(BANDS, len(found.by_frequency)))
+    by_band = [(_numbers(band), float(found.by_frequency[band].sum())) for band in bands]
+    outside = ["the item's own bias"] * (model.config.loss == "softmax")
+    outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
+    return Why(
+        catalog.rows(items.encode([item]).tolist())[0].title,
+        "logit of its score" if model.config.loss == "softmax" else "score",
+        found.score,
+        [("without a history", found.without), *parts, ("error of the sum", found.remainder)],
+        [*by_band, *[(" and ".join(outside), found.beside)] * bool(outside)],
+    )
+
+
+def _numbers(band: np.ndarray) -> str:
+    return f"{band[0] + 1}–{band[-1] + 1}" if len(band) > 1 else str(band[0] + 1)
+
+
+def changes(trained: Config, now: Config, seed: int) -> str:
+    """Which settings differ from the checkpoint's, and which noise was drawn, in words."""
+
+    def shown(value: Any) -> str:
+        return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
+    pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
+    differing = [f"{key} {shown(old)} → **{shown(new)}**" for key, old, new in pairs if old != new]
+    drawn = f"Noise of seed {seed}." if now.noise else "No noise."
+    return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are the checkpoint's. {drawn}"
+
+
+def data_card(dataset: str) -> str:
+    """Size, density and terms of a data set, in one line."""
+    opened = open_dataset(dataset).dataset
+    split = opened.split
+    n = len(split.train) + len(split.valid) + len(split.test)
+    users, items = len(split.users), len(split.items)
+    return f"{users:,} users · {items:,} items · {n:,} interactions · density {n / users / items:.2%} · {opened.terms}"
+
+
+def model_card(dataset: str, checkpoint: str) -> str:
+    """Where a model comes from and what it reaches, in one line."""
+    card = open_model(checkpoint, dataset).checkpoint
+    origin = card.provenance
+    reached = "".join(
+        f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
+    )
+    beside = [
+        f"{literal(name)} {row['test']['recall@20']:.4f}"
+        for name, row in card.metrics.get("references", {}).items()
+        if "test" in row
+    ]
+    if checkpoint == INSTANT:
+        return f"solved in closed form, nothing trained{reached}"
+    if beside:
+        reached += f" (beside it: {', '.join(beside)})"
+    trained = "" if origin.dataset == dataset else f"trained on {literal(origin.dataset)} · "
+    preset, created = literal(origin.preset), literal(origin.created)
+    return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{reached}"
+
+
+def models(dataset: str) -> list[str]:
+    """Names of the models for a data set, the one to open it with first: what ships, then what was trained here."""
+    return [*checkpoints(dataset), INSTANT]

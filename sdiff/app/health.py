@@ -1,0 +1,39 @@
+"""Whether the app is well, for whatever watches it: GET /health."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+import sdiff
+from sdiff.app.handlers import models
+from sdiff.app.space import serving_device
+from sdiff.app.state import serve
+from sdiff.app.tabs import training_handlers
+from sdiff.app.words import told
+from sdiff.base.device import device_name
+from sdiff.base.errors import SDiffError
+
+_started = time.monotonic()
+
+
+async def health(_: Request) -> JSONResponse:
+    """200 where the embedded data set has a model that can be served, else 503 with what is wrong."""
+    said = {
+        "version": sdiff.__version__,
+        "device": device_name(serving_device()),
+        "seconds": round(time.monotonic() - _started),
+        "training": len(training_handlers.LINE),
+    }
+    try:
+        await run_in_threadpool(lambda: serve("demo", models("demo")[0]))
+    except SDiffError as error:
+        return JSONResponse({"status": "ill", "why": told(error), **said}, status_code=503)
+    return JSONResponse({"status": "ok", **said})
+
+
+ROUTE = Route("/health", health)

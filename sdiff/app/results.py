@@ -1,0 +1,103 @@
+"""What experiments measured, as their files say: read from `benchmarks/results`, nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdiff.app.state import ROOT
+from sdiff.base.errors import SDiffError
+from sdiff.config import brief
+
+RESULTS = ROOT / "benchmarks" / "results"
+METRICS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
+LONGEST = 60  # rows; what has more, such as a curve, is a picture alone
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an experiment: its rows, what the paper prints of them by their first label, how they are drawn, a
+    table of them, and where they come from."""
+
+    rows: list[dict[str, Any]]
+    paper: dict[str, dict[str, float]]
+    figure: dict[str, Any]
+    head: list[str]
+    cells: list[list[str]]
+    source: str
+
+
+def titles(folder: Path = RESULTS) -> list[tuple[str, str]]:
+    """(title, name) of each experiment that has been run."""
+    return [(document["title"], name) for name, document in _documents(folder).items()]
+
+
+def runs(name: str, folder: Path = RESULTS) -> list[str]:
+    """Labels of an experiment's runs: the data set, and the preset where it has one.
+
+    Raises:
+        SDiffError: an unknown experiment.
+    """
+    return [_label(run) for run in _document(name, folder)["runs"]]
+
+
+def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
+    """One run by its label. Raises SDiffError for an unknown experiment or label."""
+    document = _document(name, folder)
+    run = next((run for run in document["runs"] if _label(run) == label), None)
+    if run is None:
+        raise SDiffError(f"{document['title']} has no run {brief(label)}: choose another.")
+    rows = [row for job in run["jobs"].values() for row in job]
+    head, cells = table(rows, run["paper"]) if len(rows) <= LONGEST else ([], [])
+    versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
+    took = (
+        f", {sum(run['seconds'].values()) / 60:.1f} min" if run.get("seconds", {}).keys() == run["jobs"].keys() else ""
+    )
+    origin = f"seed {run['seed']}, data {run['data_fingerprint']}, {run['device']}, {versions}{took}"
+    source = f"`{run['command']}`  \n{origin}"
+    return Run(rows, run["paper"], document["figure"], head, cells, source)
+
+
+def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Head and cells: labels and what else was measured, the test part, recall@20 on valid, and the paper's figures.
+
+    `paper` holds what the paper prints by the first label of a row.
+    """
+    own = list(dict.fromkeys(key for row in rows for key in row if key not in ("valid", "test")))
+    metrics = [key for key in METRICS if any("test" in row for row in rows)]
+    printed = [key for key in (*METRICS, *own) if any(key in values for values in paper.values())]
+    head = [*own, *(METRICS[key] for key in metrics), *(["valid R@20"] if metrics else [])]
+    head += [f"paper {METRICS.get(key, key)}" for key in printed]
+    cells = []
+    for row in rows:
+        of_paper = paper.get(str(row[own[0]]), {})
+        accuracies = [row.get("test", {}).get(key) for key in metrics]
+        accuracies += [row.get("valid", {}).get("recall@20")] * bool(metrics) + [of_paper.get(key) for key in printed]
+        cells.append([_text(row.get(key)) for key in own] + [_text(value, ".4f") for value in accuracies])
+    return head, cells
+
+
+def _documents(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {name: document for name, document in found.items() if "figure" in document}
+
+
+def _document(name: str, folder: Path) -> dict[str, Any]:
+    documents = _documents(folder)
+    if name not in documents:
+        raise SDiffError(f"There is no experiment {brief(name)}: choose another.")
+    return documents[name]
+
+
+def _label(run: dict[str, Any]) -> str:
+    return ", ".join(filter(None, (run["dataset"], run["preset"])))
+
+
+def _text(value: Any, form: str = ".4g") -> str:
+    if isinstance(value, bool):
+        return "✓" if value else ""
+    if isinstance(value, float):
+        return format(value, form)
+    return "" if value is None else str(value)

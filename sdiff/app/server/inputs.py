@@ -1,0 +1,122 @@
+"""What an event may be sent: as many values as it has inputs, each of its component's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components.api_component import Api
+
+from sdiff.app import journal
+from sdiff.app.words import told
+from sdiff.base.errors import SDiffError
+
+LONG = 10_000  # characters of a text field
+WHOLE = 2**53  # numbers up to which JSON and JavaScript agree
+SHOWN = 500  # characters of gradio's own errors
+
+
+def guard(demo: gr.Blocks) -> None:
+    """Has the values of every event checked before its handler sees them.
+
+    What cannot be used becomes an error with one sentence, as does a handler's SDiffError; neither leaves a traceback.
+    """
+    preprocess, call = demo.preprocess_data, demo.call_function
+
+    async def preprocess_data(block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> list[Any]:
+        try:
+            values = checked(block_fn.inputs, inputs)
+        except SDiffError as error:
+            raise _refused(block_fn, str(error)) from None
+        try:
+            return await preprocess(block_fn, values, *rest, **named)
+        except SDiffError as error:
+            raise _refused(block_fn, told(error)) from None
+        except gr.Error as error:  # as of a slider, for a value beyond its ends
+            raise _refused(block_fn, str(error.message)[:SHOWN]) from None
+        except Exception as error:  # gradio's components raise whatever a value of another form makes them
+            words = f"A value cannot be used here ({type(error).__name__}): reload the page and try again."
+            raise _refused(block_fn, words) from None
+
+    async def call_function(*values: Any, **named: Any) -> Any:
+        try:
+            return await call(*values, **named)
+        except SDiffError as error:
+            raise gr.Error(told(error), print_exception=False) from None
+
+    demo.preprocess_data, demo.call_function = preprocess_data, call_function
+
+
+def _refused(block_fn: Any, words: str) -> gr.Error:
+    journal.refused(str(block_fn.api_name), words, "")
+    return gr.Error(words, print_exception=False)
+
+
+def checked(inputs: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """The values of an event's inputs; a text field that was never filled holds an empty text.
+
+    Raises:
+        SDiffError: another number of values, or a value of another kind.
+    """
+    if len(values) != len(inputs):
+        raise SDiffError(f"This event takes {len(inputs)} values, not {len(values)}: reload the page.")
+    found = []
+    for each, value in zip(inputs, values, strict=True):
+        if value is None and isinstance(each, gr.Textbox):
+            value = ""
+        kind, holds = kind_of(each)
+        unset = value is None and (each.value is None or isinstance(each, gr.Number))
+        if not (unset or holds(value)):
+            raise SDiffError(f"{each.label or 'A value of the page'} must be {kind}: reload the page and try again.")
+        found.append(value)
+    return found
+
+
+def kind_of(component: Any) -> tuple[str, Callable[[Any], bool]]:
+    """What the values of an input are, in words and as a test. Raises KeyError for an input that has no kind here."""
+    if component.elem_id in PARTS:
+        return PARTS[component.elem_id]
+    if getattr(component, "precision", None) == 0:  # gradio would round any number
+        return "a whole number", _is_whole
+    return CHOICES if getattr(component, "multiselect", False) else KINDS[type(component)]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONG
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= WHOLE
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and value % 1 == 0
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_edit(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and _are_texts(value[:2]) and _are_texts(value[2])
+
+
+CHOICES = ("a list of choices", _are_texts)
+KINDS: dict[type, tuple[str, Callable[[Any], bool]]] = {
+    gr.Textbox: (f"a text of at most {LONG:,} characters", _is_text),
+    gr.Number: ("a number", _is_number),
+    gr.Slider: ("a number", _is_number),
+    gr.Checkbox: ("true or false", lambda value: isinstance(value, bool)),
+    gr.Dropdown: ("a choice", _is_text),
+    gr.Radio: ("a choice", _is_text),
+    gr.File: ("an uploaded file", lambda value: isinstance(value, dict)),
+    gr.BrowserState: ("a list of data sets", _are_texts),
+    Api: ("a value", lambda value: True),  # which the endpoint checks itself
+}
+# What the page remembers between its events, by the names of the components.
+PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "opened": ("a data set and a model", lambda value: _are_texts(value) and len(value) == 2),
+    "edited": ("a data set, its user and the ids of a history", _is_edit),
+    "told": ("a text", lambda value: isinstance(value, str)),  # as long as a history
+}

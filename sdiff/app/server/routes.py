@@ -1,0 +1,123 @@
+"""The routes that the app serves. Every other path answers 404, also one that a later version of gradio adds."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sdiff.app.server.refusals import refuse
+
+# Without a login: the login page with all that it loads, and what tells whether the app is running.
+OPEN = (
+    "GET /",
+    "HEAD /",
+    "POST /login",
+    "GET /assets/{path:path}",
+    "GET /favicon.ico",
+    "GET /health",
+    "GET /manifest.json",
+    "GET /robots.txt",
+    "GET /static/{path:path}",
+    "GET /svelte/{path:path}",
+    "GET /theme.css",
+    "GET /gradio_api/startup-events",
+    "GET /gradio_api/theme.css",
+)
+# With a login where there is one: the events of the page, the endpoints, uploads and downloads.
+PROTECTED = (
+    "GET /config",
+    "GET /logout",
+    "GET /gradio_api/app_id",
+    "GET /gradio_api/call/{api_name}/{event_id}",
+    "GET /gradio_api/file={file:path}",
+    "HEAD /gradio_api/file={file:path}",
+    "GET /gradio_api/heartbeat/{session_hash}",
+    "GET /gradio_api/info",
+    "GET /gradio_api/queue/data",
+    "GET /gradio_api/upload_progress",
+    "POST /gradio_api/call/v2/{api_name}",
+    "POST /gradio_api/call/{api_name}",
+    "POST /gradio_api/cancel",
+    "POST /gradio_api/queue/join",
+    "POST /gradio_api/reset",
+    "POST /gradio_api/run/{api_name}",
+    "POST /gradio_api/upload",
+)
+# The MCP server, which has no login: it is off where there is one.
+MCP = (
+    "GET /gradio_api/mcp/schema",
+    *(f"{verb} /gradio_api/mcp/{http}" for http in ("", "http") for verb in ("GET", "POST")),
+)
+
+
+class Found(NamedTuple):
+    """A route of the app, with what stands in the path of a request for its parameters."""
+
+    path: str
+    protected: bool
+    parameters: dict[str, str]
+
+
+class Routes:
+    """ASGI middleware: lets through requests for the routes above, and tells what is behind it which one it is
+    (`scope["sdiff.route"]`).
+
+    `served` is gradio's application, which knows who has logged in and where uploads are.
+    """
+
+    def __init__(self, app: ASGIApp, served: Any) -> None:
+        self._app, self._served = app, served
+        self._open, self._protected = _compiled((*OPEN, *(() if served.auth else MCP))), _compiled(PROTECTED)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close"})
+        if scope["type"] == "http":
+            found, status = self._found(scope)
+            if found is None:
+                words = "Not found." if status == 404 else "Method not allowed."
+                return await refuse(words, status, scope, receive, send)
+            scope["sdiff.route"] = found
+            if found.protected and self._served.auth and not self._logged_in(scope):
+                return await refuse("Not authenticated.", 401, scope, receive, send)
+            if "file" in found.parameters and not self._is_upload(found.parameters["file"]):
+                return await refuse("Not found.", 404, scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _found(self, scope: Scope) -> tuple[Found | None, int]:
+        """The route of a request, or None with the status to refuse it with.
+
+        A path with one slash too many at its end, or too few, is let through: the router redirects it.
+        """
+        status, path = 404, scope["path"]
+        for same in (path, path[:-1] if path.endswith("/") else path + "/"):
+            for routes in (self._open, self._protected):
+                for route in routes:
+                    match, child = route.matches({**scope, "path": same})
+                    if match is Match.FULL:
+                        return Found(route.path, routes is self._protected, child["path_params"]), 200
+                    status = 405 if match is Match.PARTIAL else status
+        return None, status
+
+    def _logged_in(self, scope: Scope) -> bool:
+        cookies = cookie_parser(Headers(scope=scope).get("cookie", ""))
+        names = (f"access-token-{self._served.cookie_id}", f"access-token-unsecure-{self._served.cookie_id}")
+        return any(cookies.get(name) in self._served.tokens for name in names)
+
+    def _is_upload(self, path: str) -> bool:
+        """Whether a path leads into the folder of uploads. Gradio would also fetch an address in its place."""
+        return os.path.normpath(path).startswith(os.path.join(self._served.uploaded_file_dir, ""))
+
+
+def _compiled(routes: Iterable[str]) -> list[Route]:
+    return [Route(path, _nothing, methods=[method]) for method, path in map(str.split, routes)]
+
+
+def _nothing(_: Any) -> None:
+    """Stands in for an endpoint: these routes are only compared with."""

@@ -1,0 +1,171 @@
+"""Two models, or two settings of one, beside each other: their lists for a history, and what they reach for many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from threading import Condition
+
+import numpy as np
+import torch
+from cachetools import LRUCache, cached
+
+from sdiff.app.handlers import changes, held_out_of, history_of, models, ranked, shifts
+from sdiff.app.query import Query
+from sdiff.app.state import Opened, open_dataset, serve
+from sdiff.base.errors import SDiffError
+from sdiff.data.catalog import Row
+from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.beyond_accuracy import accuracy, lists, measures
+from sdiff.evaluation.evaluate import Part
+from sdiff.method.histories import Histories
+
+CPU = torch.device("cpu")
+SAMPLE = 1000  # users that are measured on
+GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
+PER_USER = ("recall@20", "ndcg@20")
+HINTS = {
+    "recall@20": "what is held out and stands in the top 20, of as much as can stand there",
+    "ndcg@20": "the same, more for what stands higher",
+    "coverage": "share of the catalogue that anybody is shown",
+    "novelty": "bits: how few people have what is shown",
+    "diversity": "how little the items of one list share their audience",
+    "popularity lift": "how much more popular than the histories: 0 alike, 1 twice",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two lists for one history. `shifts` of a list: by how many places each item stands higher there than in the other
+    one, None where the other does not have it among its first 1,000."""
+
+    lists: tuple[list[Row], list[Row]]
+    shifts: tuple[list[int | None], list[int | None]]
+    overlap: int
+    words: str
+
+
+def compare(a: Query, b: Query) -> Comparison:
+    """The lists of two queries for the history of the first; `b.model` may be one of `REFERENCES`.
+
+    Raises:
+        SDiffError: as `recommend`.
+    """
+    history, held_out = history_of(a), held_out_of(a)
+    orders, rows = [], []
+    for side in (a, b):
+        opened, order = _ranking(history, side, a)
+        orders.append([opened.dataset.split.items.ids[i] for i in order])
+        rows.append(opened.catalog.rows(order[: a.k], held_out=held_out))
+    tops = [order[: a.k] for order in orders]
+    moves = [shifts(top, other) for top, other in zip(tops, reversed(orders), strict=True)]
+    overlap = len(set(tops[0]) & set(tops[1]))
+    words = f"**{overlap} of {len(tops[0])}** stand in both lists"
+    if tops[0] == tops[1]:
+        words += ", in the same order"
+    elif moved := [abs(shift) for shift in moves[0] if shift is not None]:
+        places = round(float(np.median(moved)))
+        words += f"; an item of A's list is, at the median, {places} place{'s'[: places != 1]} away in B"
+    hits = [sum(row.held_out for row in listed) for listed in rows]
+    words += f". Of the {len(held_out)} items held out A finds {hits[0]} and B {hits[1]}." if held_out else "."
+    return Comparison((rows[0], rows[1]), (moves[0], moves[1]), overlap, words)
+
+
+def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
+    """Both sides over the same users drawn by seed 0: rows (measure, A, B, B − A, what it says), and words.
+
+    The difference in accuracy is paired by user, and given with its standard error.
+
+    Raises:
+        SDiffError: as `recommend`, or where nothing is held out in this part.
+    """
+    users = _sample(open_dataset(a.dataset).dataset.split, part)
+    found = []
+    for side in (a, b):
+        opened, score, device = _scorer(a.dataset, side)
+        split = opened.dataset.split
+        shown = lists(score, split, 20, part, users, device)
+        found.append((accuracy(shown, split, part), measures(shown, split)))
+    rows = []
+    for name, hint in HINTS.items():
+        if name in PER_USER:
+            each = [per_user[name] for per_user, _ in found]
+            values, difference = [one.mean() for one in each], each[1] - each[0]
+            error = f" ± {difference.std(ddof=1) / np.sqrt(len(users)):.4f}" if len(users) > 1 else ""
+        else:
+            values, error = [of_lists[name] for _, of_lists in found], ""
+        rows.append([name, *(f"{value:.4f}" for value in values), f"{values[1] - values[0]:+.4f}{error}", hint])
+    title = open_dataset(a.dataset).dataset.title
+    words = f"A {a.model}, B {b.model} · {title} · lists of 20 for {len(users):,} users of the {part} part (seed 0)."
+    if part == "test":
+        words += " Choose settings on the validation part: what is chosen on test says less about anybody else."
+    return rows, words
+
+
+def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
+    """Recall@20 on a sample of the validation part over a grid of alpha_min and sigma_max, all else as asked: the cells
+    so far, after each of them. On the test part where nothing is held out for validation.
+
+    Raises:
+        SDiffError: as `measure`.
+    """
+    split = open_dataset(a.dataset).dataset.split
+    part: Part = "valid" if len(split.valid) else "test"
+    users = _sample(split, part)
+    cells = []
+    for sigma_max, alpha_min in product(*grid(a).values()):
+        setting = {"sigma_max": sigma_max, "alpha_min": alpha_min}
+        opened, score, device = _scorer(a.dataset, replace(a, settings=a.settings | setting))
+        shown = lists(score, opened.dataset.split, 20, part, users, device)
+        cells.append(setting | {"recall@20": accuracy(shown, opened.dataset.split, part)["recall@20"].mean()})
+        yield cells
+
+
+def grid(a: Query) -> dict[str, tuple[float, ...]]:
+    """The values to measure: without noise sigma_max makes no difference. Raises SDiffError."""
+    config = serve(a.dataset, a.model)[1].config.at_inference(a.settings)
+    return GRID if config.noise else GRID | {"sigma_max": (config.sigma_max,)}
+
+
+def sides(dataset: str) -> list[str]:
+    """What can be put on the other side: the models of a data set, and the references."""
+    return [*models(dataset), *REFERENCES]
+
+
+def described(side: Query) -> str:
+    """A side in words: its model, and the settings in which it differs from the checkpoint's."""
+    if side.model in REFERENCES:
+        return f"**{side.model}** · a reference without settings"
+    config = serve(side.dataset, side.model)[1].config
+    return f"**{side.model}** · {changes(config, config.at_inference(side.settings), side.seed)}"
+
+
+def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:
+    """The first items for a history by the model and settings of `side`, filtered as `a` is."""
+    opened, score, device = _scorer(a.dataset, side)
+    x = Histories.from_lists([opened.dataset.split.items.encode(dict.fromkeys(history))], device)
+    with torch.inference_mode():
+        return opened, ranked(score(x), x, a, opened.catalog)
+
+
+def _sample(split: Split, part: Part) -> np.ndarray:
+    """Indices of users, the same ones for all who ask."""
+    held_out = np.flatnonzero(getattr(split, part).lengths)
+    if not len(held_out):
+        raise SDiffError(f"Nothing is held out in the {part} part of this data set: measure on the other part.")
+    return np.sort(np.random.default_rng(0).permutation(held_out)[:SAMPLE])
+
+
+def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
+    if side.model in REFERENCES:
+        return open_dataset(dataset), _reference(dataset, side.model), CPU
+    opened, model = serve(dataset, side.model)
+    config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)
+    return opened, lambda x: model.scores(x, config, noise), model.device
+
+
+@cached(LRUCache(4), condition=Condition())
+def _reference(dataset: str, name: str) -> Scorer:
+    return REFERENCES[name](open_dataset(dataset).dataset.split)

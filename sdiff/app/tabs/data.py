@@ -1,0 +1,252 @@
+"""The Data tab: the card of the data set on the page, and the way to one's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+from anyio.to_thread import run_sync
+
+from sdiff.app import figures, gate, lists, openings, state, uploads
+from sdiff.app.state import open_dataset
+from sdiff.app.words import told
+from sdiff.base.errors import SDiffError
+from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
+from sdiff.data.registry import REGISTRY
+from sdiff.data.summary import card
+from sdiff.data.tables import Layout
+
+NONE = "(none)"
+ENCODINGS = ("latin-1", "utf-16")
+SHOWN = 200  # faulty rows in the list
+FOUND = 10  # items
+LABELS = {"user": "User", "item": "Item", "rating": "Rating", "timestamp": "Time"}
+
+
+class DataTab(NamedTuple):
+    """What the page needs of the tab: the button, the key of what was read, and where the card is shown."""
+
+    read: Any
+    key: gr.Textbox
+    card: list[Any]
+
+
+def data_tab(opened: gr.JSON, opens: dict[str, Any]) -> DataTab:
+    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be; `opens`
+    is how events are queued that open a data set."""
+    key = gr.Textbox(visible=False)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=310):
+            gr.Markdown("## The data set on this page")
+            facts = gr.HTML(elem_id="facts", padding=False)
+            plot = gr.Plot(show_label=False, elem_id="degrees")
+            question = gr.Textbox(
+                label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
+            )
+            found = gr.HTML(elem_id="found", padding=False)
+        if shut := gate.read_only():
+            with gr.Column(scale=3, min_width=310):
+                gr.Markdown(gate.SHUT, elem_classes="words")
+        with gr.Column(scale=3, min_width=310, visible=not shut):
+            gr.Markdown(
+                "## Your own data\nA table with a row for each interaction; it stays with you and this machine."
+            )
+            with gr.Row():
+                table = gr.File(label="Interactions: CSV, TSV, JSON lines, Parquet", height=150, elem_id="own-table")
+                items = gr.File(label="Titles, if there are any: item, title, genres", height=150, elem_id="own-items")
+            with gr.Row():
+                names = gr.Textbox(
+                    label="Names of the columns, if the file has no header",
+                    placeholder="user,item,rating",
+                    scale=3,
+                    min_width=200,
+                    elem_id="own-names",
+                )
+                encoding = gr.Dropdown(
+                    [("UTF-8, or as marked", ""), *((name, name) for name in ENCODINGS)],
+                    value="",
+                    label="Encoding",
+                    min_width=150,
+                    elem_id="own-encoding",
+                )
+            shown = gr.HTML(elem_id="preview", padding=False)
+            with gr.Row(elem_id="own-roles"):
+                roles = [
+                    gr.Dropdown([NONE], value=NONE, label=LABELS[role], min_width=120, elem_id=f"own-{role}")
+                    for role in PAIR
+                ]
+            with gr.Row():
+                min_rating = gr.Textbox(
+                    label="Least rating that counts",
+                    info="none given: every row does",
+                    max_lines=1,
+                    min_width=150,
+                    elem_id="own-min-rating",
+                )
+                core = gr.Number(
+                    1,
+                    label="k-core",
+                    info="users and items with fewer are left out",
+                    precision=0,
+                    minimum=1,
+                    min_width=150,
+                    elem_id="own-core",
+                )
+                split = gr.Dropdown(
+                    [("by time, where known", ""), *((name, name) for name in SPLITS)],
+                    value="",
+                    label="Split",
+                    info="what is held out to test",
+                    min_width=170,
+                )
+            skip = gr.Checkbox(label="Leave out rows that cannot be used", elem_id="own-skip")
+            with gr.Row():
+                button = gr.Button("Read and open", variant="primary", elem_id="own-read")
+                cancel = gr.Button("Cancel", visible=False, elem_id="own-cancel")
+            said = gr.HTML(elem_id="own-said", padding=False)
+    quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+    gr.on(
+        [table.upload, table.clear, names.submit, names.blur, encoding.select],
+        preview_upload,
+        [table, names, encoding],
+        [shown, *roles, said],
+        **quietly,
+    )
+    # not .input, which a paste by mouse does not fire
+    question.change(
+        lambda opened, question: find(opened[0], question),
+        [opened, question],
+        found,
+        trigger_mode="always_last",
+        **quietly,
+    )
+    read = button.click(
+        read_upload,
+        [table, items, names, encoding, *roles, min_rating, core, split, skip],
+        [key, said, cancel],
+        **quietly | opens,
+    )
+    cancel.click(None, cancels=[read]).then(
+        lambda: (_message("Cancelled: nothing was kept."), gr.Button(visible=False)), None, [said, cancel], **quietly
+    )
+    return DataTab(read, key, [facts, plot, question, found])
+
+
+def describe(dataset: str) -> tuple[str, Any, str, str]:
+    """The card of a data set: its facts, how many interactions users and items have, no question, the popular items."""
+    opened = open_dataset(dataset).dataset
+    found = card(opened)
+    left_out = ", ".join(f"{n:,} {reason}" for reason, n in found.left_out.items() if n)
+    facts = {
+        "Users": f"{found.users:,}",
+        "Items": f"{found.items:,}",
+        "Interactions": f"{found.interactions:,}",
+        "Density": f"{found.density:.2%}",
+        "Median history": f"{found.median_history:g} items",
+        "Most popular fifth": f"{found.head_share:.0%} of all interactions",
+        "From, to": f"{found.from_day} – {found.to_day}" if found.from_day else "no times",
+        "Rows left out": left_out or "none" if opened.report else "",
+        "Terms": opened.terms,
+        "Source": REGISTRY[dataset].origin if dataset in REGISTRY else "",
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
+    html = f"<dl><dt>Title</dt><dd>{escape(opened.title)}</dd>{rows}</dl>"
+    return html, figures.degrees(found.user_degrees, found.item_degrees), "", find(dataset, "")
+
+
+def find(dataset: str, question: str) -> str:
+    """The items that a question may mean, those that most users have seen first among equals."""
+    catalog = open_dataset(dataset).catalog
+    rows = catalog.rows(catalog.search(question, FOUND))
+    return lists.items_table(rows, "Found" if question.strip() else "Most popular")
+
+
+def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, ...]:
+    """The first rows of an upload, and for each role the columns to choose from, with the likeliest one chosen."""
+    nothing = [gr.Dropdown([NONE], value=NONE)] * len(PAIR)
+    if not table:
+        return "", *nothing, ""
+    try:
+        gate.writing()
+        found = _peek(table, names, encoding)
+    except SDiffError as error:
+        return "", *nothing, _message(told(error), table)
+    roles = [gr.Dropdown([NONE, *found.columns], value=found.roles.get(role, NONE)) for role in PAIR]
+    return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
+
+
+async def read_upload(
+    table: str | None, items: str | None, names: str, encoding: str, *chosen: Any
+) -> AsyncIterator[tuple[str, str, Any]]:
+    """The key of the data set that comes of an upload, or "", and what became of its rows; meanwhile, how far it is,
+    and a way out."""
+    way_out, none = gr.Button(visible=True), gr.Button(visible=False)
+    if not table:
+        yield "", _message("Choose a file first."), none
+        return
+    try:
+        gate.writing()
+        yield "", _message(f"Looking at {Path(table).name} …"), none
+        reading = await run_sync(_reading, table, names, encoding, *chosen)
+        tables = Path(table), Path(items) if items else None
+        key, root = await run_sync(uploads.key_of, *tables, reading), state.uploads_dir()
+        undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
+        async for stage in openings.joined(key, partial(uploads.keep, *tables, reading, root), undo):
+            yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", way_out
+        found = await run_sync(card, state.open_dataset(key).dataset)
+    except FaultyRows as error:
+        rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
+        n = len(error.faults)
+        caption = f"{n:,} faulty rows" + (f", the first {SHOWN}" if n > SHOWN else "")
+        advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
+        yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows), none
+    except SDiffError as error:
+        yield "", _message(told(error), table), none
+    else:
+        size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
+        yield key, _message(f"Open on this page: {size}. Recommend has a first list."), none
+
+
+def _reading(table: str, names: str, encoding: str, *chosen: Any) -> Reading:
+    """How the form says that a table is to be read. Raises SDiffError."""
+    *columns, min_rating, core, split, skip = chosen
+    guessed = _peek(table, names, encoding).roles
+    roles = {
+        role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
+        for role, column in zip(PAIR, columns, strict=True)
+    }
+    if NONE in columns[:2]:
+        raise SDiffError("Say which column holds the users and which one the items.")
+    return Reading(
+        **roles,
+        names=_names(names),
+        encoding=encoding,
+        min_rating=_number(min_rating),
+        core=int(core or 1),
+        split=split,
+        skip_faulty=skip,
+    )
+
+
+def _peek(table: str, names: str, encoding: str) -> Preview:
+    return preview(Path(table), Layout(_names(names), encoding=encoding))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise SDiffError(f"The least rating must be a number, not {text!r}.") from None
+
+
+def _message(text: str, table: str = "") -> str:
+    """Text, in which a table is called by its name."""
+    return f"<p>{escape(text.replace(table, Path(table).name) if table else text)}</p>"

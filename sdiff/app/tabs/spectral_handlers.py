@@ -1,0 +1,137 @@
+"""What the spectral plots show: one history's energy before and after, the spectrum, the schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdiff.app.handlers import history_of
+from sdiff.app.query import Query
+from sdiff.app.state import serve
+from sdiff.config import Config, Schedule
+from sdiff.method.diffusion import condition, denoise
+from sdiff.method.histories import Histories
+from sdiff.method.schedule import NoiseSchedule
+from sdiff.serving.recommender import Recommender
+
+KINDS: tuple[Schedule, ...] = get_args(Schedule)
+BANDS = 20  # of frequencies that energy is averaged over
+
+
+@dataclass(frozen=True)
+class SpectralView:
+    """What this list's diffusion starts from: arrays over the frequencies (K,) and over bands of them, and words.
+
+    energy: mean v^2 in each band of the history, of its noised version and of the denoised estimate.
+    """
+
+    lam: np.ndarray
+    tau: float
+    snr_at_tau: dict[str, np.ndarray]
+    bands: np.ndarray
+    energy: tuple[np.ndarray, np.ndarray, np.ndarray]
+    words: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ScheduleView:
+    """Spectrum and schedules: lam (K,), alpha and sigma (n, m) over times (n,) for a few eigenvalues, SNR maps over
+    times and the frequencies of indices `mapped`, and words for each."""
+
+    lam: np.ndarray
+    times: np.ndarray
+    shown_lam: np.ndarray
+    schedules: dict[str, tuple[np.ndarray, np.ndarray]]
+    mapped: np.ndarray
+    maps: dict[str, np.ndarray]
+    words: dict[str, str]
+
+
+def spectral_view(query: Query) -> SpectralView:
+    """The SNR at the start of sampling, and what sampling does to the energy of one history. Raises SDiffError."""
+    config, model, x = asked(query)
+    lam = model.basis.lam.cpu()
+    at_tau = {kind: s.snr(torch.tensor(config.tau), lam).numpy() for kind, s in _kinds(config).items()}
+    noised: list[Tensor] = []
+    noise = torch.Generator().manual_seed(query.seed)
+    after = denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t))
+    before_energy, noised_energy, after_energy = (
+        by_band(v) for v in (condition(model.basis, x, config).mean(1), noised[0], after)
+    )
+    finite = np.isfinite(at_tau["vp"])
+    tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]
+    lowest = {kind: np.median(np.log10(values[tenth])) for kind, values in at_tau.items() if len(tenth)}
+    medians = ", ".join(f"{median:.2f} under {kind.upper()}" for kind, median in lowest.items())
+    low = slice(0, max(len(before_energy) // 4, 1))
+    share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
+    kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
+    words = {
+        "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise."
+        + (f" Over the lowest tenth of the others the median log₁₀ SNR is {medians}." if medians else ""),
+        "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
+        f"and {kept:.0%} of the denoised estimate's.",
+    }
+    energy = (before_energy, noised_energy, after_energy)
+    return SpectralView(lam.numpy(), config.tau, at_tau, bands(len(lam)), energy, words)
+
+
+def schedule_view(query: Query) -> ScheduleView:
+    """The spectrum that a model keeps, and the three schedules under these settings. Raises SDiffError."""
+    config, model, _ = asked(query)
+    lam = model.basis.lam.cpu()
+    times = torch.linspace(0, config.tau, 81)
+    levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
+    shown = lam[(lam - levels[:, None]).abs().argmin(1).unique()]  # eigenvalues spread evenly over the spectrum
+    mapped = torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()
+    kinds = _kinds(config)
+    alpha, sigma = (f(times[-1], lam) for f in (kinds["vp"].alpha, kinds["vp"].sigma))
+    below = {kind: float((s.snr(times, lam[mapped]) < 1).float().mean()) for kind, s in kinds.items()}
+    shares = ", ".join(f"{share:.0%} under {kind.upper()}" for kind, share in below.items())
+    words = {
+        "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
+        "schedules": f"At t = {config.tau:g} the lowest frequency keeps {alpha[0]:.0%} of its signal under VP and the "
+        f"highest one {alpha[-1]:.0%}; σ is {sigma[0]:.2f} there and {sigma[-1]:.2f} here. VE keeps VP's α and "
+        "lets σ grow with time alone; under DDPM all frequencies share one curve.",
+        "maps": f"Noise outweighs signal (SNR = α² / σ² below 1) over this share of times and frequencies: {shares}. "
+        "Where no noise comes (t = 0, or λ = 0 under VP) SNR is infinite and drawn in the brightest colour. "
+        "VP is the method; VE and DDPM are the ablations of the paper's Table 3.",
+    }
+    return ScheduleView(
+        lam=lam.numpy(),
+        times=times.numpy(),
+        shown_lam=shown.numpy(),
+        schedules={kind: (s.alpha(times, shown).numpy(), s.sigma(times, shown).numpy()) for kind, s in kinds.items()},
+        mapped=mapped.numpy() + 1,
+        maps={kind: s.snr(times, lam[mapped]).numpy() for kind, s in kinds.items()},
+        words=words,
+    )
+
+
+def asked(query: Query) -> tuple[Config, Recommender, Histories]:
+    """The configuration, the model and the history (1, n_items) that a query is about. Raises SDiffError."""
+    _, model = serve(query.dataset, query.model)
+    x = Histories.from_lists([model.items.encode(dict.fromkeys(history_of(query)))], model.device)
+    return model.config.at_inference(query.settings), model, x
+
+
+def by_band(v: Tensor) -> np.ndarray:
+    """Mean energy of the spectrum v (1, K) in each band."""
+    energy = np.square(v[0].cpu().numpy())
+    return np.array([energy[band].mean() for band in _bands(len(energy))])
+
+
+def bands(K: int) -> np.ndarray:
+    """The index, from 1 on, of the middle of each band of K frequencies."""
+    return np.array([band.mean() + 1 for band in _bands(K)])
+
+
+def _bands(K: int) -> list[np.ndarray]:
+    return np.array_split(np.arange(K), min(BANDS, K))
+
+
+def _kinds(config: Config) -> dict[Schedule, NoiseSchedule]:
+    return {kind: NoiseSchedule(kind, config.alpha_min, config.sigma_max, config.tau) for kind in KINDS}

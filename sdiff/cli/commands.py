@@ -1,0 +1,275 @@
+"""What each command of the command line does: from its arguments to what it prints, and to one JSON document."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sdiff.base.device import device_name
+from sdiff.base.distributed import Ranks
+from sdiff.base.errors import SDiffError
+from sdiff.base.files import claimed
+from sdiff.config import Config, parse_assignments, preset
+from sdiff.data.catalog import Catalog
+from sdiff.data.datasets import Dataset, download, load_dataset
+from sdiff.data.registry import REGISTRY
+from sdiff.data.summary import card
+from sdiff.evaluation.baselines import reached
+from sdiff.evaluation.evaluate import Part, evaluate
+from sdiff.serving import export
+from sdiff.serving.recommender import Recommender
+from sdiff.serving.shards import write_shards
+from sdiff.training.run_state import resume, save_state
+from sdiff.training.trainer import CRITERION, Trainer
+
+
+def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    if arguments.words[:1] == ["fetch"] and len(arguments.words) == 2:
+        with tqdm(unit="B", unit_scale=True, disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            source = download(arguments.words[1], progress)
+        print(f"{source.title} is in {source.path} ({source.terms}).")
+        return {"key": source.key, "path": str(source.path), "terms": source.terms}
+    if len(arguments.words) > 1:
+        raise SDiffError("Name one data set, or say: datasets fetch KEY.")
+    if arguments.words:
+        described = asdict(card(load_dataset(arguments.words[0])))
+        for name, value in described.items():
+            print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
+        return described
+    rows = [
+        {
+            "key": source.key,
+            "title": source.title,
+            "users, items, interactions": source.counts,
+            "terms": source.terms,
+            "origin": source.origin,
+            "available": not source.missing,
+            "path": str(source.path),
+        }
+        for source in REGISTRY.values()
+    ]
+    for row in rows:
+        print(f"{row['key']:<16} {'here' if row['available'] else 'not here':<9} {row['title']}")
+        if size := row["users, items, interactions"]:
+            print(f"{'':<16} {size[0]:,} users, {size[1]:,} items, {size[2]:,} interactions")
+        print(f"{'':<16} {row['terms']}; from {row['origin']}; in {row['path']}")
+    return rows
+
+
+def train(arguments: argparse.Namespace) -> dict[str, Any]:
+    started = time.perf_counter()
+    config = preset(arguments.preset).override(parse_assignments(arguments.set))
+    dataset = load_dataset(arguments.dataset)
+    with output(arguments.out, arguments.ranks):
+        return train_into(arguments, config, dataset, started)
+
+
+@contextmanager
+def output(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """The folder of a run, claimed for its time. Raises SDiffError where another run has it, or nothing can be written
+    there."""
+    with ExitStack() as claim:
+        try:
+            if ranks.first:
+                claim.enter_context(claimed(folder))  # before hours of training, not after them
+        except BlockingIOError:
+            raise SDiffError(f"Another run writes to {folder}: wait until it ends, or choose another --out.") from None
+        except OSError as error:
+            raise SDiffError(f"Cannot write to {folder}: {error.strerror}.") from error
+        yield
+
+
+def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, started: float) -> dict[str, Any]:
+    ranks = arguments.ranks
+    trainer = Trainer(config, dataset.split, arguments.seed, ranks=ranks)
+    state = arguments.out / "training.safetensors"
+    if arguments.resume:
+        if state.exists() or not ranks.launched:  # a cluster repeats the command that started the run
+            resume(trainer, state)
+    elif (arguments.out / "config.json").exists():
+        raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
+    saved = trainer.best.epoch
+    with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar:
+        try:
+            for progress in trainer.fit():
+                bar.total = progress.epochs
+                bar.update(1)
+                if progress.valid:
+                    bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
+                if ranks.first and (progress.valid or progress.epoch % config.eval_every == 0):
+                    save_state(trainer, state)  # first: where there is a checkpoint, there is a run to resume
+                    if progress.best_epoch > saved:
+                        trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
+                        saved = progress.best_epoch
+        except SDiffError:
+            if ranks.first and trainer.best.epoch > saved:
+                trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
+            raise
+    checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
+    model = Recommender(checkpoint, trainer.device)
+    metrics: dict[str, Any] = {
+        "dataset": dataset.key,
+        "data_fingerprint": dataset.split.fingerprint,
+        "seed": arguments.seed,
+        "command": arguments.command,
+        "device": device_name(trainer.device),
+        "processes": ranks.size,
+        "epoch": checkpoint.provenance.epoch,
+        "train_seconds": round(trainer.seconds, 1),
+    }
+    parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
+    for part in parts:
+        metrics[part] = measure(model, dataset, part, {}, arguments.seed, ranks)
+    if not ranks.first:
+        return metrics
+    metrics["references"] = reached(dataset.split, parts)
+    replace(checkpoint, metrics=metrics).save(arguments.out)
+    metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
+    print(
+        f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}, {metrics['seconds']} s",
+        *([f"{metrics['peak_memory_mb']} MB"] if metrics["peak_memory_mb"] else []),
+        *(f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics),
+        sep=", ",
+    )
+    return metrics | {"checkpoint": str(arguments.out)}
+
+
+def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
+    model = Recommender.load(arguments.checkpoint)
+    key, dataset = its_dataset(model, arguments)
+    if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
+        print(
+            f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
+            f"it may have seen in training what {key} holds out.",
+            file=sys.stderr,
+        )
+    started = time.perf_counter()
+    metrics = measure(
+        model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed, arguments.ranks
+    )
+    seconds = round(time.perf_counter() - started, 3)
+    for name, value in metrics.items():
+        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+    return metrics | {"seconds": seconds, "dataset": key, "split": arguments.split, "seed": arguments.seed}
+
+
+def its_dataset(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
+    """The data set asked for, or that of the training, over the model's items, and its key."""
+    key = arguments.dataset or model.checkpoint.provenance.dataset
+    return key, load_dataset(key).served_by(model.items)
+
+
+def measure(
+    model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int, ranks: Ranks
+) -> dict[str, float]:
+    """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
+    config = model.config.at_inference(settings)
+    noise = torch.Generator().manual_seed(seed + ranks.rank)
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
+    score = lambda x: model.scores(x, config, noise)  # noqa: E731
+    return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks)
+
+
+def hidden(ranks: Ranks) -> bool | None:
+    """As tqdm's `disable`: one bar, where it is seen on a terminal."""
+    return None if ranks.first else True
+
+
+def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    if arguments.all:
+        return recommend_all(arguments)
+    if arguments.out or arguments.titles:
+        raise SDiffError("--out and --titles go with --all: one list is printed, with its titles.")
+    model = Recommender.load(arguments.checkpoint)
+    dataset = None
+    try:
+        _, dataset = its_dataset(model, arguments)
+    except SDiffError as error:
+        if arguments.user is not None:
+            raise
+        print(f"sdiff: no titles: {error}", file=sys.stderr)
+    if arguments.user is not None:
+        assert dataset is not None
+        user = int(dataset.split.users.encode([arguments.user], "user")[0])
+        history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
+    else:
+        history = [id.strip() for id in arguments.history.split(",") if id.strip()]
+    settings = parse_assignments(arguments.set)
+    model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
+    found = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
+    if dataset is not None:
+        rows = [asdict(row) for row in Catalog(dataset).rows(found.indices, found.scores)]
+        rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
+    else:
+        pairs = zip(found.ids, found.scores, strict=True)
+        rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
+    print(f"{'rank':>4}  {'item':>8}  {'score':>8}  title")
+    for row in rows:
+        title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
+        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
+    return rows
+
+
+def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.out is None:
+        raise SDiffError("--all needs a file or a folder for the lists: say with --out where they should go.")
+    out, ranks = arguments.out, arguments.ranks
+    in_shards = out.is_dir() or not out.suffix
+    if ranks.size > 1 and not in_shards:
+        raise SDiffError(f"{ranks.size} processes cannot write one file: give --out a folder, a name without a suffix.")
+    model = Recommender.load(arguments.checkpoint)
+    _, dataset = its_dataset(model, arguments)
+    config = model.config.at_inference(parse_assignments(arguments.set))
+    started = time.perf_counter()
+    bar = partial(tqdm, unit="batch", leave=False, disable=hidden(ranks))
+    k, seed, titles = arguments.k, arguments.seed, arguments.titles
+    if in_shards:
+        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar)
+    else:
+        lists = export.ranked(model, dataset.split.train, k, config, seed, progress=bar)
+        rows, users = export.write(out, lists, dataset, titles)
+    seconds = round(time.perf_counter() - started, 3)
+    print(f"{out}: {rows:,} rows for {users:,} users, {seconds} s")
+    return {"users": users, "rows": rows, "seconds": seconds, "file": str(out)}
+
+
+def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        from sdiff.experiments import reproduce as experiments
+    except ImportError:
+        raise SDiffError(
+            "Experiments belong to a clone of the repository: run python -m sdiff reproduce in its top folder."
+        ) from None
+    if arguments.quick and arguments.out is None:
+        raise SDiffError("--quick gives no results to keep: say with --out where its files should go.")
+    of_data = arguments.dataset, arguments.preset, arguments.seed, arguments.quick, arguments.out
+    if arguments.what != "all":
+        return experiments.reproduce(arguments.what, *of_data, arguments.only)
+    if arguments.only:
+        raise SDiffError("--only names jobs of one experiment: say which one instead of all.")
+    return {what: experiments.reproduce(what, *of_data) for what in experiments.EXPERIMENTS}
+
+
+def peak_memory_mb() -> int | None:
+    """Largest resident size of this process so far; None on Windows, which has no module for it."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024**2 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,213 @@
+"""The data sets that are known by a key: what each is, under which terms, where it is to be had and how it is read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdiff.data.download import Archive
+from sdiff.data.formats import Format, last_fm, lists, movielens, movielens_100k, own_table, steam
+from sdiff.data.interactions import Split
+from sdiff.data.items import Items
+from sdiff.data.readers import Reading
+from sdiff.method.spectrum import cache_dir
+
+ASSETS = Path(__file__).parent.parent / "assets"
+LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data"
+RESEARCH = "research use, no redistribution without permission, no commercial use (GroupLens)"
+SHARED = "research use, redistribution under the same terms, no commercial use (GroupLens)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A registered data set: what it is, under which terms, where it lies and how it is read.
+
+    Attributes:
+        files: what has to be in the folder; "a or b" where either will do.
+        counts: users, items and pairs as it is read, where they were measured here or are published.
+        archives: where its files can be downloaded, if nobody has to be asked.
+        same_items_as: key of another split of the same data, whose models serve this one as well.
+    """
+
+    key: str
+    title: str
+    terms: str
+    origin: str
+    files: tuple[str, ...]
+    read: Format
+    folder: str = ""
+    counts: tuple[int, int, int] | None = None
+    same_items_as: str = ""
+    archives: tuple[Archive, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds (or should hold) the files."""
+        return ASSETS / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
+
+    @property
+    def missing(self) -> list[str]:
+        return [file for file in self.files if not any((self.path / name).is_file() for name in file.split(" or "))]
+
+
+def data_dir() -> Path:
+    """Where data sets are looked for: `$SDIFF_DATA_DIR`, else `data` in the cache folder."""
+    return Path(os.environ.get("SDIFF_DATA_DIR") or cache_dir() / "data")
+
+
+def _grouplens(name: str, files: dict[str, str], megabytes: int, checksum: str = "") -> tuple[Archive, ...]:
+    """An archive of GroupLens's, of which `files` (path in it -> name) are wanted; `megabytes` is what is accepted."""
+    return (Archive(f"https://files.grouplens.org/datasets/{name}.zip", megabytes * 10**6, files, checksum),)
+
+
+def _movielens_archive(
+    name: str, folder: str, names: tuple[str, ...], megabytes: int, md5: str = ""
+) -> tuple[Archive, ...]:
+    files = {f"{folder}/{file}": file for file in names}
+    return _grouplens(f"movielens/{name}", files, megabytes, md5 and f"md5:{md5}")
+
+
+def _demo(folder: Path) -> tuple[Split, Items]:
+    split, items, _ = own_table(folder / "interactions.csv", Reading(items=str(folder / "items.csv")))
+    return split, items
+
+
+REGISTRY = {
+    source.key: source
+    for source in (
+        Source(
+            "demo",
+            "Demo: synthetic films",
+            "synthetic, Apache-2.0",
+            "this repository",
+            ("interactions.csv", "items.csv"),
+            _demo,
+            counts=(900, 1185, 37374),
+        ),
+        Source(
+            "ml-100k",
+            "MovieLens 100K",
+            RESEARCH,
+            "https://grouplens.org/datasets/movielens/100k/",
+            ("u.data", "u.item"),
+            movielens_100k,
+            archives=_movielens_archive(
+                "ml-100k", "ml-100k", ("u.data", "u.item"), 10, "0e33842e24a9c977be4e0107933c0723"
+            ),
+        ),
+        Source(
+            "ml-latest-small",
+            "MovieLens latest small (2018)",
+            SHARED,
+            "https://grouplens.org/datasets/movielens/latest/",
+            ("ratings.csv", "movies.csv"),
+            movielens(core=5),  # 10 would leave too little of it
+            archives=_movielens_archive("ml-latest-small", "ml-latest-small", ("ratings.csv", "movies.csv"), 5),
+        ),
+        Source(
+            "ml-1m",
+            "MovieLens 1M",
+            RESEARCH,
+            "https://grouplens.org/datasets/movielens/1m/",
+            ("ratings.dat", "movies.dat"),
+            movielens(core=10, suffix=".dat", encoding="latin-1"),
+            counts=(5949, 2810, 571531),
+            same_items_as="ml-1m-diffrec",
+            archives=_movielens_archive(
+                "ml-1m", "ml-1m", ("ratings.dat", "movies.dat"), 20, "c4d9eecfca2ab87c1945afe126590906"
+            ),
+        ),
+        Source(
+            "ml-10m",
+            "MovieLens 10M",
+            RESEARCH,
+            "https://grouplens.org/datasets/movielens/10m/",
+            ("ratings.dat", "movies.dat"),
+            movielens(core=10, suffix=".dat"),
+            archives=_movielens_archive(
+                "ml-10m", "ml-10M100K", ("ratings.dat", "movies.dat"), 100, "ce571fd55effeba0271552578f2648bd"
+            ),
+        ),
+        *(
+            Source(
+                f"ml-{n}m",
+                f"MovieLens {n}M",
+                RESEARCH,
+                f"https://grouplens.org/datasets/movielens/{n}m/",
+                ("ratings.csv", "movies.csv"),
+                movielens(core=10),
+                archives=_movielens_archive(f"ml-{n}m", f"ml-{n}m", ("ratings.csv", "movies.csv"), 400, md5),
+            )
+            for n, md5 in (
+                (20, "cd245b17a1ae2cc31bb14903e1204af3"),
+                (25, "6b51fb2759a8657d3bfcbfc42b592ada"),
+                (32, "d472be332d4daa821edc399621853b57"),
+            )
+        ),
+        Source(
+            "ml-1m-diffrec",
+            "MovieLens 1M, DiffRec's split (the paper's)",
+            RESEARCH,
+            "https://github.com/YiyanXu/DiffRec",
+            ("train_list.npy", "valid_list.npy", "test_list.npy"),
+            lists,
+            folder="ml-1m_clean",
+            counts=(5949, 2810, 571531),
+        ),
+        *(
+            Source(
+                f"{name}-diffrec",
+                f"{title}, DiffRec's split (the paper's)",
+                "none stated; those of the data's owner apply",
+                "https://github.com/YiyanXu/DiffRec",
+                ("train_list.npy", "valid_list.npy", "test_list.npy"),
+                lists,
+                folder=f"{name}_clean",
+                counts=counts,
+            )
+            for name, title, counts in (
+                ("yelp", "Yelp", (54574, 34395, 1402736)),
+                ("amazon-book", "Amazon-Book", (108822, 94949, 3146256)),
+            )
+        ),
+        *(
+            Source(
+                name,
+                f"{title}, LightGCN's split",
+                "none stated; those of the data's owner apply",
+                "https://github.com/gusye1234/LightGCN-PyTorch",
+                ("train.txt or train_list.npy", "test.txt or test_list.npy"),
+                lists,
+                counts=counts,
+                archives=tuple(
+                    Archive(f"{LIGHTGCN}/{name}/{file}", 50 * 10**6, file) for file in ("train.txt", "test.txt")
+                ),
+            )
+            for name, title, counts in (
+                ("gowalla", "Gowalla", (29858, 40981, 1027370)),
+                ("yelp2018", "Yelp 2018", (31668, 38048, 1561406)),
+                ("amazon-book", "Amazon-Book", (52643, 91599, 2984108)),
+            )
+        ),
+        Source(
+            "lastfm",
+            "Last.fm, HetRec 2011: artists",
+            "research and other non-commercial use (Last.fm, GroupLens)",
+            "https://grouplens.org/datasets/hetrec-2011/",
+            ("user_artists.dat", "artists.dat"),
+            last_fm,
+            archives=_grouplens(
+                "hetrec2011/hetrec2011-lastfm-2k", {n: n for n in ("user_artists.dat", "artists.dat")}, 10
+            ),
+        ),
+        Source(
+            "steam",
+            "Steam: purchases of games",
+            "CC0, by its page",
+            "https://www.kaggle.com/datasets/tamber/steam-video-games",
+            ("steam-200k.csv",),
+            steam,
+        ),
+    )
+}

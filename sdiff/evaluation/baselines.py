@@ -1,0 +1,46 @@
+"""Two references without any training, which a model has to beat: scorers, histories (B, n_items) -> (B, n_items)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from sdiff.data.interactions import Split
+from sdiff.evaluation.evaluate import Part, evaluate
+from sdiff.method.eigen import to_torch
+from sdiff.method.histories import Histories
+from sdiff.method.spectrum import normalised_adjacency_root
+
+Scorer = Callable[[Histories], Tensor]
+
+
+def popularity(split: Split) -> Scorer:
+    """Every user gets the most popular items of train."""
+    counts = torch.from_numpy(split.train.item_counts).float()
+    return lambda x: counts.repeat(len(x), 1)
+
+
+def linear_filter(split: Split) -> Scorer:
+    """A x = X~'X~ x by two sparse products: the least that graph filtering does (compare Shen et al. 2021, "How
+    powerful is graph convolution for recommendation?")."""
+    smooth = smoothing(normalised_adjacency_root(split.train.matrix()))
+    return lambda x: smooth(x.dense(len(split.items)))
+
+
+def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
+    """x A of dense rows (B, n_items) with A = root' root, by two sparse products."""
+    down, up = to_torch(root), to_torch(sp.csr_array(root.T))
+    return lambda x: (up @ (down @ x.T)).T.contiguous()
+
+
+REFERENCES = {"popularity": popularity, "A x": linear_filter}
+
+
+def reached(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
+    """The metrics of each reference on each of the parts."""
+    cpu = torch.device("cpu")
+    scorers = {name: make(split) for name, make in REFERENCES.items()}
+    return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}

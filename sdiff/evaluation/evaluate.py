@@ -1,0 +1,116 @@
+"""Rank every user's unseen items, compare with what was held out, average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdiff.base.distributed import ALONE, Ranks
+from sdiff.base.errors import SDiffError
+from sdiff.data.interactions import Interactions, Split
+from sdiff.evaluation.metrics import ndcg, recall, recall_all
+from sdiff.method.histories import Histories
+
+CUTOFFS = (10, 20)
+GROUP = 64  # items whose maximum is looked at first; 32 and 128 are as fast
+SCORES = 4_000_000  # that are looked at together: many more at once go through memory instead of caches
+Part = Literal["valid", "test"]
+
+
+def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tensor]:
+    """The n best-scored items of each row of `scores` (B, n_items), without the seen ones.
+
+    Returns:
+        (scores, items), each (B, min(n, n_items)); ranks that no unseen item is left for score -inf.
+
+    Raises:
+        SDiffError: a score is not a number, or infinite.
+    """
+    if seen is not None:
+        scores = exclude_(scores.clone(), seen)
+    n_items, whole = scores.shape[1], scores.shape[1] // GROUP
+    if n >= whole:
+        return _finite(*scores.topk(min(n, n_items), dim=1))
+    # The n best lie in the n groups with the largest maxima, or in the rest that fills no group: exact, and one pass
+    # over the scores in place of a partial sort of them.
+    maxima = scores[:, : whole * GROUP].view(len(scores), whole, GROUP).amax(2)
+    within, rest = (torch.arange(a, b, device=scores.device) for a, b in ((0, GROUP), (whole * GROUP, n_items)))
+    inside = (maxima.topk(n, dim=1).indices[:, :, None] * GROUP + within).flatten(1)  # (B, n GROUP)
+    candidates = torch.cat([inside, rest.expand(len(scores), -1)], dim=1)
+    values, place = scores.gather(1, candidates).topk(n, dim=1)
+    return _finite(values, candidates.gather(1, place))
+
+
+def exclude_(scores: Tensor, seen: Histories) -> Tensor:
+    """Sets the scores (B, n_items) of seen items to -inf, in place: only for a tensor that nobody else uses."""
+    scores[seen.rows, seen.items] = -torch.inf
+    return scores
+
+
+def _finite(values: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    if not (values[:, :1] < torch.inf).all():  # NaN comes before any number, and before infinity
+        raise SDiffError("The scores are not finite numbers: lower guidance or T, or train the model again.")
+    return values, items
+
+
+def unseen(
+    score: Callable[[Histories], Tensor],
+    split: Split,
+    part: Part,
+    n: int,
+    batches: Iterable[Tensor],
+    device: torch.device,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(users, scores, items) of each batch of users: their `top_n` by the train history alone, as the paper's peers do
+    it for both parts. The items of train, and of valid for the test part, are left out of the ranking."""
+    train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
+    for users in batches:
+        history = train.take(users)
+        scores = exclude_(score(history).clone(), history)  # a scorer may keep the tensor that it returned
+        if part == "test":
+            exclude_(scores, valid.take(users))
+        yield users, *top_n(scores, None, n)
+
+
+@torch.inference_mode()
+def evaluate(
+    score: Callable[[Histories], Tensor],
+    split: Split,
+    part: Part,
+    device: torch.device,
+    progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
+    ranks: Ranks = ALONE,
+) -> dict[str, float]:
+    """Recall and NDCG at 10 and 20 of the `unseen`, averaged over the users who have something held out in `part`.
+
+    Args:
+        score: histories (B, n_items) sparse -> scores (B, n_items).
+        progress: wraps the list of user batches, for a progress bar.
+        ranks: each of them scores its share of the users, and all get the mean over everybody.
+    """
+    held_out: Interactions = getattr(split, part)
+    users = torch.from_numpy(np.flatnonzero(held_out.lengths))
+    if not len(users):
+        raise SDiffError(
+            f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
+        )
+    rows = min(max(SCORES // len(split.items), 1), 1000)
+    target = Histories.from_interactions(held_out, device)
+    sums: dict[str, float] = {}
+    batches = progress(ranks.share(users.to(device)).split(rows))
+    for batch, _, items in unseen(score, split, part, max(CUTOFFS), batches, device):
+        wanted = target.take(batch)
+        relevant = torch.zeros(len(batch), len(split.items), dtype=torch.bool, device=device)
+        relevant[wanted.rows, wanted.items] = True
+        hits, count = relevant.gather(1, items), wanted.offsets.diff()
+        for k in CUTOFFS:
+            for name, metric in (("recall", recall), ("ndcg", ndcg), ("recall_all", recall_all)):
+                key = f"{name}@{k}"
+                sums[key] = sums.get(key, 0.0) + metric(hits, count, k).double().sum().item()
+    totals = ranks.sum(torch.tensor(list(sums.values()), dtype=torch.float64, device=device))
+    means: dict[str, float] = dict(zip(sums, (totals / len(users)).tolist(), strict=True))
+    return means | {"users": len(users)}

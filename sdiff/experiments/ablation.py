@@ -1,0 +1,83 @@
+"""What does each addition to the paper bring? Each is switched off alone, and the model trained again.
+
+    python -m sdiff.experiments.ablation --dataset ml-1m-diffrec --preset tuned --save
+
+Prints a line for each; the last line is JSON, which --save keeps in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from tqdm import tqdm
+
+from benchmarks.kept import tell, versions
+from sdiff.base.device import best_device, device_name
+from sdiff.config import parse_assignments, preset
+from sdiff.data.datasets import load_dataset
+from sdiff.experiments.accuracy import run
+
+# What is switched off -> the settings that do it
+OFF = {
+    "tuned": {
+        "nothing": "",
+        "L1 norm of the history": "normalise=off",
+        "softmax over the unseen (squared error instead)": "loss=mse graph_entries=0",
+        "less weight for the unlikely": "q=0",
+        "neighbours in the graph": "graph_entries=0",
+        "noise in training": "sigma_max=0",
+        "noise up to the preserved variance (0.5 instead)": "sigma_max=0.5",
+        "v_t of the whole history (of the condition instead)": "leak=off",
+        "eigenvectors (a learnt basis instead)": "basis=tied",
+        "dropout": "dropout=0",
+        "running mean of the weights": "ema=0",
+        "FiLM (concatenation instead)": "fusion=concat",
+    },
+    "temporal": {
+        "nothing": "",
+        "order": "half_life=0 memories=1",
+        "three memories (one instead)": "memories=1 half_life=5.6",
+        "fading of the target": "horizon=1000000",
+        "L1 norm of the history": "normalise=off",
+        "v_t from the condition alone": "leak=on",
+        "two bases (one, tied)": "basis=tied",
+        "learnable basis": "basis=fixed",
+        "residual denoiser": "residual=off",
+        "dropout": "dropout=0",
+        "running mean of the weights": "ema=0",
+        "FiLM (concatenation instead)": "fusion=concat",
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--preset", required=True, choices=OFF)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+
+    dataset = load_dataset(arguments.dataset)
+    rows = []
+    for off, settings in tqdm(OFF[arguments.preset].items(), unit="run", disable=None):
+        config = preset(arguments.preset).override(parse_assignments(settings.split()))
+        row = run(config, dataset, arguments.seed)
+        rows.append({"off": off, "set": settings} | row)
+        reached = (f"{part} recall@20 {row[part]['recall@20']:.4f}" for part in ("valid", "test"))
+        print(f"{off:<42}", *reached, f"{row['seconds']:.0f} s", flush=True)
+    result = {
+        "dataset": arguments.dataset,
+        "data_fingerprint": dataset.split.fingerprint,
+        "preset": arguments.preset,
+        "command": f"python -m sdiff.experiments.ablation --dataset {arguments.dataset} --preset {arguments.preset}",
+        "seed": arguments.seed,
+        "versions": versions("torch"),
+        "device": device_name(best_device()),
+        "rows": rows,
+    }
+    tell(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
+
+
+if __name__ == "__main__":
+    main()

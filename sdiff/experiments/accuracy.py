@@ -1,0 +1,142 @@
+"""How accurate is a preset, or a rival, over seeds, beside plain references on the same split?
+
+    python -m sdiff.experiments.accuracy --dataset demo --preset paper --seeds 3 --save
+    python -m sdiff.experiments.accuracy --dataset ml-1m-diffrec --preset sasrec --save
+    python -m sdiff.experiments.accuracy --dataset yelp2018 --preset tuned --refit --save
+
+With --refit the epochs are chosen on the validation part and the model trained as long once more, on train and
+validation part together; the test figures are of that model and of references that see as much. It is how splits that
+come without a validation part are to be compared with what others publish on them.
+
+Prints mean and standard deviation, then one JSON line; --save keeps that in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.kept import tell, versions
+from sdiff.base.device import best_device, device_name
+from sdiff.cli.commands import peak_memory_mb
+from sdiff.config import PRESETS, Config, parse_assignments, preset
+from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.evaluate import Part, evaluate
+from sdiff.experiments.peers.ease import ease
+from sdiff.experiments.peers.gfcf import gfcf
+from sdiff.experiments.peers.recency import RECENT
+from sdiff.experiments.peers.sasrec import sasrec
+from sdiff.serving.recommender import Recommender
+from sdiff.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+PARTS: tuple[Part, ...] = ("valid", "test")
+RIVALS = {"sasrec": sasrec}
+DENSE = 10_000  # items; EASE and the ridge invert a matrix of that size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument(
+        "--preset", default="paper", help=f"one of {', '.join(PRESETS)}, or a rival: {', '.join(RIVALS)}"
+    )
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 ... N - 1")
+    parser.add_argument("--refit", action="store_true", help="train on the validation part too before the test")
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    arguments = parser.parse_args()
+
+    dataset = load_dataset(arguments.dataset)
+    if arguments.refit and arguments.preset in RIVALS:
+        parser.error("--refit is for presets: a rival chooses its settings on the validation part as it trains.")
+    if arguments.preset in RIVALS:
+        train = partial(run_rival, RIVALS[arguments.preset])
+    else:
+        train = partial(run, preset(arguments.preset).override(parse_assignments(arguments.set)), refit=arguments.refit)
+    runs = [train(dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
+    memory = peak_memory_mb()  # before the references, which are not of this preset
+    makers = REFERENCES | {"GF-CF": gfcf}
+    if len(dataset.split.items) <= DENSE and not arguments.refit:  # these choose on the validation part
+        makers |= {"EASE": ease} | (RECENT if dataset.split.train.ordered else {})
+    result: dict[str, Any] = {
+        "dataset": arguments.dataset,
+        "data_fingerprint": dataset.split.fingerprint,
+        "preset": arguments.preset,
+        "set": arguments.set,
+        "command": f"python -m sdiff.experiments.accuracy --dataset {arguments.dataset} --preset {arguments.preset} "
+        f"--seeds {arguments.seeds}"
+        + (f" --set {' '.join(arguments.set)}" if arguments.set else "")
+        + (" --refit" if arguments.refit else ""),
+        "seeds": arguments.seeds,
+        "versions": versions("torch"),
+        "device": device_name(best_device()),
+        "mean": summary(runs, np.mean),
+        "std": summary(runs, np.std),
+        "epochs": [r["epoch"] for r in runs],
+        "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
+        "peak_memory_mb": memory,
+        "references": {name: reference(make, dataset.split, arguments.refit) for name, make in makers.items()},
+    }
+    for name, row in (
+        (arguments.preset, result["mean"]["test"]),
+        *((n, r["test"]) for n, r in result["references"].items()),
+    ):
+        print(f"{name:<16}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
+    name = f"accuracy-{arguments.dataset}-{arguments.preset}{'-refit' if arguments.refit else ''}"
+    tell(result, name, arguments.save)
+
+
+def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dict[str, Any]:
+    """Trains one seed and evaluates its best epoch once on each part."""
+    started = time.perf_counter()
+    trainer = fitted(config, dataset.split, seed)
+    valid, epoch = trainer.best.valid, trainer.best.epoch
+    if refit:
+        trainer = fitted(config.override({"epochs": epoch}), dataset.split.merged(), seed)
+    seconds = time.perf_counter() - started
+    model = Recommender(trainer.checkpoint(dataset.key, ""), trainer.device)
+    noise = torch.Generator().manual_seed(seed)
+    test = evaluate(lambda x: model.scores(x, config, noise), trainer.split, "test", trainer.device)
+    return {"valid": valid, "test": test, "epoch": epoch, "seconds": seconds}
+
+
+def fitted(config: Config, split: Split, seed: int) -> Trainer:
+    trainer = Trainer(config, split, seed)
+    for _ in tqdm(trainer.fit(), total=config.epochs, unit="epoch", leave=False, disable=None):
+        pass
+    return trainer
+
+
+def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dict[str, dict[str, float]]:
+    score = make(split)
+    valid = evaluate(score, split, "valid", CPU)
+    if refit:
+        split = split.merged()
+        score = make(split)
+    return {"valid": valid, "test": evaluate(score, split, "test", CPU)}
+
+
+def run_rival(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    score, epoch = train(dataset.split, seed)
+    seconds = time.perf_counter() - started
+    parts = {part: evaluate(score, dataset.split, part, CPU) for part in PARTS}
+    return parts | {"epoch": epoch, "seconds": seconds}
+
+
+def summary(runs: list[dict[str, Any]], statistic: Any) -> dict[str, dict[str, float]]:
+    return {p: {key: float(statistic([r[p][key] for r in runs])) for key in runs[0][p]} for p in PARTS}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""DiffRec: Wang et al. 2023, "Diffusion recommender model", SIGIR.
+
+Gaussian noise on the interaction vector, an MLP that predicts the clean one from it and a time code. Steps, noise and
+widths are those that its authors give for ML-1M; the loss of each step is weighted by the fall of its signal-to-noise
+ratio and the steps are drawn by their share in it. Sampling starts at the history itself, without noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import Scorer
+from sdiff.experiments.peers.training import CPU, Recipe, layers, train
+from sdiff.method.denoiser import time_code
+from sdiff.method.histories import Histories
+
+WIDTHS, TIME, DROPOUT = (600, 200, 600), 10, 0.5
+STEPS, SCALE, LOW, HIGH = 40, 0.005, 0.005, 0.01
+KEPT = 10  # losses of each step that its probability follows
+RECIPE = Recipe(lr=1e-3, batch_size=400, epochs=400, patience=60, eval_every=5, optimizer=torch.optim.AdamW)
+
+
+class Noise:
+    """Variances 1 - alpha_bar that rise linearly, and what follows from them for each step (steps,)."""
+
+    def __init__(self, steps: int = STEPS) -> None:
+        self.steps = steps
+        alpha_bar = 1 - SCALE * torch.linspace(LOW, HIGH, steps, dtype=torch.float64)
+        before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+        beta = (1 - alpha_bar / before).clamp(max=0.999)
+        beta[0] = 1e-5  # so that the first step does not fit the noise
+        alpha_bar = (1 - beta).cumprod(0)
+        before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+        snr = alpha_bar / (1 - alpha_bar)
+        self.alpha_bar = alpha_bar.float()
+        self.of_x0 = (beta * before.sqrt() / (1 - alpha_bar)).float()  # mean of the posterior
+        self.of_xt = ((1 - before) * (1 - beta).sqrt() / (1 - alpha_bar)).float()
+        self.weight = torch.cat([torch.ones(1), (snr[:-1] - snr[1:]).float()])
+
+    def add(self, x: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, n_items) at steps t (B,)."""
+        alpha_bar = self.alpha_bar[t][:, None]
+        return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * torch.randn_like(x)
+
+
+class DiffRec(nn.Module):
+    def __init__(self, n_items: int, widths: tuple[int, ...] = WIDTHS, steps: int = STEPS) -> None:
+        super().__init__()
+        self.n_items, self.noise = n_items, Noise(steps)
+        self.layers = layers(n_items + TIME, *widths, n_items)
+        self.time = nn.Linear(TIME, TIME)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_0 (B, n_items) as it is estimated from x_t (B, n_items) at steps t (B,)."""
+        h = torch.cat([dropout(x_t, DROPOUT, self.training), self.time(time_code(t / 1000, TIME))], dim=1)
+        for layer in self.layers[:-1]:
+            h = torch.tanh(layer(h))
+        return self.layers[-1](h)
+
+    def sample(self, x: Tensor) -> Tensor:
+        """From histories (B, n_items), taken as x_T, back through the means of all steps."""
+        for t in range(self.noise.steps - 1, -1, -1):
+            x0_hat = self(x, torch.full((len(x),), t))
+            x = self.noise.of_x0[t] * x0_hat + self.noise.of_xt[t] * x
+        return x
+
+    def scores(self, x: Histories) -> Tensor:
+        return self.sample(x.dense(self.n_items))
+
+
+class Trained(DiffRec):
+    """DiffRec with its loss on a train part."""
+
+    def __init__(self, split: Split) -> None:
+        super().__init__(len(split.items))
+        self.x, self.examples = Histories.from_interactions(split.train, CPU), len(split.users)
+        self.losses = torch.zeros(self.noise.steps, KEPT)
+        self.counts = torch.zeros(self.noise.steps, dtype=torch.int64)
+
+    def loss(self, batch: Tensor) -> Tensor:
+        x = self.x.take(batch).dense(self.n_items)
+        share = self._share()
+        t = torch.multinomial(share, len(x), replacement=True)
+        of_user = self.noise.weight[t] * (self(self.noise.add(x, t), t) - x).square().mean(1)
+        for step, value in zip(t.tolist(), of_user.detach().tolist(), strict=True):
+            self.losses[step, self.counts[step] % KEPT] = value
+            self.counts[step] += 1
+        return (of_user / (share[t] * self.noise.steps)).mean()
+
+    def _share(self) -> Tensor:
+        """Probability (steps,) of each step: all alike until each has losses to go by."""
+        even = torch.full((self.noise.steps,), 1 / self.noise.steps)
+        if (self.counts < KEPT).any():
+            return even
+        root = self.losses.square().mean(1).sqrt()
+        return 0.999 * root / root.sum() + 0.001 * even
+
+
+def diffrec(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:
+    torch.manual_seed(seed)
+    return train(Trained(split), split, RECIPE, epochs)

@@ -1,0 +1,149 @@
+"""What the paper shows and what we add: every experiment by its name.
+
+A job trains at most one model, so that a run that was interrupted goes on with the next one.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+
+from benchmarks import inference
+from sdiff.config import Config
+from sdiff.experiments import groups, table1
+from sdiff.experiments.study import Cell, Experiment, Row, Study, sweep
+from sdiff.method.diffusion import condition
+from sdiff.method.histories import Histories
+from sdiff.method.schedule import NoiseSchedule
+from sdiff.method.spectrum import cached_basis
+
+SCHEDULES = ("ddpm", "ve", "vp")
+
+
+def log_snr(study: Study, config: Config) -> Row:
+    """log(SNR), which the paper does not define, taken as the natural logarithm of the power of the signal over that
+    of the noise, sum_k alpha_t^2 E[v_0k^2] / sum_k sigma_t^2, its mean over the times t_1 ... t_T of sampling."""
+    basis = cached_basis(study.dataset.split.train, config.K)
+    schedule = NoiseSchedule.of(config)
+    ratio = _power_ratio(schedule, schedule.times(config.T)[1:], basis.lam, _signal_power(study, config))
+    return {"log SNR": ratio.log().mean().item()}
+
+
+def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
+    """Figure 3: the ratio of the powers of signal and noise over 1,000 steps, at every tenth."""
+    basis = cached_basis(study.dataset.split.train, study.config.K)
+    power = _signal_power(study, study.config)
+    rows = []
+    for kind in SCHEDULES:
+        schedule = NoiseSchedule.of(study.config.override({"schedule": kind}))
+        ratio = _power_ratio(schedule, schedule.times(steps)[10::10], basis.lam, power)
+        rows += [{"schedule": kind, "step": 10 * k, "SNR": value} for k, value in enumerate(ratio.tolist(), start=1)]
+    return rows
+
+
+def _signal_power(study: Study, config: Config) -> torch.Tensor:
+    """E[v_0k^2] (K,) of the histories as the denoiser sees them."""
+    basis = cached_basis(study.dataset.split.train, config.K)
+    histories = Histories.from_interactions(study.dataset.split.train, torch.device("cpu"))
+    return condition(basis, histories, config.override({"half_life": 0})).mean(1).square().mean(0)
+
+
+def _power_ratio(schedule: NoiseSchedule, times: torch.Tensor, lam: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+    """(n,) at times (n,)."""
+    signal = (schedule.alpha(times, lam) ** 2 * power).sum(1)
+    return signal / (schedule.sigma(times, lam) ** 2).sum(1)
+
+
+K_VALUES = (25, 50, 100, 200, 400, 800)  # Figure 7
+ALPHA_MIN = (0.0, 0.025, 0.05, 0.075, 0.1)  # Figure 8, the ranges of Section 4.1
+SIGMA_MAX = (0.4, 0.425, 0.45, 0.475, 0.5)
+STEPS = (1, 2, 3, 5, 10, 20)
+
+EXPERIMENTS = {
+    "table1": Experiment(
+        "Table 1: S-Diff beside its rivals",
+        table1.jobs(),
+        {"kind": "bars", "x": "model", "group": "order"},
+        paper={
+            key: {model: dict(zip(table1.COLUMNS, row, strict=True)) for model, row in rows.items()}
+            for key, rows in table1.PAPER.items()
+        },
+        of_preset=False,
+        fits=table1.fits,
+    ),
+    "table3": Experiment(
+        "Table 3: noise that depends on the frequency, and noise that does not",
+        sweep((Cell({"schedule": kind}, {"schedule": kind}) for kind in SCHEDULES), log_snr),
+        {"kind": "bars", "x": "schedule", "y": "recall@10"},
+        exact=True,
+        paper={
+            "ml-1m-diffrec": {
+                "ddpm": {"recall@10": 0.0998, "ndcg@10": 0.0901, "log SNR": 5.25},
+                "ve": {"recall@10": 0.1207, "ndcg@10": 0.0942, "log SNR": 8.90},
+                "vp": {"recall@10": 0.1255, "ndcg@10": 0.0970, "log SNR": 12.73},
+            }
+        },
+    ),
+    "fig3": Experiment(
+        "Figure 3: the signal-to-noise ratio over 1,000 steps",
+        {"all": snr_over_time},
+        {"kind": "lines", "x": "step", "y": "SNR", "group": "schedule", "log": True},
+    ),
+    "fig5": Experiment(
+        "Figure 5: time for a batch of 100 users as items or users grow",
+        {"all": inference.growth},
+        {"kind": "lines", "x": "size", "y": "milliseconds", "group": "model", "log": True},
+    ),
+    "fig6": Experiment(
+        "Figure 6: FiLM or concatenation, with and without classifier-free guidance",
+        sweep(
+            Cell({"fusion": fusion, "guidance": name}, {"fusion": fusion, **settings})
+            for fusion in ("film", "concat")
+            for name, settings in (
+                ("classifier-free", {}),
+                ("none", {"p_uncond": 0, "guidance": 0}),
+            )
+        ),
+        {"kind": "bars", "x": "fusion", "group": "guidance"},
+        exact=True,
+    ),
+    "fig7": Experiment(
+        "Figure 7: the number K of frequencies",
+        sweep(Cell({"K": K}, {"K": K}) for K in K_VALUES),
+        {"kind": "lines", "x": "K"},
+    ),
+    "fig8": Experiment(
+        "Figure 8: the bounds of the noise schedule",
+        sweep(
+            Cell({"alpha_min": a, "sigma_max": s}, {"alpha_min": a, "sigma_max": s})
+            for a, s in product(ALPHA_MIN, SIGMA_MAX)
+        ),
+        {"kind": "heat_map", "x": "sigma_max", "y": "alpha_min"},
+    ),
+    "groups": Experiment(
+        "Recall by length of the history and by popularity of the item",
+        groups.jobs(),
+        {"kind": "bars", "x": "group", "y": "recall@20", "group": "model"},
+        fits=groups.fits,
+    ),
+    "guidance": Experiment(
+        "The guidance scale s at sampling",
+        sweep(Cell({"guidance": s}, {}, {"guidance": s}) for s in (-0.5, 0, 0.02, 0.1, 0.5, 1, 2, 5)),
+        {"kind": "lines", "x": "guidance"},
+    ),
+    "tau": Experiment(
+        "The diffusion time tau at sampling",
+        sweep(Cell({"tau": tau}, {}, {"tau": tau}) for tau in np.round(np.geomspace(0.1, 4, 9), 2).tolist()),
+        {"kind": "lines", "x": "tau"},
+    ),
+    "steps": Experiment(
+        "The number T of reverse steps, with noise and without",
+        sweep(
+            Cell({"T": T, "noise": "on" if on else "off"}, {}, {"T": T, "noise": on})
+            for on, T in product((True, False), STEPS)
+        ),
+        {"kind": "lines", "x": "T", "group": "noise"},
+    ),
+}

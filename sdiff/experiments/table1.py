@@ -1,0 +1,130 @@
+"""Table 1: S-Diff beside its rivals, on one split and by one evaluation.
+
+Each is trained in a process of its own, so that the memory is its own as well: that of Python, torch and the data
+(about the peak of popularity) is in all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+import torch
+
+from sdiff.cli.commands import peak_memory_mb
+from sdiff.config import PRESETS
+from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.experiments.accuracy import DENSE, PARTS, fitted
+from sdiff.experiments.peers.bspm import bspm
+from sdiff.experiments.peers.cdae import cdae
+from sdiff.experiments.peers.codigem import codigem
+from sdiff.experiments.peers.diffrec import diffrec
+from sdiff.experiments.peers.ease import ease
+from sdiff.experiments.peers.gfcf import gfcf
+from sdiff.experiments.peers.giffcf import giffcf
+from sdiff.experiments.peers.lightgcn import lightgcn, mf
+from sdiff.experiments.peers.linkprop import linkprop
+from sdiff.experiments.peers.multivae import multi_dae, multi_dae_pp, multi_vae
+from sdiff.experiments.peers.recency import RECENT
+from sdiff.experiments.study import Job, Row, Study
+from sdiff.serving.recommender import Recommender
+
+CPU = torch.device("cpu")
+QUICK_EPOCHS = 1
+CLOSED: dict[str, Callable[[Split], Scorer]] = {
+    **REFERENCES,
+    "GF-CF": gfcf,
+    "EASE": ease,
+    "LinkProp": linkprop,
+    "BSPM": bspm,
+    **RECENT,
+}
+LEARNT: dict[str, Callable[[Split, int, int | None], tuple[Scorer, int]]] = {
+    "MF": mf,
+    "LightGCN": lightgcn,
+    "CDAE": cdae,
+    "MultiDAE": multi_dae,
+    "MultiDAE++": multi_dae_pp,
+    "MultiVAE": multi_vae,
+    "CODIGEM": codigem,
+    "DiffRec": diffrec,
+    "Giff": giffcf,
+}
+OURS = {f"S-Diff {name}": name for name in ("paper", "instant", "tuned", "temporal")}
+IN_ORDER = {"S-Diff temporal", *RECENT}  # what sees in which order a user chose
+MATRICES = {"EASE", "Giff", "EASE, recency", "next-items ridge"}  # what needs a dense one over all pairs of items
+PAPER = {
+    "ml-1m-diffrec": {
+        "MF": (0.0876, 0.1503, 0.0749, 0.0966),
+        "LightGCN": (0.0987, 0.1707, 0.0833, 0.1083),
+        "CDAE": (0.0991, 0.1705, 0.0829, 0.1078),
+        "MultiDAE": (0.0995, 0.1753, 0.0803, 0.1067),
+        "MultiDAE++": (0.1009, 0.1771, 0.0815, 0.1079),
+        "MultiVAE": (0.1007, 0.1726, 0.0825, 0.1076),
+        "CODIGEM": (0.0972, 0.1699, 0.0837, 0.1087),
+        "DiffRec": (0.1058, 0.1787, 0.0901, 0.1148),
+        "LinkProp": (0.1039, 0.1509, 0.0852, 0.1031),
+        "BSPM": (0.1107, 0.1740, 0.0838, 0.1079),
+        "Giff": (0.1108, 0.1977, 0.0952, 0.1176),
+        "S-Diff paper": (0.1277, 0.2018, 0.0970, 0.1225),
+    }
+}
+COLUMNS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+
+
+def fits(model: str, dataset: Dataset) -> bool:
+    """Whether a data set has the order, or is small enough for the matrix, that a model needs."""
+    small = len(dataset.split.items) <= DENSE
+    return (dataset.split.train.ordered or model not in IN_ORDER) and (small or model not in MATRICES)
+
+
+def jobs() -> dict[str, Job]:
+    names = sorted((*CLOSED, *LEARNT, *OURS), key=lambda name: name in IN_ORDER)
+    return {name: partial(apart, name) for name in names}
+
+
+def apart(model: str, study: Study) -> list[Row]:
+    """`measured` in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return [pool.submit(measured, model, study.dataset.key, study.seed, study.quick).result()]
+
+
+def measured(model: str, key: str, seed: int, quick: bool) -> Row:
+    """Accuracy, seconds to train and to score every user, and the peak of memory of one model."""
+    dataset = load_dataset(key)
+    split = dataset.split
+    started = time.perf_counter()
+    epoch = None
+    if model in OURS:
+        config = PRESETS[OURS[model]].override({"epochs": QUICK_EPOCHS} if quick else {})
+        trainer = fitted(config, split, seed)
+        ours = Recommender(trainer.checkpoint(key, ""), trainer.device)
+        epoch, device = trainer.best.epoch, trainer.device
+        noise = torch.Generator().manual_seed(seed)
+        score: Scorer = lambda x: ours.scores(x, config, noise)  # noqa: E731
+    else:
+        device = CPU
+        if model in CLOSED:
+            score = CLOSED[model](split)
+        else:
+            score, epoch = LEARNT[model](split, seed, QUICK_EPOCHS if quick else None)
+    trained = time.perf_counter()
+    test = evaluate(score, split, "test", device)
+    scored = time.perf_counter()
+    memory = peak_memory_mb()
+    valid = evaluate(score, split, "valid", device)
+    return {
+        "model": model,
+        "order": model in IN_ORDER,
+        "epoch": epoch,
+        "training seconds": round(trained - started, 1),
+        "scoring seconds": round(scored - trained, 2),
+        "peak memory MB": memory,
+        **dict(zip(PARTS, (valid, test), strict=True)),
+    }

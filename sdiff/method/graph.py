@@ -1,0 +1,79 @@
+"""The item graph itself: what a history says of its nearest neighbours, and how that meets the spectral estimate."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from sdiff.data.interactions import Interactions
+from sdiff.method.histories import Histories
+from sdiff.method.spectrum import normalised_adjacency_root
+
+BLOCK = 20_000_000  # entries of A that are looked at together
+
+
+class ItemGraph(nn.Module):
+    """A = D_I^-1/2 X' D_U^-1/2 X D_I^-1/2 as in GiffCF (Zhu et al. 2024), without its diagonal.
+
+    The K lowest frequencies hold what is common to many items, this what only near ones share. `entries` of A are
+    kept: all n_items^2 in a small catalogue, else the N largest of each row. `weights` (n_items, N) sum to n_items in
+    the mean row; `neighbours` (n_items, N) int32 are their columns, None where all are kept in order.
+    """
+
+    def __init__(self, n_items: int, entries: int) -> None:
+        super().__init__()
+        N = min(max(entries // n_items, 1), n_items)
+        self.weights: Tensor
+        self.neighbours: Tensor | None
+        self.register_buffer("weights", torch.zeros(n_items, N))
+        self.register_buffer("neighbours", None if n_items == N else torch.zeros(n_items, N, dtype=torch.int32))
+
+    def build(self, train: Interactions) -> None:
+        """Fills the graph from the train part; A is made and forgotten a block of rows at a time."""
+        root = normalised_adjacency_root(train.matrix(), p=1 / 4).astype(np.float32)
+        transposed = sp.csr_array(root.T)
+        n_items, N = self.weights.shape
+        step = max(BLOCK // n_items, 1)
+        for first in range(0, n_items, step):
+            rows = slice(first, min(first + step, n_items))
+            block = torch.from_numpy((transposed[rows] @ root).toarray())
+            block[torch.arange(len(block)), torch.arange(n_items)[rows]] = 0.0
+            if self.neighbours is not None:
+                block, neighbours = block.topk(N, dim=1)
+                self.neighbours[rows] = neighbours.to(self.neighbours)
+            self.weights[rows] = block.to(self.weights)
+        self.weights *= n_items / self.weights.sum(1).mean().clamp(min=1e-12)
+
+    def dot(self, x: Histories) -> Tensor:
+        """x A (B, n_items): each entry of a history adds its weight to its neighbours."""
+        if self.neighbours is None:
+            return x.dot(self.weights)
+        n_items = len(self.weights)
+        cells = x.rows[:, None] * n_items + self.neighbours[x.items]  # (nnz, N)
+        values = x.weights[:, None] * self.weights[x.items]
+        found = self.weights.new_zeros(len(x) * n_items).scatter_add_(0, cells.flatten(), values.flatten())
+        return found.view(len(x), n_items)
+
+    def column(self, items: Tensor, i: int) -> Tensor:
+        """A_ji (n,) of items j: what each of them adds to item i in `dot`."""
+        if self.neighbours is None:
+            return self.weights[items, i]
+        return self.weights[items].where(self.neighbours[items] == i, 0).sum(1)
+
+
+class FusionHead(nn.Module):
+    """g(s, a) = s + w a + h silu(p s + q a + r) of an item's score s = (U v0_hat)_i and a = (A c)_i: one hidden unit,
+    five numbers for all items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direct = nn.Parameter(torch.zeros(()))  # w
+        self.hidden = nn.Parameter(torch.tensor([0.0, 0.5, 0.0]))  # p, q, r
+        self.out = nn.Parameter(torch.tensor(0.1))  # h
+
+    def forward(self, s: Tensor, a: Tensor) -> Tensor:
+        p, q, r = self.hidden
+        return s + self.direct * a + self.out * silu(p * s + q * a + r)

@@ -1,0 +1,111 @@
+"""A batch of interaction vectors on the device, kept sparse from the file to the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from sdiff.data.interactions import Interactions
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """x (B, n_items) as ragged rows: `items` (nnz,) int64, `offsets` (B + 1,) int64, `weights` (nnz,) float32.
+
+    `users` (B,) says whose rows they are where they were taken from a whole; S-Diff never looks at it, but some rivals
+    know a user only by that.
+    """
+
+    items: Tensor
+    offsets: Tensor
+    weights: Tensor
+    users: Tensor | None = None
+
+    @classmethod
+    def from_interactions(cls, interactions: Interactions, device: torch.device) -> Histories:
+        items = torch.from_numpy(interactions.indices).to(device)
+        return cls(items, torch.from_numpy(interactions.indptr).to(device), torch.ones(len(items), device=device))
+
+    @classmethod
+    def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], device: torch.device) -> Histories:
+        lengths = np.array([0, *map(len, rows)], dtype=np.int64)
+        flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]) if len(rows) else np.empty(0, np.int64)
+        items = torch.from_numpy(flat).to(device)
+        return cls(items, torch.from_numpy(lengths.cumsum()).to(device), torch.ones(len(items), device=device))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Row index (nnz,) of each entry."""
+        return torch.repeat_interleave(self.offsets.diff())
+
+    def dot(self, matrix: Tensor) -> Tensor:
+        """x M (B, K) for a matrix M (n_items, K): the weighted sum of the rows of M that each history names."""
+        return embedding_bag(
+            self.items, matrix, self.offsets, mode="sum", per_sample_weights=self.weights, include_last_offset=True
+        )
+
+    def dense(self, n_items: int) -> Tensor:
+        """x as a matrix (B, n_items)."""
+        matrix = self.weights.new_zeros(len(self), n_items)
+        matrix[self.rows, self.items] = self.weights
+        return matrix
+
+    def take(self, users: Tensor) -> Histories:
+        """The rows `users` (B,), in that order, without a Python loop."""
+        lengths = (self.offsets[1:] - self.offsets[:-1])[users]  # (B,)
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])  # (B + 1,)
+        shift = torch.repeat_interleave(self.offsets[users] - offsets[:-1], lengths)  # (nnz,)
+        entries = shift + torch.arange(len(shift), device=shift.device)
+        return Histories(self.items[entries], offsets, self.weights[entries], users)
+
+    def where(self, keep: Tensor) -> Histories:
+        """The entries at which `keep` (nnz,) is true; rows may become empty."""
+        offsets = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])[self.offsets]
+        return Histories(self.items[keep], offsets, self.weights[keep], self.users)
+
+    def mask(self, p: float, generator: torch.Generator) -> tuple[Histories, Histories]:
+        """(c, hidden) with c = Mask(x): each entry is hidden with probability p (Algorithm 1).
+
+        What stays is divided by 1 - p, as the dropout of DiffRec does, whose masking the paper takes over: at
+        inference nothing is hidden, and the condition then has the size that the network knows.
+        """
+        kept = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
+        c = self.where(kept)
+        return replace(c, weights=c.weights / (1 - p)), self.where(~kept)
+
+    def cut(self, horizon: float, generator: torch.Generator) -> tuple[Histories, Histories]:
+        """(past, future) of each row at a random point with something before it: the weight of what comes after halves
+        every `horizon` entries. A row of one entry is all past."""
+        lengths = self.offsets.diff()
+        u = torch.rand(len(self), generator=generator, device=self.weights.device)
+        point = (1 + (u * (lengths - 1)).long())[self.rows]  # (nnz,)
+        position = torch.arange(len(self.items), device=point.device) - self.offsets[:-1][self.rows]
+        fading = replace(self, weights=self.weights * 2.0 ** (-(position - point).clamp(min=0) / horizon))
+        return self.where(position < point), fading.where(position >= point)
+
+    def recent(self, half_life: float) -> Histories:
+        """The weight of each entry halves every `half_life` entries back from the newest; a row's sum stays."""
+        rows = self.rows
+        age = self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
+        return replace(self, weights=2.0 ** (-age / half_life))._scaled_to(self.size)
+
+    def normalised(self) -> Histories:
+        """Each row divided by its L1 norm; empty rows stay empty."""
+        return self._scaled_to(torch.ones_like(self.size))
+
+    @cached_property
+    def size(self) -> Tensor:
+        """L1 norm (B,) of each row."""
+        return self.weights.new_zeros(len(self)).index_add_(0, self.rows, self.weights.abs())
+
+    def _scaled_to(self, size: Tensor) -> Histories:
+        return replace(self, weights=self.weights * (size / self.size)[self.rows])

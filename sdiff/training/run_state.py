@@ -1,0 +1,142 @@
+"""A training run on disk: what a later process needs to go on with it as if nothing had happened, in one file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save
+from torch import Tensor
+
+from sdiff.base.errors import SDiffError
+from sdiff.base.files import write_atomically
+from sdiff.training.trainer import Best, Trainer, trained
+from sdiff.training.validate import check_alike, parse_json, read_header, read_tensors
+
+SPARE = 1 << 20  # bytes of a state beside weights and moments
+
+
+def save_state(trainer: Trainer, path: Path) -> None:
+    """Writes weights, Adam's moments, the generator, and the best so far; an older file is replaced in one step."""
+    tensors = {"generator": trainer.generator.get_state()}
+    for part, module in trainer.modules().items():
+        tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in trainer.best.weights.items()}
+    for i, adam in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{i}.{name}": tensor for name, tensor in adam.items()}
+    state = {
+        "identity": _identity(trainer),
+        "epoch": trainer.epoch,
+        "seconds": trainer.seconds,
+        "best": [trainer.best.epoch, trainer.best.value, trainer.best.valid],
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
+    except OSError as error:
+        raise SDiffError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def load_state(
+    path: Path, read: Callable[[Path], tuple[dict[str, Tensor], dict[str, str]]] = read_tensors
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the rest of what `save_state` wrote. Raises SDiffError where it is missing or damaged.
+
+    Args:
+        read: `read_tensors`, or `read_header` for tensors without values.
+    """
+    try:
+        tensors, metadata = read(path)
+        return tensors, parse_json(metadata["state"])
+    except FileNotFoundError:
+        raise SDiffError(f"There is nothing to resume in {path.parent}: train without --resume first.") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def resume(trainer: Trainer, path: Path) -> None:
+    """Goes on from `save_state`: on the same kind of device as if nothing had happened, else with other noise.
+
+    Raises:
+        SDiffError: that state is of another run, or missing or damaged.
+    """
+    header, state = load_state(path, read_header)
+    try:
+        if state["identity"] != _identity(trainer):
+            raise SDiffError(
+                f"{path} belongs to another run (settings, seed or data differ): train into another folder."
+            )
+        own = [tensor for module in trainer.modules().values() for tensor in trained(module).values()]
+        if _size(header.values()) > 4 * _size(own) + _size(trainer.serving.state_dict().values()) + SPARE:
+            raise ValueError("its tensors are larger than those of this run")
+        _restore(trainer, load_state(path)[0], state)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        if isinstance(error, SDiffError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _identity(trainer: Trainer) -> dict[str, object]:
+    # More epochs or more patience go on with the same run; anything else would be another one.
+    settings = {k: v for k, v in trainer.config.to_dict().items() if k not in ("epochs", "patience")}
+    return {"config": settings, "seed": trainer.seed, "data": trainer.split.fingerprint}
+
+
+def _damaged(path: Path, error: Exception) -> SDiffError:
+    return SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.")
+
+
+def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    weights = _strip(tensors, "best.")
+    check_alike(weights, trainer.serving.state_dict() if weights else {})
+    trainer.epoch, trainer.seconds, trainer.best = state["epoch"], state["seconds"], _best(state, weights)
+    for part, module in trainer.modules().items():
+        check_alike(_strip(tensors, f"{part}."), trained(module))
+        module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data
+    adam = _moments(_strip(tensors, "adam."), trainer.optimizer.param_groups[0]["params"])
+    trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": adam})
+    if tensors["generator"].shape == trainer.generator.get_state().shape:
+        trainer.generator.set_state(tensors["generator"])
+    else:  # of another kind of device, which cannot go on with it
+        trainer.generator.manual_seed(trainer.seed + trainer.epoch)
+
+
+def _best(state: Mapping[str, Any], weights: dict[str, Tensor]) -> Best:
+    """The best result that a state tells. Raises ValueError, or what comes of odd types, where epochs, seconds or that
+    result are none."""
+    epoch, value, valid = state["best"]
+    counts = type(state["epoch"]) is int and type(epoch) is int and 0 <= epoch <= state["epoch"]
+    if not (counts and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
+        raise ValueError("its epochs, seconds or best result are not valid")
+    if not isinstance(valid, dict):
+        raise ValueError("its best result is not valid")
+    return Best(epoch, value, valid, weights)
+
+
+def _moments(tensors: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Adam's moments of parameters, from tensors "index.moment". Raises ValueError where they are not those."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, moment = name.partition(".")
+        found.setdefault(int(index), {})[moment] = tensor
+    for i, of in found.items():
+        if i not in range(len(parameters)):
+            raise ValueError(f"there is no parameter {i}")
+        check_alike(of, {"step": torch.zeros(()), "exp_avg": parameters[i], "exp_avg_sq": parameters[i]})
+        if not of["step"] >= 0:
+            raise ValueError("a step has a negative number")
+    return found
+
+
+def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

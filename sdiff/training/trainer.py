@@ -1,0 +1,231 @@
+"""Training (Algorithm 1): one visible loop that yields its progress and keeps the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from threading import RLock
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+import sdiff
+from sdiff.base.device import best_device, enough_memory
+from sdiff.base.distributed import ALONE, Ranks
+from sdiff.base.errors import SDiffError
+from sdiff.config import Config
+from sdiff.data.interactions import Split
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.method.diffusion import score, training_loss
+from sdiff.method.histories import Histories
+from sdiff.method.linear import LinearDenoiser, solve
+from sdiff.method.model import Model
+from sdiff.method.spectrum import shared_basis
+from sdiff.training.checkpoint import Checkpoint, Provenance
+
+CRITERION = "recall@20"
+GLOBAL = RLock()  # whoever holds it draws from torch's global generators
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch: mean loss, validation metrics where it was validated, best epoch so far, time in seconds."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    valid: dict[str, float] | None
+    best_epoch: int
+    best: float | None
+    seconds: float
+
+    @property
+    def eta(self) -> float:
+        """Seconds to the last epoch allowed; early stopping may end sooner."""
+        return self.seconds / self.epoch * (self.epochs - self.epoch)
+
+
+@dataclass
+class Best:
+    """The best validation so far and the weights that reached it; before the first one, those of the last epoch."""
+
+    epoch: int = 0
+    value: float | None = None
+    valid: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Trainer:
+    """One training run: `for progress in trainer.fit(): ...`, then `trainer.checkpoint()`.
+
+    On several ranks each takes its share of the users of every batch and of the validation. What is drawn for all of
+    them comes from `generator`, the same on each; masks and noise are drawn by each rank for its own users.
+    """
+
+    def __init__(
+        self, config: Config, split: Split, seed: int, device: torch.device | None = None, ranks: Ranks = ALONE
+    ) -> None:
+        if not len(split.train):
+            raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
+        if config.half_life and not split.train.ordered:
+            raise SDiffError(
+                "This data set has neither timestamps nor an order, so there is no recent past to learn from: "
+                "choose a preset that does not look at the order (half_life=0), such as tuned."
+            )
+        if config.batch_size < ranks.size:
+            raise SDiffError(
+                f"A batch of {config.batch_size} cannot be shared by {ranks.size} processes: start fewer of them, or "
+                f"raise batch_size."
+            )
+        self.config, self.split, self.seed, self.ranks = config, split, seed, ranks
+        self.device = best_device(device)
+        spectrum = shared_basis(split.train, config.K, self.device, ranks)
+        counts = torch.from_numpy(split.train.item_counts).to(self.device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        less = "lower hidden, K, memories or time_dim, and train again"
+        with enough_memory(less), self._global_generator(seed):  # nn.Linear draws from it
+            self.model = Model(config, spectrum, counts).to(self.device)
+        if self.model.graph is not None and ranks.first:
+            self.model.graph.build(split.train)
+        self.loss = ranks.averaged(training_loss, self.model)  # and the first one's graph is everybody's
+        self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr, fused=True)
+        fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
+        shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
+        self.serving = deepcopy(self.model, shared) if config.ema else self.model  # what is validated and kept
+        self.epoch, self.seconds, self.best = 0, 0.0, Best()
+
+    @property
+    def epochs(self) -> int:
+        """The most that are trained; solving twice is solving once."""
+        return 1 if isinstance(self.model.denoiser, LinearDenoiser) else self.config.epochs
+
+    @property
+    def finished(self) -> bool:
+        """Whether `epochs` are over, or `patience` epochs brought nothing better on validation.
+
+        A data set without a validation part trains to the end and keeps the last weights.
+        """
+        patience = self.config.patience if len(self.split.valid) else self.epochs
+        return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
+
+    def fit(self) -> Iterator[Progress]:
+        """Trains until it is `finished`.
+
+        Raises:
+            SDiffError: loss, weights or scores are no longer finite, or memory does not suffice, and the best weights
+                so far are kept; or the ranks did not resume from the same state.
+        """
+        epochs = self.ranks.sum(torch.tensor([self.epoch], device=self.device)).item()
+        if epochs != self.epoch * self.ranks.size:
+            raise SDiffError("The processes do not see the same state: --out must be a folder that all machines share.")
+        histories = Histories.from_interactions(self.split.train, self.device)
+        users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
+        validates = len(self.split.valid) > 0
+        less = f"lower batch_size, which is {self.config.batch_size}, or hidden and K, and train again"
+        while not self.finished:
+            started, epoch = time.perf_counter(), self.epoch + 1
+            with enough_memory(less):
+                mean = self._epoch(histories, users)
+                if not (math.isfinite(mean) and self._finite()):
+                    raise SDiffError(
+                        f"In epoch {epoch} the loss ({mean:.4g}) or the weights are no longer finite numbers: lower "
+                        f"the learning rate (lr) and train again."
+                    )
+                due = validates and (epoch == self.epochs or epoch % self.config.eval_every == 0)
+                valid = self._validate(epoch) if due else None
+            self.epoch = epoch
+            if self.best.value is None:
+                self.best = Best(epoch, None, {}, self._weights())
+            self.seconds += time.perf_counter() - started
+            yield Progress(self.epoch, self.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
+
+    def _epoch(self, histories: Histories, users: Tensor) -> float:
+        """One pass over the users in random order, or the closed form. Returns the mean loss."""
+        model, config = self.model.train(), self.config
+        if isinstance(model.denoiser, LinearDenoiser):
+            model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
+            return training_loss(model, histories, config, self.generator).item()
+        weights, means = (list(trained(m).values()) for m in (model, self.serving))
+        update = get_ema_multi_avg_fn(config.ema)
+        total = torch.zeros((), device=self.device)
+        order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
+        seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device)) + self.ranks.rank
+        with self._global_generator(seed):  # nn.Dropout draws from it
+            noise = self.generator
+            if self.ranks.size > 1:
+                noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
+            for batch in order.split(config.batch_size):
+                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise, self.ranks)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                if config.ema:
+                    update(means, weights, 0)
+                total += loss.detach() * len(batch)
+        return self.ranks.mean(total).item() / len(users)
+
+    @contextmanager
+    def _global_generator(self, seed: int) -> Iterator[None]:
+        """Borrows torch's global generators, which all threads share, seeded, and gives them back as they were."""
+        with GLOBAL, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+    def _finite(self) -> bool:
+        modules = self.modules().values()
+        return all(bool(tensor.isfinite().all()) for module in modules for tensor in trained(module).values())
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        model = self.serving.eval()
+        noise = torch.Generator().manual_seed(self.seed + self.ranks.rank)
+        valid = evaluate(
+            lambda x: score(model, x, self.config, noise),
+            self.split,
+            "valid",
+            self.device,
+            ranks=self.ranks,
+        )
+        if self.best.value is None or valid[CRITERION] > self.best.value:
+            self.best = Best(epoch, valid[CRITERION], valid, self._weights())
+        return valid
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
+
+    def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
+        """The best weights so far (those of the last epoch where nothing was validated) as a checkpoint."""
+        versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
+        provenance = Provenance(
+            dataset=dataset,
+            data_fingerprint=self.split.fingerprint,
+            seed=self.seed,
+            epoch=self.best.epoch,
+            preset=preset,
+            created=datetime.now(UTC).strftime("%Y-%m-%d"),
+            versions=versions,
+        )
+        return Checkpoint(
+            self.config,
+            self.split.items,
+            torch.from_numpy(self.split.train.item_counts),
+            self.model.spectrum,
+            self.best.weights or self._weights(),
+            provenance,
+            {"valid": self.best.valid} if self.best.valid else {},
+        )
+
+    def modules(self) -> dict[str, Model]:
+        """The models that training moves, by name: what is trained, and the mean of its weights where there is one."""
+        return {"model": self.model} | ({"mean": self.serving} if self.config.ema else {})
+
+
+def trained(model: Model) -> dict[str, Tensor]:
+    """The parameters that training moves, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
