@@ -33,11 +33,12 @@ import numpy as np
 from gradio_client import Client
 from gradio_client.client import Endpoint
 
-from benchmarks.kept import add_beside, busy_processes, memory_mb, tell, versions
+from benchmarks.processes import add_beside, busy_processes, memory_mb
 from sdiff.app.controls import SLIDERS
-from sdiff.app.state import ROOT
 from sdiff.base.device import best_device, device_name
+from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.experiments.record import tell, versions
 
 WARM, REQUESTS, SEED = 3, 200, 0
 SLOWEST_START = 120.0  # seconds
@@ -78,7 +79,7 @@ def main() -> None:
 
 def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:
     """Seconds and megabytes of the start, then milliseconds of each kind of event."""
-    with running_app(ROOT, os.environ) as (address, process, started):
+    with running_app(HOME, os.environ) as (address, process, started):
         page = Page(address, query)
         first = page.that_shows("recommended", page.load())
         megabytes = memory_mb(process.pid, "VmRSS")

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import svds
 
-from benchmarks.kept import tell
 from sdiff.base.device import best_device, device_name
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Vocabulary
+from sdiff.experiments.record import tell
 from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 
 AMAZON_BOOK = (108_822, 94_949, 3_100_000)

@@ -28,10 +28,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.kept import tell, versions
 from benchmarks.killed import KINDS, World, contents
 from sdiff.base.files import MARK
 from sdiff.data.synthetic import synthesize, write
+from sdiff.experiments.record import tell, versions
 from tests.test_fetch import Server, zipped
 
 SIZES = {"full": (400, 600, 12, 8 << 20), "quick": (60, 80, 6, 1 << 20)}  # users, items, epochs, bytes to download

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fuzz_cases import SECONDS, Box
-from benchmarks.kept import tell, versions
+from sdiff.experiments.record import tell, versions
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
 ROOT = Path(__file__).parents[1]

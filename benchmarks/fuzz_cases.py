@@ -20,8 +20,8 @@ import duckdb
 import numpy as np
 import torch
 
-from benchmarks.kept import memory_mb
 from benchmarks.mutations import archive, of_columns, of_json, of_table, of_tensors
+from benchmarks.processes import memory_mb
 from sdiff.app import handlers, state, uploads
 from sdiff.app.query import Query
 from sdiff.base.errors import SDiffError

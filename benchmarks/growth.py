@@ -23,11 +23,12 @@ import numpy as np
 import torch
 
 from benchmarks.basis import drawn
-from benchmarks.kept import memory_mb, tell
+from benchmarks.processes import memory_mb
 from benchmarks.training import timed, unvalidated
 from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
 from sdiff.evaluation.evaluate import exclude_, top_n
+from sdiff.experiments.record import tell
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import cached_basis

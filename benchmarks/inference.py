@@ -7,39 +7,31 @@ Top-20 lists for a batch, from sparse histories to ids, all in one process and i
 is what no spectral model can do without: the product U v and torch's top-k of it, in single precision. GiffCF's part
 is its propagation alone, five products with the item graph as two sparse ones. `--beside N` measures the same beside N
 processes that keep busy, as on a shared host. The last line is JSON, with the ratios.
-
-`growth` is Figure 5: scores of a batch of 100 as items or users grow. Users do not enter inference of either model;
-their number is that of the train part which the batch is taken from.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from benchmarks.kept import add_beside, busy_processes, tell
+from benchmarks.processes import add_beside, busy_processes
 from sdiff.base.device import device_name
 from sdiff.config import Config, preset
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.experiments.peers.diffrec import DiffRec
 from sdiff.experiments.peers.giffcf import STEPS
-from sdiff.experiments.study import Row, Study
+from sdiff.experiments.record import tell
+from sdiff.experiments.scaling import DIFFREC_STEPS, DIFFREC_WIDTHS, LENGTH, in_turns, random_spectrum
 from sdiff.method.diffusion import score
 from sdiff.method.eigen import to_torch
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
-from sdiff.method.spectrum import SpectralBasis
 
-SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
-OTHER, BATCH, LENGTH, REPEATS = 10_000, 100, 50, 5
-DIFFREC_WIDTHS, DIFFREC_STEPS = (1000,), 5
 TOP, CPU = 20, torch.device("cpu")
 PAIRS = 30  # interactions of each item in the random graphs
 
@@ -115,64 +107,12 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
     return in_turns(runs, repeats)
 
 
-def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each; they take turns, and the first round warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if repeat:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: 1000 * float(np.median(values)) for name, values in seconds.items()}
-
-
-def random_spectrum(n_items: int, K: int) -> SpectralBasis:
-    U, _ = torch.linalg.qr(torch.randn(n_items, K))
-    return SpectralBasis(U.contiguous(), torch.linspace(0, 1, K))  # qr leaves it by columns, slow to read rows of
-
-
 def random_graph(n_items: int) -> sp.csr_array:
     """As many users as items, and `PAIRS` interactions of each item."""
     rng = np.random.default_rng(0)
     items = np.arange(n_items).repeat(PAIRS)
     users = rng.integers(n_items, size=len(items))
     return sp.csr_array((np.full(len(items), 1 / PAIRS), (users, items)), shape=(n_items, n_items))
-
-
-def growth(study: Study) -> list[Row]:
-    """Rows of milliseconds, the median over repeats that take turns, while items or users grow."""
-    sizes = SIZES[:1] if study.quick else SIZES
-    return [
-        {"model": f"{model}, more {grows}", "size": size, "milliseconds": milliseconds}
-        for grows in ("items", "users")
-        for size in sizes
-        for model, milliseconds in batch_times(
-            study.config, *((OTHER, size) if grows == "items" else (size, OTHER)), study.seed
-        ).items()
-    ]
-
-
-@torch.inference_mode()
-def batch_times(config: Config, n_users: int, n_items: int, seed: int) -> dict[str, float]:
-    """Milliseconds of each model for one batch."""
-    torch.manual_seed(seed)
-    generator = np.random.default_rng(seed)
-    everyone = Histories.from_lists(list(generator.integers(n_items, size=(n_users, LENGTH))), CPU)
-    batch = torch.from_numpy(generator.integers(n_users, size=BATCH))
-    sdiff = Model(config, random_spectrum(n_items, config.K), torch.ones(n_items)).eval()
-    diffrec = DiffRec(n_items, DIFFREC_WIDTHS, DIFFREC_STEPS).eval()
-    noise = torch.Generator().manual_seed(seed)
-
-    def on_batch(scores: Callable[[Histories], Tensor]) -> Tensor:
-        return scores(everyone.take(batch))
-
-    models: dict[str, Callable[[Histories], Tensor]] = {
-        "S-Diff": lambda x: score(sdiff, x, config, noise),
-        "DiffRec": diffrec.scores,
-    }
-    runs = {name: partial(on_batch, scores) for name, scores in models.items()}
-    return in_turns(runs, REPEATS)
 
 
 if __name__ == "__main__":

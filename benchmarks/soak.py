@@ -32,13 +32,14 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from benchmarks.app import MOVED, Answer, Page, running_app
-from benchmarks.kept import all_memory_mb, own_memory_mb, tell, versions
+from benchmarks.processes import all_memory_mb, own_memory_mb
 from sdiff.app import handlers
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import Query
-from sdiff.app.state import ROOT
 from sdiff.base.device import best_device, device_name
+from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.experiments.record import tell, versions
 
 LOOKS, STAYS = 5.0, 180.0  # seconds that a visitor looks at what came, and uses the app, on average
 TRAINERS, EPOCHS = 2, 60
@@ -91,7 +92,7 @@ def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> See
     """Runs the sessions, then checks what they saw."""
     seen = Seen()
     with tempfile.TemporaryDirectory() as runs:  # what is trained here is of no use later
-        with running_app(ROOT, os.environ | {"SDIFF_RUNS_DIR": runs}) as (address, app, _):
+        with running_app(HOME, os.environ | {"SDIFF_RUNS_DIR": runs}) as (address, app, _):
             end = time.monotonic() + seconds
             threads = [
                 threading.Thread(target=session, args=(address, dataset, query, n, end, seen)) for n in range(sessions)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.kept import RESULTS
+from sdiff.experiments.record import RESULTS
 
 
 def lists() -> str:

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from sdiff.app import api, state
+from sdiff.base.paths import runs_dir
 from tests.conftest import run, tools
 
 
@@ -40,7 +41,7 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
 
 
 def test_a_damaged_checkpoint_is_listed_with_what_is_wrong_and_the_others_as_ever():
-    damaged = state.runs_dir() / "damaged"
+    damaged = runs_dir() / "damaged"
     shutil.copytree(state.SHIPPED / "demo", damaged)
     next(damaged.glob("*.safetensors")).unlink()
     cards = {row["name"]: row["card"] for row in api.list_checkpoints("demo")}

@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from benchmarks.kept import memory_mb
+from benchmarks.processes import memory_mb
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import SLIPS, Catalog, Filter
 from sdiff.data.datasets import Dataset, load_dataset

@@ -14,6 +14,7 @@ from sdiff.app import handlers, lists, state, take_away, uploads
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import listing
+from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import Reading
 from tests.conftest import ROOT
 
@@ -67,7 +68,7 @@ def nasty(tmp_path_factory):
     with titles.open("w", newline="") as file:
         head = ("item", "title", "genres", "=1+1<i>")
         csv.writer(file).writerows([head, *((item, item, item, item) for item in items)])
-    opened = state.opened_here(lambda: uploads.keep(table, titles, Reading(), state.uploads_dir()))
+    opened = state.opened_here(lambda: uploads.keep(table, titles, Reading(), uploads_dir()))
     state.hold(opened.dataset.key, opened)
     return opened.dataset.key, users
 

@@ -27,6 +27,7 @@ from sdiff.app.state import INSTANT
 from sdiff.app.tabs import listing
 from sdiff.app.tabs import spectrum as spectrum_tab
 from sdiff.app.tabs.data import NONE, read_upload
+from sdiff.base.paths import uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
 from sdiff.training import validate
@@ -247,7 +248,7 @@ def test_a_table_that_is_refused_is_not_kept(in_this_process, tmp_path, monkeypa
         assert said[0] == "" and not [*(tmp_path / "runs").rglob("interactions*")]
     path = table(tmp_path / "read.csv")
     key, *_ = last(read_upload(str(path), None, "", "", *form))
-    assert (uploads.folder_of(key, state.uploads_dir()) / "interactions.csv").read_text() == path.read_text()
+    assert (uploads.folder_of(key, uploads_dir()) / "interactions.csv").read_text() == path.read_text()
 
 
 FORM = {"encoding": "", "user": "user", "item": "item", "rating": NONE, "timestamp": NONE, "split": ""}
@@ -264,7 +265,7 @@ def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_t
 
 
 def test_an_endpoint_takes_the_best_model_of_the_data_set_and_a_user_as_on_the_page(in_this_process, tmp_path):
-    opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), state.uploads_dir()))
+    opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
     state.hold(key := opened.dataset.key, opened)
     assert len(api.recommend(key, k=3)) == 3, "by the model that needs no training, as there is no other"
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
@@ -353,7 +354,7 @@ def keys(tmp_path_factory) -> dict[str, str]:
         titles = folder / f"{name}-titles.csv"
         titles.write_text(text)
         pairs = table(folder / f"{name}.csv")
-        opened = state.opened_here(partial(uploads.keep, pairs, titles, Reading(), state.uploads_dir()))
+        opened = state.opened_here(partial(uploads.keep, pairs, titles, Reading(), uploads_dir()))
         state.hold(found.setdefault(name, opened.dataset.key), opened)
     return found
 

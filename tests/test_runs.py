@@ -14,8 +14,9 @@ import pytest
 
 from sdiff import SDiffError
 from sdiff.app import runs
-from sdiff.app.state import checkpoints, open_dataset, runs_dir
+from sdiff.app.state import checkpoints, open_dataset
 from sdiff.app.tabs import training_handlers
+from sdiff.base.paths import runs_dir
 from sdiff.config import preset
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer

@@ -14,7 +14,6 @@ from sdiff.evaluation.baselines import popularity
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.diffusion import score
 from sdiff.serving.recommender import Recommender
-from sdiff.training import trainer
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import CRITERION, Trainer
@@ -112,7 +111,7 @@ def test_the_running_mean_of_the_weights_is_what_is_validated_and_kept(split, mo
         validated.append({name: p.detach().clone() for name, p in model_weights(model).items()})
         return score(model, x, config, noise)
 
-    monkeypatch.setattr(trainer, "score", noted)
+    monkeypatch.setattr("sdiff.training.trainer.score", noted)
     trainer = Trainer(SMALL.override({"ema": 0.75, "batch_size": 30, "epochs": 1}), split, 0, CPU)
     first, second, third = steps_of(trainer)  # 60 users: two steps
     for name, start in first.items():
@@ -148,7 +147,7 @@ def test_the_seed_draws_the_noise_of_validation_the_same_at_each(split, monkeypa
 
     def validations(seed):
         found = []
-        monkeypatch.setattr(trainer, "score", lambda *given: found.append(score(*given)) or found[-1])
+        monkeypatch.setattr("sdiff.training.trainer.score", lambda *given: found.append(score(*given)) or found[-1])
         trainer = Trainer(SMALL.override({"lr": 0.0, "epochs": 2, "eval_every": 1}), split, seed, CPU)
         trainer.model.load_state_dict(weights)
         list(trainer.fit())

@@ -19,6 +19,7 @@ from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import training_handlers
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import runs_dir
 from sdiff.data import download as fetching
 from sdiff.data.download import Archive, fetch
 from sdiff.data.tables import database
@@ -59,12 +60,12 @@ def unpacked(name: str, **extra) -> None:
         patch.setattr(
             fetching, "_download", lambda client, archive, part, note, progress: part.write_bytes(packed.getvalue())
         )
-        fetch(Archive("https://x/x.zip", 1 << 20, {"ratings.csv": "ratings.csv"}), state.runs_dir() / "set")
+        fetch(Archive("https://x/x.zip", 1 << 20, {"ratings.csv": "ratings.csv"}), runs_dir() / "set")
 
 
 def weights_named(file: str) -> None:
     """A checkpoint that says its weights are another file, with that one's own checksum."""
-    folder = state.runs_dir() / "stranger"
+    folder = runs_dir() / "stranger"
     shutil.copytree(ROOT / "checkpoints" / "demo", folder, dirs_exist_ok=True)
     [weights] = folder.glob("model-*")
     weights.unlink()
@@ -78,7 +79,7 @@ def weights_named(file: str) -> None:
 
 
 def linked(target: str) -> None:
-    folder = state.runs_dir() / "stranger"
+    folder = runs_dir() / "stranger"
     folder.mkdir()
     (folder / "config.json").symlink_to(target)
     try:

@@ -16,6 +16,7 @@ from sdiff.app.state import checkpoints, hold, new_run, open_dataset, open_model
 from sdiff.app.tabs import spectral_handlers, training_handlers
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
+from sdiff.base.paths import runs_dir
 from sdiff.data.catalog import Row
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Split, Vocabulary
@@ -170,7 +171,7 @@ def test_of_two_runs_of_one_name_the_second_is_refused_before_it_trains():
 
 
 def test_of_two_processes_that_make_one_model_the_second_is_refused_and_the_name_is_free_again_if_none_is_saved():
-    folder = state.runs_dir() / "in-two-apps"
+    folder = runs_dir() / "in-two-apps"
     run = training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
     with claimed(folder):  # as another process has it
         for _ in range(2):

@@ -10,10 +10,11 @@ import pytest
 
 from sdiff.app import handlers, lists, opening, openings, uploads
 from sdiff.app.query import Query
-from sdiff.app.state import INSTANT, open_dataset, uploads_dir
+from sdiff.app.state import INSTANT, open_dataset
 from sdiff.app.tabs import spectral_handlers
 from sdiff.app.tabs.data import NONE, describe, preview_upload, read_upload
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import uploads_dir
 from sdiff.data import datasets
 from sdiff.data.datasets import load_dataset
 from sdiff.data.readers import Reading

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +12,9 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
-PALETTE = json.loads((Path(__file__).parents[2] / "assets" / "palette.json").read_text(encoding="utf-8"))
+from sdiff.base.paths import shipped
+
+PALETTE = json.loads((shipped("assets") / "palette.json").read_text(encoding="utf-8"))
 SERIES = PALETTE["series"]
 # One colour for each schedule, wherever it is drawn.
 NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}

@@ -20,8 +20,9 @@ from sdiff.app.tabs.experiments import experiments_tab
 from sdiff.app.tabs.recommend import recommend_tab
 from sdiff.app.tabs.train import train_tab
 from sdiff.app.theme import theme
-from sdiff.data.registry import ASSETS
+from sdiff.base.paths import shipped
 
+ASSETS = shipped("assets")
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
 # turn asleep (training_handlers.Line) and for all that answers meanwhile.

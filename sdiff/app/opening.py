@@ -12,10 +12,11 @@ from anyio.to_thread import run_sync
 from sdiff.app import gate, handlers, journal, openings, runs, state, uploads
 from sdiff.app.controls import SLIDERS, guarded, said, values, warn
 from sdiff.app.query import LONGEST, NUMBERS, Query
-from sdiff.app.state import INSTANT, serve, uploads_dir
+from sdiff.app.state import INSTANT, serve
 from sdiff.app.tabs.data import describe
 from sdiff.app.words import literal
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import uploads_dir
 from sdiff.data import datasets
 from sdiff.data.registry import REGISTRY
 

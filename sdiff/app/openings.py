@@ -19,6 +19,7 @@ from sdiff.app import prepare, runs, state, uploads
 from sdiff.app.space import serving_device
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import scratch
+from sdiff.base.paths import uploads_dir
 from sdiff.data.datasets import Dataset, available, load_dataset
 from sdiff.data.registry import REGISTRY
 
@@ -149,7 +150,7 @@ def _turn(work: _Opening) -> Iterator[None]:
 def _loader(key: str) -> Callable[[], Dataset]:
     """What reads a data set in another process. What can be said at once, such as missing files, is raised here."""
     if key not in REGISTRY:
-        uploads.folder_of(key, state.uploads_dir())
-        return partial(uploads.load, key, state.uploads_dir())
+        uploads.folder_of(key, uploads_dir())
+        return partial(uploads.load, key, uploads_dir())
     available(key)
     return partial(load_dataset, key)

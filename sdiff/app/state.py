@@ -19,6 +19,7 @@ from sdiff.app import journal, prepare
 from sdiff.app.space import serving_device
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import MARK, claimed, scratch
+from sdiff.base.paths import runs_dir, shipped, uploads_dir
 from sdiff.config import brief
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, load_dataset
@@ -28,8 +29,7 @@ from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import CRITERION
 from sdiff.training.validate import read_json
 
-ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "checkpoints"
+SHIPPED = shipped("checkpoints")
 LEFT = (MARK, "model-")  # how names begin in the folder of a run that was killed before it had saved a model
 INSTANT = "instant"  # every data set has this model, without a file
 
@@ -58,15 +58,6 @@ class Opened:
 
     def _index(self, user: str) -> int:
         return int(self.dataset.split.users.encode([user], "user")[0])
-
-
-def runs_dir() -> Path:
-    """Where models trained in the app are kept: `$SDIFF_RUNS_DIR`, else `runs` beside app.py."""
-    return Path(os.environ.get("SDIFF_RUNS_DIR") or ROOT / "runs")
-
-
-def uploads_dir() -> Path:
-    return runs_dir() / "uploads"
 
 
 _held: LRUCache[str, Opened] = LRUCache(HELD)

@@ -7,10 +7,8 @@ import tempfile
 from pathlib import Path
 
 from sdiff.app import journal
-from sdiff.app.state import ROOT, runs_dir
 from sdiff.base.errors import SDiffError
-from sdiff.data.registry import data_dir
-from sdiff.method.spectrum import cache_dir
+from sdiff.base.paths import HOME, cache_dir, data_dir, runs_dir
 
 NAME = r"[^\s/:;,()'\"]*"  # a part of a path
 PATH = rf"(?<![\w:/.<])(?:/{NAME})+"  # of a file somewhere; an address of the web has a colon before it
@@ -24,7 +22,7 @@ def literal(text: str) -> str:
 def told(error: SDiffError) -> str:
     """What an error says to a visitor, and to the journal: files are called by their names, not by where they lie."""
     text = str(error)
-    folders = [Path(tempfile.gettempdir()), data_dir(), runs_dir(), cache_dir(), ROOT, Path.home()]
+    folders = [Path(tempfile.gettempdir()), data_dir(), runs_dir(), cache_dir(), HOME, Path.home()]
     for folder in sorted({str(path) for each in folders for path in (each, each.resolve())}, key=len, reverse=True):
         text = re.sub(rf"{re.escape(folder)}((?:/{NAME})*)", lambda found: _name(found[1]) or "its folder", text)
     text = re.sub(PATH, lambda found: _name(found[0]) or found[0], text)

@@ -1,5 +1,6 @@
 """Where the engine computes, and what it says when memory does not suffice."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,3 +36,13 @@ def enough_memory(advice: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not any(text in str(error) for text in NO_MEMORY):
             raise
         raise SDiffError(f"There is not enough memory: {advice}.") from error
+
+
+def peak_memory_mb() -> int | None:
+    """Largest resident size of this process so far; None on Windows, which has no module for it."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024**2 if sys.platform == "darwin" else 1024)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sdiff.base.device import device_name
+from sdiff.base.device import device_name, peak_memory_mb
 from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
@@ -249,12 +249,8 @@ def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
-    try:
-        from sdiff.experiments import reproduce as experiments
-    except ImportError:
-        raise SDiffError(
-            "Experiments belong to a clone of the repository: run python -m sdiff reproduce in its top folder."
-        ) from None
+    from sdiff.experiments import reproduce as experiments
+
     if arguments.quick and arguments.out is None:
         raise SDiffError("--quick gives no results to keep: say with --out where its files should go.")
     of_data = arguments.dataset, arguments.preset, arguments.seed, arguments.quick, arguments.out
@@ -263,13 +259,3 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.only:
         raise SDiffError("--only names jobs of one experiment: say which one instead of all.")
     return {what: experiments.reproduce(what, *of_data) for what in experiments.EXPERIMENTS}
-
-
-def peak_memory_mb() -> int | None:
-    """Largest resident size of this process so far; None on Windows, which has no module for it."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024**2 if sys.platform == "darwin" else 1024)

@@ -93,7 +93,3 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--quick", action="store_true", help="a smoke run: two epochs of a tiny model")
     sub.add_argument("--out", type=Path, help="folder for numbers and picture (default: benchmarks/results)")
     return top
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import data_dir
 from sdiff.data.download import fetch
 from sdiff.data.formats import own_table
 from sdiff.data.hub import hub_table
 from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.items import Items
 from sdiff.data.readers import Reading, Report
-from sdiff.data.registry import REGISTRY, Source, data_dir
+from sdiff.data.registry import REGISTRY, Source
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdiff.base.paths import data_dir, shipped
 from sdiff.data.download import Archive
 from sdiff.data.formats import Format, last_fm, lists, movielens, movielens_100k, own_table, steam
 from sdiff.data.interactions import Split
 from sdiff.data.items import Items
 from sdiff.data.readers import Reading
-from sdiff.method.spectrum import cache_dir
 
-ASSETS = Path(__file__).parent.parent / "assets"
 LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data"
 RESEARCH = "research use, no redistribution without permission, no commercial use (GroupLens)"
 SHARED = "research use, redistribution under the same terms, no commercial use (GroupLens)"
@@ -44,16 +42,11 @@ class Source:
     @property
     def path(self) -> Path:
         """The folder that holds (or should hold) the files."""
-        return ASSETS / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
+        return shipped("assets") / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
 
     @property
     def missing(self) -> list[str]:
         return [file for file in self.files if not any((self.path / name).is_file() for name in file.split(" or "))]
-
-
-def data_dir() -> Path:
-    """Where data sets are looked for: `$SDIFF_DATA_DIR`, else `data` in the cache folder."""
-    return Path(os.environ.get("SDIFF_DATA_DIR") or cache_dir() / "data")
 
 
 def _grouplens(name: str, files: dict[str, str], megabytes: int, checksum: str = "") -> tuple[Archive, ...]:

@@ -11,11 +11,11 @@ import argparse
 
 from tqdm import tqdm
 
-from benchmarks.kept import tell, versions
 from sdiff.base.device import best_device, device_name
 from sdiff.config import parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import run
+from sdiff.experiments.record import tell, versions
 
 # What is switched off -> the settings that do it
 OFF = {

@@ -23,9 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.kept import tell, versions
-from sdiff.base.device import best_device, device_name
-from sdiff.cli.commands import peak_memory_mb
+from sdiff.base.device import best_device, device_name, peak_memory_mb
 from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
@@ -35,6 +33,7 @@ from sdiff.experiments.peers.ease import ease
 from sdiff.experiments.peers.gfcf import gfcf
 from sdiff.experiments.peers.recency import RECENT
 from sdiff.experiments.peers.sasrec import sasrec
+from sdiff.experiments.record import tell, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 

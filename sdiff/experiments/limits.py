@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.kept import tell, versions
 from sdiff.base.device import best_device, device_name
 from sdiff.config import Config, preset
 from sdiff.data.datasets import load_dataset
@@ -24,6 +23,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.accuracy import PARTS, fitted
+from sdiff.experiments.record import tell, versions
 from sdiff.method.diffusion import score
 from sdiff.method.model import Model
 from sdiff.training.trainer import Trainer

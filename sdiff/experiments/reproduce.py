@@ -17,7 +17,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.kept import RESULTS, versions
 from sdiff.app import experiment_figures
 from sdiff.base.device import best_device, device_name
 from sdiff.base.errors import SDiffError
@@ -25,6 +24,7 @@ from sdiff.base.files import write_atomically
 from sdiff.config import preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import PARTS
+from sdiff.experiments.record import RESULTS, versions
 from sdiff.experiments.studies import EXPERIMENTS
 from sdiff.experiments.study import Row, Study
 from sdiff.training.trainer import CRITERION

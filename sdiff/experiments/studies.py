@@ -10,9 +10,8 @@ from itertools import product
 import numpy as np
 import torch
 
-from benchmarks import inference
 from sdiff.config import Config
-from sdiff.experiments import groups, table1
+from sdiff.experiments import groups, scaling, table1
 from sdiff.experiments.study import Cell, Experiment, Row, Study, sweep
 from sdiff.method.diffusion import condition
 from sdiff.method.histories import Histories
@@ -93,7 +92,7 @@ EXPERIMENTS = {
     ),
     "fig5": Experiment(
         "Figure 5: time for a batch of 100 users as items or users grow",
-        {"all": inference.growth},
+        {"all": scaling.growth},
         {"kind": "lines", "x": "size", "y": "milliseconds", "group": "model", "log": True},
     ),
     "fig6": Experiment(

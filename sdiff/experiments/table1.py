@@ -14,7 +14,7 @@ from multiprocessing import get_context
 
 import torch
 
-from sdiff.cli.commands import peak_memory_mb
+from sdiff.base.device import peak_memory_mb
 from sdiff.config import PRESETS
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split

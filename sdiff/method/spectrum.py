@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from sdiff.base.distributed import Ranks
 from sdiff.base.files import regular, sweep, write_atomically
+from sdiff.base.paths import cache_dir
 from sdiff.data.interactions import Interactions
 from sdiff.method.eigen import largest
 from sdiff.method.histories import Histories
@@ -108,9 +107,3 @@ def shared_basis(train: Interactions, K: int, device: torch.device, ranks: Ranks
 
     lam, U = ranks.from_first(rows, device).split([1, len(train.items)])
     return SpectralBasis(U.clone(), lam[0].clone())
-
-
-def cache_dir() -> Path:
-    """`$SDIFF_CACHE_DIR`, else `sdiff` in the user's cache folder."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SDIFF_CACHE_DIR") or home / "sdiff")

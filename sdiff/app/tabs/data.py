@@ -15,6 +15,7 @@ from sdiff.app import figures, gate, lists, openings, state, uploads
 from sdiff.app.state import open_dataset
 from sdiff.app.words import told
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import card
@@ -193,7 +194,7 @@ async def read_upload(
         yield "", _message(f"Looking at {Path(table).name} …"), none
         reading = await run_sync(_reading, table, names, encoding, *chosen)
         tables = Path(table), Path(items) if items else None
-        key, root = await run_sync(uploads.key_of, *tables, reading), state.uploads_dir()
+        key, root = await run_sync(uploads.key_of, *tables, reading), uploads_dir()
         undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
         async for stage in openings.joined(key, partial(uploads.keep, *tables, reading, root), undo):
             yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", way_out

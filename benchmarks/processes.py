@@ -1,37 +1,16 @@
-"""What benchmarks share: where results are kept, how one tells its own, of which versions, the memory of processes."""
+"""What benchmarks share: the memory of processes, and busy processes to measure beside."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import sdiff
-
-RESULTS = Path(__file__).parent / "results"
 # Ends by itself when the benchmark is gone, however that ended.
 SPINNING = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
-
-
-def tell(result: dict[str, Any], name: str, save: bool) -> None:
-    """Prints `result` as the last line, one JSON document; `save` also keeps it in benchmarks/results."""
-    if save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result))
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Of this project, of the packages that a result may depend on, and of Python."""
-    found = {"sdiff": sdiff.__version__} | {name: version(name) for name in packages}
-    return found | {"python": platform.python_version()}
 
 
 def own_memory_mb(pid: int) -> float:

@@ -1,0 +1,1 @@
+"""Data sets: from files and downloads to interactions, splits and an item catalog."""

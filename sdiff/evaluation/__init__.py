@@ -1,0 +1,1 @@
+"""Ranking metrics, their averages over users, and baselines."""

@@ -1,0 +1,1 @@
+"""The paper: the spectrum of the item graph, noise schedules, the denoiser, training loss and sampling."""

@@ -1,0 +1,1 @@
+"""Training a model, its state on disk, and checkpoints."""
