@@ -32,7 +32,7 @@ from benchmarks.killed import KINDS, World, contents
 from sdiff.base.files import MARK
 from sdiff.data.synthetic import synthesize, write
 from sdiff.experiments.record import tell, versions
-from tests.test_fetch import Server, zipped
+from tests.data.test_download import Server, zipped
 
 SIZES = {"full": (400, 600, 12, 8 << 20), "quick": (60, 80, 6, 1 << 20)}  # users, items, epochs, bytes to download
 FROZEN = multiprocessing.get_context("forkserver")  # a process starts with all imports made and nothing computed
@@ -144,7 +144,7 @@ def made(size: str) -> Iterator[World]:
 
 def measured(kills: int, seed: int, size: str) -> dict[str, Any]:
     """Kills each kind of work in turn, so many times in all; what was broken by it."""
-    FROZEN.set_forkserver_preload(["benchmarks.killed", "tests.test_fetch", "torch._dynamo"])
+    FROZEN.set_forkserver_preload(["benchmarks.killed", "tests.data.test_download", "torch._dynamo"])
     rng = random.Random(seed)
     with made(size) as world:
         trials = [Trial(kind, world, rng) for kind in KINDS]

@@ -30,8 +30,8 @@ from sdiff.method.spectrum import cached_basis, spectral_basis
 from sdiff.training import trainer
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
+from tests.data.test_download import DATA, server  # noqa: F401 (a fixture)
 from tests.faults import TINY, full_disk, trained
-from tests.test_fetch import DATA, server  # noqa: F401 (a fixture)
 
 
 def test_a_full_disk_costs_the_spectrum_its_cache_and_not_its_result(random_interactions, tmp_path, monkeypatch):

@@ -1,12 +1,12 @@
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sdiff.data.synthetic import GENRES, MIN_ITEMS, synthesize, write
+from tests.conftest import ROOT
 
-DEMO = Path(__file__).parents[1] / "assets" / "demo"
+DEMO = ROOT / "assets" / "demo"
 FILES = ("items.csv", "interactions.csv")
 
 

@@ -25,8 +25,8 @@ from sdiff.app.tabs import data as data_tab
 from sdiff.app.tabs import training_handlers
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
+from tests.app.test_routes import CLOSED, filled
 from tests.conftest import ROOT, last, run
-from tests.test_routes import CLOSED, filled
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
