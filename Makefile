@@ -7,7 +7,7 @@ test: # the tests, as in the README
 	python -m pytest
 
 check: # linter, formatter, types
-	ruff check . && ruff format --check . && pyright
+	ruff check . && ruff format --check . && pyright && lint-imports --no-cache
 
 check-all: check test # everything, the slow tests included
 	python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough

@@ -44,7 +44,7 @@ def main() -> None:
 
     def theirs() -> tuple[np.ndarray, np.ndarray]:
         _, s, Vt = svds(root, k=arguments.K)
-        return Vt.T, 1 - s**2
+        return np.asarray(Vt).T, 1 - s**2
 
     def measure(solve: Callable[[], tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         tracemalloc.start()

@@ -27,15 +27,16 @@ user chose. What follows from it, and where it disagrees with the paper, stands 
 
 ## Accuracy over seeds
 
-`python -m sdiff.experiments.accuracy`, beside plain references on the same split. On yelp2018 models are trained once more on
-train and validation part before the test, as others publish it.
+`python -m sdiff.experiments.accuracy`, beside plain references on the same split. On yelp2018 models are trained once
+more on train and validation part before the test, as others publish it.
 
 {accuracy}
 
 ## What each part brings
 
-Each part of `tuned` and `temporal` switched off alone (`python -m sdiff.experiments.ablation`, one seed; the change is that of
-test R@20, which differs by about 0.001 from seed to seed; parts were chosen on validation and inside the train part).
+Each part of `tuned` and `temporal` switched off alone (`python -m sdiff.experiments.ablation`, one seed; the change is
+that of test R@20, which differs by about 0.001 from seed to seed; parts were chosen on validation and inside the train
+part).
 
 {ablation}
 

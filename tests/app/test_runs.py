@@ -100,7 +100,7 @@ def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
     name = f"left-by-{number.name}"
     script = f"""if __name__ == "__main__":
     from threading import Event
-    from sdiff.ui import training_handlers
+    from sdiff.app.tabs import training_handlers
     for view in training_handlers.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
         print(len(view.epochs), flush=True)
 """

@@ -93,7 +93,7 @@ for error in (SDiffError("Mend the file."), OSError(5, "Input/output error"), Ke
 
 def test_a_character_that_the_terminal_lacks_is_printed_as_an_escape():
     program = (
-        "import sys; from sdiff import terminal; sys.exit(terminal.run('p', lambda: print(chr(233), chr(128296))))"
+        "import sys; from sdiff.base import terminal; sys.exit(terminal.run('p', lambda: print(chr(233), chr(128296))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, env=os.environ | ASCII)
     assert done.stdout == rb"\xe9 \U0001f528" + b"\n" and not done.stderr and done.returncode == 0

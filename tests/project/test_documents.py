@@ -16,14 +16,18 @@ def test_the_measured_tables_are_the_ones_in_the_result_files():
 
 
 def test_every_file_that_is_named_exists():
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(((?!http)[^)]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / link).exists(), f"{path.name}: {link}"
-    tree = README.split("## How it is made")[1].split("\n## ")[0]
-    named = set(re.findall(r"\w+\.py", tree)) - {"app.py"}
-    assert named == {path.name for path in (ROOT / "sdiff").glob("[!_]*.py")} | {"__main__.py"}
-    words = set(re.findall(r"\w+", tree.split("benchmarks/")[1].split("docs/")[0]))
-    assert {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")} <= words
+
+
+def test_the_layout_names_every_package():
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Layout")[1].split("\n## ")[0]
+    packages = {path.parent.relative_to(ROOT / "sdiff") for path in (ROOT / "sdiff").rglob("__init__.py")}
+    for package in packages - {Path(), Path("experiments/peers")}:
+        assert f"{package.name}/" in tree
+    for name in re.findall(r"(\w+\.py)", tree):
+        assert [*ROOT.glob(name), *(ROOT / "sdiff").rglob(name)], name
 
 
 def test_ci_runs_the_very_test_command():
@@ -49,8 +53,8 @@ def test_the_paper_map_names_functions_and_tests_that_exist():
     named = re.findall(r"`(\w+\.py)(?:: ([\w.]+))?`((?:, `\w+`)*)", paper)
     assert len(named) > 25
     for file, name, others in named:
-        places = ("tests",) if file.startswith("test_") else ("sdiff", "benchmarks")
-        source = next(path for place in places if (path := ROOT / place / file).exists()).read_text(encoding="utf-8")
+        place = ROOT / ("tests" if file.startswith("test_") else "sdiff")
+        source = "".join(path.read_text(encoding="utf-8") for path in place.rglob(file))
         for part in [*name.rstrip(".").split("."), *re.findall(r"\w+", others)]:
             whole = "" if name.endswith("...") else r"\b"
             assert re.search(rf"(def|class) {part}{whole}", source) or f"    {part}: " in settings, f"{file}: {part}"
@@ -58,7 +62,7 @@ def test_the_paper_map_names_functions_and_tests_that_exist():
 
 def test_each_promise_of_security_names_a_test_that_exists():
     rows = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("## What is promised")[1].split("\n## ")[0]
-    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     promises = [re.findall(r"`(test_\w+)`", row) for row in rows.splitlines() if row.startswith("| ")][1:]
     assert len(promises) > 10 and all(promises)
     for name in (name for names in promises for name in names):
