@@ -161,6 +161,7 @@ def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
         page.get_by_text(said).wait_for()
     page.locator("#summary").filter(has_text="User 7 has").wait_for()
     assert len(titles(page)) == 3
+    settle(page)
     page.goto(f"{url}?dataset=nowhere")
     page.get_by_text("Unknown data set 'nowhere'").wait_for()
     page.wait_for_selector("#recommended tbody tr")
