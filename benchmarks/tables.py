@@ -112,7 +112,7 @@ def soak() -> str:
         wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
-        rise = run["MB a minute at the end"]
+        rise = run.get("MB a minute at the end")  # not in older files
         kept = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
         cells.append([f"`{run['command']}`", *counts, shown, kept, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained"]

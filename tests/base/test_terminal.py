@@ -38,7 +38,7 @@ def test_output_that_nobody_takes_ends_with_a_status_and_at_most_a_sentence():
     """A pipe whose reader is gone, a full device, a closed stream: for each way of printing, in one process."""
     program = """
 import io, os, sys
-from sdiff import terminal
+from sdiff.base import terminal
 def prints(): print("x" * 100_000); return 0
 def prints_little(): print("x"); return 0
 def leaves(): print("x"); raise SystemExit(0)
@@ -78,7 +78,7 @@ def test_an_error_that_is_not_of_the_output_keeps_its_reason(error, sentence, ca
 def test_an_error_keeps_its_reason_where_the_output_cannot_be_written_either():
     program = """
 import sys
-from sdiff import SDiffError, terminal
+from sdiff import SDiffError; from sdiff.base import terminal
 def fails(error):
     print("x")
     raise error
@@ -203,7 +203,7 @@ def test_ctrl_c_while_the_app_is_launched_ends_without_a_traceback():
 import signal, sys
 from gradio import http_server
 import app
-from sdiff import terminal
+from sdiff.base import terminal
 http_server.start_server = lambda **_: signal.raise_signal(signal.SIGINT)
 sys.exit(terminal.run("S-Diff", app.main))
 """
