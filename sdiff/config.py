@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 
 Schedule = Literal["vp", "ve", "ddpm"]
 Fusion = Literal["film", "concat"]
@@ -135,13 +134,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     if twice := [key for key, n in Counter(key.strip() for key, _, _ in pairs).items() if n > 1]:
         raise SDiffError(f"The setting {brief(twice[0])} is given more than once: keep one of its values.")
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def brief(value: Any) -> str:
-    """A value as it is written, if that is short."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 80
-    return short.repr(value)
 
 
 def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
-from sdiff.base.paths import shipped
+from sdiff.base.paths import ASSETS
 
-PALETTE = json.loads((shipped("assets") / "palette.json").read_text(encoding="utf-8"))
+PALETTE = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
 SERIES = PALETTE["series"]
 # One colour for each schedule, wherever it is drawn.
 NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}

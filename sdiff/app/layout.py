@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.events import api as endpoint
 
-from sdiff.app import api, gate, handlers, health, journal, opening, server
+from sdiff.app import api, gate, handlers, health, journal, opening, openings, server
 from sdiff.app.controls import control_panel
 from sdiff.app.server import limits
 from sdiff.app.state import INSTANT
@@ -20,18 +20,13 @@ from sdiff.app.tabs.experiments import experiments_tab
 from sdiff.app.tabs.recommend import recommend_tab
 from sdiff.app.tabs.train import train_tab
 from sdiff.app.theme import theme
-from sdiff.base.paths import shipped
+from sdiff.base.paths import ASSETS
 
-ASSETS = shipped("assets")
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
 # turn asleep (training_handlers.Line) and for all that answers meanwhile.
 THREADS = 16
 SESSIONS = 250  # of pages and of programs whose widgets gradio keeps in memory
-# Who waits for a data set to be opened has no thread.
-OPENS: dict[str, Any] = dict(
-    show_progress="hidden", concurrency_id="opening", concurrency_limit=200, api_visibility="private"
-)
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -75,7 +70,7 @@ def build() -> gr.Blocks:
                 with gr.Tab("Compare"):
                     other = compare_tab.compare_tab()
                 with gr.Tab("Data"):
-                    own = data_tab(opened, OPENS)
+                    own = data_tab(opened)
                 with gr.Tab("Experiments"):
                     experiments_tab()
                 with gr.Tab("Train"):
@@ -123,10 +118,10 @@ def build() -> gr.Blocks:
         page = [dataset, user, wanted, status, words, fetch, cancel, controls.only, *filters, *model]
         page += [shown.history, shown.recommended, shown.summary]
         first = [*page, controls.seed, controls.k, controls.seen, edited, uploaded]
-        loaded = demo.load(opening.open_page, [opened, uploaded], first, **OPENS)
+        loaded = demo.load(opening.open_page, [opened, uploaded], first, **openings.EVENTS)
         picked = gr.Textbox(visible="hidden", elem_id="picked")  # when the last choice was made, as the script says
         dataset.input(None, dataset, js="key => window.pick(key)")
-        selected = picked.change(opening.open_dataset, [dataset, opened, uploaded], page, **OPENS)
+        selected = picked.change(opening.open_dataset, [dataset, opened, uploaded], page, **openings.EVENTS)
         download = fetch.click(
             opening.download,
             wanted,
@@ -134,11 +129,11 @@ def build() -> gr.Blocks:
             concurrency_id="download",
             show_progress_on=[words],
             api_visibility="private",
-        ).success(opening.open_dataset, [wanted, opened, uploaded], page, **OPENS)
-        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **OPENS)
+        ).success(opening.open_dataset, [wanted, opened, uploaded], page, **openings.EVENTS)
+        read = own.read.success(opening.open_own, [own.key, opened, uploaded], [uploaded, *page], **openings.EVENTS)
         # The openings end first: one more word of theirs would come after the page is back as it was.
         back = cancel.click(None, cancels=[loaded, selected, download, read]).then(
-            opening.cancel, [told, opened, uploaded], page, **OPENS
+            opening.cancel, [told, opened, uploaded], page, **openings.EVENTS
         )
         chosen = gr.on(
             [checkpoint.input, controls.reset.click], opening.open_checkpoint, [opened, checkpoint], model, **slowly

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 from threading import Event, Lock, Semaphore, Thread
+from typing import Any
 
 from sdiff.app import prepare, runs, state, uploads
 from sdiff.app.space import serving_device
@@ -23,6 +24,10 @@ from sdiff.base.paths import uploads_dir
 from sdiff.data.datasets import Dataset, available, load_dataset
 from sdiff.data.registry import REGISTRY
 
+# How gradio queues the events that wait for a data set. They take no thread.
+EVENTS: dict[str, Any] = dict(
+    show_progress="hidden", concurrency_id="opening", concurrency_limit=200, api_visibility="private"
+)
 AT_ONCE = 2  # data sets that are opened beside each other; the next ones wait
 TICK = 0.25  # seconds between two looks at how far it is
 NICENESS = 5  # lists go before it
@@ -124,8 +129,9 @@ def _open(key: str, work: _Opening) -> None:
                         work.stage = step
     except Exception as error:
         work.failure = error
-        if work.undo:
-            work.undo()
+        with _lock:
+            if work.undo and _openings.get(key) is work:  # a newer opening may need the files
+                work.undo()
     finally:
         with _lock:
             if _openings.get(key) is work:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from sdiff.base.errors import SDiffError
-from sdiff.config import INFERENCE_KEYS, brief
+from sdiff.base.errors import SDiffError, brief
+from sdiff.config import INFERENCE_KEYS
 from sdiff.data.catalog import Filter
 
 K, LONGEST = 20, 100  # the length of a list where none is given, and the most

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdiff.base.errors import SDiffError
-from sdiff.base.paths import shipped
-from sdiff.config import brief
+from sdiff.base.errors import SDiffError, brief
+from sdiff.base.paths import RESULTS
 
-RESULTS = shipped("results")
 METRICS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
 LONGEST = 60  # rows; what has more, such as a curve, is a picture alone
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -155,5 +155,6 @@ def _steps(
                 asked.send((run.send(sent), None))
             except Exception as error:  # StopIteration, too
                 error.add_note(traceback.format_exc())
-                asked.send((None, error))
+                with suppress(BrokenPipeError):  # nobody asks any more
+                    asked.send((None, error))
                 return

@@ -17,10 +17,9 @@ from cachetools import LRUCache, cached
 
 from sdiff.app import journal, prepare
 from sdiff.app.space import serving_device
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import MARK, claimed, scratch
-from sdiff.base.paths import runs_dir, shipped, uploads_dir
-from sdiff.config import brief
+from sdiff.base.paths import CHECKPOINTS, runs_dir, uploads_dir
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Vocabulary
@@ -29,7 +28,6 @@ from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import CRITERION
 from sdiff.training.validate import read_json
 
-SHIPPED = shipped("checkpoints")
 LEFT = (MARK, "model-")  # how names begin in the folder of a run that was killed before it had saved a model
 INSTANT = "instant"  # every data set has this model, without a file
 
@@ -149,7 +147,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
     With a data-set key, only those trained on it, or on another split of its items. This reads files of every model:
     one that is known by its name is looked up by `open_model`.
     """
-    found = {path.parent.name: path.parent for root in (SHIPPED, runs_dir()) for path in root.glob("*/config.json")}
+    found = {path.parent.name: path.parent for root in (CHECKPOINTS, runs_dir()) for path in root.glob("*/config.json")}
     folders = [*found.values()]
     if dataset is not None:
         same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
@@ -161,7 +159,7 @@ def _folder(name: str) -> Path | None:
     """The folder of a checkpoint, one that was trained here before one that ships; None where there is none."""
     if name in ("", "..") or Path(name).name != name:
         return None
-    folders = (root / name for root in (runs_dir(), SHIPPED))
+    folders = (root / name for root in (runs_dir(), CHECKPOINTS))
     return next((folder for folder in folders if os.path.exists(folder / "config.json")), None)
 
 
@@ -171,7 +169,7 @@ def _rank(folder: Path) -> tuple[bool, float, tuple[int, ...]]:
         reached = float(read_json(folder / "metrics.json")["valid"][CRITERION])
     except (OSError, ValueError, KeyError, TypeError):
         reached = 0.0
-    return folder.parent != SHIPPED, -reached if math.isfinite(reached) else 0.0, _stamp(folder / "config.json")
+    return folder.parent != CHECKPOINTS, -reached if math.isfinite(reached) else 0.0, _stamp(folder / "config.json")
 
 
 def trained_on(folder: Path) -> str | None:

@@ -6,12 +6,12 @@ import json
 
 from gradio.themes import Base, Color
 
-from sdiff.base.paths import shipped
+from sdiff.base.paths import ASSETS
 
 
 def theme() -> Base:
     """With the fonts that the machine has: the page asks no server for any."""
-    palette = json.loads((shipped("assets") / "palette.json").read_text(encoding="utf-8"))
+    palette = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
     accent, neutral = (Color(*palette[name], name=name) for name in ("accent", "neutral"))
     base = Base(
         primary_hue=accent,

@@ -15,9 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
-from sdiff.config import brief
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
 from sdiff.data.tables import database, said_of

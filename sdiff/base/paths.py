@@ -1,22 +1,12 @@
-"""Where files live: what ships with the package, and the user's cache, data sets and trained models."""
+"""Where files live: what belongs to the repository, and the user's cache, data sets and trained models."""
 
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 
-PACKAGE = Path(str(files("sdiff")))
-HOME = PACKAGE.parent  # of a checkout: the folder that holds app.py
-
-
-def shipped(name: str) -> Path:
-    """A folder that ships with the package: `assets`, `checkpoints` or `results`.
-
-    An installed package holds these folders. In a checkout they lie where people and Hugging Face Spaces look for them.
-    """
-    installed = PACKAGE / name
-    return installed if installed.is_dir() else HOME / ("benchmarks/results" if name == "results" else name)
+HOME = Path(__file__).parents[2]  # the folder that holds app.py
+ASSETS, CHECKPOINTS, RESULTS = HOME / "assets", HOME / "checkpoints", HOME / "benchmarks" / "results"
 
 
 def cache_dir() -> Path:
@@ -31,9 +21,8 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """The folder of models trained in the app: `$SDIFF_RUNS_DIR`, or else `runs` in the checkout or working folder."""
-    home = HOME if (HOME / "app.py").is_file() else Path.cwd()
-    return Path(os.environ.get("SDIFF_RUNS_DIR") or home / "runs")
+    """The folder of models trained in the app: `$SDIFF_RUNS_DIR`, or else `runs` beside app.py."""
+    return Path(os.environ.get("SDIFF_RUNS_DIR") or HOME / "runs")
 
 
 def uploads_dir() -> Path:

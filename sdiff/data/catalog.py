@@ -9,8 +9,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sdiff.base.errors import SDiffError
-from sdiff.config import brief
+from sdiff.base.errors import SDiffError, brief
 from sdiff.data.datasets import Dataset
 from sdiff.data.search import Search
 from sdiff.data.tables import LOCKED, temporary

@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import duckdb
 import numpy as np
 
-from sdiff.base.errors import SDiffError
-from sdiff.config import brief
+from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
 from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, said_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdiff.base.paths import data_dir, shipped
+from sdiff.base.paths import ASSETS, data_dir
 from sdiff.data.download import Archive
 from sdiff.data.formats import Format, last_fm, lists, movielens, movielens_100k, own_table, steam
 from sdiff.data.interactions import Split
@@ -42,7 +42,7 @@ class Source:
     @property
     def path(self) -> Path:
         """The folder that holds (or should hold) the files."""
-        return shipped("assets") / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
+        return ASSETS / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
 
     @property
     def missing(self) -> list[str]:

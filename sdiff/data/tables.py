@@ -16,9 +16,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import regular, scratch
-from sdiff.config import brief
 
 # Such a database can neither reach files or the network nor change any of this again.
 LOCKED = {

@@ -8,9 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import sdiff
-from sdiff.base.paths import shipped
-
-RESULTS = shipped("results")
+from sdiff.base.paths import RESULTS
 
 
 def tell(result: dict[str, Any], name: str, save: bool) -> None:

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from sdiff.app import api, state
-from sdiff.base.paths import runs_dir
+from sdiff.app import api
+from sdiff.base.paths import CHECKPOINTS, runs_dir
 from tests.conftest import run, tools
 
 
@@ -42,7 +42,7 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
 
 def test_a_damaged_checkpoint_is_listed_with_what_is_wrong_and_the_others_as_ever():
     damaged = runs_dir() / "damaged"
-    shutil.copytree(state.SHIPPED / "demo", damaged)
+    shutil.copytree(CHECKPOINTS / "demo", damaged)
     next(damaged.glob("*.safetensors")).unlink()
     cards = {row["name"]: row["card"] for row in api.list_checkpoints("demo")}
     shutil.rmtree(damaged)

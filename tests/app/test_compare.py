@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.app import handlers, lists, take_away
+from sdiff.app import handlers, lists
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
-from sdiff.app.tabs import compare_handlers, reverse_handlers
+from sdiff.app.tabs import compare_handlers, reverse_handlers, take_away
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import ALL
 from sdiff.evaluation.baselines import REFERENCES

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.app import handlers, lists, state, take_away, uploads
+from sdiff.app import handlers, lists, state, uploads
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
-from sdiff.app.tabs import listing
+from sdiff.app.tabs import listing, take_away
 from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import Reading
 from tests.conftest import ROOT

@@ -27,7 +27,7 @@ from sdiff.app.state import INSTANT
 from sdiff.app.tabs import listing
 from sdiff.app.tabs import spectrum as spectrum_tab
 from sdiff.app.tabs.data import NONE, read_upload
-from sdiff.base.paths import uploads_dir
+from sdiff.base.paths import CHECKPOINTS, uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
 from sdiff.training import validate
@@ -285,7 +285,7 @@ def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
 def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     for name in ("mine", "other", "third"):
-        shutil.copytree(state.SHIPPED / "demo", tmp_path / name)
+        shutil.copytree(CHECKPOINTS / "demo", tmp_path / name)
     read, head = [], validate._head
     monkeypatch.setattr(validate, "_head", lambda path: read.append(path.parent.name) or head(path))
     query = Query("demo", "mine", handlers.pick_user("demo", "typical"))
@@ -298,7 +298,7 @@ def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatc
 @pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
 def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
     """Also where its path leads to a checkpoint: a folder of models is never looked at from above or beside."""
-    shutil.copytree(state.SHIPPED / "demo", tmp_path / "demo")
+    shutil.copytree(CHECKPOINTS / "demo", tmp_path / "demo")
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(shutil.copytree(tmp_path / "demo", tmp_path / "runs")))
     shutil.copy(tmp_path / "demo" / "config.json", tmp_path)
     with pytest.raises(SDiffError, match="There is no checkpoint"):

@@ -11,7 +11,7 @@ from benchmarks.app import Page
 from benchmarks.soak import Seen, broken, check, growth, soaked, summary
 from sdiff.app import handlers, layout
 from sdiff.app.query import Query
-from sdiff.app.state import SHIPPED
+from sdiff.base.paths import CHECKPOINTS
 from sdiff.data.datasets import load_dataset
 from sdiff.training.checkpoint import Checkpoint
 
@@ -44,7 +44,7 @@ def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
             assert changed == replace(before, k=7) and "3" in before.history and before.genres == ["Comedy", "Drama"]
             page.fill("b-model", "demo")
             page.trigger("b-model", "change")
-            assert page.value("b-guidance") == Checkpoint.load(SHIPPED / "demo").config.guidance
+            assert page.value("b-guidance") == Checkpoint.load(CHECKPOINTS / "demo").config.guidance
     finally:
         app.close()
 

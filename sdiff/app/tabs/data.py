@@ -36,9 +36,8 @@ class DataTab(NamedTuple):
     card: list[Any]
 
 
-def data_tab(opened: gr.JSON, opens: dict[str, Any]) -> DataTab:
-    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be; `opens`
-    is how events are queued that open a data set."""
+def data_tab(opened: gr.JSON) -> DataTab:
+    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be."""
     key = gr.Textbox(visible=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=310):
@@ -129,10 +128,10 @@ def data_tab(opened: gr.JSON, opens: dict[str, Any]) -> DataTab:
         read_upload,
         [table, items, names, encoding, *roles, min_rating, core, split, skip],
         [key, said, cancel],
-        **quietly | opens,
+        **openings.EVENTS,
     )
     cancel.click(None, cancels=[read]).then(
-        lambda: (_message("Cancelled: nothing was kept."), gr.Button(visible=False)), None, [said, cancel], **quietly
+        lambda: (_message("Cancelled."), gr.Button(visible=False)), None, [said, cancel], **quietly
     )
     return DataTab(read, key, [facts, plot, question, found])
 
@@ -184,32 +183,32 @@ async def read_upload(
     table: str | None, items: str | None, names: str, encoding: str, *chosen: Any
 ) -> AsyncIterator[tuple[str, str, Any]]:
     """The key of the data set that comes of an upload, or "", and what became of its rows; meanwhile, how far it is,
-    and a way out."""
-    way_out, none = gr.Button(visible=True), gr.Button(visible=False)
+    and the button that cancels it."""
+    cancel, no_cancel = gr.Button(visible=True), gr.Button(visible=False)
     if not table:
-        yield "", _message("Choose a file first."), none
+        yield "", _message("Choose a file first."), no_cancel
         return
     try:
         gate.writing()
-        yield "", _message(f"Looking at {Path(table).name} …"), none
+        yield "", _message(f"Looking at {Path(table).name} …"), no_cancel
         reading = await run_sync(_reading, table, names, encoding, *chosen)
         tables = Path(table), Path(items) if items else None
         key, root = await run_sync(uploads.key_of, *tables, reading), uploads_dir()
         undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
         async for stage in openings.joined(key, partial(uploads.keep, *tables, reading, root), undo):
-            yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", way_out
+            yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", cancel
         found = await run_sync(card, state.open_dataset(key).dataset)
     except FaultyRows as error:
         rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
         n = len(error.faults)
         caption = f"{n:,} faulty rows" + (f", the first {SHOWN}" if n > SHOWN else "")
         advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
-        yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows), none
+        yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows), no_cancel
     except SDiffError as error:
-        yield "", _message(told(error), table), none
+        yield "", _message(told(error), table), no_cancel
     else:
         size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
-        yield key, _message(f"Open on this page: {size}. Recommend has a first list."), none
+        yield key, _message(f"Open on this page: {size}. Recommend has a first list."), no_cancel
 
 
 def _reading(table: str, names: str, encoding: str, *chosen: Any) -> Reading:

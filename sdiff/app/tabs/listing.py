@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from sdiff.app import figures, handlers, lists, state, take_away
+from sdiff.app import figures, handlers, lists, state
 from sdiff.app.controls import SLIDERS, guarded, named, warn
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.tabs import spectral_handlers
+from sdiff.app.tabs import spectral_handlers, take_away
 from sdiff.base.errors import SDiffError
 from sdiff.training.validate import parse_json
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from sdiff.app import figures, lists, take_away
+from sdiff.app import figures, lists
 from sdiff.app.controls import guarded, warn
-from sdiff.app.tabs import reverse_handlers, spectral_handlers
+from sdiff.app.tabs import reverse_handlers, spectral_handlers, take_away
 from sdiff.app.tabs.listing import asked
 from sdiff.base.errors import SDiffError
 
