@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import forkserver
+from multiprocessing import Pipe, forkserver
 from threading import Event
 
 import pytest
@@ -115,3 +115,16 @@ def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
             break
         time.sleep(0.1)
     assert Checkpoint.load(runs_dir() / name).provenance.epoch > 0
+
+
+def test_a_process_that_fails_when_nobody_asks_any_more_ends_without_a_traceback(monkeypatch):
+    def fails():
+        raise RuntimeError("interrupted")
+        yield
+
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    here, there = Pipe()
+    here.send(None)
+    here.close()
+    runs._steps(there, fails, (), 0)  # raises nothing

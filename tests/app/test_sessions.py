@@ -8,6 +8,7 @@ import pytest
 from gradio import routes
 from gradio.server_messages import EstimationMessage
 
+from sdiff.app import api, layout
 from sdiff.app.server import sessions
 from sdiff.app.server.sessions import Messages, Open
 
@@ -168,3 +169,9 @@ def test_of_cancelled_events_only_the_last_ones_are_remembered(client):
     kept.remove("1")
     assert "1" not in kept
     kept.clear()
+
+
+def test_all_that_may_wait_for_data_sets_leaves_places_in_the_queue(client, demo):
+    [opening] = {fn.concurrency_limit for fn in demo.fns.values() if fn.concurrency_id == "opening"}
+    waiting = opening + api.WAITING * len(api.ENDPOINTS)
+    assert waiting + layout.THREADS <= len(demo._queue.active_jobs)

@@ -89,6 +89,23 @@ def test_own_data_is_uploaded_mapped_checked_and_read(page, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_upload_can_be_cancelled_while_it_is_read(page, tmp_path):
+    table = tmp_path / "long.csv"
+    table.write_text(
+        "user,item\n" + "".join(f"{u},{(u * u + 97 * i) % 9000}\n" for u in range(20_000) for i in range(25))
+    )
+    open_tab(page, "Data")
+    page.set_input_files("#own-table input[type=file]", table)
+    page.locator("#preview caption").filter(has_text="long.csv").wait_for()
+    page.locator("#own-read").click()
+    page.locator("#own-cancel").click()
+    page.locator("#own-said").filter(has_text="Cancelled").wait_for()
+    page.locator("#own-cancel").wait_for(state="hidden")
+    settle(page)
+    assert page.locator("#cards").filter(has_text="900 users").count(), "the page stays on its data set"
+
+
+@pytest.mark.slow
 def test_own_data_is_still_there_later(page, url, tmp_path):
     table = tmp_path / "visits.csv"
     table.write_text("user,item\n" + "".join(f"{u},{(u + i * i) % 12}\n" for u in range(20) for i in range(8)))
