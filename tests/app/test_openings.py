@@ -142,9 +142,15 @@ def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_la
     assert not state.is_open("endless")
 
 
-def test_however_many_wait_for_a_data_set_lists_are_answered(blocked, client, monkeypatch):
+def test_however_many_wait_for_a_data_set_lists_are_answered(in_this_process, client, monkeypatch):
     """Through the queue of the app, which has room for a limited number of events."""
-    monkeypatch.setattr(openings, "_loader", lambda key: blocked)
+    may = threading.Event()
+
+    def faulty() -> Dataset:
+        assert may.wait(60)
+        raise SDiffError("Mend the file.")
+
+    monkeypatch.setattr(openings, "_loader", lambda key: faulty)
     asked = ("recommend", "explain", "search_items")
 
     def ask(name: str, **values) -> str:
@@ -155,14 +161,18 @@ def test_however_many_wait_for_a_data_set_lists_are_answered(blocked, client, mo
     needed = {"recommend": {}, "explain": {"item": "5"}, "search_items": {"question": "nebula"}}
     for _ in range(api.WAITING - 2):
         for name in asked:
-            ask(name, dataset=blocked.key, **needed[name])
+            ask(name, dataset="faulty", **needed[name])
     queue = client.app.get_blocks()._queue
     end = time.monotonic() + 30
     while len(queue):
         assert time.monotonic() < end, "events still wait in the queue"
         time.sleep(0.05)
     answer = client.get(f"/gradio_api/call/recommend/{ask('recommend', k=3)}").text
-    assert "event: complete" in answer and not state.is_open(blocked.key)
+    assert "event: complete" in answer and not may.is_set()
+    may.set()
+    while any(queue.active_jobs):
+        assert time.monotonic() < end, "events go on without a data set"
+        time.sleep(0.05)
 
 
 def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch):
