@@ -23,7 +23,11 @@ def main() -> int:
         from sdiff.app.layout import build, launch
     demo = build()
     serving.end_on_signals(demo)
-    launch(demo, verbose)
+    try:
+        launch(demo, verbose)
+    except OSError:
+        serving.check_address()  # says so where another program has taken the port meanwhile
+        raise
     return 0
 
 

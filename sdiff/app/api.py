@@ -16,9 +16,10 @@ from anyio.to_thread import run_sync
 from gradio.mcp import GradioMCPServer
 
 from sdiff.app import handlers, openings, state
-from sdiff.app.query import MOST, K, Query, text, whole
+from sdiff.app.query import MOST, K, Query, text
 from sdiff.app.tabs import compare_handlers, spectral_handlers
 from sdiff.app.words import told
+from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import REGISTRY
 from sdiff.training.validate import parse_json

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.config import INFERENCE_KEYS
 from sdiff.data.catalog import Filter
@@ -15,7 +16,6 @@ K, LONGEST = 20, 100  # the length of a list where none is given, and the most
 MOST = 10_000  # places of a list, for programs
 HISTORY = 100_000  # items of a history
 TEXT = 2_000  # characters of a key, a name or an id
-SEEDS = 2**31 - 1
 NUMBERS = ("seed", "k", "seen", "from", "to")  # what an address has as whole numbers
 
 
@@ -50,7 +50,7 @@ class Query:
             checked(name, text(name, getattr(self, name)))
         checked("history", self.history if self.history is None else texts("history", self.history))
         checked("genres", texts("genres", self.genres))
-        checked("seed", whole("seed", self.seed, 0, SEEDS))
+        checked("seed", whole("seed", self.seed, 0))
         checked("k", whole("k", self.k, 1, MOST))
         for name in ("first_year", "last_year"):
             year = getattr(self, name)
@@ -120,10 +120,3 @@ def texts(name: str, values: Any) -> list[str]:
     if len(values) > HISTORY:
         raise SDiffError(f"{name} has more than {HISTORY:,} entries.")
     return [text(f"each of {name}", value) for value in values]
-
-
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number. Raises SDiffError for anything else, and for one out of range."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value % 1:
-        raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
-    return int(value)

@@ -143,7 +143,9 @@ def _steps(
     """The other side of `apart`."""
     if hasattr(os, "nice"):
         os.nice(niceness)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which is meant for the app
+    for name in ("SIGINT", "SIGHUP"):  # the terminal's, which are meant for the app; Windows lacks the second
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the app ends: so does the generator, in good order
     with closing(generator(*arguments)) as run, asked:
         while True:

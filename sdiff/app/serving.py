@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import Mapping
 from errno import EADDRNOTAVAIL
 from threading import Thread
 from time import monotonic
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 PORTS = range(1, 1 << 16)
 GRACE = 1  # seconds that open requests are waited for; a page's stream of answers never ends by itself
 SAVING = 2.5  # seconds, with those, that all of it may take, such as training runs that save their best weights
-STATUS: Mapping[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
+STATUS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
+if hasattr(signal, "SIGHUP"):  # its terminal was closed
+    STATUS |= {signal.SIGHUP: 128 + signal.SIGHUP}
 
 
 def check_address() -> None:
@@ -59,13 +61,15 @@ def check_address() -> None:
 
 
 def end_on_signals(demo: gr.Blocks) -> None:
-    """Has Ctrl-C and SIGTERM end the process within seconds, from whatever it does: its training runs are told to keep
-    their best weights, open connections are closed."""
+    """Has Ctrl-C, SIGTERM and the closing of the terminal end the process within seconds, from whatever it does: its
+    training runs are told to keep their best weights, open connections are closed. What is ignored, as SIGHUP after
+    `nohup`, stays ignored."""
 
     def end(number: int, _: FrameType | None) -> None:
         status, deadline = STATUS[number], monotonic() + SAVING
         for other in STATUS:
             signal.signal(other, lambda *_: os._exit(status))  # who asks twice does not want to wait
+        logging.getLogger("uvicorn.error").disabled = True  # which prints each request that is cut off
         try:
             runs = multiprocessing.active_children()
             for run in runs:
@@ -77,14 +81,14 @@ def end_on_signals(demo: gr.Blocks) -> None:
             closing.start()
             for each in (*runs, closing):
                 each.join(max(0, deadline - monotonic()))
-            if sys.stdout:
-                sys.stdout.flush()  # fails where the signal came in the midst of a print
+            sys.stdout.flush()  # fails where the signal came in the midst of a print
         finally:
             # Python would wait for every thread, such as one that waits for the next epoch of a run.
             os._exit(status)
 
     for number in STATUS:
-        signal.signal(number, end)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _number(variable: str, usual: str) -> int:

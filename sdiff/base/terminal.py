@@ -22,8 +22,10 @@ def run(name: str, program: Callable[[], int]) -> int:
     """Runs a program and returns its exit status. Characters that the terminal lacks are printed as escapes.
 
     An SDiffError, Ctrl-C, and errors of the system end it with one sentence on stderr. Where the reader of its output
-    has gone, as with `| head`, it ends without a word.
+    has gone, as with `| head`, it ends without a word. Streams that were closed before the start are
+    those of /dev/null.
     """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -34,8 +36,7 @@ def run(name: str, program: Callable[[], int]) -> int:
             status = program()
         except SystemExit as leaving:
             status = leaving
-        if sys.stdout:  # there is none where it was closed before the start
-            sys.stdout.flush()  # here, as Python's own flush at exit fails with a traceback
+        sys.stdout.flush()  # here, as Python's own flush at exit fails with a traceback
         if isinstance(status, SystemExit):
             raise status
         return status
@@ -48,6 +49,18 @@ def run(name: str, program: Callable[[], int]) -> int:
             return _end("", UNREAD)
         what = {None: "", OUTPUT: "Cannot write the output: "}.get(error.filename, f"Cannot use {error.filename}: ")
         return _end(f"{name}: {what}{error.strerror or str(error) or type(error).__name__}.", REFUSED)
+
+
+def _open_streams() -> None:
+    """Opens what is closed of stdin, stdout and stderr. Otherwise the next file or socket to be opened would be in its
+    place, and libraries that write there fail."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115
 
 
 def _naming_output(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,8 +95,7 @@ def _end(words: str, status: int) -> int:
         if words:
             print(words, file=sys.stderr)
     try:
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:  # what is left in the buffer would fail once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
+from sdiff.base.checks import generator
 from sdiff.base.device import device_name, peak_memory_mb
 from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
@@ -179,7 +179,7 @@ def measure(
 ) -> dict[str, float]:
     """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
     config = model.config.at_inference(settings)
-    noise = torch.Generator().manual_seed(seed + ranks.rank)
+    noise = generator(seed, ranks.rank)
     bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
     score = lambda x: model.scores(x, config, noise)  # noqa: E731
     return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks)
@@ -208,7 +208,9 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str,
         user = int(dataset.split.users.encode([arguments.user], "user")[0])
         history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
     else:
-        history = [id.strip() for id in arguments.history.split(",") if id.strip()]
+        history = [id.strip() for id in arguments.history.split(",")] if arguments.history else []
+        if "" in history:
+            raise SDiffError("--history has an empty id: write ids with one comma between two, or '' for no history.")
     settings = parse_assignments(arguments.set)
     model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
     found = model.recommend(history, arguments.k, seed=arguments.seed, **settings)

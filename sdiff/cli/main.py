@@ -56,25 +56,25 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--preset", default="paper", help=f"starting configuration: {', '.join(PRESETS)}")
     sub.add_argument("--set", metavar="KEY=VALUE", help="settings to change", **several)
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    sub.add_argument("--out", type=path, required=True, help="folder for the checkpoint")
     sub.add_argument("--resume", action="store_true", help="go on with the run that was interrupted in --out")
 
     sub = command("evaluate", commands.evaluate_checkpoint, "recall and NDCG of a checkpoint on held-out interactions")
-    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--checkpoint", type=path, required=True)
     sub.add_argument("--dataset", help="a data-set key or path (default: the one it was trained on)")
     sub.add_argument("--split", choices=("valid", "test"), default="test")
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **several)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 
     sub = command("recommend", commands.recommend, "the list of a user or a history, or a file of all users' lists")
-    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--checkpoint", type=path, required=True)
     who = sub.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="a user of the data set, by id; the history is the train part")
     who.add_argument("--history", help="item ids, oldest first: ID,ID,...")
     who.add_argument("--all", action="store_true", help="every user of the data set, to --out")
     sub.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="FILE | FOLDER",
         help="with --all: lists.parquet, lists.csv, lists.csv.gz, or a folder",
     )
@@ -91,5 +91,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--only", metavar="JOB", help="some of its jobs, such as one model of table1", **several)
     sub.add_argument("--quick", action="store_true", help="a smoke run: two epochs of a tiny model")
-    sub.add_argument("--out", type=Path, help="folder for numbers and picture (default: benchmarks/results)")
+    sub.add_argument("--out", type=path, help="folder for numbers and picture (default: benchmarks/results)")
     return top
+
+
+def path(text: str) -> Path:
+    """Of an argument. An empty one would mean the folder that the terminal is in."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a file or a folder.")
+    return Path(text).expanduser()

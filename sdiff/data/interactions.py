@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Vocabulary:
 
     def encode(self, ids: Iterable[str | int], what: str = "item") -> np.ndarray:
         """Indices (n,) of `ids`. Raises SDiffError that names the first ids which are not known."""
+        if isinstance(ids, str | bytes):
+            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as one text.")
         texts = [str(id) for id in ids]
         unknown = [text for text in texts if text not in self.index]
         if unknown:
@@ -79,9 +81,10 @@ class Interactions:
 
         Ties in time keep their order; of a repeated pair the first stays.
         """
+        user, item = (np.asarray(indices, dtype=np.int64) for indices in (user, item))  # NumPy takes [] for floats
         order = np.lexsort((user,) if timestamps is None else (timestamps, user))  # stable
         user, item = user[order], item[order]
-        _, first = np.unique(user.astype(np.int64) * len(items) + item, return_index=True)
+        _, first = np.unique(user * len(items) + item, return_index=True)
         first.sort()
         user, item = user[first], item[first]
         indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))])
@@ -89,7 +92,7 @@ class Interactions:
             users,
             items,
             indptr.astype(np.int64),
-            item.astype(np.int64),
+            item,
             None if timestamps is None else timestamps[order][first],
             ordered or timestamps is not None,
         )

@@ -220,10 +220,13 @@ def said_of(path: Path) -> Iterator[None]:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes, unpacked. Raises SDiffError where no table can come of them."""
+    """The first bytes, unpacked. Raises SDiffError where no table can come of them, or a gzip file is damaged."""
+    packed = path.suffix == ".gz"
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if packed else path.open("rb") as file:
             head = file.read(HEAD)
+            while packed and file.read(BLOCK):  # to the checksum at its end, which DuckDB does not look at
+                pass
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SDiffError(f"Cannot read {path}: it is not a whole gzip file ({error}). Copy it again.") from error
     except OSError as error:

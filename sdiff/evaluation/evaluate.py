@@ -70,7 +70,13 @@ def unseen(
     train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
     for users in batches:
         history = train.take(users)
-        scores = exclude_(score(history).clone(), history)  # a scorer may keep the tensor that it returned
+        scores = score(history)
+        if scores.shape != (len(users), len(split.items)) or not scores.is_floating_point():
+            raise SDiffError(
+                f"Scores must be floating-point numbers of shape ({len(users)}, {len(split.items)}), not "
+                f"{tuple(scores.shape)} of {scores.dtype}."
+            )
+        scores = exclude_(scores.clone(), history)  # a scorer may keep the tensor that it returned
         if part == "test":
             exclude_(scores, valid.take(users))
         yield users, *top_n(scores, None, n)
@@ -88,9 +94,12 @@ def evaluate(
     """Recall and NDCG at 10 and 20 of the `unseen`, averaged over the users who have something held out in `part`.
 
     Args:
-        score: histories (B, n_items) sparse -> scores (B, n_items).
+        score: histories (B, n_items) sparse -> scores (B, n_items). An item that scores -inf is not recommended.
         progress: wraps the list of user batches, for a progress bar.
         ranks: each of them scores its share of the users, and all get the mean over everybody.
+
+    Raises:
+        SDiffError: nothing is held out, or the scores are of another shape or kind, NaN or infinite.
     """
     held_out: Interactions = getattr(split, part)
     users = torch.from_numpy(np.flatnonzero(held_out.lengths))
@@ -102,11 +111,11 @@ def evaluate(
     target = Histories.from_interactions(held_out, device)
     sums: dict[str, float] = {}
     batches = progress(ranks.share(users.to(device)).split(rows))
-    for batch, _, items in unseen(score, split, part, max(CUTOFFS), batches, device):
+    for batch, scores, items in unseen(score, split, part, max(CUTOFFS), batches, device):
         wanted = target.take(batch)
         relevant = torch.zeros(len(batch), len(split.items), dtype=torch.bool, device=device)
         relevant[wanted.rows, wanted.items] = True
-        hits, count = relevant.gather(1, items), wanted.offsets.diff()
+        hits, count = relevant.gather(1, items) & (scores > -torch.inf), wanted.offsets.diff()
         for k in CUTOFFS:
             for name, metric in (("recall", recall), ("ndcg", ndcg), ("recall_all", recall_all)):
                 key = f"{name}@{k}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sdiff.base.checks import generator
 from sdiff.method.diffusion import remembered, sample
 from sdiff.method.histories import Histories
 from sdiff.method.schedule import NoiseSchedule
@@ -51,7 +52,7 @@ def explain(
         SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
     """
     config = model.config.at_inference(settings)
-    x = Histories.from_lists([model.items.encode(dict.fromkeys(history))], model.device)
+    x = Histories.from_lists([list(dict.fromkeys(model.items.encode(history)))], model.device)
     i = int(model.items.encode([item])[0])
     of_item = slice(i, i + 1)
     basis, graph, head = model.basis, model.model.graph, model.model.head
@@ -65,7 +66,7 @@ def explain(
     neighbours = (a * near.sum()).requires_grad_()
     noise = None
     if config.noise:
-        drawn = torch.randn((config.T, 1, K), generator=torch.Generator().manual_seed(seed))
+        drawn = torch.randn((config.T, 1, K), generator=generator(seed))
         noise = drawn.to(model.device).expand(-1, len(a), -1)
     v0_hat = sample(model.denoiser, NoiseSchedule.of(config), basis.lam, c, config.T, config.guidance, noise)
     score = basis.igft(v0_hat, of_item)[:, 0]

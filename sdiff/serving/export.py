@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import torch
 
+from sdiff.base.checks import generator
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import replacing
 from sdiff.config import Config
@@ -61,7 +62,7 @@ def ranked(
     histories = Histories.from_interactions(train, model.device)
     users = torch.from_numpy(np.flatnonzero(train.lengths)).to(model.device)
     batches = users.split(batch_size)
-    seeds = torch.randint(2**63 - 1, (len(batches),), generator=torch.Generator().manual_seed(seed)).tolist()
+    seeds = torch.randint(2**63 - 1, (len(batches),), generator=generator(seed)).tolist()
     for number in progress(range(len(batches)) if only is None else only):
         batch, noise = batches[number], torch.Generator().manual_seed(seeds[number])
         scores, items = model.top(histories.take(batch), k, config, noise)

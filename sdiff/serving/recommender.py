@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.base.checks import generator, whole
 from sdiff.base.device import best_device
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
@@ -67,21 +68,22 @@ class Recommender:
         *,
         seed: int = 0,
         exclude_seen: bool = True,
-        allowed: np.ndarray | None = None,
+        allowed: np.ndarray | Iterable[str | int] | None = None,
         **settings: Any,
     ) -> Recommendations:
         """The k best items for a history of item ids, oldest first.
 
         An empty history is answered too, with what the model expects of anybody. `seed` draws the sampling noise;
-        `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1. `allowed` (n_items,) bool, in
-        vocabulary order, says which items may be recommended, where not all of them may.
+        `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1. `allowed` says which items may be
+        recommended, where not all of them may: their ids, or an array (n_items,) of bool in vocabulary order.
 
         Raises:
-            SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
+            SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; k, a seed or an
+                array of another kind.
         """
-        x = Histories.from_lists([self.items.encode(dict.fromkeys(history))], self.device)  # x is in {0, 1}
-        config, noise = self.config.at_inference(settings), torch.Generator().manual_seed(seed)
-        scores, items = self.top(x, k, config, noise, exclude_seen, allowed)
+        x = Histories.from_lists([list(dict.fromkeys(self.items.encode(history)))], self.device)  # x is in {0, 1}
+        config, noise = self.config.at_inference(settings), generator(seed)
+        scores, items = self.top(x, k, config, noise, exclude_seen, self._mask(allowed))
         pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
 
@@ -90,17 +92,17 @@ class Recommender:
         x: Histories,
         k: int,
         config: Config,
-        generator: torch.Generator,
+        noise: torch.Generator,
         exclude_seen: bool = True,
         allowed: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(scores, items), each (B, min(k, n_items)), best first, as `Recommendations` has them.
 
-        Ranks that no item is left for score -inf. Raises SDiffError where k < 1.
+        Ranks that no item is left for score -inf. `allowed` (n_items,) is of bool. Raises SDiffError where k is not a
+        whole number from 1 on.
         """
-        if k < 1:
-            raise SDiffError(f"k must be at least 1, not {k}.")
-        scores = self.scores(x, config, generator)  # new, so it can be overwritten
+        k = whole("k", k, 1)
+        scores = self.scores(x, config, noise)  # new, so it can be overwritten
         if allowed is not None:
             scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
         if exclude_seen:
@@ -112,6 +114,22 @@ class Recommender:
             values = probabilities.where(values > -torch.inf, -torch.inf)  # a probability may be as small as 0
         return values, items
 
-    def scores(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
+    def _mask(self, allowed: np.ndarray | Iterable[str | int] | None) -> np.ndarray | None:
+        """`allowed` of `recommend` as an array (n_items,) of bool."""
+        n_items = len(self.items)
+        if isinstance(allowed, np.ndarray):
+            if allowed.dtype != bool or allowed.shape != (n_items,):
+                raise SDiffError(
+                    f"allowed must be a list of ids, or an array of {n_items:,} bool, not of shape {allowed.shape} and "
+                    f"{allowed.dtype}."
+                )
+            return allowed
+        if allowed is None:
+            return None
+        mask = np.zeros(n_items, dtype=bool)
+        mask[self.items.encode(allowed)] = True
+        return mask
+
+    def scores(self, x: Histories, config: Config, noise: torch.Generator) -> Tensor:
         """Scores x_hat (B, n_items) of histories x, in a new tensor."""
-        return score(self.model, x, config, generator)
+        return score(self.model, x, config, noise)

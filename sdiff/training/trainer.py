@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
+from sdiff.base.checks import generator, whole
 from sdiff.base.device import best_device, enough_memory
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
@@ -84,13 +85,13 @@ class Trainer:
                 f"A batch of {config.batch_size} cannot be shared by {ranks.size} processes: start fewer of them, or "
                 f"raise batch_size."
             )
-        self.config, self.split, self.seed, self.ranks = config, split, seed, ranks
+        self.config, self.split, self.seed, self.ranks = config, split, whole("seed", seed, 0), ranks
         self.device = best_device(device)
         spectrum = shared_basis(split.train, config.K, self.device, ranks)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.generator = torch.Generator(self.device).manual_seed(self.seed)
         less = "lower hidden, K, memories or time_dim, and train again"
-        with enough_memory(less), self._global_generator(seed):  # nn.Linear draws from it
+        with enough_memory(less), self._global_generator(self.seed):  # nn.Linear draws from it
             self.model = Model(config, spectrum, counts).to(self.device)
         if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
@@ -184,7 +185,7 @@ class Trainer:
 
     def _validate(self, epoch: int) -> dict[str, float]:
         model = self.serving.eval()
-        noise = torch.Generator().manual_seed(self.seed + self.ranks.rank)
+        noise = generator(self.seed, self.ranks.rank)
         valid = evaluate(
             lambda x: score(model, x, self.config, noise),
             self.split,

@@ -7,12 +7,14 @@ import runpy
 import sys
 from threading import Event
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import gradio as gr
 import httpx
 import pytest
 from gradio import processing_utils
 from gradio_client import Client
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
@@ -58,6 +60,12 @@ def test_no_address_of_the_server_gives_a_file_away(url):
         for prefix in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "gradio_api/proxy=", ""):
             answer = httpx.get(f"{url}{prefix}{path}")
             assert "root:" not in answer.text and "launch(demo)" not in answer.text
+
+
+@pytest.mark.parametrize("route", ["static", "assets", "svelte", "gradio_api/file=", "gradio_api/nothing", ""])
+@pytest.mark.parametrize("name", ["x" * 256, "ü" * 128, "a/" * 2100, "a\0b", "x" * 255], ids="".join)
+def test_a_name_that_no_file_can_have_is_not_found(url, route, name):
+    assert httpx.get(f"{url}{route}/{quote(name)}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -109,6 +117,18 @@ def test_addresses_that_send_forms_are_remembered_up_to_a_bound(monkeypatch):
     for n in (0, 1, 2, 0, 3):
         assert guarded._too_often(f"10.0.0.{n}") is None
     assert sorted(guarded._came) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the one quiet longest is forgotten"
+
+
+def test_an_upload_that_breaks_off_is_no_failure():
+    async def app(scope, receive, send):
+        await Request(scope, receive).form()
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    headers = [(b"content-type", FORM["Content-Type"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": headers}
+    run(Routes(limits.Limits(app), SimpleNamespace(auth=None))(scope, receive, run))
 
 
 def test_a_form_with_more_than_one_large_file_is_refused():

@@ -21,9 +21,13 @@ ANYWHERE = TestClient(Origins(app, None))
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        *((host, 200) for host in ("localhost", "localhost:7860", "LOCALHOST:1", "127.0.0.1:7860", "[::1]:7860")),
-        *((host, 421) for host in ("evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost.", "")),
+        *(
+            (host, 200)
+            for host in ("localhost", "localhost:7860", "LOCALHOST:1", "127.0.0.1:7860", "[::1]:7860", "localhost.:1")
+        ),
+        *((host, 421) for host in ("evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost..", "")),
         *((host, 421) for host in ("localhost@evil.example", "[::1", "[::2]", "127.0.0.2")),
+        *((host, 421) for host in ("localhost/x", "localhost?x", "localhost#x", "x@localhost", "localhost:x", ":7860")),
     ],
 )
 def test_an_app_on_the_loopback_interface_answers_under_its_own_names_alone(host, status):

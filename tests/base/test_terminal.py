@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -47,12 +48,10 @@ for output in (there, full):
     for program in (prints, prints_little, leaves):
         sys.stdout = open(os.dup(output), "w")
         print(terminal.run("p", program), file=sys.stderr)
-sys.stdout = None
-print(terminal.run("p", prints), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     sentence = "p: Cannot write the output: No space left on device."
-    assert done.stderr.split("\n") == ["141"] * 3 + [sentence, "2"] * 3 + ["0", ""] and done.returncode == 0
+    assert done.stderr.split("\n") == ["141"] * 3 + [sentence, "2"] * 3 + [""] and done.returncode == 0
 
 
 OTHER_ERRORS = [
@@ -73,6 +72,24 @@ def test_an_error_that_is_not_of_the_output_keeps_its_reason(error, sentence, ca
 
     assert terminal.run("p", fails) == 2
     assert capsys.readouterr() == ("a line\n", f"{sentence}\n")
+
+
+@pytest.mark.parametrize("closed", [{0}, {1}, {2}, {0, 1, 2}], ids=str)
+def test_streams_closed_before_the_start_are_those_of_the_null_device(closed, tmp_path):
+    program = f"""
+import os, sys
+from sdiff.base import terminal
+def program():
+    numbers = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]
+    print(min(numbers) > 2, sys.stdin.read(), sys.stdout.isatty(), file=open({str(tmp_path / "said")!r}, "w"))
+    print("x"); print("x", file=sys.stderr)
+    return 7
+sys.exit(terminal.run("p", program))
+"""
+    redirected = " ".join(f"{number}>&-" for number in closed)
+    command = ["sh", "-c", f'exec {redirected}; exec "$0" -c "$1"', sys.executable, program]
+    assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, cwd=ROOT).returncode == 7
+    assert (tmp_path / "said").read_text() == "True  False\n"
 
 
 def test_an_error_keeps_its_reason_where_the_output_cannot_be_written_either():
@@ -147,7 +164,7 @@ def test_a_port_that_is_named_is_the_only_one_and_others_are_tried_in_turn(monke
         assert os.environ["GRADIO_NUM_PORTS"] == "1", "which gradio reads"
 
 
-ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0)]
+ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 129)]
 
 
 @pytest.fixture
@@ -175,15 +192,41 @@ def test_an_app_that_is_not_served_yet_ends_with_the_usual_status(number, status
     assert ended(number, gr.Blocks()) == status
 
 
-@pytest.mark.parametrize("output", ["none", "busy"])
-def test_output_that_cannot_be_flushed_makes_no_other_ending(output, ended, monkeypatch):
-    """There is none, or the signal came in the midst of a print, when Python allows no other one."""
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    usual = {number: signal.signal(number, signal.SIG_IGN) for number in serving.STATUS}
+    try:
+        serving.end_on_signals(gr.Blocks())
+        assert {signal.getsignal(number) for number in usual} == {signal.SIG_IGN}
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def test_a_port_that_another_program_takes_meanwhile_is_said(monkeypatch):
+    with socket.socket() as busy:
+        monkeypatch.setenv("GRADIO_NUM_PORTS", "1")
+
+        def launch(*_) -> None:
+            busy.bind(("127.0.0.1", 0))
+            busy.listen()
+            monkeypatch.setenv("GRADIO_SERVER_PORT", str(busy.getsockname()[1]))
+            raise OSError("Cannot find empty port")
+
+        monkeypatch.setattr("sdiff.app.layout.launch", launch)
+        monkeypatch.setattr(serving, "end_on_signals", lambda demo: None)
+        monkeypatch.setattr("sys.argv", ["app.py"])
+        with pytest.raises(SDiffError, match="in use"):
+            runpy.run_path(str(ROOT / "app.py"))["main"]()
+
+
+def test_output_that_cannot_be_flushed_makes_no_other_ending(ended, monkeypatch):
+    """The signal came in the midst of a print, when Python allows no other one."""
 
     class Busy(io.StringIO):
         def flush(self) -> None:
             raise RuntimeError("reentrant call")
 
-    monkeypatch.setattr("sys.stdout", {"none": None, "busy": Busy()}[output])
+    monkeypatch.setattr("sys.stdout", Busy())
     assert ended(signal.SIGINT, gr.Blocks()) == 130
 
 

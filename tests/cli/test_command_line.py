@@ -126,7 +126,18 @@ def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "K=3"], "K is fixed"),
         (["train", "--dataset", "demo", "--out", "x", "--set", "K=3", "--set", "K=4"], "'K' is given more than once"),
         (["train", "--dataset", "x.csv?core=2&core=3", "--out", "x"], "an option is given more than once"),
-        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "at least 1"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "k must be a whole"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--history", ","], "has an empty id"),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1,,2"], "has an empty id"),
+        *(
+            ([*words, "--seed", str(2**64)], "seed must be a whole number")
+            for words in (
+                ["train", "--dataset", "demo", "--out", "x"],
+                ["recommend", "--checkpoint", "checkpoints/demo", "--user", "1"],
+                ["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", "l.csv"],
+                ["evaluate", "--checkpoint", "checkpoints/demo"],
+            )
+        ),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file or a folder"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--out", "l.csv"], "go with --all"),
@@ -140,6 +151,14 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, c
     assert main(words) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and error.startswith("sdiff: ") and "Traceback" not in error and "\n" not in error
+
+
+@pytest.mark.parametrize("flag", ["--out", "--checkpoint"])
+def test_an_empty_path_does_not_mean_the_folder_one_is_in(flag, capsys):
+    words = {"--out": ["train", "--dataset", "demo"], "--checkpoint": ["evaluate"]}[flag]
+    with pytest.raises(SystemExit):
+        main([*words, flag, ""])
+    assert f"argument {flag}: it is empty" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_not_used_on_other_items(tmp_path, capsys, request, monkeypatch):

@@ -55,6 +55,8 @@ def test_a_k_core_leaves_k_of_each_and_no_larger_core_exists(random_interactions
 def test_an_unknown_id_is_named():
     with pytest.raises(SDiffError, match="Unknown user 99"):
         Vocabulary(("1", "2")).encode(["1", "99"], "user")
+    with pytest.raises(SDiffError, match="as a list"):
+        Vocabulary(("1", "2")).encode("12")
 
 
 def test_the_fingerprint_follows_order_and_ids():

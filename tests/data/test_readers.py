@@ -203,11 +203,23 @@ def test_what_is_no_table_is_answered_with_one_sentence(tmp_path, name, content,
     assert len(str(caught.value)) < 600
 
 
-def test_a_gzip_that_ends_too_soon_is_not_taken_for_a_shorter_file(tmp_path):
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-1],
+        lambda whole: whole[:-8] + bytes(4) + whole[-4:],
+        lambda whole: whole[:-4] + bytes(4),
+        lambda whole: whole + b"more",
+        lambda whole: gzip.compress(b"user,item\n")[:-8],
+    ],
+    ids=["a half", "a byte short", "another checksum", "another length", "more after it", "its header row"],
+)
+def test_a_damaged_gzip_is_not_taken_for_a_whole_one(damaged, tmp_path):
     rows = np.random.default_rng(0).integers(1000, size=(50_000, 2))
     whole = gzip.compress(("user,item\n" + "".join(f"{u},{i}\n" for u, i in rows)).encode())
-    (tmp_path / "x.csv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SDiffError, match="GZIP"):
+    (tmp_path / "x.csv.gz").write_bytes(damaged(whole))
+    with pytest.raises(SDiffError, match="not a whole gzip file"):
         read_interactions(tmp_path / "x.csv.gz", SKIP)
 
 

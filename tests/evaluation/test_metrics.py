@@ -85,6 +85,27 @@ def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
     assert best["users"] == (getattr(split, part).lengths > 0).sum()
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        lambda x: torch.ones(len(x), 30, dtype=torch.int64),
+        lambda x: torch.ones(len(x), 30, dtype=torch.bool),
+        lambda x: torch.ones(len(x), 29),
+        lambda x: torch.ones(30, len(x)),
+        lambda x: torch.ones(30),
+    ],
+    ids=["whole numbers", "bool", "an item short", "transposed", "one row"],
+)
+def test_scores_of_another_kind_or_shape_are_said(scores, split):
+    with pytest.raises(SDiffError, match=r"floating-point numbers of shape \(60, 30\)"):
+        evaluate(scores, split, "test", CPU)
+
+
+def test_what_scores_minus_infinity_is_not_recommended(split):
+    values = evaluate(lambda x: torch.full((len(x), 30), -torch.inf), split, "test", CPU)
+    assert values.pop("users") == 60 and set(values.values()) == {0.0}
+
+
 def test_items_of_train_and_for_the_test_part_of_valid_are_never_ranked(split):
     seen = torch.from_numpy((split.train.matrix() + split.valid.matrix()).toarray()).float()
     truth = torch.from_numpy(split.test.matrix().toarray()).float()

@@ -24,6 +24,12 @@ def test_the_lowest_frequencies_are_the_ones_kept(random_interactions):
     assert every[-1] <= 1 + 1e-12
 
 
+def test_a_graph_without_an_edge_has_no_frequency():
+    ids = Vocabulary(("1", "2", "3"))
+    basis = spectral_basis(Interactions.from_pairs(ids, ids, np.array([]), np.array([])), 2)
+    assert basis.K == 0 and basis.U.shape == (3, 0)
+
+
 def test_the_first_eigenvector_is_the_root_of_the_degrees(tastes):
     # Three tastes that share nothing: three components, so lam = 0 three times over.
     basis = spectral_basis(tastes, 12)

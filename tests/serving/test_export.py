@@ -88,7 +88,7 @@ def test_the_seed_decides_the_draw(model, split):
 
 
 def test_k_must_be_at_least_one(model, split):
-    with pytest.raises(SDiffError, match="at least 1"):
+    with pytest.raises(SDiffError, match="k must be a whole number"):
         next(ranked(model, split.train, 0, model.config, seed=0))
 
 

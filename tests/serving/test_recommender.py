@@ -76,8 +76,34 @@ def test_settings_act_and_wrong_ones_are_said(model):
         model.recommend(history, K=3)
     with pytest.raises(SDiffError, match="Unknown item x"):
         model.recommend(["x"])
-    with pytest.raises(SDiffError, match="at least 1"):
-        model.recommend(history, k=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *(({"k": k}, "k must be a whole number") for k in (0, -1, 3.5, "3", None, True, float("nan"), float("inf"))),
+        *(({"seed": seed}, "seed must be a whole number") for seed in (-1, 2**31, 2**64, 1.5, "1", None)),
+        *(({"allowed": np.ones(n, bool)}, "an array of 30 bool") for n in (1, 29, (30, 1), (2, 30))),
+        *(({"allowed": np.ones(30, kind)}, "an array of 30 bool") for kind in ("uint8", "float32", "int64", "object")),
+        ({"allowed": ["i1", "nobody"]}, "Unknown item nobody"),
+        ({"allowed": "i1"}, "as a list"),
+        ({"history": "i2"}, "as a list"),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_kind_is_said(model, wrong, said):
+    with pytest.raises(SDiffError, match=said):
+        model.recommend(**{"history": ["i2", "i3"]} | wrong)
+
+
+def test_numbers_of_numpy_are_numbers_and_what_is_allowed_can_be_named(model):
+    plain = model.recommend(["i2"], k=5, seed=3)
+    assert model.recommend(["i2"], k=np.int64(5), seed=np.uint8(3)) == plain == model.recommend(("i2",), 5.0, seed=3)
+    some = model.recommend(["i2"], 30, allowed={"i4", "i7", "i2"})
+    assert set(some.ids) == {"i4", "i7"}
+    mask = np.isin(np.arange(30), [2, 4, 7])
+    assert some == model.recommend(["i2"], 30, allowed=mask)
+    assert not model.recommend(["i2"], 30, allowed=[]).ids
 
 
 @pytest.mark.parametrize("loss", ["softmax", "mse"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 
 from cachetools import TTLCache
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdiff.app.gate import SHUT, read_only
@@ -33,7 +35,8 @@ class Limits:
         most = FILE + SPARE if upload else BODY
         if scope["method"] == "POST" and (refusal := self._refusal(scope, upload, most)):
             return await refuse(*refusal, scope, receive, send)
-        await self._app(scope, _at_most(most, receive), send)
+        with suppress(ClientDisconnect):  # an upload that broke off: there is nobody to answer
+            await self._app(scope, _at_most(most, receive), send)
 
     def _refusal(self, scope: Scope, upload: bool, most: int) -> tuple[str, int] | None:
         """Why a request is refused, with its status."""

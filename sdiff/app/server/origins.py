@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sdiff.app.server.refusals import refuse
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+# A name, which may end with the dot of the root domain, or an IPv6 address in brackets; then, perhaps, a port.
+HOST = re.compile(r"(?:([a-z0-9._-]+?)\.?|\[([0-9a-f:.]+)\])(?::[0-9]{1,5})?")
 
 
 def own_hosts() -> frozenset[str] | None:
@@ -52,12 +54,10 @@ class Origins:
 
 
 def _host(headers: Headers) -> str | None:
-    """The host name of a request without its port; None where it has none, or more than one."""
+    """The host name of a request without its port; None where it has none, more than one, or one of another form."""
     found = headers.getlist("host")
-    try:
-        return urlsplit(f"//{found[0]}").hostname if len(found) == 1 else None
-    except ValueError:
-        return None
+    parts = HOST.fullmatch(found[0].lower()) if len(found) == 1 else None
+    return (parts[1] or parts[2]) if parts else None
 
 
 def _is_foreign(headers: Headers) -> bool:

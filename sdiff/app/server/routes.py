@@ -56,6 +56,9 @@ MCP = (
 )
 
 
+LONGEST = 255, 2000  # bytes of a file's name, and characters of a path
+
+
 class Found(NamedTuple):
     """A route of the app, with what stands in the path of a request for its parameters."""
 
@@ -86,7 +89,7 @@ class Routes:
             scope["sdiff.route"] = found
             if found.protected and self._served.auth and not self._logged_in(scope):
                 return await refuse("Not authenticated.", 401, scope, receive, send)
-            if "file" in found.parameters and not self._is_upload(found.parameters["file"]):
+            if not (_may_exist(scope["path"]) and self._is_ours(found)):
                 return await refuse("Not found.", 404, scope, receive, send)
         await self._app(scope, receive, send)
 
@@ -110,9 +113,16 @@ class Routes:
         names = (f"access-token-{self._served.cookie_id}", f"access-token-unsecure-{self._served.cookie_id}")
         return any(cookies.get(name) in self._served.tokens for name in names)
 
-    def _is_upload(self, path: str) -> bool:
-        """Whether a path leads into the folder of uploads. Gradio would also fetch an address in its place."""
-        return os.path.normpath(path).startswith(os.path.join(self._served.uploaded_file_dir, ""))
+    def _is_ours(self, found: Found) -> bool:
+        """Whether the file asked for, if any, is an upload. Gradio would also fetch an address in its place."""
+        file = found.parameters.get("file")
+        return file is None or os.path.normpath(file).startswith(os.path.join(self._served.uploaded_file_dir, ""))
+
+
+def _may_exist(path: str) -> bool:
+    """Whether there may be a file of this path: gradio asks the system for it, and fails where that refuses names."""
+    name, whole = LONGEST
+    return len(path) <= whole and "\0" not in path and all(len(part.encode()) <= name for part in path.split("/"))
 
 
 def _compiled(routes: Iterable[str]) -> list[Route]:

@@ -201,7 +201,7 @@ async def read_upload(
     except FaultyRows as error:
         rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
         n = len(error.faults)
-        caption = f"{n:,} faulty rows" + (f", the first {SHOWN}" if n > SHOWN else "")
+        caption = f"{n:,} faulty row{'s' * (n > 1)}" + (f", the first {SHOWN}" if n > SHOWN else "")
         advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
         yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows), no_cancel
     except SDiffError as error:

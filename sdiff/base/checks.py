@@ -1,0 +1,28 @@
+"""Checks of values that callers give, and the random numbers that a seed stands for."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import torch
+
+from sdiff.base.errors import SDiffError, brief
+
+LARGEST = 2**31 - 1  # of seeds and counts: NumPy, torch and JSON all hold it
+
+
+def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
+    """A whole number. Raises SDiffError for anything else, and for one out of range."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or value % 1:
+        raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
+    return int(value)
+
+
+def generator(seed: int, rank: int = 0) -> torch.Generator:
+    """A generator on the CPU, another one for each of several processes that share a seed.
+
+    Raises:
+        SDiffError: the seed is no whole number from 0 to `LARGEST`.
+    """
+    return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)
