@@ -42,7 +42,7 @@ class Vocabulary:
         unknown = [text for text in texts if text not in self.index]
         if unknown:
             raise SDiffError(
-                f"Unknown {what} {', '.join(text or "''" for text in unknown[:5])}{' ...' if len(unknown) > 5 else ''}: "
+                f"Unknown {what} {', '.join(unknown[:5]) or brief('')}{' ...' if len(unknown) > 5 else ''}: "
                 f"the {len(self):,} known ids run like {', '.join(self.ids[:3])} ... {self.ids[-1]}."
             )
         return np.array([self.index[text] for text in texts], dtype=np.int64)
