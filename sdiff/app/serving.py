@@ -1,4 +1,4 @@
-"""The process of the app: the address that it serves at, and its end. Nothing here imports gradio."""
+"""The process of the app: its start, the address that it serves at, and its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sdiff.base.errors import SDiffError
-from sdiff.base.terminal import INTERRUPTED
+from sdiff.base.terminal import INTERRUPTED, interruptible_imports
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -27,6 +27,24 @@ SAVING = 2.5  # seconds, with those, that all of it may take, such as training r
 STATUS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
 if hasattr(signal, "SIGHUP"):  # its terminal was closed
     STATUS |= {signal.SIGHUP: 128 + signal.SIGHUP}
+
+
+def serve(verbose: bool) -> None:
+    """Serves the app until a signal ends it; with `verbose` every event is written to stderr.
+
+    Raises:
+        SDiffError: it cannot be served at its address, or an environment variable is wrong.
+    """
+    check_address()  # before gradio reads it
+    with interruptible_imports():
+        from sdiff.app.layout import build, launch
+    demo = build()
+    end_on_signals(demo)
+    try:
+        launch(demo, verbose)
+    except OSError:
+        check_address()  # says so where another program has taken the port meanwhile
+        raise
 
 
 def check_address() -> None:

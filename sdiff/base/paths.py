@@ -1,12 +1,16 @@
-"""Where files live: what belongs to the repository, and the user's cache, data sets and trained models."""
+"""Where files live: what comes with the program, and the user's cache, data sets and trained models."""
 
 from __future__ import annotations
 
 import os
+from importlib.resources import files
 from pathlib import Path
 
-HOME = Path(__file__).parents[2]  # the folder that holds app.py
-ASSETS, CHECKPOINTS, RESULTS = HOME / "assets", HOME / "checkpoints", HOME / "benchmarks" / "results"
+PACKAGE = Path(str(files("sdiff")))
+INSTALLED = (PACKAGE / "assets").is_dir()  # from a wheel, which holds these folders; else this is the repository
+HOME = PACKAGE if INSTALLED else PACKAGE.parent
+ASSETS, CHECKPOINTS = HOME / "assets", HOME / "checkpoints"
+RESULTS = HOME / ("results" if INSTALLED else "benchmarks/results")
 
 
 def cache_dir() -> Path:
@@ -21,8 +25,19 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """The folder of models trained in the app: `$SDIFF_RUNS_DIR`, or else `runs` beside app.py."""
-    return Path(os.environ.get("SDIFF_RUNS_DIR") or HOME / "runs")
+    """The folder of models trained in the app: `$SDIFF_RUNS_DIR`, or else `runs` in the repository.
+
+    Where the package is installed, it is `sdiff/runs` in the user's data folder.
+    """
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(os.environ.get("SDIFF_RUNS_DIR") or (data / "sdiff" if INSTALLED else HOME) / "runs")
+
+
+def checkpoint_dir(name: Path | str) -> Path:
+    """The folder of a checkpoint: a path, or the name of one that was trained in the app or comes with the program."""
+    path = Path(name).expanduser()
+    named = (root / name for root in (runs_dir(), CHECKPOINTS) if path.name == name)
+    return path if path.exists() else next((folder for folder in named if folder.is_dir()), path)
 
 
 def uploads_dir() -> Path:

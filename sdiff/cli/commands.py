@@ -253,8 +253,6 @@ def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
 def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
     from sdiff.experiments import reproduce as experiments
 
-    if arguments.quick and arguments.out is None:
-        raise SDiffError("--quick gives no results to keep: say with --out where its files should go.")
     of_data = arguments.dataset, arguments.preset, arguments.seed, arguments.quick, arguments.out
     if arguments.what != "all":
         return experiments.reproduce(arguments.what, *of_data, arguments.only)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
+from sdiff.base.paths import checkpoint_dir
 from sdiff.config import Config
 from sdiff.data.interactions import Vocabulary
 from sdiff.method.spectrum import SpectralBasis
@@ -97,12 +98,12 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path | str) -> Checkpoint:
-        """Reads a folder; one that is replaced meanwhile is read again.
+        """Reads a folder, or the checkpoint of that name (`checkpoint_dir`); if it is replaced meanwhile, once more.
 
         Raises:
             SDiffError: it is missing, damaged, or of another version.
         """
-        folder = Path(folder)
+        folder = checkpoint_dir(folder)
         while True:
             version = _version(folder)
             try:

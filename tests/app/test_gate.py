@@ -226,7 +226,7 @@ def test_a_wrong_variable_ends_the_app_with_a_sentence(monkeypatch, capsys):
     monkeypatch.setenv("SDIFF_READ_ONLY", "perhaps")
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
-    said = "S-Diff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps."
+    said = "sdiff: SDIFF_READ_ONLY must be one of 1, true, on, yes, 0, false, off, no, not perhaps."
     assert capsys.readouterr() == ("", f"{said}\n") and ended.value.code == 2
 
 

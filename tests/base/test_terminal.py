@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import runpy
 import signal
 import socket
 import subprocess
@@ -214,9 +213,8 @@ def test_a_port_that_another_program_takes_meanwhile_is_said(monkeypatch):
 
         monkeypatch.setattr("sdiff.app.layout.launch", launch)
         monkeypatch.setattr(serving, "end_on_signals", lambda demo: None)
-        monkeypatch.setattr("sys.argv", ["app.py"])
         with pytest.raises(SDiffError, match="in use"):
-            runpy.run_path(str(ROOT / "app.py"))["main"]()
+            serving.serve(verbose=False)
 
 
 def test_output_that_cannot_be_flushed_makes_no_other_ending(ended, monkeypatch):
@@ -245,10 +243,9 @@ def test_ctrl_c_while_the_app_is_launched_ends_without_a_traceback():
     program = """
 import signal, sys
 from gradio import http_server
-import app
-from sdiff.base import terminal
+from sdiff.cli.main import main
 http_server.start_server = lambda **_: signal.raise_signal(signal.SIGINT)
-sys.exit(terminal.run("S-Diff", app.main))
+sys.exit(main(["app"]))
 """
     _, said = (program := started("-c", program)).communicate(timeout=120)
     assert program.returncode == 130 and "Traceback" not in said

@@ -78,9 +78,11 @@ def test_all_experiments_run_by_one_command(tmp_path, monkeypatch, capsys):
     assert "one experiment" in capsys.readouterr().err
 
 
-def test_a_quick_run_does_not_overwrite_results(capsys):
-    assert main(["reproduce", "fig3", "--quick"]) == 2
-    assert "--out" in capsys.readouterr().err
+def test_a_quick_run_does_not_overwrite_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "kept")
+    assert main(["reproduce", "fig3", "--quick"]) == 0
+    assert (tmp_path / "results" / "fig3.json").exists() and not (tmp_path / "kept").exists()
 
 
 def test_noise_four_times_as_strong_costs_log_sixteen(split):

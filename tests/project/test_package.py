@@ -1,0 +1,64 @@
+"""What is installed: requirements, version, and where files are found. `.ci/wheel` tries the wheel itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+import sdiff
+from sdiff.base import paths
+from sdiff.base.errors import SDiffError
+from sdiff.cli.main import main
+from sdiff.training.checkpoint import Checkpoint
+from tests.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_a_space_installs_what_the_package_and_its_app_need():
+    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["app"]]
+    of_space = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert sorted(map(str, map(Requirement, needed))) == sorted(map(str, map(Requirement, of_space)))
+
+
+def test_the_citation_names_this_version():
+    assert f"version: {sdiff.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_waits_for_no_large_library(words):
+    program = (
+        "import sys; from sdiff.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: print(sorted({'torch', 'numpy', 'scipy', 'duckdb', 'gradio'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+
+
+def test_a_checkpoint_is_found_by_its_name_and_a_folder_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
+    included = paths.CHECKPOINTS / "demo"
+    assert paths.checkpoint_dir("demo") == included
+    assert Checkpoint.load("demo").fingerprint == Checkpoint.load(included).fingerprint
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    assert paths.checkpoint_dir("demo") == tmp_path / "runs" / "demo"
+    (tmp_path / "demo").mkdir()
+    assert paths.checkpoint_dir("demo").resolve() == tmp_path / "demo"
+    for name in ("nobody", "x/demo", "..", "/", ""):
+        assert paths.CHECKPOINTS not in paths.checkpoint_dir(name).parents
+        with pytest.raises(SDiffError, match="no checkpoint"):
+            Checkpoint.load(name)
+
+
+def test_without_the_libraries_of_the_app_a_command_says_how_to_install_them(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "sdiff.app.layout", raising=False)
+    monkeypatch.setattr("sdiff.app.serving.check_address", lambda: None)
+    assert main(["app"]) == 2
+    assert "gradio is not installed: run pip install 'sdiff[app]'" in capsys.readouterr().err
