@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 import socket
 import sys
+from contextlib import suppress
 from errno import EADDRNOTAVAIL
 from threading import Thread
 from time import monotonic
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 PORTS = range(1, 1 << 16)
 GRACE = 1  # seconds that open requests are waited for; a page's stream of answers never ends by itself
+M_ARENA_MAX = -8  # of malloc.h
 SAVING = 2.5  # seconds, with those, that all of it may take, such as training runs that save their best weights
 STATUS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
 if hasattr(signal, "SIGHUP"):  # its terminal was closed
@@ -36,6 +39,7 @@ def serve(verbose: bool) -> None:
         SDiffError: it cannot be served at its address, or an environment variable is wrong.
     """
     check_address()  # before gradio reads it
+    _share_heap()
     with interruptible_imports():
         from sdiff.app.layout import build, launch
     demo = build()
@@ -45,6 +49,17 @@ def serve(verbose: bool) -> None:
     except OSError:
         check_address()  # says so where another program has taken the port meanwhile
         raise
+
+
+def _share_heap() -> None:
+    """Has all threads allocate from one heap, where glibc would give each its own.
+
+    Requests move from thread to thread, so that free memory is scattered over all heaps, and the process grows for
+    hours. Threads that hold Python's lock one at a time gain nothing from several heaps.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
 
 def check_address() -> None:

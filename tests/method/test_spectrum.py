@@ -57,9 +57,8 @@ def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_inte
 @pytest.mark.parametrize("K", [21, 40, 60])
 @pytest.mark.parametrize("users_are_fewer", [True, False])
 def test_where_one_side_is_small_memory_is_that_of_the_result_and_all_its_frequencies_are_found(users_are_fewer, K):
-    X = sp.csr_array(np.random.default_rng(0).random((40, 20_000)) < 0.01)
-    X = X.astype(np.float64).tolil()
-    X[1], X[2] = X[0], X[0]  # three equal users or items, so that the rank is 38
+    X = (np.random.default_rng(0).random((40, 20_000)) < 0.01).astype(np.float64)
+    X[1:3] = X[0]  # three equal users or items, so that the rank is 38
     root = normalised_adjacency_root(sp.csr_array(X if users_are_fewer else X.T))
     tracemalloc.start()
     a, U = largest(root, K, CPU)

@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from sdiff.training.validate import read_header
 from tests.conftest import CPU, ROOT, SMALL
 
 SPECIAL = "a pipe, a device or a socket"
-SOON = 5.0  # seconds; what is refused too late takes a multiple
 
 
 @pytest.fixture
@@ -105,16 +103,15 @@ def sparse(path, tensors: dict[str, list[int]], metadata: dict[str, str]) -> Non
 
 def test_weights_that_do_not_fit_are_refused_before_they_are_hashed_or_read(checkpoint, monkeypatch):
     monkeypatch.setattr("sdiff.training.checkpoint._sha256", lambda path: pytest.fail("hashed"))
+    monkeypatch.setattr("sdiff.training.checkpoint.read_tensors", lambda path: pytest.fail("read"))
     [weights] = checkpoint.glob("*.safetensors")
     good, texts = read_header(weights)
     shapes = {name: list(tensor.shape) for name, tensor in good.items()}
     many = {f"model.{n}": [0] for n in range(60_000)}
     for tensors in (many, shapes | {"model.more": [1 << 35]}, shapes | {"item_counts": [1 << 35]}):
-        started = time.monotonic()
         sparse(weights, tensors, texts)
         with pytest.raises(SDiffError, match="damaged"):
             Checkpoint.load(checkpoint)
-        assert time.monotonic() - started < SOON
     header = {"x": {"dtype": "F32", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 4]}}
     for text in (b"", b"[]", b'{"x": 1}', b"[" * 100_000, json.dumps(header).encode(), b"\xff"):
         with weights.open("wb") as file:
@@ -157,16 +154,14 @@ def test_a_training_state_that_does_not_fit_is_refused_before_it_is_read(split, 
     _, texts = read_header(path)
     monkeypatch.setattr("sdiff.training.run_state.read_tensors", lambda path: pytest.fail("read"))
     for tensors in ({f"adam.{n}.step": [0] for n in range(60_000)}, {"generator": [1 << 37]}):
-        started = time.monotonic()
         sparse(path, tensors, texts)
         with pytest.raises(SDiffError, match="damaged"):
             resume(trainer, path)
-        assert time.monotonic() - started < SOON
 
 
 def test_a_checkpoint_of_other_types_is_refused(checkpoint):
     [weights] = checkpoint.glob("*.safetensors")
     _, texts = read_header(weights)
-    save_file({"spectrum.U": torch.zeros(2, 2, dtype=torch.complex64)}, weights, texts)
+    save_file({"spectrum.U": torch.zeros(2, 2, dtype=torch.float16)}, weights, texts)
     with pytest.raises(SDiffError, match="unknown type"):
         Checkpoint.load(checkpoint)
