@@ -24,9 +24,10 @@ from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.method.diffusion import score, training_loss
+from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.linear import LinearDenoiser, solve
+from sdiff.method.losses import LOSSES
 from sdiff.method.model import Model
 from sdiff.method.spectrum import shared_basis
 from sdiff.training.checkpoint import Checkpoint, Provenance
@@ -95,7 +96,7 @@ class Trainer:
             self.model = Model(config, spectrum, counts).to(self.device)
         if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
-        self.loss = ranks.averaged(training_loss, self.model)  # and the first one's graph is everybody's
+        self.loss = ranks.averaged(LOSSES[config.loss], self.model)  # and the first one's graph is everybody's
         self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr, fused=True)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
@@ -152,7 +153,7 @@ class Trainer:
         model, config = self.model.train(), self.config
         if isinstance(model.denoiser, LinearDenoiser):
             model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
-            return training_loss(model, histories, config, self.generator).item()
+            return LOSSES[config.loss](model, histories, config, self.generator).mean().item()
         weights, means = (list(trained(m).values()) for m in (model, self.serving))
         update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)
@@ -163,7 +164,7 @@ class Trainer:
             if self.ranks.size > 1:
                 noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
             for batch in order.split(config.batch_size):
-                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise, self.ranks)
+                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise).mean(self.ranks)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()

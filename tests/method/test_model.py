@@ -4,8 +4,9 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
 from sdiff.data.interactions import Interactions, Split
-from sdiff.method.diffusion import condition, training_loss
+from sdiff.method.diffusion import condition
 from sdiff.method.histories import Histories
+from sdiff.method.losses import ranking_loss
 from sdiff.method.model import Model
 from sdiff.serving.recommender import Recommender
 from sdiff.training.run_state import resume, save_state
@@ -52,7 +53,7 @@ def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
             model.graph.build(tastes)
         with torch.no_grad():  # a residual network starts at zero, where nothing flows back through it
             model.denoiser.mlp[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
-        loss = training_loss(model, x, LEARNT.override(settings), torch.Generator().manual_seed(0))
+        loss = ranking_loss(model, x, LEARNT.override(settings), torch.Generator().manual_seed(0)).mean()
         loss.backward()
         assert loss.isfinite()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
@@ -62,7 +63,7 @@ def test_the_generalised_cross_entropy_tends_to_the_cross_entropy(basis, tastes)
     x, model = Histories.from_interactions(tastes, CPU), learnt(basis, tastes)
 
     def loss(q):
-        return training_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).item()
+        return ranking_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).mean().item()
 
     assert loss(1e-4) == pytest.approx(loss(0), rel=1e-3)
     with torch.no_grad():  # every item that is not shown is as likely
