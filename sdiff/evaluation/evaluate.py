@@ -21,17 +21,17 @@ SCORES = 4_000_000  # that are looked at together: many more at once go through 
 Part = Literal["valid", "test"]
 
 
-def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tensor]:
-    """The n best-scored items of each row of `scores` (B, n_items), without the seen ones.
+def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    """The n best-scored items of each row of `scores` (B, n_items), without those that `exclude_` excludes.
 
     Returns:
-        (scores, items), each (B, min(n, n_items)); ranks that no unseen item is left for score -inf.
+        (scores, items), each (B, min(n, n_items)); ranks that no item is left for score -inf.
 
     Raises:
         SDiffError: a score is not a number, or infinite.
     """
-    if seen is not None:
-        scores = exclude_(scores.clone(), seen)
+    if seen is not None or allowed is not None:
+        scores = exclude_(scores.clone(), seen, allowed)
     n_items, whole = scores.shape[1], scores.shape[1] // GROUP
     if n >= whole:
         return _finite(*scores.topk(min(n, n_items), dim=1))
@@ -45,9 +45,15 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
     return _finite(values, candidates.gather(1, place))
 
 
-def exclude_(scores: Tensor, seen: Histories) -> Tensor:
-    """Sets the scores (B, n_items) of seen items to -inf, in place: only for a tensor that nobody else uses."""
-    scores[seen.rows, seen.items] = -torch.inf
+def exclude_(scores: Tensor, seen: Histories | None, allowed: np.ndarray | None = None) -> Tensor:
+    """Sets the scores (B, n_items) of seen items, and of those not `allowed` (n_items,) of bool, to -inf.
+
+    In place: only for a tensor that nobody else uses.
+    """
+    if allowed is not None:
+        scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
+    if seen is not None:
+        scores[seen.rows, seen.items] = -torch.inf
     return scores
 
 

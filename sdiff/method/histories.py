@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from sdiff.data.interactions import Interactions
+from sdiff.data.interactions import Interactions, Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,15 @@ class Histories:
         flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]) if len(rows) else np.empty(0, np.int64)
         items = torch.from_numpy(flat).to(device)
         return cls(items, torch.from_numpy(lengths.cumsum()).to(device), torch.ones(len(items), device=device))
+
+    @classmethod
+    def from_ids(cls, ids: Iterable[str | int], items: Vocabulary, device: torch.device) -> Histories:
+        """One history (1, n_items) of item ids, oldest first. An id that comes again is left out: x is in {0, 1}.
+
+        Raises:
+            SDiffError: an unknown id.
+        """
+        return cls.from_lists([list(dict.fromkeys(items.encode(ids)))], device)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

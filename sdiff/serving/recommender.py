@@ -81,8 +81,7 @@ class Recommender:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; k, a seed or an
                 array of another kind.
         """
-        x = Histories.from_lists([list(dict.fromkeys(self.items.encode(history)))], self.device)  # x is in {0, 1}
-        config, noise = self.config.at_inference(settings), generator(seed)
+        x, config, noise = self.encode(history), self.config.at_inference(settings), generator(seed)
         scores, items = self.top(x, k, config, noise, exclude_seen, self._mask(allowed))
         pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
@@ -102,17 +101,17 @@ class Recommender:
         whole number from 1 on.
         """
         k = whole("k", k, 1)
-        scores = self.scores(x, config, noise)  # new, so it can be overwritten
-        if allowed is not None:
-            scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
-        if exclude_seen:
-            exclude_(scores, x)
+        scores = exclude_(self.scores(x, config, noise), x if exclude_seen else None, allowed)
         values, items = top_n(scores, None, k)
         if self.config.loss == "softmax":
             best = values[:, :1]
             probabilities = (values - best).exp() / scores.sub_(best).exp_().sum(1, keepdim=True)
             values = probabilities.where(values > -torch.inf, -torch.inf)  # a probability may be as small as 0
         return values, items
+
+    def encode(self, history: Sequence[str | int]) -> Histories:
+        """A history of item ids, oldest first, as x (1, n_items). Raises SDiffError for an unknown id."""
+        return Histories.from_ids(history, self.items, self.device)
 
     def _mask(self, allowed: np.ndarray | Iterable[str | int] | None) -> np.ndarray | None:
         """`allowed` of `recommend` as an array (n_items,) of bool."""

@@ -4,6 +4,7 @@ import torch
 
 from sdiff import Recommender, SDiffError
 from sdiff.method.histories import Histories
+from sdiff.serving.explain import explain
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 
@@ -55,6 +56,14 @@ def test_scores_are_algorithm_2_step_by_step(split, loss, T, guidance, noise):
         scores = (np.exp(-3) * scores + torch.log(torch.from_numpy(split.train.item_counts) + 1.0)).softmax(0)
     np.testing.assert_allclose(found.scores, scores[found.indices], rtol=1e-4, atol=1e-5)
     assert sorted(found.indices) == list(range(30)) and found.scores == sorted(found.scores, reverse=True)
+
+
+def test_an_item_that_comes_again_in_a_history_counts_once(model):
+    x = model.encode(["i2", "i14", "i2"])
+    assert x.items.tolist() == [2, 14] and x.weights.tolist() == [1, 1] and len(x) == 1
+    assert model.recommend(["i2", "i14", "i2"]) == model.recommend(["i2", "i14"])
+    by_item = explain(model, ["i2", "i14", "i2"], "i3").by_item
+    assert by_item.tolist() == explain(model, ["i2", "i14"], "i3").by_item.tolist()
 
 
 def taste(ids):
