@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -117,7 +117,7 @@ class Trainer:
         patience = self.config.patience if len(self.split.valid) else self.epochs
         return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
 
-    def fit(self) -> Iterator[Progress]:
+    def fit(self) -> Generator[Progress, None, None]:
         """Trains until it is `finished`.
 
         Raises:

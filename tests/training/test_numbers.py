@@ -96,9 +96,11 @@ def test_the_command_keeps_the_last_good_weights_too(monkeypatch, capsys, tmp_pa
         return (FAILURES["NaN"][0] if len(calls) > 15 else denoising_loss)(model, *arguments)
 
     monkeypatch.setitem(LOSSES, "mse", fails_in_the_second_epoch)
-    words = ["train", "--dataset", "demo", "--set", *TINY.split(), "--out", str(tmp_path / "model")]
+    words = ["train", "--dataset", "demo", "--set", *TINY.split(), "epochs=2", "--out", str(tmp_path / "model")]
     assert main(words) == 2 and "lower the learning rate" in capsys.readouterr().err
     assert Recommender.load(tmp_path / "model", CPU).checkpoint.provenance.epoch == 1
+    monkeypatch.setitem(LOSSES, "mse", denoising_loss)
+    assert main([*words, "--resume"]) == 0, "wherever there is a checkpoint, there is a run to resume"
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
