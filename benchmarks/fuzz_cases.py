@@ -178,9 +178,9 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
             "core": rng.choice((0, -1, 2, 99, 10**20)),
             "min_rating": rng.choice((3, -1e308, float("nan"), float("inf"))),
         }
-    reading = Reading(**options)
 
     def read() -> None:
+        reading = Reading(**options)
         with suppress(SDiffError):
             preview(path, Layout(reading.names, reading.delimiter, reading.encoding))
         tables = path, items if rng.random() < 0.5 else None, reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any
 
@@ -17,6 +18,17 @@ def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or value % 1:
         raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
     return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """A finite number, which may be given as text. Raises SDiffError for anything else."""
+    try:
+        found = float(value) if isinstance(value, str | Real) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise SDiffError(f"{name} must be a number, not {brief(value)}.")
+    return found
 
 
 def generator(seed: int, rank: int = 0) -> torch.Generator:
