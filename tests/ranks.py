@@ -67,7 +67,7 @@ def laws(folder: Path, *words: str) -> int:
             return loss(x, config, noise)
 
         trainer.loss = watched
-        losses = [progress.loss for progress in trainer.fit()]
+        losses = [progress.loss for progress in trainer.iter_epochs()]
         items = torch.arange(len(trainer.split.items), dtype=torch.float)
         evaluate.SCORES = 99 * len(items)  # several batches
         metrics = evaluate.evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, ranks=ranks)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sdiff.base.errors import SDiffError, brief
+
 HOME = Path(__file__).parents[2]  # the folder that holds app.py
 ASSETS, CHECKPOINTS, RESULTS = HOME / "assets", HOME / "checkpoints", HOME / "benchmarks" / "results"
+
+
+def expanded(path: Path | str) -> Path:
+    """A path in which `~` is the home folder. Raises SDiffError where there is none of that user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SDiffError(f"There is no home folder for {brief(str(path))}: write the whole path.") from None
 
 
 def cache_dir() -> Path:

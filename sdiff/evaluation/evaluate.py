@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.base.device import Device, best_device
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions, Split
@@ -93,7 +94,7 @@ def evaluate(
     score: Callable[[Histories], Tensor],
     split: Split,
     part: Part,
-    device: torch.device,
+    device: Device,
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
@@ -113,6 +114,7 @@ def evaluate(
         raise SDiffError(
             f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
         )
+    device = best_device(device)
     rows = min(max(SCORES // len(split.items), 1), 1000)
     target = Histories.from_interactions(held_out, device)
     sums: dict[str, float] = {}

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
+from sdiff.base.paths import expanded
 from sdiff.config import Config
 from sdiff.data.interactions import Vocabulary
 from sdiff.method.spectrum import SpectralBasis
@@ -54,9 +55,9 @@ class Checkpoint:
 
     config: Config
     items: Vocabulary
-    item_counts: Tensor
-    spectrum: SpectralBasis
-    weights: dict[str, Tensor]
+    item_counts: Tensor = field(repr=False)
+    spectrum: SpectralBasis = field(repr=False)
+    weights: dict[str, Tensor] = field(repr=False)
     provenance: Provenance
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -73,7 +74,7 @@ class Checkpoint:
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
-        folder, data = Path(folder), self._weights_file()
+        folder, data = expanded(folder), self._weights_file()
         digest = hashlib.sha256(data).hexdigest()
         weights = folder / f"model-{digest[:12]}.safetensors"
         try:
@@ -102,7 +103,7 @@ class Checkpoint:
         Raises:
             SDiffError: it is missing, damaged, or of another version.
         """
-        folder = Path(folder)
+        folder = expanded(folder)
         while True:
             version = _version(folder)
             try:

@@ -18,7 +18,7 @@ def checkpointed(
     dataset: str,
     preset: str,
     state: Path | None = None,
-    epochs: Epochs = Trainer.fit,
+    epochs: Epochs = Trainer.iter_epochs,
 ) -> Generator[Progress, None, None]:
     """Trains to the end and yields the progress of each epoch; closing it stops sooner.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from threading import RLock
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
 from sdiff.base.checks import generator, whole
-from sdiff.base.device import best_device, enough_memory
+from sdiff.base.device import Device, best_device, enough_memory
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
@@ -65,14 +66,14 @@ class Best:
 
 
 class Trainer:
-    """One training run: `for progress in trainer.fit(): ...`, then `trainer.checkpoint()`.
+    """One training run: `trainer.fit()`, or `for progress in trainer.iter_epochs(): ...`, then `trainer.checkpoint()`.
 
     On several ranks each takes its share of the users of every batch and of the validation. What is drawn for all of
     them comes from `generator`, the same on each; masks and noise are drawn by each rank for its own users.
     """
 
     def __init__(
-        self, config: Config, split: Split, seed: int, device: torch.device | None = None, ranks: Ranks = ALONE
+        self, config: Config, split: Split, seed: int, device: Device | None = None, ranks: Ranks = ALONE
     ) -> None:
         if not len(split.train):
             raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
@@ -117,8 +118,14 @@ class Trainer:
         patience = self.config.patience if len(self.split.valid) else self.epochs
         return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
 
-    def fit(self) -> Generator[Progress, None, None]:
-        """Trains until it is `finished`.
+    def fit(self) -> Self:
+        """Trains until it is `finished`. Raises SDiffError as `iter_epochs`."""
+        for _ in self.iter_epochs():
+            pass
+        return self
+
+    def iter_epochs(self) -> Generator[Progress, None, None]:
+        """Trains one epoch for each item that is asked for, until it is `finished`.
 
         Raises:
             SDiffError: loss, weights or scores are no longer finite, or memory does not suffice, and the best weights

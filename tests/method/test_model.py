@@ -104,7 +104,7 @@ QUICK = {"K": 12, "hidden": 32, "epochs": 200, "eval_every": 20, "batch_size": 1
 def top_hit(config: Config, split: Split) -> float:
     """Share of the walks whose next step is ranked first among the unseen."""
     trainer = Trainer(config.override(QUICK), split, 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     model = Recommender(trainer.checkpoint("walks", ""), CPU)
     found = [model.recommend([f"i{i}" for i in split.train.history(u)], 1).ids[0] for u in range(100)]
     return sum(found[u] == f"i{split.valid.history(u)[0]}" for u in range(100)) / 100
@@ -126,15 +126,15 @@ def test_without_an_order_the_temporal_preset_says_so(walks):
 def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
     config = PRESETS["temporal"].override(QUICK | {"epochs": 40})
     whole = Trainer(config, walks, 0, CPU)
-    list(whole.fit())
+    whole.fit()
     first = Trainer(config, walks, 0, CPU)
-    for progress in first.fit():
+    for progress in first.iter_epochs():
         if progress.epoch == 20:
             break
     save_state(first, tmp_path / "state.safetensors")
     second = Trainer(config, walks, 0, CPU)
     resume(second, tmp_path / "state.safetensors")
-    list(second.fit())
+    second.fit()
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
     whole.checkpoint("walks", "temporal").save(tmp_path / "kept")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,37 @@ def test_an_item_that_comes_again_in_a_history_counts_once(model):
     assert model.recommend(["i2", "i14", "i2"]) == model.recommend(["i2", "i14"])
     by_item = explain(model, ["i2", "i14", "i2"], "i3").by_item
     assert by_item.tolist() == explain(model, ["i2", "i14"], "i3").by_item.tolist()
+
+
+def test_unknown_ids_of_a_history_are_skipped_where_that_is_asked_for(model):
+    history = ["nobody", "i2", "", "i14", 3]
+    assert model.recommend(history, unknown="ignore") == model.recommend(["i2", "i14"])
+    assert model.recommend(["nobody"], unknown="ignore") == model.recommend([])
+    with pytest.raises(SDiffError, match="Unknown item nobody, '', 3: the 30 known ids"):
+        model.recommend(history)
+    for word in ("skip", "", None, True):
+        with pytest.raises(SDiffError, match="unknown must be one of error, ignore, not"):
+            model.recommend(["i2"], unknown=word)
+    with pytest.raises(SDiffError, match="as a list"):
+        model.recommend("i2", unknown="ignore")
+
+
+def test_a_tilde_is_the_home_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model.checkpoint.save("~/m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert Recommender.load("~/m", CPU).recommend(["i2"]) == model.recommend(["i2"])
+    assert Recommender.load(Path("~/m"), CPU).items == model.items
+    with pytest.raises(SDiffError, match="no home folder for '~nobody-has-this-name/m'"):
+        Recommender.load("~nobody-has-this-name/m")
+
+
+def test_a_model_is_shown_in_one_line(model, split):
+    assert repr(model) == "Recommender(tastes, preset paper, 30 items, K=12, cpu)"
+    assert len(repr(model.checkpoint)) < 500
+    unnamed = Recommender(Trainer(SMALL, split, 0, CPU).checkpoint("tastes", ""), CPU)
+    assert repr(unnamed) == "Recommender(tastes, 30 items, K=12, cpu)"
 
 
 def taste(ids):

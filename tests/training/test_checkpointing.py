@@ -21,7 +21,7 @@ def ending(error):
     """Epochs that end by an error after the third one."""
 
     def epochs(trainer):
-        for progress in trainer.fit():
+        for progress in trainer.iter_epochs():
             yield progress
             if progress.epoch == 3 and error is not None:
                 raise error
@@ -76,7 +76,7 @@ def test_before_each_checkpoint_stands_a_state_that_knows_of_it(split, tmp_path,
 
 def test_a_run_killed_between_state_and_checkpoint_still_saves_its_best_weights(split, tmp_path):
     first = Trainer(SHORT, split, 0, CPU)
-    for progress in first.fit():
+    for progress in first.iter_epochs():
         if progress.epoch == 3:
             break
     save_state(first, tmp_path / "state")

@@ -58,7 +58,7 @@ def test_what_ends_training_is_said_and_the_last_good_weights_are_kept(name, epo
     good = trained(split, epochs=10 if epoch == 7 else epoch)
     trainer = Trainer(replace(SMALL, epochs=10), split, 0, CPU)
     with pytest.raises(SDiffError, match=message):
-        for progress in trainer.fit():
+        for progress in trainer.iter_epochs():
             if progress.epoch == epoch:
                 trainer.loss = lambda *arguments: loss(trainer.model, *arguments)
     checkpoint = trainer.checkpoint("tastes", "paper")

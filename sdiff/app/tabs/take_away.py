@@ -86,8 +86,7 @@ def python(query: Query) -> str:
         imports |= {"sdiff.config": "preset", "sdiff.training.trainer": "Trainer"}
         lines += [
             'trainer = Trainer(preset("instant"), dataset.split, seed=0)',
-            "for _ in trainer.fit():",
-            "    pass",
+            "trainer.fit()",
             'model = Recommender(trainer.checkpoint(dataset.key, "instant"))',
         ]
     else:
