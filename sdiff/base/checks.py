@@ -15,9 +15,10 @@ LARGEST = 2**31 - 1  # of seeds and counts: NumPy, torch and JSON all hold it
 
 def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     """A whole number. Raises SDiffError for anything else, and for one out of range."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or value % 1:
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not low <= number <= high or number % 1:
         raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
-    return int(value)
+    return int(number)
 
 
 def number(name: str, value: Any) -> float:

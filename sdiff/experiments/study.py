@@ -73,7 +73,7 @@ def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = 
             row = cell.label | {"epoch": trainer.best.epoch, "seconds": round(seconds, 1)}
             for part in PARTS:
                 noise = torch.Generator().manual_seed(study.seed)
-                score = partial(model.scores, config=sampling, generator=noise)
+                score = partial(model.scores, config=sampling, noise=noise)
                 row[part] = evaluate(score, study.dataset.split, part, trainer.device)
             rows.append(row | (extra(study, config) if extra else {}))
         return rows
