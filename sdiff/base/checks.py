@@ -21,6 +21,15 @@ def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     return int(number)
 
 
+def generator(seed: int, rank: int = 0) -> torch.Generator:
+    """A generator on the CPU, another one for each of several processes that share a seed.
+
+    Raises:
+        SDiffError: the seed is no whole number from 0 to `LARGEST`.
+    """
+    return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)
+
+
 def number(name: str, value: Any) -> float:
     """A finite number, which may be given as text. Raises SDiffError for anything else."""
     try:
@@ -30,12 +39,3 @@ def number(name: str, value: Any) -> float:
     if not math.isfinite(found):
         raise SDiffError(f"{name} must be a number, not {brief(value)}.")
     return found
-
-
-def generator(seed: int, rank: int = 0) -> torch.Generator:
-    """A generator on the CPU, another one for each of several processes that share a seed.
-
-    Raises:
-        SDiffError: the seed is no whole number from 0 to `LARGEST`.
-    """
-    return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)
