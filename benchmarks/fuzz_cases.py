@@ -65,8 +65,7 @@ class Box:
         self.split = chronological_split(Interactions.from_pairs(of_users, of_items, users, items, times))
         for name, config in MODELS.items():
             trainer = self.trainer(config)
-            for _ in trainer.fit():
-                pass
+            trainer.fit()
             trainer.checkpoint("demo", name).save(root / "valid" / name)
             save_state(trainer, root / "valid" / f"{name}.state")
         self.tables = dict(_tables(root / "valid", [(f"u{u}", f"i{i}") for u, i in zip(users, items, strict=True)]))
@@ -148,8 +147,7 @@ def run_state(rng: random.Random, box: Box) -> Callable[[], Any]:
     def read() -> None:
         trainer = box.trainer(MODELS[name].override({"epochs": 2} if name != "instant" else {}))
         resume(trainer, path)
-        for _ in trainer.fit():
-            pass
+        trainer.fit()
 
     return read
 
@@ -178,9 +176,9 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
             "core": rng.choice((0, -1, 2, 99, 10**20)),
             "min_rating": rng.choice((3, -1e308, float("nan"), float("inf"))),
         }
-    reading = Reading(**options)
 
     def read() -> None:
+        reading = Reading(**options)
         with suppress(SDiffError):
             preview(path, Layout(reading.names, reading.delimiter, reading.encoding))
         tables = path, items if rng.random() < 0.5 else None, reading

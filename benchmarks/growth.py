@@ -96,7 +96,7 @@ def measured(work: str, size: tuple[int, ...]) -> dict[str, float]:
         return {"seconds": timed(lambda: cached_basis(train, preset("paper").K)), "MB": beyond()}
     trainer = Trainer(preset(name).override({"epochs": 1}), unvalidated(train), 0)
     if kind == "epoch":
-        (progress,) = trainer.fit()
+        (progress,) = trainer.iter_epochs()
         return {"seconds": progress.seconds, "MB": beyond()}
     model, config = trainer.model.eval(), trainer.config
     x = Histories.from_interactions(train, trainer.device).take(torch.arange(BATCH))

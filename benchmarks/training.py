@@ -111,7 +111,7 @@ def contestants(split: Split, epochs: int) -> dict[str, Callable[[], float]]:
 
 def durations(trainer: Trainer) -> Iterator[float]:
     before = 0.0
-    for progress in trainer.fit():
+    for progress in trainer.iter_epochs():
         yield progress.seconds - before
         before = progress.seconds
 

@@ -87,6 +87,11 @@ class Config:
         if self.graph_entries and self.loss != "softmax":
             raise SDiffError("graph_entries needs loss=softmax: the squared error is one of spectra, not of scores.")
 
+    def __repr__(self) -> str:
+        """The settings that differ from the defaults, as Python."""
+        changed = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default)
+        return f"Config({', '.join(changed)})"
+
     def override(self, values: dict[str, Any]) -> Config:
         """A copy with `values` in place; strings are parsed, an unknown key is an error."""
         for key in values:

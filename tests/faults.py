@@ -15,7 +15,7 @@ TINY = "K=8 hidden=16 eval_every=2"
 
 def trained(split, config=SMALL, epochs=6, seed=0):
     trainer = Trainer(replace(config, epochs=epochs), split, seed, CPU)
-    list(trainer.fit())
+    trainer.fit()
     return trainer
 
 

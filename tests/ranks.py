@@ -48,7 +48,7 @@ def gradients(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
         with mock.patch("torch.rand", same(0.37)), mock.patch("torch.randn", same(0.5)):
             for batch, users in BATCHES.items():
                 trainer.optimizer.zero_grad()
-                loss = trainer.loss(histories.take(ranks.share(users)), config, trainer.generator, ranks)
+                loss = trainer.loss(histories.take(ranks.share(users)), config, trainer.generator).mean(ranks)
                 loss.backward()
                 found[f"{name}.{batch}.loss"] = ranks.mean(loss.detach())
                 found |= {f"{name}.{batch}.{key}": p.grad.clone() for key, p in trained(trainer.model).items()}
@@ -61,13 +61,13 @@ def laws(folder: Path, *words: str) -> int:
         trainer = Trainer(TWO_EPOCHS, load_dataset("demo").split, 0, CPU, ranks)
         seeds, users, loss = set(), [], trainer.loss
 
-        def watched(x, config, noise, ranks):
+        def watched(x, config, noise):
             seeds.add(noise.initial_seed())
             users.extend(x.users.tolist())
-            return loss(x, config, noise, ranks)
+            return loss(x, config, noise)
 
         trainer.loss = watched
-        losses = [progress.loss for progress in trainer.fit()]
+        losses = [progress.loss for progress in trainer.iter_epochs()]
         items = torch.arange(len(trainer.split.items), dtype=torch.float)
         evaluate.SCORES = 99 * len(items)  # several batches
         metrics = evaluate.evaluate(lambda x: items.repeat(len(x), 1), trainer.split, "test", CPU, ranks=ranks)

@@ -142,10 +142,7 @@ def _no_hits(query: Query, n: int) -> str:
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
     """Indices of the first `COMPARED` items by the scores (1, n_items) of a history x, of those that a query wants."""
-    if query.wanted != ALL:
-        unwanted = torch.from_numpy(~catalog.allowed(query.wanted)).to(scores.device)
-        scores = scores.masked_fill(unwanted, -torch.inf)
-    values, items = top_n(scores, None if query.seen else x, COMPARED)
+    values, items = top_n(scores, None if query.seen else x, COMPARED, catalog.allowed(query.wanted))
     return items[values > -torch.inf].tolist()
 
 

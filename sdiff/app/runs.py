@@ -25,6 +25,7 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.interactions import Split
+from sdiff.training.checkpointing import Epochs, checkpointed
 from sdiff.training.trainer import Progress, Trainer
 
 LOOK = 0.2  # seconds between two looks whether a step was abandoned
@@ -59,7 +60,7 @@ Run = Generator[Progress | Ended, bool | None, None]
 
 
 def kept(
-    fit: Callable[[Trainer], Generator[Progress, None, None]],
+    epochs: Epochs,
     config: Config,
     split: Split,
     seed: int,
@@ -68,24 +69,21 @@ def kept(
     preset: str,
     folder: Path,
 ) -> Run:
-    """Trains by `fit`; the best weights are kept in the folder however that ends, also where nobody looks any more.
+    """Trains by `epochs`; the best weights are in the folder however that ends (`checkpointed`).
 
     Raises:
         SDiffError: no epoch came to its end, or there is no place for the weights.
     """
     trainer, failure = Trainer(config, split, seed, device), None
     try:
-        with closing(fit(trainer)) as run:
+        with closing(checkpointed(trainer, folder, dataset, preset, epochs=epochs)) as run:
             for progress in run:
                 if (yield progress):
                     break
     except SDiffError as error:
-        if not trainer.epoch:
+        if not (folder / "config.json").exists():  # there is no checkpoint
             raise
         failure = error
-    finally:
-        if trainer.epoch:
-            trainer.checkpoint(dataset, preset).save(folder)
     yield Ended(trainer.epoch, trainer.seconds, trainer.best.epoch, failure)
 
 

@@ -53,12 +53,12 @@ def run(config: Config, split: Split, seed: int, dataset: str, preset: str, fold
     """A run that is kept in the folder (`runs.kept`), in a process of its own or in slices on ZeroGPU. SDiffError as
     that; its failure is Interrupted where ZeroGPU gives no more time."""
     given = config, split, seed, serving_device(), dataset, preset, folder
-    return runs.kept(sliced, *given) if ZERO_GPU else runs.apart(runs.kept, Trainer.fit, *given)
+    return runs.kept(sliced, *given) if ZERO_GPU else runs.apart(runs.kept, Trainer.iter_epochs, *given)
 
 
 def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
-    """`trainer.fit()` in as many slices as it takes, each in a worker that goes on from the state which the last one
-    left. When it ends, or is closed, the trainer stands where the run does."""
+    """`trainer.iter_epochs()` in as many slices as it takes, each in a worker that goes on from the state which the
+    last one left. When it ends, or is closed, the trainer stands where the run does."""
     with TemporaryDirectory() as folder:
         state = Path(folder) / "training.safetensors"
         save_state(trainer, state)
@@ -83,7 +83,7 @@ def _train_slice(config: Config, split: Split, seed: int, state: Path) -> Genera
     resume(trainer, state)
     slowest, before = 0.0, trainer.seconds
     try:
-        for progress in trainer.fit():
+        for progress in trainer.iter_epochs():
             yield progress
             slowest, before = max(slowest, progress.seconds - before), progress.seconds
             if time.monotonic() + slowest > end:

@@ -28,3 +28,14 @@ def generator(seed: int, rank: int = 0) -> torch.Generator:
         SDiffError: the seed is no whole number from 0 to `LARGEST`.
     """
     return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)
+
+
+def number(name: str, value: Any) -> float:
+    """A finite number, which may be given as text. Raises SDiffError for anything else."""
+    try:
+        found = float(value) if isinstance(value, str | Real) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise SDiffError(f"{name} must be a number, not {brief(value)}.")
+    return found

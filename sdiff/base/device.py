@@ -6,25 +6,40 @@ from contextlib import contextmanager
 
 import torch
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 
+Device = torch.device | str  # such as torch.device("cpu"), "cpu" or "cuda:0"
 NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")  # of CUDA, the CPU, cuBLAS
 
 
-def best_device(wanted: torch.device | None = None) -> torch.device:
+def best_device(wanted: Device | None = None) -> torch.device:
     """The device that is wanted; if none is, the GPU where CUDA finds one, else the CPU.
 
     Raises:
-        SDiffError: CUDA is wanted where it finds no GPU.
+        SDiffError: torch knows no such device, or CUDA finds no such GPU.
     """
-    if wanted is not None and wanted.type == "cuda" and not torch.cuda.is_available():
-        raise SDiffError(f"There is no {wanted} here: CUDA finds no GPU. Leave the device out to compute on the CPU.")
-    return wanted or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(wanted, str | torch.device):
+        raise SDiffError(f"The device must be cpu, cuda or a torch.device, not {brief(wanted)}.")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise SDiffError(f"Unknown device {brief(wanted)}: choose cpu or cuda, or leave it out.") from None
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            raise SDiffError(
+                f"There is no {device} here: CUDA finds {found or 'no'} GPU{'s' * (found > 1)}. Leave the device out "
+                f"to compute on {'the first one' if found else 'the CPU'}."
+            )
+    return device
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: Device) -> str:
     """The GPU's name, or on how many threads the CPU computes."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    cuda = torch.device(device).type == "cuda"
+    return torch.cuda.get_device_name(device) if cuda else f"cpu, {torch.get_num_threads()} threads"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sdiff.base.errors import SDiffError
 
+T = TypeVar("T")
 # Others wait while rank 0 makes a spectrum, which may take hours. A rank that died is torchrun's to notice.
 PATIENCE = timedelta(days=1)
 
@@ -63,7 +64,7 @@ class Ranks:
         dist.broadcast(matrix, 0)
         return matrix
 
-    def averaged(self, loss: Callable[..., Tensor], model: nn.Module) -> Callable[..., Tensor]:
+    def averaged(self, loss: Callable[..., T], model: nn.Module) -> Callable[..., T]:
         """`loss` of `model`, which takes on rank 0's parameters and buffers; its gradients are averaged over the ranks
         as they arise."""
         if not self.launched:
@@ -81,11 +82,11 @@ class Ranks:
 class _Loss(nn.Module):
     """A loss as the forward pass of a module, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, loss: Callable[..., Tensor], model: nn.Module) -> None:
+    def __init__(self, loss: Callable[..., Any], model: nn.Module) -> None:
         super().__init__()
         self.loss, self.model = loss, model
 
-    def forward(self, *arguments: Any) -> Tensor:
+    def forward(self, *arguments: Any) -> Any:
         return self.loss(self.model, *arguments)
 
 

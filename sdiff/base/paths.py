@@ -6,11 +6,21 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from sdiff.base.errors import SDiffError, brief
+
 PACKAGE = Path(str(files("sdiff")))
 INSTALLED = (PACKAGE / "assets").is_dir()  # from a wheel, which holds these folders; else this is the repository
 HOME = PACKAGE if INSTALLED else PACKAGE.parent
 ASSETS, CHECKPOINTS = HOME / "assets", HOME / "checkpoints"
 RESULTS = HOME / ("results" if INSTALLED else "benchmarks/results")
+
+
+def expanded(path: Path | str) -> Path:
+    """A path in which `~` is the home folder. Raises SDiffError where there is none of that user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SDiffError(f"There is no home folder for {brief(str(path))}: write the whole path.") from None
 
 
 def cache_dir() -> Path:
@@ -35,7 +45,7 @@ def runs_dir() -> Path:
 
 def checkpoint_dir(name: Path | str) -> Path:
     """The folder of a checkpoint: a path, or the name of one that was trained in the app or comes with the program."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     named = (root / name for root in (runs_dir(), CHECKPOINTS) if path.name == name)
     return path if path.exists() else next((folder for folder in named if folder.is_dir()), path)
 

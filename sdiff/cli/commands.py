@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,8 @@ from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.serving import export
 from sdiff.serving.recommender import Recommender
 from sdiff.serving.shards import write_shards
-from sdiff.training.run_state import resume, save_state
+from sdiff.training.checkpointing import checkpointed
+from sdiff.training.run_state import resume
 from sdiff.training.trainer import CRITERION, Trainer
 
 
@@ -103,23 +104,15 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
             resume(trainer, state)
     elif (arguments.out / "config.json").exists():
         raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
-    saved = trainer.best.epoch
-    with tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar:
-        try:
-            for progress in trainer.fit():
-                bar.total = progress.epochs
-                bar.update(1)
-                if progress.valid:
-                    bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
-                if ranks.first and (progress.valid or progress.epoch % config.eval_every == 0):
-                    save_state(trainer, state)  # first: where there is a checkpoint, there is a run to resume
-                    if progress.best_epoch > saved:
-                        trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
-                        saved = progress.best_epoch
-        except SDiffError:
-            if ranks.first and trainer.best.epoch > saved:
-                trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
-            raise
+    with (
+        closing(checkpointed(trainer, arguments.out, dataset.key, arguments.preset, state)) as run,
+        tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar,
+    ):
+        for progress in run:
+            bar.total = progress.epochs
+            bar.update(1)
+            if progress.valid:
+                bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
     checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
     model = Recommender(checkpoint, trainer.device)
     metrics: dict[str, Any] = {

@@ -130,4 +130,4 @@ def path(text: str) -> Path:
     """Of an argument. An empty one would mean the folder that the terminal is in."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty: name a file or a folder.")
-    return Path(text).expanduser()
+    return Path(text)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdiff.base.errors import SDiffError
-from sdiff.base.paths import data_dir
+from sdiff.base.paths import data_dir, expanded
 from sdiff.data.download import fetch
 from sdiff.data.formats import own_table
 from sdiff.data.hub import hub_table
@@ -25,8 +25,8 @@ class Dataset:
     title: str
     terms: str
     split: Split
-    items: Items
-    report: Report | None = None
+    items: Items = field(repr=False)
+    report: Report | None = field(default=None, repr=False)
 
     def served_by(self, items: Vocabulary) -> Dataset:
         """This set over a model's items: the raw set, say, in the order of a published split of it.
@@ -102,7 +102,7 @@ def load_dataset(key: str) -> Dataset:
     if name.startswith("hf:"):
         table = hub_table(name.removeprefix("hf:"), data_dir() / "hub")
         return own(name.removeprefix("hf:"), table, reading, "as its page on the Hugging Face Hub says")
-    path = Path(name)
+    path = expanded(name)
     if path.is_dir():
         tables = {role: sorted(path.glob(f"{role}.*")) for role in ("interactions", "items")}
         if not tables["interactions"]:

@@ -7,11 +7,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
 
 from sdiff.base.errors import SDiffError, brief
+
+Unknown = Literal["error", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self):,} ids)"
 
     def __contains__(self, id: object) -> bool:
         return id in self.index
@@ -34,18 +40,28 @@ class Vocabulary:
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.ids).encode()).hexdigest()[:16]
 
-    def encode(self, ids: Iterable[str | int], what: str = "item") -> np.ndarray:
-        """Indices (n,) of `ids`. Raises SDiffError that names the first ids which are not known."""
+    def encode(self, ids: Iterable[str | int], what: str = "item", unknown: Unknown = "error") -> np.ndarray:
+        """Indices (n,) of `ids`.
+
+        Args:
+            unknown: what becomes of ids that are not known: an error that names the first ones, or "ignore" skips them.
+
+        Raises:
+            SDiffError: an unknown id, or `ids` is a single text.
+        """
+        if unknown not in get_args(Unknown):
+            raise SDiffError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {brief(unknown)}.")
         if isinstance(ids, str | bytes):
             raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as one text.")
         texts = [str(id) for id in ids]
-        unknown = [text for text in texts if text not in self.index]
-        if unknown:
+        absent = [text for text in texts if text not in self.index]
+        if absent and unknown == "error":
             raise SDiffError(
-                f"Unknown {what} {', '.join(unknown[:5]) or brief('')}{' ...' if len(unknown) > 5 else ''}: "
+                f"Unknown {what} {', '.join(text or brief(text) for text in absent[:5])}"
+                f"{' ...' if len(absent) > 5 else ''}: "
                 f"the {len(self):,} known ids run like {', '.join(self.ids[:3])} ... {self.ids[-1]}."
             )
-        return np.array([self.index[text] for text in texts], dtype=np.int64)
+        return np.array([self.index[text] for text in texts if text in self.index], dtype=np.int64)
 
     def subset(self, keep: np.ndarray) -> Vocabulary:
         """The ids at the indices `keep` (n,), in that order."""
@@ -99,6 +115,10 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __repr__(self) -> str:
+        order = "with timestamps" if self.timestamps is not None else "in order" if self.ordered else "without an order"
+        return f"Interactions({_size(self)}, {len(self):,} pairs, {order})"
 
     @property
     def positions(self) -> np.ndarray:
@@ -163,6 +183,10 @@ class Split:
     valid: Interactions
     test: Interactions
 
+    def __repr__(self) -> str:
+        pairs = f"{len(self.train):,} train + {len(self.valid):,} valid + {len(self.test):,} test pairs"
+        return f"Split({_size(self.train)}, {pairs})"
+
     @property
     def users(self) -> Vocabulary:
         return self.train.users
@@ -189,6 +213,10 @@ class Split:
     def fingerprint(self) -> str:
         parts = "".join(part.fingerprint for part in (self.train, self.valid, self.test))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _size(interactions: Interactions) -> str:
+    return f"{len(interactions.users):,} users x {len(interactions.items):,} items"
 
 
 def chronological_split(interactions: Interactions) -> Split:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import duckdb
 import numpy as np
 
+from sdiff.base.checks import number, whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
 from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, said_of
@@ -33,6 +34,9 @@ SPLITS: dict[str, Callable[[Interactions], Split]] = {
 class Reading:
     """How a table of interactions is read. Columns that are not named are guessed by `PAIR`; "-" is none of them.
 
+    Numbers, names and switches may be given as text, as a web address or a form has them: core="5", names="user, item",
+    skip_faulty="true".
+
     Attributes:
         names, delimiter, encoding: as in `Layout`.
         min_rating: the least rating that counts as an interaction; without it every row counts.
@@ -40,6 +44,9 @@ class Reading:
         skip_faulty: rows that cannot be used are left out instead of refused.
         split: chronological or random; if empty, by time where there are times.
         items: a file with the items' metadata.
+
+    Raises:
+        SDiffError: a value is of another type, or out of range.
     """
 
     user: str = ""
@@ -56,8 +63,26 @@ class Reading:
     items: str = ""
 
     def __post_init__(self) -> None:
+        for name in (*PAIR, "delimiter", "encoding", "split", "items"):
+            if not isinstance(getattr(self, name), str):
+                raise SDiffError(f"{name} must be text, not {brief(getattr(self, name))}.")
         if self.split not in ("", *SPLITS):
             raise SDiffError(f"split is one of {', '.join(SPLITS)}, not {brief(self.split)}.")
+        if len(self.delimiter.encode(errors="replace")) > 4 or {*self.delimiter} & {*'"\r\n\0'}:
+            raise SDiffError(
+                f"delimiter must be at most 4 bytes without quotation marks and line breaks, not "
+                f"{brief(self.delimiter)}."
+            )
+        given = {
+            "names": _names(self.names),
+            "min_rating": None if self.min_rating is None else number("min_rating", self.min_rating),
+            "core": whole("core", number("core", self.core), 1),
+            "skip_faulty": {"true": True, "false": False}.get(str(self.skip_faulty).lower()),
+        }
+        if given["skip_faulty"] is None:
+            raise SDiffError(f"skip_faulty must be true or false, not {brief(self.skip_faulty)}.")
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def parse(cls, query: str) -> Reading:
@@ -70,10 +95,7 @@ class Reading:
                 raise ValueError("an option is given more than once")
             if unknown := set(values) - set(keys):
                 raise ValueError(f"there is no {', '.join(sorted(unknown))}, but {', '.join(keys)}")
-            convert = {"min_rating": float, "core": int, "names": lambda text: tuple(text.split(","))}
-            convert["skip_faulty"] = {"true": True, "false": False}.__getitem__
-            values = {key: convert.get(key, str)(value) for key, value in values.items()}
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise SDiffError(f"Cannot read the options {query!r}: {error}.") from None
         return cls(**values)
 
@@ -120,6 +142,18 @@ class Report:
     below_rating: int
     repeated: int
     outside_core: int
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    """Column names from a list of them, or from text with commas between them. Raises SDiffError."""
+    if isinstance(names, str):
+        names = names.split(",") if names.strip() else ()
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise SDiffError(f"names must be column names such as user,item,rating, not {brief(names)}.")
+    stripped = tuple(name.strip() for name in names)
+    if "" in stripped or len({name.lower() for name in stripped}) < len(stripped):
+        raise SDiffError(f"names must be different column names, none of them empty, not {brief(','.join(stripped))}.")
+    return stripped
 
 
 PLAIN = Reading()

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from sdiff.base.device import Device, best_device
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, unseen
@@ -37,12 +38,13 @@ def lists(
     n: int,
     part: Part = "test",
     users: np.ndarray | None = None,
-    device: torch.device = CPU,
+    device: Device = CPU,
 ) -> Lists:
     """The n best `unseen` items: of all who have something held out in `part`, or of `users`.
 
     `device` is that on which `score` takes histories.
     """
+    device = best_device(device)
     whose = np.flatnonzero(getattr(split, part).lengths) if users is None else users
     batches = torch.from_numpy(whose).to(device).split(BATCH)
     found = unseen(score, split, part, n, batches, device)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.base.device import Device, best_device
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions, Split
@@ -21,17 +22,17 @@ SCORES = 4_000_000  # that are looked at together: many more at once go through 
 Part = Literal["valid", "test"]
 
 
-def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tensor]:
-    """The n best-scored items of each row of `scores` (B, n_items), without the seen ones.
+def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    """The n best-scored items of each row of `scores` (B, n_items), without those that `exclude_` excludes.
 
     Returns:
-        (scores, items), each (B, min(n, n_items)); ranks that no unseen item is left for score -inf.
+        (scores, items), each (B, min(n, n_items)); ranks that no item is left for score -inf.
 
     Raises:
         SDiffError: a score is not a number, or infinite.
     """
-    if seen is not None:
-        scores = exclude_(scores.clone(), seen)
+    if seen is not None or allowed is not None:
+        scores = exclude_(scores.clone(), seen, allowed)
     n_items, whole = scores.shape[1], scores.shape[1] // GROUP
     if n >= whole:
         return _finite(*scores.topk(min(n, n_items), dim=1))
@@ -45,9 +46,15 @@ def top_n(scores: Tensor, seen: Histories | None, n: int) -> tuple[Tensor, Tenso
     return _finite(values, candidates.gather(1, place))
 
 
-def exclude_(scores: Tensor, seen: Histories) -> Tensor:
-    """Sets the scores (B, n_items) of seen items to -inf, in place: only for a tensor that nobody else uses."""
-    scores[seen.rows, seen.items] = -torch.inf
+def exclude_(scores: Tensor, seen: Histories | None, allowed: np.ndarray | None = None) -> Tensor:
+    """Sets the scores (B, n_items) of seen items, and of those not `allowed` (n_items,) of bool, to -inf.
+
+    In place: only for a tensor that nobody else uses.
+    """
+    if allowed is not None:
+        scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
+    if seen is not None:
+        scores[seen.rows, seen.items] = -torch.inf
     return scores
 
 
@@ -87,7 +94,7 @@ def evaluate(
     score: Callable[[Histories], Tensor],
     split: Split,
     part: Part,
-    device: torch.device,
+    device: Device,
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
@@ -107,6 +114,7 @@ def evaluate(
         raise SDiffError(
             f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
         )
+    device = best_device(device)
     rows = min(max(SCORES // len(split.items), 1), 1000)
     target = Histories.from_interactions(held_out, device)
     sums: dict[str, float] = {}

@@ -111,7 +111,7 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dic
 
 def fitted(config: Config, split: Split, seed: int) -> Trainer:
     trainer = Trainer(config, split, seed)
-    for _ in tqdm(trainer.fit(), total=config.epochs, unit="epoch", leave=False, disable=None):
+    for _ in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", leave=False, disable=None):
         pass
     return trainer
 

@@ -42,8 +42,7 @@ def main() -> None:
 def row(name: str, settings: list[str], split: Split, seed: int) -> dict[str, Any]:
     trainer = Trainer(preset(name).override(parse_assignments(settings)), split, seed)
     started = time.perf_counter()
-    for _ in trainer.fit():
-        pass
+    trainer.fit()
     seconds = time.perf_counter() - started
     valid = trainer.best.valid
     print(

@@ -65,7 +65,7 @@ def curve(config: Config, split: Split) -> list[dict[str, Any]]:
     """Loss, validation and test of seed 0 after every third epoch."""
     trainer = Trainer(config, split, seed=0)
     rows = []
-    for progress in tqdm(trainer.fit(), total=config.epochs, unit="epoch", disable=None):
+    for progress in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", disable=None):
         if progress.epoch % EVERY == 0:
             score = scorer(trainer.serving, config)
             parts = {part: evaluate(score, split, part, trainer.device) for part in PARTS}

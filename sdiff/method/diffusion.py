@@ -1,4 +1,4 @@
-"""The method on one screen: forward noising, the training loss (Algorithm 1), guidance and sampling (Algorithm 2)."""
+"""The diffusion on one screen: the condition, forward noising, guidance and sampling (Algorithm 2)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sdiff.base.distributed import ALONE, Ranks
 from sdiff.config import Config
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule
-
-OWN_ESTIMATE = 0.2  # share of training in which v_t is made from the denoiser's own estimate, as after the first step
 
 
 class Predictor(Protocol):
@@ -32,10 +29,14 @@ class Basis(Protocol):
     def igft(self, v: Tensor, items: slice = ...) -> Tensor: ...
 
 
+def scaled(x: Histories, config: Config) -> Histories:
+    """x as the model reads it: each row divided by its sum where the configuration says so."""
+    return x.normalised() if config.normalise else x
+
+
 def remembered(x: Histories, config: Config) -> list[Histories]:
     """c, a history as each of M memories weighs it. Without a half-life all of it weighs the same."""
-    if config.normalise:
-        x = x.normalised()
+    x = scaled(x, config)
     half_lives = [config.half_life * 4**m for m in range(config.memories)]
     return [x.recent(h) if h else x for h in half_lives]
 
@@ -49,51 +50,6 @@ def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: 
     """v_t = alpha_t * v_0 + sigma_t * eps (B, K): Eq. (1) per frequency; without eps the mean."""
     mean = schedule.alpha(t, lam) * v_0
     return mean if eps is None else mean + schedule.sigma(t, lam) * eps  # Eqs. (3), (8)-(11)
-
-
-def training_loss(
-    model: Model, x: Histories, config: Config, generator: torch.Generator, ranks: Ranks = ALONE
-) -> Tensor:
-    """One step of Algorithm 1: the denoiser sees what `x` shows of itself and estimates the rest.
-
-    With loss=mse: || phi(v_t, U'c, t) - v_0 ||^2 averaged over users and frequencies, the term at one t, Eq. (16), of
-    the bound on the likelihood, Eq. (15). With loss=softmax: how likely the n hidden items of a user are among all that
-    are not shown, (1 - (n p)^q) / q averaged over them, the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS)
-    with p relative to the best that it can be. q = 0 is its limit -log(n p).
-
-    Where `x` is a rank's share of a batch, the mean over the ranks is the loss of the whole batch, and so it is with
-    gradients, however users and hidden items fell to the ranks: each divides by the ranks' mean weight, not its own.
-    """
-    basis, denoiser, schedule = model.basis, model.denoiser, NoiseSchedule.of(config)
-    device = basis.lam.device
-    shown, hidden = x.cut(config.horizon, generator) if config.half_life else x.mask(config.mask, generator)
-    c = condition(basis, shown, config)  # (B, M, K)
-    conditional = torch.rand(len(x), 1, 1, generator=generator, device=device) >= config.p_uncond
-    c_or_none = c * conditional
-    t = schedule.tau * torch.rand(len(x), generator=generator, device=device)  # (B,)
-
-    def noised(v: Tensor, t: Tensor) -> Tensor:
-        return q_sample(schedule, v, t, basis.lam, torch.randn(v.shape, generator=generator, device=device))
-
-    v_0 = basis.gft(x.normalised() if config.normalise else x)  # (B, K)
-    if config.leak:
-        v_t = noised(v_0, t)
-    else:  # what sampling will see: first the noised history, at t = tau, then the denoiser's own estimate
-        tau = torch.full_like(t, schedule.tau)
-        first = torch.rand(len(x), generator=generator, device=device) >= OWN_ESTIMATE
-        v_tau = noised(c.mean(1), tau)
-        with torch.no_grad():
-            v_t = noised(denoiser(v_tau, c_or_none, tau), t)
-        v_t, t = torch.where(first[:, None], v_tau, v_t), torch.where(first, tau, t)
-    v0_hat = denoiser(v_t, c_or_none, t)
-    if config.loss == "mse":
-        return (v0_hat - v_0).square().sum() / ranks.mean(torch.tensor(v_0.numel(), device=device))  # Eq. (16)
-    logits = model.scores(v0_hat, shown)  # (B, n_items)
-    logits[shown.rows, shown.items] = -torch.inf
-    log_n_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items] + hidden.size.log()[hidden.rows]
-    surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
-    weight = ranks.mean(hidden.weights.sum())
-    return (hidden.weights * surprise).sum() / weight.clamp(min=1e-9)  # a batch may hide nothing
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from sdiff.data.interactions import Interactions
+from sdiff.base.device import Device
+from sdiff.data.interactions import Interactions, Unknown, Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +29,27 @@ class Histories:
     users: Tensor | None = None
 
     @classmethod
-    def from_interactions(cls, interactions: Interactions, device: torch.device) -> Histories:
+    def from_interactions(cls, interactions: Interactions, device: Device) -> Histories:
         items = torch.from_numpy(interactions.indices).to(device)
         return cls(items, torch.from_numpy(interactions.indptr).to(device), torch.ones(len(items), device=device))
 
     @classmethod
-    def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], device: torch.device) -> Histories:
+    def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], device: Device) -> Histories:
         lengths = np.array([0, *map(len, rows)], dtype=np.int64)
         flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]) if len(rows) else np.empty(0, np.int64)
         items = torch.from_numpy(flat).to(device)
         return cls(items, torch.from_numpy(lengths.cumsum()).to(device), torch.ones(len(items), device=device))
+
+    @classmethod
+    def from_ids(
+        cls, ids: Iterable[str | int], items: Vocabulary, device: Device, unknown: Unknown = "error"
+    ) -> Histories:
+        """One history (1, n_items) of item ids, oldest first. An id that comes again is left out: x is in {0, 1}.
+
+        Raises:
+            SDiffError: as `Vocabulary.encode`.
+        """
+        return cls.from_lists([list(dict.fromkeys(items.encode(ids, unknown=unknown)))], device)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from sdiff.base.device import Device, best_device
 from sdiff.base.distributed import Ranks
 from sdiff.base.files import regular, sweep, write_atomically
 from sdiff.base.paths import cache_dir
@@ -46,7 +47,7 @@ class SpectralBasis:
         """Inverse transform U v (B, n_items), or its columns of some items."""
         return v @ self.U[items].T
 
-    def to(self, device: torch.device) -> SpectralBasis:
+    def to(self, device: Device) -> SpectralBasis:
         return SpectralBasis(self.U.to(device), self.lam.to(device))
 
 
@@ -61,14 +62,14 @@ def inverse_power(degree: np.ndarray, p: float) -> np.ndarray:
     return np.power(degree, -p, out=np.zeros_like(degree), where=degree > 0)
 
 
-def spectral_basis(train: Interactions, K: int, device: torch.device = CPU) -> SpectralBasis:
+def spectral_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralBasis:
     """The K eigenvectors of L = I - A with the smallest eigenvalues (Section 3.2), computed on a device, for the CPU.
 
     Frequencies beyond the rank of X~ carry nothing of any history: where K is larger than the rank, the rank is
     what comes back. Signs are fixed (the largest entry of each vector is positive) and every start is seeded, so that
     equal data gives equal vectors on one machine.
     """
-    a, U = largest(normalised_adjacency_root(train.matrix()), K, device)
+    a, U = largest(normalised_adjacency_root(train.matrix()), K, best_device(device))
     order = np.argsort(-a)[:K]
     order = order[a[order] > 1e-12 * a.max(initial=1e-12)]
     U = U[:, order]
@@ -78,7 +79,7 @@ def spectral_basis(train: Interactions, K: int, device: torch.device = CPU) -> S
     return SpectralBasis(*(torch.from_numpy(x.astype(np.float32, order="C")).clone() for x in (U, lam)))
 
 
-def cached_basis(train: Interactions, K: int, device: torch.device = CPU) -> SpectralBasis:
+def cached_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralBasis:
     """`spectral_basis`, kept on disk under a key of data, normalisation and K."""
     key = hashlib.sha256(f"{train.fingerprint}|X~ = Du^-1/2 X Di^-1/2|{K}".encode()).hexdigest()[:24]
     path = cache_dir() / "spectra" / f"{key}.safetensors"

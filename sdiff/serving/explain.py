@@ -11,7 +11,6 @@ import torch
 
 from sdiff.base.checks import generator
 from sdiff.method.diffusion import remembered, sample
-from sdiff.method.histories import Histories
 from sdiff.method.schedule import NoiseSchedule
 from sdiff.serving.recommender import Recommender
 
@@ -52,7 +51,7 @@ def explain(
         SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
     """
     config = model.config.at_inference(settings)
-    x = Histories.from_lists([list(dict.fromkeys(model.items.encode(history)))], model.device)
+    x = model.encode(history)
     i = int(model.items.encode([item])[0])
     of_item = slice(i, i + 1)
     basis, graph, head = model.basis, model.model.graph, model.model.head

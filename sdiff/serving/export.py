@@ -27,6 +27,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".csv": {"header": True},
     ".csv.gz": {"header": True, "compression": "gzip"},
 }
+FORMULA = r"^[=+@\t\r-]"  # texts that a spreadsheet would run, a regular expression; an apostrophe keeps them text
 MEMORY = "512MB"  # what the writer holds before it spills to disk
 
 
@@ -116,8 +117,8 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
 
 
 def _query(titles: bool, guarded: bool) -> str:
-    def text(column: str) -> str:  # a spreadsheet would run what begins like a formula: an apostrophe makes it text
-        return rf"regexp_replace({column}, '^[=+@\t\r-]', '''\0') AS {column}" if guarded else column
+    def text(column: str) -> str:
+        return rf"regexp_replace({column}, '{FORMULA}', '''\0') AS {column}" if guarded else column
 
     metadata = f", {text('title')}, year, {text('genres')}" if titles else ""
     return f"""

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from sdiff.base.checks import generator, whole
-from sdiff.base.device import best_device
+from sdiff.base.device import Device, best_device
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
+from sdiff.data.interactions import Unknown
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
@@ -38,7 +39,7 @@ class Recommendations:
 class Recommender:
     """Scores all items for histories of items; users who were not there in training are served alike (fold-in)."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: Device | None = None) -> None:
         damaged = [name for name, tensor in checkpoint.weights.items() if not tensor.isfinite().all()]
         if damaged:
             raise SDiffError(
@@ -57,9 +58,14 @@ class Recommender:
             raise SDiffError("The checkpoint's weights do not fit its configuration: it is damaged.") from error
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | None = None) -> Recommender:
+    def load(cls, folder: Path | str, device: Device | None = None) -> Recommender:
         """From a checkpoint's folder. Raises SDiffError when that cannot be read, or its weights are not finite."""
         return cls(Checkpoint.load(folder), device)
+
+    def __repr__(self) -> str:
+        origin, K = self.checkpoint.provenance, len(self.basis.lam)
+        preset = f", preset {origin.preset}" if origin.preset else ""
+        return f"Recommender({origin.dataset}{preset}, {len(self.items):,} items, K={K}, {self.device})"
 
     def recommend(
         self,
@@ -69,20 +75,21 @@ class Recommender:
         seed: int = 0,
         exclude_seen: bool = True,
         allowed: np.ndarray | Iterable[str | int] | None = None,
+        unknown: Unknown = "error",
         **settings: Any,
     ) -> Recommendations:
         """The k best items for a history of item ids, oldest first.
 
         An empty history is answered too, with what the model expects of anybody. `seed` draws the sampling noise;
         `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1. `allowed` says which items may be
-        recommended, where not all of them may: their ids, or an array (n_items,) of bool in vocabulary order.
+        recommended, where not all of them may: their ids, or an array (n_items,) of bool in vocabulary order. With
+        unknown="ignore", ids of the history that the model does not know are skipped.
 
         Raises:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; k, a seed or an
                 array of another kind.
         """
-        x = Histories.from_lists([list(dict.fromkeys(self.items.encode(history)))], self.device)  # x is in {0, 1}
-        config, noise = self.config.at_inference(settings), generator(seed)
+        x, config, noise = self.encode(history, unknown), self.config.at_inference(settings), generator(seed)
         scores, items = self.top(x, k, config, noise, exclude_seen, self._mask(allowed))
         pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
@@ -102,17 +109,18 @@ class Recommender:
         whole number from 1 on.
         """
         k = whole("k", k, 1)
-        scores = self.scores(x, config, noise)  # new, so it can be overwritten
-        if allowed is not None:
-            scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
-        if exclude_seen:
-            exclude_(scores, x)
+        scores = exclude_(self.scores(x, config, noise), x if exclude_seen else None, allowed)
         values, items = top_n(scores, None, k)
         if self.config.loss == "softmax":
             best = values[:, :1]
             probabilities = (values - best).exp() / scores.sub_(best).exp_().sum(1, keepdim=True)
             values = probabilities.where(values > -torch.inf, -torch.inf)  # a probability may be as small as 0
         return values, items
+
+    def encode(self, history: Sequence[str | int], unknown: Unknown = "error") -> Histories:
+        """A history of item ids, oldest first, as x (1, n_items). Raises SDiffError for an unknown id, unless "ignore"
+        skips it."""
+        return Histories.from_ids(history, self.items, self.device, unknown)
 
     def _mask(self, allowed: np.ndarray | Iterable[str | int] | None) -> np.ndarray | None:
         """`allowed` of `recommend` as an array (n_items,) of bool."""

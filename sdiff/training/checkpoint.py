@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
-from sdiff.base.paths import checkpoint_dir
+from sdiff.base.paths import checkpoint_dir, expanded
 from sdiff.config import Config
 from sdiff.data.interactions import Vocabulary
 from sdiff.method.spectrum import SpectralBasis
@@ -55,9 +55,9 @@ class Checkpoint:
 
     config: Config
     items: Vocabulary
-    item_counts: Tensor
-    spectrum: SpectralBasis
-    weights: dict[str, Tensor]
+    item_counts: Tensor = field(repr=False)
+    spectrum: SpectralBasis = field(repr=False)
+    weights: dict[str, Tensor] = field(repr=False)
     provenance: Provenance
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class Checkpoint:
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
-        folder, data = Path(folder), self._weights_file()
+        folder, data = expanded(folder), self._weights_file()
         digest = hashlib.sha256(data).hexdigest()
         weights = folder / f"model-{digest[:12]}.safetensors"
         try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from threading import RLock
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,15 +19,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
 from sdiff.base.checks import generator, whole
-from sdiff.base.device import best_device, enough_memory
+from sdiff.base.device import Device, best_device, enough_memory
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.method.diffusion import score, training_loss
+from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.linear import LinearDenoiser, solve
+from sdiff.method.losses import LOSSES
 from sdiff.method.model import Model
 from sdiff.method.spectrum import shared_basis
 from sdiff.training.checkpoint import Checkpoint, Provenance
@@ -64,14 +66,14 @@ class Best:
 
 
 class Trainer:
-    """One training run: `for progress in trainer.fit(): ...`, then `trainer.checkpoint()`.
+    """One training run: `trainer.fit()`, or `for progress in trainer.iter_epochs(): ...`, then `trainer.checkpoint()`.
 
     On several ranks each takes its share of the users of every batch and of the validation. What is drawn for all of
     them comes from `generator`, the same on each; masks and noise are drawn by each rank for its own users.
     """
 
     def __init__(
-        self, config: Config, split: Split, seed: int, device: torch.device | None = None, ranks: Ranks = ALONE
+        self, config: Config, split: Split, seed: int, device: Device | None = None, ranks: Ranks = ALONE
     ) -> None:
         if not len(split.train):
             raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
@@ -95,7 +97,7 @@ class Trainer:
             self.model = Model(config, spectrum, counts).to(self.device)
         if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
-        self.loss = ranks.averaged(training_loss, self.model)  # and the first one's graph is everybody's
+        self.loss = ranks.averaged(LOSSES[config.loss], self.model)  # and the first one's graph is everybody's
         self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr, fused=True)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
@@ -116,8 +118,14 @@ class Trainer:
         patience = self.config.patience if len(self.split.valid) else self.epochs
         return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
 
-    def fit(self) -> Iterator[Progress]:
-        """Trains until it is `finished`.
+    def fit(self) -> Self:
+        """Trains until it is `finished`. Raises SDiffError as `iter_epochs`."""
+        for _ in self.iter_epochs():
+            pass
+        return self
+
+    def iter_epochs(self) -> Generator[Progress, None, None]:
+        """Trains one epoch for each item that is asked for, until it is `finished`.
 
         Raises:
             SDiffError: loss, weights or scores are no longer finite, or memory does not suffice, and the best weights
@@ -152,7 +160,7 @@ class Trainer:
         model, config = self.model.train(), self.config
         if isinstance(model.denoiser, LinearDenoiser):
             model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
-            return training_loss(model, histories, config, self.generator).item()
+            return LOSSES[config.loss](model, histories, config, self.generator).mean().item()
         weights, means = (list(trained(m).values()) for m in (model, self.serving))
         update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)
@@ -163,7 +171,7 @@ class Trainer:
             if self.ranks.size > 1:
                 noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
             for batch in order.split(config.batch_size):
-                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise, self.ranks)
+                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise).mean(self.ranks)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()

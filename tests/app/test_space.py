@@ -106,7 +106,7 @@ def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(
     assert {path.name for path in (tmp_path / "app" / "runs").iterdir()} == {"in-three-slices", "cut-short"}
     sliced = Checkpoint.load(tmp_path / "app" / "runs" / "in-three-slices")
     whole = Trainer(preset("paper").override({"epochs": 3, **TINY}), open_dataset("demo").dataset.split, 0, CPU)
-    list(whole.fit())
+    whole.fit()
     assert sliced.provenance.epoch == whole.best.epoch
     for name, weights in whole.best.weights.items():
         torch.testing.assert_close(sliced.weights[name], weights)
@@ -118,7 +118,7 @@ def test_a_run_in_slices_equals_an_uninterrupted_one(config, split, monkeypatch)
     monkeypatch.setattr(space, "TRAINED", 0)  # an epoch a slice
     monkeypatch.setattr(space, "train_slice", lambda *given: slices.append(given) or space._train_slice(*given))
     whole, sliced = (Trainer(config, split, 0, CPU) for _ in range(2))
-    progress = [(p.epoch, p.loss, p.valid, p.best) for p in whole.fit()]
+    progress = [(p.epoch, p.loss, p.valid, p.best) for p in whole.iter_epochs()]
     assert [(p.epoch, p.loss, p.valid, p.best) for p in space.sliced(sliced)] == progress
     assert len(slices) == len(progress) == 30
     assert same(sliced.model.state_dict(), whole.model.state_dict())
@@ -132,7 +132,7 @@ def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
             if progress.epoch == 7:
                 break
     assert sliced.epoch == 7
-    losses = [p.loss for p in whole.fit()]
+    losses = [p.loss for p in whole.iter_epochs()]
     assert [p.loss for p in space.sliced(sliced)] == losses[7:]
     assert same(sliced.model.state_dict(), whole.model.state_dict())
 

@@ -86,7 +86,10 @@ def test_faulty_rows_are_listed_and_left_out_on_request(log):
     [
         ({"table": None}, "Choose a file first"),
         ({"roles": (NONE, "item", NONE, NONE)}, "Say which column holds the users"),
-        ({"min_rating": "much"}, "must be a number, not &#x27;much&#x27;"),
+        ({"min_rating": "much"}, "min_rating must be a number, not &#x27;much&#x27;"),
+        ({"min_rating": "nan"}, "min_rating must be a number, not &#x27;nan&#x27;"),
+        ({"core": 0}, "core must be a whole number between 1 and"),
+        ({"names": "user,,item"}, "names must be different column names, none of them empty"),
         ({"core": 100}, "no interactions left after its rating and 100-core filters"),
         ({"roles": ("visitor", "item", NONE, NONE), "split": "chronological"}, "needs a column timestamp"),
         ({"min_rating": "3"}, "no column rating for min_rating"),

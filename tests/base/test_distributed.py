@@ -120,7 +120,7 @@ def test_metrics_that_the_ranks_share_are_those_of_one_process(told):
 def test_a_run_of_two_ranks_goes_on_with_one(told):
     trainer = Trainer(TWO_EPOCHS.override({"epochs": 3}), load_dataset("demo").split, 0, CPU)
     resume(trainer, told / "state-0")
-    [progress] = trainer.fit()
+    [progress] = trainer.iter_epochs()
     assert progress.epoch == 3 and progress.loss < of_both(told, "losses")[0][0]
 
 

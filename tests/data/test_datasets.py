@@ -46,7 +46,7 @@ def test_the_options_of_a_file_are_part_of_its_key(tmp_path):
     ("key", "message"),
     [
         ("x.csv?colour=red", "there is no colour, but user, item"),
-        ("x.csv?core=many", "core=many"),
+        ("x.csv?core=many", "core must be a number, not 'many'"),
         ("x.csv?split=weekly", "split is one of chronological, random"),
         ("x.csv?split=chronological", "needs a column timestamp"),
         ("x.csv?min_rating=4", "no column rating for min_rating"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,15 @@ def test_a_repeated_pair_counts_once_at_its_first_time():
     x = Interactions.from_pairs(vocabulary("u", 1), vocabulary("i", 2), user, item, time)
     assert x.history(0).tolist() == [1, 0]
     assert x.timestamps is not None and x.timestamps.tolist() == [1.0, 5.0]
+
+
+def test_interactions_and_their_split_are_shown_in_one_line(tastes, random_interactions):
+    assert repr(tastes) == "Interactions(60 users x 30 items, 480 pairs, with timestamps)"
+    assert repr(random_interactions).endswith(f"{len(random_interactions):,} pairs, without an order)")
+    assert repr(replace(tastes, timestamps=None)).endswith("480 pairs, in order)")
+    split = chronological_split(tastes)
+    assert repr(split) == "Split(60 users x 30 items, 300 train + 60 valid + 120 test pairs)"
+    assert repr(split.items) == "Vocabulary(30 ids)"
 
 
 def test_train_and_valid_merge_in_order_and_leave_nothing_to_validate_on(tastes):

@@ -98,6 +98,42 @@ def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path):
     assert report.rows == 3 and pairs(found) == {"1": ["a", "b"], "2": ["a"]}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        *(({"core": core}, "core must be a whole number between 1 and") for core in (0, -1, "0", 1.5, "2.5", 10**20)),
+        *(({"core": core}, "core must be a number, not") for core in ("many", None, True, float("inf"), "nan", [2])),
+        *(
+            ({"min_rating": least}, "min_rating must be a number, not")
+            for least in ("x", "", float("nan"), "-inf", True)
+        ),
+        *(({"names": names}, "names must be column names") for names in (3, None, ("user", 3), {"user": "item"})),
+        *(
+            ({"names": names}, "names must be different")
+            for names in ("user,", "user,,item", ("a", "A "), ("user", ""))
+        ),
+        *(({"delimiter": text}, "delimiter must be at most 4 bytes") for text in ("xyzxy", "\n", '"', "\0", "日本")),
+        *(
+            ({name: 3}, f"{name} must be text")
+            for name in ("user", "timestamp", "delimiter", "encoding", "split", "items")
+        ),
+        *(({"skip_faulty": flag}, "skip_faulty must be true or false") for flag in ("yes", 1, None)),
+        ({"split": "weekly"}, "split is one of chronological, random"),
+    ],
+    ids=str,
+)
+def test_an_option_of_another_kind_or_out_of_range_is_said(wrong, message):
+    with pytest.raises(SDiffError, match=message):
+        Reading(**wrong)
+
+
+def test_options_may_come_as_text_and_a_query_says_them_again():
+    typed = Reading(names=("user", "item"), min_rating=4, core=5, skip_faulty=True, delimiter="::", user="-")
+    assert typed == Reading(names="user, item", min_rating="4", core="5", skip_faulty="true", delimiter="::", user="-")
+    assert Reading.parse(typed.query()) == typed and isinstance(typed.min_rating, float)
+    assert Reading(names="") == Reading(names=[]) == Reading.parse("") == Reading()
+
+
 def test_what_was_left_out_is_counted(tmp_path):
     text = (
         "user,item,rating\n"

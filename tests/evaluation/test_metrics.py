@@ -43,6 +43,8 @@ def test_top_n_leaves_out_the_seen_and_survives_asking_for_more_than_there_are()
     values, items = top_n(scores, Histories.from_lists([[0], []], CPU), 10)
     assert items[0, :2].tolist() == [1, 2] and values[0, 2] == -torch.inf
     assert items[1].tolist() == [2, 1, 0]
+    values, items = top_n(scores, Histories.from_lists([[0], []], CPU), 2, np.array([True, False, True]))
+    assert items[0, 0] == 2 and values[0, 1] == -torch.inf and items[1].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("n_items", [640, 1283, 5000])

@@ -5,8 +5,9 @@ import torch
 
 from sdiff.config import Config
 from sdiff.method.denoiser import Denoiser, FiLM, time_code
-from sdiff.method.diffusion import guided, sample, training_loss
+from sdiff.method.diffusion import guided, sample
 from sdiff.method.histories import Histories
+from sdiff.method.losses import LOSSES, denoising_loss
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule
 from tests.conftest import CPU, SMALL
@@ -128,7 +129,7 @@ def test_every_weight_of_the_denoiser_is_trained(fusion, basis, tastes):
     config = SMALL.override({"fusion": fusion})
     model = Model(config, basis, torch.ones(30))
     x = Histories.from_interactions(tastes, CPU)
-    training_loss(model, x, config, torch.Generator().manual_seed(0)).backward()
+    denoising_loss(model, x, config, torch.Generator().manual_seed(0)).mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
@@ -140,7 +141,7 @@ def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_s
     def loss(denoiser, config=SMALL):
         model = Model(config, basis, torch.ones(30))
         model.denoiser.forward = denoiser
-        return training_loss(model, x, config, generator)
+        return denoising_loss(model, x, config, generator).mean()
 
     assert loss(lambda v_t, c, t: v_0) == 0
     nothing = loss(lambda v_t, c, t: torch.zeros_like(v_t))
@@ -157,17 +158,18 @@ def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_s
     assert sum(dropped) / 100 == pytest.approx(0.3, abs=0.04)
 
 
-LOSSES = {"mse": {}, "mse, sizes": {"normalise": True}, "softmax": {"loss": "softmax", "q": 0.3, "normalise": True}}
+VARIANTS = {"mse": {}, "mse, sizes": {"normalise": True}, "softmax": {"loss": "softmax", "q": 0.3, "normalise": True}}
 
 
 @pytest.mark.parametrize("leak", [True, False])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_the_loss_is_algorithm_1_step_by_step(name, leak, basis, tastes):
     """Dense matrices in place of sparse rows, formulas in place of the schedule; the network is the model's own."""
     changes = {"p_uncond": 0.4, "mask": 0.3, "tau": 2.5, "alpha_min": 0.1, "sigma_max": 0.4, "leak": leak}
-    config = SMALL.override(changes | LOSSES[name])
+    config = SMALL.override(changes | VARIANTS[name])
     model = Model(config, basis, torch.from_numpy(tastes.item_counts)).eval()
-    found = training_loss(model, Histories.from_interactions(tastes, CPU), config, torch.Generator().manual_seed(3))
+    loss, x = LOSSES[config.loss], Histories.from_interactions(tastes, CPU)
+    found = loss(model, x, config, torch.Generator().manual_seed(3)).mean()
 
     generator = torch.Generator().manual_seed(3)
     users, items = torch.from_numpy(tastes.rows), torch.from_numpy(tastes.indices)

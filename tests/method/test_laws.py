@@ -91,7 +91,7 @@ def scores_of(train: Interactions, name: str) -> tuple[Recommender, torch.Tensor
     nothing = train.where(np.zeros(len(train), dtype=bool))
     config = replace(PRESETS[name], K=40, hidden=8, epochs=1, batch_size=7)
     trainer = Trainer(config, Split(train, nothing, nothing), 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     model = Recommender(trainer.checkpoint("world", name), CPU)
     config = model.config.at_inference(PLAIN)
     return model, model.scores(Histories.from_interactions(train, CPU), config, torch.Generator())

@@ -35,7 +35,7 @@ def test_without_a_mask_there_is_nothing_to_denoise(basis, tastes):
 
 def test_the_instant_preset_is_one_step_without_noise_and_beats_popularity(split):
     trainer = Trainer(PRESETS["instant"].override({"K": 12, "epochs": 200}), split, 0, CPU)
-    progress = list(trainer.fit())
+    progress = list(trainer.iter_epochs())
     assert len(progress) == 1 and progress[0].best_epoch == 1, "however many epochs are asked for"
     model = Recommender(trainer.checkpoint("tastes", "instant"), CPU)
     score = lambda x: model.scores(x, model.config, torch.Generator())  # noqa: E731
@@ -45,7 +45,7 @@ def test_the_instant_preset_is_one_step_without_noise_and_beats_popularity(split
 
 def test_it_is_saved_and_read_like_any_other(split, tmp_path):
     trainer = Trainer(PRESETS["instant"].override({"K": 12}), split, 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     trainer.checkpoint("tastes", "instant").save(tmp_path)
     assert Recommender.load(tmp_path, CPU).recommend(["i1", "i2"], 3).ids[0] in {f"i{j}" for j in range(10)}
 
@@ -62,5 +62,5 @@ def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
         real_data({"ml-1m-diffrec": "ml-1m_clean"}.get(dataset, dataset))
     split = load_dataset(dataset).split
     trainer = Trainer(PRESETS["instant"], split, 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     assert trainer.best.valid["recall@20"] > evaluate(linear_filter(split), split, "valid", CPU)["recall@20"]

@@ -4,8 +4,9 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
 from sdiff.data.interactions import Interactions, Split
-from sdiff.method.diffusion import condition, training_loss
+from sdiff.method.diffusion import condition
 from sdiff.method.histories import Histories
+from sdiff.method.losses import ranking_loss
 from sdiff.method.model import Model
 from sdiff.serving.recommender import Recommender
 from sdiff.training.run_state import resume, save_state
@@ -52,7 +53,7 @@ def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
             model.graph.build(tastes)
         with torch.no_grad():  # a residual network starts at zero, where nothing flows back through it
             model.denoiser.mlp[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
-        loss = training_loss(model, x, LEARNT.override(settings), torch.Generator().manual_seed(0))
+        loss = ranking_loss(model, x, LEARNT.override(settings), torch.Generator().manual_seed(0)).mean()
         loss.backward()
         assert loss.isfinite()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
@@ -62,7 +63,7 @@ def test_the_generalised_cross_entropy_tends_to_the_cross_entropy(basis, tastes)
     x, model = Histories.from_interactions(tastes, CPU), learnt(basis, tastes)
 
     def loss(q):
-        return training_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).item()
+        return ranking_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).mean().item()
 
     assert loss(1e-4) == pytest.approx(loss(0), rel=1e-3)
     with torch.no_grad():  # every item that is not shown is as likely
@@ -103,7 +104,7 @@ QUICK = {"K": 12, "hidden": 32, "epochs": 200, "eval_every": 20, "batch_size": 1
 def top_hit(config: Config, split: Split) -> float:
     """Share of the walks whose next step is ranked first among the unseen."""
     trainer = Trainer(config.override(QUICK), split, 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     model = Recommender(trainer.checkpoint("walks", ""), CPU)
     found = [model.recommend([f"i{i}" for i in split.train.history(u)], 1).ids[0] for u in range(100)]
     return sum(found[u] == f"i{split.valid.history(u)[0]}" for u in range(100)) / 100
@@ -125,15 +126,15 @@ def test_without_an_order_the_temporal_preset_says_so(walks):
 def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
     config = PRESETS["temporal"].override(QUICK | {"epochs": 40})
     whole = Trainer(config, walks, 0, CPU)
-    list(whole.fit())
+    whole.fit()
     first = Trainer(config, walks, 0, CPU)
-    for progress in first.fit():
+    for progress in first.iter_epochs():
         if progress.epoch == 20:
             break
     save_state(first, tmp_path / "state.safetensors")
     second = Trainer(config, walks, 0, CPU)
     resume(second, tmp_path / "state.safetensors")
-    list(second.fit())
+    second.fit()
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
     whole.checkpoint("walks", "temporal").save(tmp_path / "kept")

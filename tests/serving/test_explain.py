@@ -28,8 +28,7 @@ def models(split):
     near = SMALL | {"epochs": 1, "graph_entries": 40 * len(split.items)}
     for name, preset_name, changes in (("tuned", "tuned", SMALL), ("near", "tuned", near), ("instant", "instant", {})):
         trainer = Trainer(preset(preset_name).override(changes), split, 0)
-        for _ in trainer.fit():
-            pass
+        trainer.fit()
         shipped[name] = Recommender(trainer.checkpoint("demo", preset_name), trainer.device)
     return shipped
 

@@ -26,7 +26,7 @@ TITLES = ['=HYPERLINK("x")', 'Love, "actually"\nagain', "Amélie", "+1 -1"]
 @pytest.fixture(scope="module", params=["mse", "softmax"])
 def model(split, request):
     trainer = Trainer(replace(SMALL, loss=request.param, epochs=10), split, 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     return Recommender(trainer.checkpoint("tastes", "paper"), CPU)
 
 

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
 from sdiff.method.histories import Histories
+from sdiff.serving.explain import explain
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 
@@ -55,6 +58,45 @@ def test_scores_are_algorithm_2_step_by_step(split, loss, T, guidance, noise):
         scores = (np.exp(-3) * scores + torch.log(torch.from_numpy(split.train.item_counts) + 1.0)).softmax(0)
     np.testing.assert_allclose(found.scores, scores[found.indices], rtol=1e-4, atol=1e-5)
     assert sorted(found.indices) == list(range(30)) and found.scores == sorted(found.scores, reverse=True)
+
+
+def test_an_item_that_comes_again_in_a_history_counts_once(model):
+    x = model.encode(["i2", "i14", "i2"])
+    assert x.items.tolist() == [2, 14] and x.weights.tolist() == [1, 1] and len(x) == 1
+    assert model.recommend(["i2", "i14", "i2"]) == model.recommend(["i2", "i14"])
+    by_item = explain(model, ["i2", "i14", "i2"], "i3").by_item
+    assert by_item.tolist() == explain(model, ["i2", "i14"], "i3").by_item.tolist()
+
+
+def test_unknown_ids_of_a_history_are_skipped_where_that_is_asked_for(model):
+    history = ["nobody", "i2", "", "i14", 3]
+    assert model.recommend(history, unknown="ignore") == model.recommend(["i2", "i14"])
+    assert model.recommend(["nobody"], unknown="ignore") == model.recommend([])
+    with pytest.raises(SDiffError, match="Unknown item nobody, '', 3: the 30 known ids"):
+        model.recommend(history)
+    for word in ("skip", "", None, True):
+        with pytest.raises(SDiffError, match="unknown must be one of error, ignore, not"):
+            model.recommend(["i2"], unknown=word)
+    with pytest.raises(SDiffError, match="as a list"):
+        model.recommend("i2", unknown="ignore")
+
+
+def test_a_tilde_is_the_home_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model.checkpoint.save("~/m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert Recommender.load("~/m", CPU).recommend(["i2"]) == model.recommend(["i2"])
+    assert Recommender.load(Path("~/m"), CPU).items == model.items
+    with pytest.raises(SDiffError, match="no home folder for '~nobody-has-this-name/m'"):
+        Recommender.load("~nobody-has-this-name/m")
+
+
+def test_a_model_is_shown_in_one_line(model, split):
+    assert repr(model) == "Recommender(tastes, preset paper, 30 items, K=12, cpu)"
+    assert len(repr(model.checkpoint)) < 500
+    unnamed = Recommender(Trainer(SMALL, split, 0, CPU).checkpoint("tastes", ""), CPU)
+    assert repr(unnamed) == "Recommender(tastes, 30 items, K=12, cpu)"
 
 
 def taste(ids):

@@ -20,7 +20,7 @@ from tests.conftest import CPU, SMALL
 @pytest.fixture(scope="module")
 def model(split):
     trainer = Trainer(replace(SMALL, epochs=5), split, 0, CPU)
-    list(trainer.fit())
+    trainer.fit()
     return Recommender(trainer.checkpoint("tastes", "paper"), CPU)
 
 

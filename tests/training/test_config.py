@@ -13,6 +13,13 @@ def test_a_configuration_survives_json_and_the_command_line(config):
     assert Config().override(parse_assignments(words)) == config
 
 
+@pytest.mark.parametrize("config", [*PRESETS.values(), Config(K=7, fusion="concat", noise=False, lr=1e-3)])
+def test_a_configuration_is_shown_by_what_differs_from_the_defaults(config):
+    assert eval(repr(config)) == config and "\n" not in repr(config)
+    changed = [f for f in FIELDS if getattr(config, f) != getattr(Config(), f)]
+    assert repr(config).count("=") == len(changed)
+
+
 def test_an_unknown_key_is_an_error_that_names_the_nearest():
     with pytest.raises(SDiffError, match="did you mean guidance"):
         Config().override({"gudance": 1})

@@ -15,7 +15,7 @@ from sdiff.app.query import Query
 from sdiff.app.tabs import training_handlers
 from sdiff.cli.main import main
 from sdiff.evaluation.evaluate import top_n
-from sdiff.method.diffusion import training_loss
+from sdiff.method.losses import LOSSES, denoising_loss
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL, same
 from tests.faults import TINY, trained
@@ -34,7 +34,7 @@ def becomes(number):
     calls = count(1)
 
     def loss(model, *arguments):
-        found = training_loss(model, *arguments)
+        found = denoising_loss(model, *arguments)
         if next(calls) % 3 == 0:
             with torch.no_grad():
                 next(model.denoiser.parameters())[0] = number
@@ -58,7 +58,7 @@ def test_what_ends_training_is_said_and_the_last_good_weights_are_kept(name, epo
     good = trained(split, epochs=10 if epoch == 7 else epoch)
     trainer = Trainer(replace(SMALL, epochs=10), split, 0, CPU)
     with pytest.raises(SDiffError, match=message):
-        for progress in trainer.fit():
+        for progress in trainer.iter_epochs():
             if progress.epoch == epoch:
                 trainer.loss = lambda *arguments: loss(trainer.model, *arguments)
     checkpoint = trainer.checkpoint("tastes", "paper")
@@ -75,9 +75,9 @@ def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_proc
 
     def fails_in_the_second_epoch(model, *arguments):
         calls.append(1)
-        return (loss if len(calls) > 15 else training_loss)(model, *arguments)
+        return (loss if len(calls) > 15 else denoising_loss)(model, *arguments)
 
-    monkeypatch.setattr("sdiff.training.trainer.training_loss", fails_in_the_second_epoch)
+    monkeypatch.setitem(LOSSES, "mse", fails_in_the_second_epoch)
     *_, last = training_handlers.train("demo", "paper", 9, 0, TINY, f"fails-by-{name}", Event())
     assert (
         last.saved_as == f"fails-by-{name}" and last.status.startswith("Ended after 1 epoch") and message in last.status
@@ -93,12 +93,14 @@ def test_the_command_keeps_the_last_good_weights_too(monkeypatch, capsys, tmp_pa
 
     def fails_in_the_second_epoch(model, *arguments):
         calls.append(1)
-        return (FAILURES["NaN"][0] if len(calls) > 15 else training_loss)(model, *arguments)
+        return (FAILURES["NaN"][0] if len(calls) > 15 else denoising_loss)(model, *arguments)
 
-    monkeypatch.setattr("sdiff.training.trainer.training_loss", fails_in_the_second_epoch)
-    words = ["train", "--dataset", "demo", "--set", *TINY.split(), "--out", str(tmp_path / "model")]
+    monkeypatch.setitem(LOSSES, "mse", fails_in_the_second_epoch)
+    words = ["train", "--dataset", "demo", "--set", *TINY.split(), "epochs=2", "--out", str(tmp_path / "model")]
     assert main(words) == 2 and "lower the learning rate" in capsys.readouterr().err
     assert Recommender.load(tmp_path / "model", CPU).checkpoint.provenance.epoch == 1
+    monkeypatch.setitem(LOSSES, "mse", denoising_loss)
+    assert main([*words, "--resume"]) == 0, "wherever there is a checkpoint, there is a run to resume"
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])

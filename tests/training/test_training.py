@@ -23,7 +23,7 @@ from tests.conftest import CPU, SMALL, same
 
 def trained(split, config=SMALL, seed=0):
     trainer = Trainer(config, split, seed, CPU)
-    return trainer, list(trainer.fit())
+    return trainer, list(trainer.iter_epochs())
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,12 @@ def test_training_learns_the_tastes(run, split):
     assert ours["recall@10"] > 0.95 > theirs["recall@10"] + 0.3
 
 
+def test_fit_trains_to_the_end(run, split):
+    trainer = Trainer(SMALL, split, 0, CPU)
+    assert trainer.fit() is trainer and trainer.finished and trainer.epoch == 30
+    assert same(trainer.best.weights, run[0].best.weights)
+
+
 def test_the_best_epoch_by_validation_is_the_one_kept(run):
     trainer, progress = run
     validated = [p for p in progress if p.valid]
@@ -63,13 +69,13 @@ def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_be
     torch.manual_seed(len(epochs))
     np.random.seed(9)  # noqa: NPY002
     first = Trainer(config, split, 0, CPU)
-    for progress in first.fit():
+    for progress in first.iter_epochs():
         if progress.epoch == 3:
             break
     save_state(first, tmp_path / "state")
     resumed = Trainer(config, split, 0, CPU)
     resume(resumed, tmp_path / "state")
-    rest = [(p.epoch, p.loss, p.valid) for p in resumed.fit()]
+    rest = [(p.epoch, p.loss, p.valid) for p in resumed.iter_epochs()]
     assert rest == [(p.epoch, p.loss, p.valid) for p in epochs][3:]
     assert same(resumed.model.state_dict(), whole.model.state_dict())
     assert same(resumed.best.weights, whole.best.weights)
@@ -100,7 +106,7 @@ def steps_of(trainer):
     trainer.optimizer.register_step_post_hook(
         lambda *_: weights.append({name: p.detach().clone() for name, p in model_weights(trainer.model).items()})
     )
-    list(trainer.fit())
+    trainer.fit()
     return weights
 
 
@@ -126,7 +132,7 @@ def test_every_epoch_takes_all_users_once_in_an_order_of_its_own(split):
     trainer, batches = Trainer(config, split, 0, CPU), []
     loss = trainer.loss
     trainer.loss = lambda x, *rest: batches.append(x.users.tolist()) or loss(x, *rest)
-    list(trainer.fit())
+    trainer.fit()
     assert [len(batch) for batch in batches] == 3 * [16, 16, 16, 12]
     epochs = [[user for batch in batches[first : first + 4] for user in batch] for first in (0, 4, 8)]
     assert all(sorted(epoch) == list(range(60)) for epoch in epochs)
@@ -137,7 +143,7 @@ def test_dropout_acts_in_training_and_never_in_validation(split):
     trainer = Trainer(SMALL.override({"dropout": 0.3, "epochs": 2, "eval_every": 1}), split, 0, CPU)
     hidden, found = trainer.model.denoiser.mlp[-1], {True: [], False: []}
     hidden.register_forward_pre_hook(lambda layer, given: found[layer.training].append((given[0] == 0).float().mean()))
-    list(trainer.fit())
+    trainer.fit()
     assert torch.stack(found[True]).mean().item() == pytest.approx(0.3, abs=0.02)
     assert found[False] and not torch.stack(found[False]).any()
 
@@ -150,7 +156,7 @@ def test_the_seed_draws_the_noise_of_validation_the_same_at_each(split, monkeypa
         monkeypatch.setattr("sdiff.training.trainer.score", lambda *given: found.append(score(*given)) or found[-1])
         trainer = Trainer(SMALL.override({"lr": 0.0, "epochs": 2, "eval_every": 1}), split, seed, CPU)
         trainer.model.load_state_dict(weights)
-        list(trainer.fit())
+        trainer.fit()
         return found
 
     (one, again), (same_seed, _), (other, _) = validations(0), validations(0), validations(1)
@@ -175,7 +181,7 @@ def test_only_the_same_run_can_be_resumed(split, tmp_path):
 def test_a_run_goes_on_where_the_device_is_of_another_kind(run, split, tmp_path):
     state = tmp_path / "training.safetensors"
     first = Trainer(SMALL.override({"epochs": 5}), split, 0, CPU)
-    list(first.fit())
+    first.fit()
     save_state(first, state)
     with safe_open(state, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -184,7 +190,7 @@ def test_a_run_goes_on_where_the_device_is_of_another_kind(run, split, tmp_path)
     second = Trainer(SMALL, split, 0, CPU)
     resume(second, state)
     assert same(second.model.state_dict(), first.model.state_dict())
-    rest = list(second.fit())
+    rest = list(second.iter_epochs())
     assert rest[-1].epoch == 30 and rest[-1].loss < 0.7 * run[1][0].loss
     assert [p.loss for p in rest] != [p.loss for p in run[1][5:]], "the noise cannot be the same"
 

@@ -145,7 +145,7 @@ def described(side: Query) -> str:
 def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:
     """The first items for a history by the model and settings of `side`, filtered as `a` is."""
     opened, score, device = _scorer(a.dataset, side)
-    x = Histories.from_lists([opened.dataset.split.items.encode(dict.fromkeys(history))], device)
+    x = Histories.from_ids(history, opened.dataset.split.items, device)
     with torch.inference_mode():
         return opened, ranked(score(x), x, a, opened.catalog)
 

@@ -19,7 +19,6 @@ from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import card
-from sdiff.data.tables import Layout
 
 NONE = "(none)"
 ENCODINGS = ("latin-1", "utf-16")
@@ -211,7 +210,7 @@ async def read_upload(
         yield key, _message(f"Open on this page: {size}. Recommend has a first list."), no_cancel
 
 
-def _reading(table: str, names: str, encoding: str, *chosen: Any) -> Reading:
+def _reading(table: str, names: Any, encoding: str, *chosen: Any) -> Reading:
     """How the form says that a table is to be read. Raises SDiffError."""
     *columns, min_rating, core, split, skip = chosen
     guessed = _peek(table, names, encoding).roles
@@ -223,28 +222,17 @@ def _reading(table: str, names: str, encoding: str, *chosen: Any) -> Reading:
         raise SDiffError("Say which column holds the users and which one the items.")
     return Reading(
         **roles,
-        names=_names(names),
+        names=names,
         encoding=encoding,
-        min_rating=_number(min_rating),
-        core=int(core or 1),
+        min_rating=min_rating.strip() or None,
+        core=1 if core is None else core,
         split=split,
         skip_faulty=skip,
     )
 
 
-def _peek(table: str, names: str, encoding: str) -> Preview:
-    return preview(Path(table), Layout(_names(names), encoding=encoding))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text) if text.strip() else None
-    except ValueError:
-        raise SDiffError(f"The least rating must be a number, not {text!r}.") from None
+def _peek(table: str, names: Any, encoding: str) -> Preview:
+    return preview(Path(table), Reading(names=names, encoding=encoding).layout)
 
 
 def _message(text: str, table: str = "") -> str:

@@ -114,8 +114,7 @@ def schedule_view(query: Query) -> ScheduleView:
 def asked(query: Query) -> tuple[Config, Recommender, Histories]:
     """The configuration, the model and the history (1, n_items) that a query is about. Raises SDiffError."""
     _, model = serve(query.dataset, query.model)
-    x = Histories.from_lists([model.items.encode(dict.fromkeys(history_of(query)))], model.device)
-    return model.config.at_inference(query.settings), model, x
+    return model.config.at_inference(query.settings), model, model.encode(history_of(query))
 
 
 def by_band(v: Tensor) -> np.ndarray:

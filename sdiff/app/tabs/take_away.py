@@ -15,8 +15,7 @@ from sdiff.app.tabs.spectral_handlers import schedule_view, spectral_view
 from sdiff.app.uploads import KEY
 from sdiff.base.paths import runs_dir
 from sdiff.data.catalog import ALL
-
-FORMULA = re.compile(r"[=+@\t\r-]")  # what a spreadsheet would run
+from sdiff.serving.export import FORMULA
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -24,7 +23,7 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for row in [head, *rows]:
-        writer.writerow(f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell for cell in row)
+        writer.writerow(f"'{cell}" if isinstance(cell, str) and re.match(FORMULA, cell) else cell for cell in row)
     return out.getvalue()
 
 
@@ -87,8 +86,7 @@ def python(query: Query) -> str:
         imports |= {"sdiff.config": "preset", "sdiff.training.trainer": "Trainer"}
         lines += [
             'trainer = Trainer(preset("instant"), dataset.split, seed=0)',
-            "for _ in trainer.fit():",
-            "    pass",
+            "trainer.fit()",
             'model = Recommender(trainer.checkpoint(dataset.key, "instant"))',
         ]
     else:

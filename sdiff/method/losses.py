@@ -1,0 +1,113 @@
+"""Algorithm 1: the paper's loss, a squared error in the spectrum, and a loss that ranks the unseen items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from sdiff.base.distributed import ALONE, Ranks
+from sdiff.config import Config
+from sdiff.config import Loss as Kind
+from sdiff.method.diffusion import condition, q_sample, scaled
+from sdiff.method.histories import Histories
+from sdiff.method.model import Model
+from sdiff.method.schedule import NoiseSchedule
+
+OWN_ESTIMATE = 0.2  # without leak: share of v_t made from the denoiser's own estimate, as after the first step
+
+
+class LossSum(NamedTuple):
+    """A loss before it is averaged: the sum over its terms, and their total weight."""
+
+    sum: Tensor
+    weight: Tensor
+
+    def mean(self, ranks: Ranks = ALONE) -> Tensor:
+        """sum / weight.
+
+        On several ranks each divides by the mean of their weights, not by its own. The mean over the ranks, of this and
+        of its gradients, is then that of the whole batch, however its users and hidden items fell to the ranks.
+        """
+        return self.sum / ranks.mean(self.weight).clamp(min=1e-9)  # a batch may hide nothing
+
+
+def denoising_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
+    """Algorithm 1: || phi(v_t, U'c, t) - v_0 ||^2 over users and frequencies.
+
+    This is the term at one t, Eq. (16), of the bound on the likelihood, Eq. (15).
+    """
+    shown, _ = hide(x, config, generator)  # c = Mask(x)
+    c = condition(model.basis, shown, config)  # U'c (B, M, K)
+    c_or_none = drop_condition(c, config.p_uncond, generator)
+    t = uniform_times(c, config.tau, generator)  # (B,)
+    v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
+    v_t, t = noised(model, v_0, t, c, c_or_none, config, generator)
+    v0_hat = model.denoiser(v_t, c_or_none, t)
+    return LossSum((v0_hat - v_0).square().sum(), v_0.new_tensor(v_0.numel()))  # Eq. (16)
+
+
+def ranking_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
+    """How likely a user's n hidden items are among all that are not shown: the mean of (1 - (n p)^q) / q over them.
+
+    This is the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with p relative to the best that it can be.
+    q = 0 is its limit -log(n p).
+    """
+    shown, hidden = hide(x, config, generator)
+    c = condition(model.basis, shown, config)  # U'c (B, M, K)
+    c_or_none = drop_condition(c, config.p_uncond, generator)
+    t = uniform_times(c, config.tau, generator)  # (B,)
+    v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
+    v_t, t = noised(model, v_0, t, c, c_or_none, config, generator)
+    v0_hat = model.denoiser(v_t, c_or_none, t)
+    logits = model.scores(v0_hat, shown)  # (B, n_items)
+    logits[shown.rows, shown.items] = -torch.inf
+    log_n_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items] + hidden.size.log()[hidden.rows]
+    surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
+    return LossSum((hidden.weights * surprise).sum(), hidden.weights.sum())
+
+
+LOSSES: dict[Kind, Callable[[Model, Histories, Config, Generator], LossSum]] = {
+    "mse": denoising_loss,
+    "softmax": ranking_loss,
+}
+
+
+def hide(x: Histories, config: Config, generator: Generator) -> tuple[Histories, Histories]:
+    """(shown, hidden): what the condition holds of each history, and the rest. With a half-life: past and future."""
+    return x.cut(config.horizon, generator) if config.half_life else x.mask(config.mask, generator)
+
+
+def drop_condition(c: Tensor, p_uncond: float, generator: Generator) -> Tensor:
+    """c (B, M, K), with the whole condition of a user dropped with probability p_uncond, for guidance."""
+    return c * (torch.rand(len(c), 1, 1, generator=generator, device=c.device) >= p_uncond)
+
+
+def uniform_times(c: Tensor, tau: float, generator: Generator) -> Tensor:
+    """t ~ U(0, tau), one for each user (B,)."""
+    return tau * torch.rand(len(c), generator=generator, device=c.device)
+
+
+def noised(
+    model: Model, v_0: Tensor, t: Tensor, c: Tensor, c_or_none: Tensor, config: Config, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """v_t (B, K) ~ q(v_t | v_0), and its t (B,).
+
+    Without leak, v_t is what sampling will see, and holds nothing of v_0 that the condition does not: the condition
+    noised to t = tau or, in a share `OWN_ESTIMATE` of the rows, the estimate made from that, noised to t.
+    """
+    schedule, lam = NoiseSchedule.of(config), model.basis.lam
+
+    def q(v: Tensor, t: Tensor) -> Tensor:
+        return q_sample(schedule, v, t, lam, torch.randn(v.shape, generator=generator, device=v.device))
+
+    if config.leak:
+        return q(v_0, t), t
+    tau = torch.full_like(t, config.tau)
+    first = torch.rand(len(t), generator=generator, device=t.device) >= OWN_ESTIMATE
+    v_tau = q(c.mean(1), tau)
+    with torch.no_grad():
+        v_t = q(model.denoiser(v_tau, c_or_none, tau), t)
+    return torch.where(first[:, None], v_tau, v_t), torch.where(first, tau, t)
