@@ -62,7 +62,7 @@ class Opening:
         back = page.cancel.click(None, cancels=[loaded, selected, fetched, own]).then(
             self.cancel, [page.told, *known], shown, **openings.EVENTS
         )
-        slowly = IN_ORDER | dict(show_progress="full", show_progress_on=[page.cards])
+        slowly: dict[str, Any] = IN_ORDER | dict(show_progress="full", show_progress_on=[page.cards])
         chosen = [page.checkpoint.input, panel.reset.click]
         models = [
             gr.on(chosen, self.open_checkpoint, [page.opened, page.checkpoint], model, **slowly),

@@ -106,7 +106,8 @@ class Page:
             except SDiffError:  # the list has said so
                 return gr.skip()
 
-        beside = QUIETLY | dict(trigger_mode="multiple", concurrency_id="beside")  # no list waits for it
+        # No list waits for it.
+        beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id="beside")
         gr.on([self.due[tab].change, *events], quiet, {*inputs, *self.asked}, outputs, **beside)
 
     def take_away(self, button: gr.Button, make: Callable[[Query], str], js: str) -> None:
