@@ -118,6 +118,21 @@ def demo():
 
 
 @pytest.fixture(scope="session")
+def opening():
+    """What opens data sets and models, on a page of its own."""
+    import gradio as gr
+
+    from sdiff.app.controls import Controls
+    from sdiff.app.opening import Opening
+    from sdiff.app.page import Page
+
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        return Opening(page, [gr.HTML(), gr.HTML(), gr.Markdown()])
+
+
+@pytest.fixture(scope="session")
 def client(demo):
     """A client of the app in this process: an exception that would reach the server's log is raised here."""
     from gradio.routes import App

@@ -15,9 +15,8 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from gradio.mcp import GradioMCPServer
 
-from sdiff.app import handlers, openings, state
+from sdiff.app import comparison, handlers, openings, spectral, state
 from sdiff.app.query import MOST, K, Query, text
-from sdiff.app.tabs import compare_handlers, spectral_handlers
 from sdiff.app.words import told
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError
@@ -198,7 +197,7 @@ def compare(
         history: ids of items to take for the user's history instead, oldest first.
     """
     a = asked(dataset, checkpoint, user, history, settings, seed, k)
-    found = compare_handlers.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
+    found = comparison.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
     lists = (
         [asdict(row) | {"shift": shift} for row, shift in zip(rows, shifts, strict=True)]
         for rows, shifts in zip(found.lists, found.shifts, strict=True)
@@ -219,7 +218,7 @@ def spectrum(
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint.
     """
-    view = spectral_handlers.spectral_view(asked(dataset, checkpoint, user, None, settings, seed))
+    view = spectral.spectral_view(asked(dataset, checkpoint, user, None, settings, seed))
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from html import escape
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -15,6 +15,9 @@ from sdiff.base.errors import SDiffError
 from sdiff.config import BOUNDS, HELP, Config
 
 T = TypeVar("T")
+Values = dict[Any, Any]  # of an event's inputs, by component
+Parts = dict[Any, Any]  # new values of components, or updates of them, by component
+Settings = dict[str, Any]  # components by the names of what they set
 
 # name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
 SLIDERS = {
@@ -33,47 +36,42 @@ SLIDERS = {
 FIRST = ("half_life", "guidance", "alpha_min", "sigma_max")  # the others are folded away
 
 
-class Controls(NamedTuple):
-    """The panel's components; `settings` are the sliders in their order and the switch for noise."""
+class Controls:
+    """The panel beside every view; `settings` are the sliders in their order and the switch for noise, by name."""
 
-    settings: list[Any]
-    seed: gr.Number
-    k: gr.Slider
-    seen: gr.Checkbox
-    only: gr.Accordion
-    genres: gr.Dropdown
-    years: list[gr.Number]
-    changed: gr.Markdown
-    reset: gr.Button
+    def __init__(self) -> None:
+        gr.HTML('<button type="button" id="sheet" aria-expanded="false">Controls</button>', padding=False)
+        self.settings: Settings = {name: slider(name) for name in FIRST}
+        with gr.Accordion("More settings", open=False):
+            self.settings |= {name: slider(name) for name in SLIDERS if name not in FIRST}
+            self.settings["noise"] = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="noise")
+            self.seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
+            self.k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length k", elem_id="k", buttons=[])
+            self.seen = gr.Checkbox(
+                label="List what was seen, too", info="items of the history are ranked with the others"
+            )
+        with gr.Accordion("Only some items", open=False) as self.only:
+            self.genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
+            with gr.Row():
+                self.first_year, self.last_year = (
+                    gr.Number(None, label=label, placeholder="any", precision=0, elem_id=id, min_width=90)
+                    for id, label in (("first-year", "From year"), ("last-year", "To year"))
+                )
+        self.changed = gr.Markdown(elem_id="changed")
+        self.reset = gr.Button("Reset to the checkpoint's values", size="sm")
+
+    @property
+    def inputs(self) -> set[Any]:
+        """The parts of the panel that say what is listed, and how."""
+        filters = self.genres, self.first_year, self.last_year
+        return {*self.settings.values(), self.seed, self.k, self.seen, *filters}
 
     @property
     def moved(self) -> list[Any]:
         """The events after which a list follows: a slider when it is let go, a box when it is left."""
-        switches = [self.settings[-1].input, self.seen.input, self.genres.input]
-        boxes = [event for box in (self.seed, *self.years) for event in (box.submit, box.blur)]
-        return [*(slider.release for slider in (*self.settings[:-1], self.k)), *switches, *boxes]
-
-
-def control_panel() -> Controls:
-    """Builds the panel."""
-    gr.HTML('<button type="button" id="sheet" aria-expanded="false">Controls</button>', padding=False)
-    first = [slider(name) for name in FIRST]
-    with gr.Accordion("More settings", open=False):
-        rest = [slider(name) for name in SLIDERS if name not in FIRST]
-        noise = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="noise")
-        seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
-        k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length k", elem_id="k", buttons=[])
-        seen = gr.Checkbox(label="List what was seen, too", info="items of the history are ranked with the others")
-    with gr.Accordion("Only some items", open=False) as only:
-        genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
-        with gr.Row():
-            years = [
-                gr.Number(None, label=label, placeholder="any", precision=0, elem_id=id, min_width=90)
-                for id, label in (("first-year", "From year"), ("last-year", "To year"))
-            ]
-    changed = gr.Markdown(elem_id="changed")
-    reset = gr.Button("Reset to the checkpoint's values", size="sm")
-    return Controls([*first, *rest, noise], seed, k, seen, only, genres, years, changed, reset)
+        boxes = self.seed, self.first_year, self.last_year
+        left = [event for box in boxes for event in (box.submit, box.blur)]
+        return [*moves(self.settings), self.k.release, self.seen.input, self.genres.input, *left]
 
 
 def any_range(self: gr.Slider, payload: float) -> float:
@@ -104,19 +102,25 @@ def slider(name: str, prefix: str = "") -> gr.Slider:
     return gr.Slider(low, high, value, step=step, precision=0 if step == 1 else None, **look)
 
 
-def values(config: Config) -> tuple[Any, ...]:
-    """Of the sliders and the switch for noise."""
-    sliders = []
+def moves(settings: Settings) -> list[Any]:
+    """The events after which a list follows."""
+    return [part.release if isinstance(part, gr.Slider) else part.input for part in settings.values()]
+
+
+def at(config: Config, settings: Settings) -> Parts:
+    """The sliders and the switch for noise at the values of a configuration."""
+    parts: Parts = {settings["noise"]: config.noise}
     for name, (_, _, (low, high), _) in SLIDERS.items():
         value = getattr(config, name)  # which may lie beyond what is usual
         shown = name != "half_life" or value > 0  # a model that ignores the order has no memory
-        sliders.append(gr.Slider(value=value, minimum=min(low, value), maximum=max(high, value), visible=shown))
-    return *sliders, config.noise
+        parts[settings[name]] = gr.Slider(value=value, minimum=min(low, value), maximum=max(high, value), visible=shown)
+    return parts
 
 
-def named(values: list[Any]) -> dict[str, Any]:
-    """The values of sliders and switch by their names."""
-    return dict(zip((*SLIDERS, "noise"), values, strict=True))
+def changed(settings: Settings, values: Values, trained: Config) -> dict[str, Any]:
+    """The values of sliders and switch that differ from the checkpoint's, by name."""
+    now = {name: values[part] for name, part in settings.items()}
+    return {name: value for name, value in now.items() if value != getattr(trained, name)}
 
 
 def said(attempt: Callable[[], T], otherwise: T) -> T:

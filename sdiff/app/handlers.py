@@ -1,4 +1,4 @@
-"""What the first view shows: users, lists, why an item is there. Plain functions from values to values."""
+"""Users, lists, why an item is there, and what can be opened. Plain functions from values to values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.app import gate, uploads
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, serve
 from sdiff.app.words import literal
 from sdiff.base.device import device_name
+from sdiff.base.paths import uploads_dir
 from sdiff.config import INFERENCE_KEYS, Config
 from sdiff.data.catalog import ALL, Catalog, Row
 from sdiff.data.interactions import Split
+from sdiff.data.registry import REGISTRY
 from sdiff.evaluation.evaluate import top_n
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
@@ -227,3 +230,13 @@ def model_card(dataset: str, checkpoint: str) -> str:
 def models(dataset: str) -> list[str]:
     """Names of the models for a data set, the one to open it with first: what ships, then what was trained here."""
     return [*checkpoints(dataset), INSTANT]
+
+
+def choices(uploaded: list[str]) -> list[tuple[str, str]]:
+    """(title, key) of the visitor's own data sets, then of those that are here or may be fetched."""
+    registered = [
+        (source.title + (" (not here)" if source.missing else ""), key)
+        for key, source in REGISTRY.items()
+        if not (source.missing and gate.read_only())
+    ]
+    return [*uploads.choices(uploaded, uploads_dir()), *registered]

@@ -13,7 +13,7 @@ import sdiff
 from sdiff.app.handlers import models
 from sdiff.app.space import serving_device
 from sdiff.app.state import serve
-from sdiff.app.tabs import training_handlers
+from sdiff.app.tabs.train import LINE
 from sdiff.app.words import told
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError
@@ -27,7 +27,7 @@ async def health(_: Request) -> JSONResponse:
         "version": sdiff.__version__,
         "device": device_name(serving_device()),
         "seconds": round(time.monotonic() - _started),
-        "training": len(training_handlers.LINE),
+        "training": len(LINE),
     }
     try:
         await run_in_threadpool(lambda: serve("demo", models("demo")[0]))

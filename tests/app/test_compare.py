@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.app import handlers, lists
+from sdiff.app import comparison, handlers, lists, spectral
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
-from sdiff.app.tabs import compare_handlers, reverse_handlers, take_away
+from sdiff.app.tabs import take_away
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import ALL
 from sdiff.evaluation.baselines import REFERENCES
@@ -30,7 +30,7 @@ def ids(rows):
 
 
 def test_a_list_beside_itself_differs_in_nothing():
-    found = compare_handlers.compare(ONE, ONE)
+    found = comparison.compare(ONE, ONE)
     assert ids(found.lists[0]) == ids(found.lists[1]) == ids(handlers.recommend(ONE).recommendations)
     assert found.shifts == ([0] * 20, [0] * 20) and found.overlap == 20 and "in the same order" in found.words
 
@@ -46,8 +46,8 @@ def test_ranking_scores_does_not_write_to_them():
 
 @pytest.mark.parametrize("other", [PAPER, replace(ONE, model="A x"), replace(ONE, settings={"half_life": 15.0})])
 def test_shifts_are_places_in_the_other_list(other):
-    found = compare_handlers.compare(ONE, other)
-    whole = [ids(side) for side in compare_handlers.compare(replace(ONE, k=1000), other).lists]
+    found = comparison.compare(ONE, other)
+    whole = [ids(side) for side in comparison.compare(replace(ONE, k=1000), other).lists]
     for side, rows in enumerate(found.lists):
         assert ids(rows) == whole[side][:20]
         for rank, (id, shift) in enumerate(zip(ids(rows), found.shifts[side], strict=True)):
@@ -59,16 +59,16 @@ def test_shifts_are_places_in_the_other_list(other):
 
 def test_both_sides_are_filtered_alike_and_see_the_same_history():
     asked = replace(ONE, genres=["Comedy"], history=handlers.history_of(ONE)[:5])
-    found = compare_handlers.compare(asked, replace(asked, model="popularity"))
+    found = comparison.compare(asked, replace(asked, model="popularity"))
     assert all("Comedy" in row.genres for rows in found.lists for row in rows)
     assert not {row.id for rows in found.lists for row in rows} & set(asked.history or ())
 
 
 def test_a_reference_scores_as_the_reference_does():
-    rows, words = compare_handlers.measure(PAPER, replace(PAPER, model="A x"), "test")
+    rows, words = comparison.measure(PAPER, replace(PAPER, model="A x"), "test")
     split = open_dataset("demo").dataset.split
     expected = evaluate(REFERENCES["A x"](split), split, "test", CPU)
-    assert [row[0] for row in rows] == list(compare_handlers.HINTS)
+    assert [row[0] for row in rows] == list(comparison.HINTS)
     assert float(rows[0][2]) == pytest.approx(expected["recall@20"], abs=1e-4)
     assert float(rows[1][2]) == pytest.approx(expected["ndcg@20"], abs=1e-4)
     kept = serve("demo", "demo-paper")[1].checkpoint.metrics["test"]
@@ -77,14 +77,14 @@ def test_a_reference_scores_as_the_reference_does():
 
 
 def test_a_difference_is_paired_by_user_so_that_of_a_side_with_itself_is_none():
-    rows, words = compare_handlers.measure(ONE, ONE, "valid")
+    rows, words = comparison.measure(ONE, ONE, "valid")
     assert all(row[3].startswith("+0.0000") for row in rows) and rows[0][3] == "+0.0000 ± 0.0000"
     assert "on test" not in words
 
 
 def test_the_grid_is_what_evaluation_says_of_each_pair(monkeypatch):
-    monkeypatch.setattr(compare_handlers, "GRID", {"sigma_max": (0.1, 0.5), "alpha_min": (0.0, 0.3)})
-    *_, cells = compare_handlers.sensitivity(PAPER)
+    monkeypatch.setattr(comparison, "GRID", {"sigma_max": (0.1, 0.5), "alpha_min": (0.0, 0.3)})
+    *_, cells = comparison.sensitivity(PAPER)
     pairs = [(cell["sigma_max"], cell["alpha_min"]) for cell in cells]
     assert pairs == [(0.1, 0.0), (0.1, 0.3), (0.5, 0.0), (0.5, 0.3)]
     valid = serve("demo", "demo-paper")[1].checkpoint.metrics["valid"]["recall@20"]
@@ -93,21 +93,21 @@ def test_the_grid_is_what_evaluation_says_of_each_pair(monkeypatch):
 
 def test_what_cannot_be_compared_is_said():
     with pytest.raises(SDiffError, match="no checkpoint 'gone'"):
-        compare_handlers.compare(ONE, replace(ONE, model="gone"))
+        comparison.compare(ONE, replace(ONE, model="gone"))
     with pytest.raises(SDiffError, match="Unknown user nobody"):
-        compare_handlers.compare(replace(ONE, user="nobody"), ONE)
+        comparison.compare(replace(ONE, user="nobody"), ONE)
     with pytest.raises(SDiffError, match="sigma_max must be between"):
-        compare_handlers.compare(ONE, replace(ONE, settings={"sigma_max": 9}))
+        comparison.compare(ONE, replace(ONE, settings={"sigma_max": 9}))
 
 
 def test_a_side_says_its_model_and_its_settings():
-    assert compare_handlers.described(replace(ONE, model="popularity")).startswith("**popularity**")
-    assert "guidance 0.0 → **2.0**" in compare_handlers.described(replace(ONE, settings={"guidance": 2.0}))
-    assert compare_handlers.sides("demo")[-2:] == list(REFERENCES)
+    assert comparison.described(replace(ONE, model="popularity")).startswith("**popularity**")
+    assert "guidance 0.0 → **2.0**" in comparison.described(replace(ONE, settings={"guidance": 2.0}))
+    assert comparison.sides("demo")[-2:] == list(REFERENCES)
 
 
 def test_the_last_step_is_the_list_and_the_steps_lead_to_it():
-    steps = [reverse_handlers.reverse_process(PAPER, n) for n in range(1, 6)]
+    steps = [spectral.reverse_process(PAPER, n) for n in range(1, 6)]
     assert ids(steps[-1].rows) == ids(handlers.recommend(PAPER).recommendations)
     np.testing.assert_allclose(steps[0].times, [1, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
     for n, step in enumerate(steps):
@@ -121,9 +121,9 @@ def test_the_last_step_is_the_list_and_the_steps_lead_to_it():
         for rank, (id, move) in enumerate(zip(ids(steps[1].rows), steps[1].moves or (), strict=True))
         if id in before
     )
-    assert reverse_handlers.reverse_process(PAPER, 99).step == 5
-    assert "switched off" in reverse_handlers.reverse_process(replace(PAPER, settings={"noise": False}), 1).words
-    assert "takes a single step" in reverse_handlers.reverse_process(ONE, 1).words
+    assert spectral.reverse_process(PAPER, 99).step == 5
+    assert "switched off" in spectral.reverse_process(replace(PAPER, settings={"noise": False}), 1).words
+    assert "takes a single step" in spectral.reverse_process(ONE, 1).words
 
 
 def test_the_list_as_csv_holds_the_list_and_formulas_become_text(monkeypatch):

@@ -19,12 +19,13 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from benchmarks.app import running_app
-from sdiff.app import gate, journal, layout, opening
+from sdiff.app import gate, handlers, journal, layout
+from sdiff.app.opening import download
 from sdiff.app.server import limits
 from sdiff.app.server.routes import MCP, PROTECTED, Routes
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import data as data_tab
-from sdiff.app.tabs import training_handlers
+from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from tests.app.test_routes import CLOSED, filled
@@ -251,7 +252,7 @@ def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
     assert len(rows) == 2
 
 
-def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, monkeypatch, tmp_path):
+def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, opening, monkeypatch, tmp_path):
     address, cookies = shut
     upload = httpx.post(f"{address}gradio_api/upload", files={"files": b"user,item"}, cookies=cookies)
     assert (upload.status_code, upload.text) == (403, gate.SHUT)
@@ -264,14 +265,14 @@ def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, monkeyp
     read = data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)
     assert gate.SHUT in last(read)[1]
     with pytest.raises(SDiffError, match="read-only"):
-        list(training_handlers.train("demo", "paper", 1, 0, "", "mine", Event()))
+        list(train_tab.train("demo", "paper", 1, 0, "", "mine", Event()))
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
-        opening.download("ml-100k")
-    assert [key for _, key in opening.choices([])] == ["demo"], "what is not here is not offered"
+        download("ml-100k")
+    assert [key for _, key in handlers.choices([])] == ["demo"], "what is not here is not offered"
     with pytest.warns(UserWarning, match="ml-100k is not here"):
-        assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[2] == ""
+        assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[opening.wanted] == ""
 
 
 def _visible(layout, props):

@@ -13,7 +13,7 @@ import pytest
 from sdiff.app import handlers, lists, state, uploads
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
-from sdiff.app.tabs import listing, take_away
+from sdiff.app.tabs import recommend, take_away
 from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import Reading
 from tests.conftest import ROOT
@@ -87,7 +87,7 @@ def test_texts_of_data_are_shown_as_text(nasty):
             lists.moving_table(users[0], found.recommendations, None, users[0]),
             lists.why_panel(why.title, why.unit, why.score, why.by_item, why.by_frequency),
             lists.plain_table(users[0], users, [users]),
-            listing.find((key, INSTANT), "hacked"),
+            recommend.find((key, INSTANT), "hacked"),
         ]
         for page in map(Tags, pages):
             assert page.tags <= TAGS

@@ -16,6 +16,7 @@ import orjson
 import pytest
 from gradio.utils import LRUCache
 
+from sdiff.app.page import Page
 from sdiff.app.server import inputs
 from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
@@ -277,6 +278,8 @@ def test_values_of_the_kinds_are_handed_on_as_they_are():
 
 def test_no_more_runs_can_wait_for_their_stop_button_than_the_queue_holds(monkeypatch):
     monkeypatch.setattr(train_tab, "_waiting", LRUCache(train_tab._waiting.max_size))
+    with gr.Blocks():
+        tab = train_tab.TrainTab(Page())
     for n in range(80):
-        train_tab._enlist(SimpleNamespace(session_hash=f"s{n}"))  # pyright: ignore[reportArgumentType]
+        tab._enlist(SimpleNamespace(session_hash=f"s{n}"))  # pyright: ignore[reportArgumentType]
     assert list(train_tab._waiting) == [f"s{n}" for n in range(16, 80)]

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from sdiff.app import api, health, journal
 from sdiff.app.layout import build
+from sdiff.app.page import Page
 from sdiff.app.state import serve
 from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
@@ -57,7 +58,9 @@ def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lin
     with monkeypatch.context() as patched:
         if refused:
             patched.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
-        new, train = lines(), journal.observed(train_tab._train, "train")
+        with gr.Blocks():
+            tab = train_tab.TrainTab(Page())
+        new, train = lines(), journal.observed(tab._train, "train")
         steps = train(["demo", "demo"], "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):
             pass  # gradio gives each step a context of its own

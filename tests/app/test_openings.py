@@ -21,12 +21,13 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from sdiff import SDiffError
-from sdiff.app import api, figures, handlers, opening, openings, state, uploads
+from sdiff.app import api, figures, handlers, openings, spectral, state, uploads
+from sdiff.app.controls import Controls
+from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
-from sdiff.app.tabs import listing
-from sdiff.app.tabs import spectrum as spectrum_tab
 from sdiff.app.tabs.data import NONE, read_upload
+from sdiff.app.tabs.spectrum import SpectrumTab
 from sdiff.base.paths import CHECKPOINTS, uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
@@ -326,26 +327,32 @@ def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later()
     assert "among the" in found.summary and any(row.held_out for row in found.recommendations)
 
 
-def test_the_page_of_a_data_set_has_no_list_of_the_one_before():
-    *_, history, recommended, summary = last(opening.open_dataset("demo", ["demo", INSTANT], []))
-    assert history == recommended == summary == ""
+def test_the_page_of_a_data_set_has_no_list_of_the_one_before(opening):
+    parts = last(opening.open_dataset("demo", ["demo", INSTANT], []))
+    assert [parts[part] for part in opening.emptied] == [""] * 3
 
 
-def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one():
-    picker, _, _, row, *rest = last(opening.cancel("{}", ["demo", "demo"], []))
-    assert picker.value == "demo" and picker.interactive and not row.visible
-    assert rest[-1] != "", "the list stays"
-    picker, user, *_ = last(opening.cancel("", ["demo", "demo"], []))
-    assert picker.value == "demo" and user in state.open_dataset("demo").dataset.split.users
+def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one(opening):
+    page, parts = opening.page, last(opening.cancel("{}", ["demo", "demo"], []))
+    picker = parts[page.dataset]
+    assert picker.value == "demo" and picker.interactive and not parts[page.status].visible
+    assert not parts.keys() & {*opening.emptied}, "the list stays"
+    parts = last(opening.cancel("", ["demo", "demo"], []))
+    assert parts[page.dataset].value == "demo" and parts[page.user] in state.open_dataset("demo").dataset.split.users
 
 
 def test_years_are_asked_for_as_they_were_typed():
-    page = (["demo", "demo"], "7", None, *(1.4, 0, 0, 0.5, 1, 1, False), 0, 20, False, [])
-    assert listing.asked(*page, None, None).wanted.first_year is None
-    query = listing.asked(*page, 1990, 1960)
-    assert (query.first_year, query.last_year) == (1960, 1990)
-    query = listing.asked(*page, None, 1990)
-    assert (query.first_year, query.last_year) == (None, 1990)
+    with gr.Blocks():
+        page = Page()
+        panel = page.controls = Controls()
+    usual = {part: part.value for part in page.asked} | {
+        page.opened: ["demo", "demo"],
+        page.user: "7",
+        panel.genres: [],
+    }
+    for typed, asked in (((None, None), (None, None)), ((1990, 1960), (1960, 1990)), ((None, 1990), (None, 1990))):
+        query = page.query(usual | dict(zip((panel.first_year, panel.last_year), typed, strict=True)))
+        assert (query.wanted.first_year, query.wanted.last_year) == asked
 
 
 SETS = {
@@ -382,23 +389,20 @@ def left(update: Any, typed: int) -> list[Any]:
 @pytest.mark.filterwarnings("error:The value passed into")
 @settings(max_examples=30, deadline=None)
 @given(order=st.lists(st.sampled_from([*SETS]), min_size=2, max_size=5), typed=st.integers(-3000, 3000))
-def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, keys, demo):
+def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, keys, opening):
     """The values that one data set leaves in the controls are taken by those of the next, and the other way round."""
-    outputs = next(fn for fn in demo.fns.values() if fn.name == "open_dataset").outputs
-    now = {part: part for part in outputs}
-    values: dict = {}
+    now, values = {}, {}
     for name in order:
         page = last(opening.open_dataset(keys[name], ["demo", INSTANT], [*keys.values()]))
-        for part, update in zip(outputs, page, strict=True):
+        for part, update in page.items():
             if isinstance(part, gr.Number | gr.Slider | gr.Dropdown):
-                for each in (part, now[part], update):  # whichever of these the server holds; the first after it forgot
+                held = part, now.get(part, part), update  # one of these by the server; the first after it forgot
+                for each in held:
                     for value in (*values.get(part, ()), *left(update, typed)):
                         if value is not None:
                             assert type(part).preprocess(each, value) == value
                 now[part], values[part] = update, left(update, typed)
-        boxes = [
-            update for part, update in zip(outputs, page, strict=True) if part.elem_id in ("first-year", "last-year")
-        ]
+        boxes = [update for part, update in page.items() if part.elem_id in ("first-year", "last-year")]
         assert [box.value for box in boxes] == [None, None], "another data set begins without a filter"
         bounds = SETS[name][1]
         assert [box.visible for box in boxes] == [bounds is not None] * 2
@@ -419,10 +423,11 @@ def test_a_slider_gives_any_value_on_whatever_its_range_is(low, width, value):
 
 
 def test_the_steps_slider_ends_where_the_steps_do():
+    with gr.Blocks():
+        tab = SpectrumTab(Page())
     for T in (1, 2, 5, 20):
-        slider, *_ = spectrum_tab.reverse(
-            20, ["demo", "demo-paper"], "7", None, *(0, 0.02, 0, 0.5, 1, T, True), 0, 5, False, [], None, None
-        )
+        query = Query("demo", "demo-paper", "7", settings={"T": T}, k=5)
+        slider = tab.shown(spectral.reverse_process(query, 20))[tab.step]
         assert (slider.maximum, slider.value, slider.visible) == (max(T, 2), T, T > 1)
 
 

@@ -15,7 +15,7 @@ import pytest
 from sdiff import SDiffError
 from sdiff.app import runs
 from sdiff.app.state import checkpoints, open_dataset
-from sdiff.app.tabs import training_handlers
+from sdiff.app.tabs import train as train_tab
 from sdiff.base.paths import runs_dir
 from sdiff.config import preset
 from sdiff.training.checkpoint import Checkpoint
@@ -59,7 +59,7 @@ def test_what_a_generator_apart_raises_is_raised_here_and_says_where(failure):
 
 
 def test_a_run_apart_gives_the_same_model_to_the_last_bit():
-    list(training_handlers.train("demo", "paper", 4, 3, TINY, "apart", Event()))
+    list(train_tab.train("demo", "paper", 4, 3, TINY, "apart", Event()))
     settings = {"epochs": 4, "K": 8, "hidden": 16, "eval_every": 2}
     here = Trainer(preset("paper").override(settings), open_dataset("demo").dataset.split, 3, CPU)
     here.fit()
@@ -67,15 +67,15 @@ def test_a_run_apart_gives_the_same_model_to_the_last_bit():
 
 
 def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins():
-    run = training_handlers.train("demo", "paper", 200, 0, TINY, "killed", Event())
+    run = train_tab.train("demo", "paper", 200, 0, TINY, "killed", Event())
     while not next(run).epochs:
         pass
     [process] = runs.PROCESSES.active_children()
     process.kill()
     with pytest.raises(SDiffError, match=r"was killed \(code -9\).* lower batch_size"):
         list(run)
-    assert len(training_handlers.LINE) == 0 and "killed" not in checkpoints()
-    *_, last = training_handlers.train("demo", "paper", 2, 0, TINY, "next", Event())
+    assert len(train_tab.LINE) == 0 and "killed" not in checkpoints()
+    *_, last = train_tab.train("demo", "paper", 2, 0, TINY, "next", Event())
     assert last.saved_as == "next"
 
 
@@ -100,8 +100,8 @@ def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
     name = f"left-by-{number.name}"
     script = f"""if __name__ == "__main__":
     from threading import Event
-    from sdiff.app.tabs import training_handlers
-    for view in training_handlers.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
+    from sdiff.app.tabs import train as train_tab
+    for view in train_tab.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
         print(len(view.epochs), flush=True)
 """
     app = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

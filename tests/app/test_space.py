@@ -18,7 +18,7 @@ from gradio_client import Client
 from benchmarks.app import running_app
 from sdiff.app import space
 from sdiff.app.state import open_dataset
-from sdiff.app.tabs import training_handlers
+from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.config import preset
 from sdiff.training.checkpoint import Checkpoint
@@ -160,7 +160,7 @@ def test_where_zero_gpu_gives_no_more_time_what_was_saved_is_kept_and_it_is_said
 
     monkeypatch.setattr(space, "ZERO_GPU", True)
     monkeypatch.setattr(space, "train_slice", killed_in_the_third)
-    views = list(training_handlers.train("demo", "paper", 9, 0, "K=8 hidden=16 eval_every=5", "aborted", Event()))
+    views = list(train_tab.train("demo", "paper", 9, 0, "K=8 hidden=16 eval_every=5", "aborted", Event()))
     assert views[-1].epochs == [1, 2, 3] and views[-1].saved_as == "aborted"
     assert "Ended after 2 epochs" in views[-1].status and "weights of epoch **2** are saved" in views[-1].status
     assert views[-1].status.endswith("ZeroGPU says: GPU task aborted")

@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import figures, handlers, lists, openings, state
+from sdiff.app import figures, handlers, lists, openings, spectral, state
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
-from sdiff.app.tabs import spectral_handlers, training_handlers
+from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
 from sdiff.base.paths import runs_dir
@@ -28,12 +28,12 @@ ONE = Query("demo", "demo", "1")
 
 @pytest.fixture(scope="module")
 def view():
-    return spectral_handlers.spectral_view(Query("demo", "demo-paper", "1"))
+    return spectral.spectral_view(Query("demo", "demo-paper", "1"))
 
 
 @pytest.fixture(scope="module")
 def schedule():
-    return spectral_handlers.schedule_view(Query("demo", "demo-paper", "1"))
+    return spectral.schedule_view(Query("demo", "demo-paper", "1"))
 
 
 def assert_plotly_finds_nothing_wrong(unchecked):
@@ -88,7 +88,7 @@ def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
     assert fresh.history == [] and len(fresh.recommendations) == 20
     with pytest.raises(SDiffError, match="Unknown item nothing"):
         handlers.recommend(replace(ONE, history=["nothing"]))
-    bands = [spectral_handlers.spectral_view(replace(ONE, history=ids)).energy[0] for ids in (None, true, [])]
+    bands = [spectral.spectral_view(replace(ONE, history=ids)).energy[0] for ids in (None, true, [])]
     assert (bands[0] == bands[1]).all() and bands[0].sum() > bands[2].sum()
 
 
@@ -144,7 +144,7 @@ def test_every_data_set_has_a_model_that_needs_no_training():
     again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
     assert shown.recommendations == again.recommendations, "there is no noise, so no seed decides"
     assert "nothing trained" in handlers.model_card("demo", "instant")
-    spectral_handlers.spectral_view(Query("demo", "instant", "1"))
+    spectral.spectral_view(Query("demo", "instant", "1"))
 
 
 def test_picks_are_what_they_say():
@@ -165,18 +165,18 @@ def test_names_of_models_are_plain_and_free(name):
 
 
 def test_of_two_runs_of_one_name_the_second_is_refused_before_it_trains():
-    with training_handlers.LINE.joined("twice"), pytest.raises(SDiffError, match="choose another name"):
-        list(training_handlers.train("demo", "paper", 4, 0, "", " twice", Event()))
-    assert len(training_handlers.LINE) == 0
+    with train_tab.LINE.joined("twice"), pytest.raises(SDiffError, match="choose another name"):
+        list(train_tab.train("demo", "paper", 4, 0, "", " twice", Event()))
+    assert len(train_tab.LINE) == 0
 
 
 def test_of_two_processes_that_make_one_model_the_second_is_refused_and_the_name_is_free_again_if_none_is_saved():
     folder = runs_dir() / "in-two-apps"
-    run = training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
+    run = train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
     with claimed(folder):  # as another process has it
         for _ in range(2):
             with pytest.raises(SDiffError, match="choose another name"):
-                next(training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
+                next(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
     next(run)
     with pytest.raises(BlockingIOError), claimed(folder):  # as another process would try
         pass
@@ -215,7 +215,7 @@ def test_a_model_saved_while_its_name_was_being_claimed_is_not_replaced(monkeypa
 
 
 def test_training_yields_its_curves_and_a_model_that_can_be_opened():
-    views = list(training_handlers.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
+    views = list(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
@@ -225,11 +225,11 @@ def test_training_yields_its_curves_and_a_model_that_can_be_opened():
 
 def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
     stop = Event()
-    for view in training_handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
+    for view in train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
         if view.epochs:
             stop.set()
     assert "Stopped" in view.status and "stopped" in checkpoints("demo")
-    run = training_handlers.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
+    run = train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
     while not next(run).epochs:
         pass
     run.close()  # what gradio does when the page is closed
@@ -279,9 +279,7 @@ def test_the_path_of_the_reverse_process_goes_down_in_time_and_marks_one_step():
 
 
 def test_settings_move_the_schedule_and_the_energy(view):
-    moved = spectral_handlers.spectral_view(
-        Query("demo", "demo-paper", "1", settings={"sigma_max": 0.1, "alpha_min": 0.5})
-    )
+    moved = spectral.spectral_view(Query("demo", "demo-paper", "1", settings={"sigma_max": 0.1, "alpha_min": 0.5}))
     assert (moved.snr_at_tau["vp"][1:] > view.snr_at_tau["vp"][1:]).all()
     assert moved.energy[1].sum() < view.energy[1].sum()
     np.testing.assert_array_equal(moved.energy[0], view.energy[0])

@@ -8,10 +8,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff.app import handlers, lists, opening, openings, uploads
+from sdiff.app import handlers, lists, openings, spectral, uploads
+from sdiff.app.opening import download
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, open_dataset
-from sdiff.app.tabs import spectral_handlers
 from sdiff.app.tabs.data import NONE, describe, preview_upload, read_upload
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
@@ -159,9 +159,10 @@ def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
         run(openings.opened("own:0123456789abcdef/gone"))
 
 
-def test_what_was_read_is_opened_and_remembered(log):
+def test_what_was_read_is_opened_and_remembered(log, opening):
     key, _ = read(log)
-    uploaded, picker, user, *_ = last(opening.open_own(key, ["demo", INSTANT], ["own:0123456789abcdef/gone"]))
+    parts = last(opening.open_own(key, ["demo", INSTANT], ["own:0123456789abcdef/gone"]))
+    uploaded, picker, user = (parts[part] for part in (opening.uploaded, opening.page.dataset, opening.page.user))
     assert (
         uploaded == ["own:0123456789abcdef/gone", key]
         and picker.value == key
@@ -170,13 +171,14 @@ def test_what_was_read_is_opened_and_remembered(log):
     assert picker.choices[0] == ("my visits_ 2024 (yours)", key) and picker.choices[1][1] == "demo"
 
 
-def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_path, monkeypatch):
+def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(opening, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
-    opened = ["demo", INSTANT]
-    picker, _, wanted, row, offer, *_ = last(opening.open_dataset("lastfm", opened, []))
+    opened, page = ["demo", INSTANT], opening.page
+    shown = page.dataset, opening.wanted, page.status, page.words
+    picker, wanted, row, offer = map(last(opening.open_dataset("lastfm", opened, [])).get, shown)
     assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
     with pytest.warns(UserWarning, match="steam is not here"):
-        picker, _, wanted, row, *_ = last(opening.open_dataset("steam", opened, []))
+        picker, wanted, row, _ = map(last(opening.open_dataset("steam", opened, [])).get, shown)
     assert (picker.value, wanted, row.visible) == ("demo", "", False), "nobody can download it for you"
 
     def fetch(archive, folder, progress):
@@ -194,10 +196,12 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_
 
     monkeypatch.setattr(datasets, "fetch", fetch)
     seen: list[float] = []
-    opening.download("lastfm", lambda share, desc: seen.append(share))
-    picker, user, wanted, row, offer, _, _, _, _, _, _, now, *_ = last(opening.open_dataset("lastfm", opened, []))
-    assert (picker.value, wanted, row.visible, offer, now) == ("lastfm", "", False, "", ["lastfm", INSTANT])
-    assert user in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
+    download("lastfm", lambda share, desc: seen.append(share))
+    parts = last(opening.open_dataset("lastfm", opened, []))
+    picker, wanted, row, offer = map(parts.get, shown)
+    assert (picker.value, wanted, row.visible, offer) == ("lastfm", "", False, "")
+    assert parts[page.opened] == ["lastfm", INSTANT]
+    assert parts[page.user] in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
     assert ("Last.fm, HetRec 2011: artists", "lastfm") in picker.choices
     assert REGISTRY["lastfm"].missing == []
 
@@ -211,16 +215,16 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(tmp_
         ([(u, i) for u in range(9) for i in range(2)], 1),
     ],
 )
-def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(tmp_path, pairs, left):
+def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(opening, tmp_path, pairs, left):
     table = tmp_path / "small.csv"
     table.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
     key, _ = read(table, ("user", "item", NONE, NONE))
-    _, picker, user, *_ = last(opening.open_own(key, ["demo", INSTANT], []))
-    assert picker.value == key
-    shown = handlers.recommend(Query(key, INSTANT, user, k=5))
+    parts = last(opening.open_own(key, ["demo", INSTANT], []))
+    assert parts[opening.page.dataset].value == key
+    shown = handlers.recommend(Query(key, INSTANT, user := parts[opening.page.user], k=5))
     assert len(shown.recommendations) == left and f"{left} " in shown.summary.partition(".")[2]
     assert ("No item is left" in lists.recommended_table(shown.recommendations)) == (left == 0)
-    view = spectral_handlers.spectral_view(Query(key, INSTANT, user))
+    view = spectral.spectral_view(Query(key, INSTANT, user))
     assert "without noise" in view.words["snr"] and "nan" not in view.words["snr"] and describe(key)[0]
 
 

@@ -15,10 +15,9 @@ import torch
 
 from benchmarks.killed import contents
 from sdiff import Recommender, SDiffError
-from sdiff.app import handlers, opening, state
+from sdiff.app import handlers, state
 from sdiff.app.query import Query
 from sdiff.app.tabs import train as train_tab
-from sdiff.app.tabs import training_handlers
 from sdiff.app.words import told
 from sdiff.base import files
 from sdiff.base.files import write_atomically
@@ -78,12 +77,12 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said
     assert main(words) == 2 and said in capsys.readouterr().err
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / folder))
     with pytest.raises(SDiffError, match="cannot keep a model") as caught:
-        next(training_handlers.train("demo", "paper", 4, 0, TINY, "nowhere", Event()))
+        next(train_tab.train("demo", "paper", 4, 0, TINY, "nowhere", Event()))
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path(in_this_process):
-    run = training_handlers.train("demo", "paper", 4, 0, TINY, "too-large", Event())
+    run = train_tab.train("demo", "paper", 4, 0, TINY, "too-large", Event())
     next(run)
     with pytest.raises(SDiffError) as caught, full_disk(1000):
         list(run)
@@ -129,7 +128,7 @@ def warned(monkeypatch):
     return said
 
 
-def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, warned):
+def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, warned, opening):
     demo = state.open_dataset("demo").dataset.split
     folder = state.new_run("in-use")
     settings = SMALL.override({"eval_every": 1})
@@ -141,15 +140,15 @@ def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, w
     weights.write_bytes(b"half")
     card = folder / "config.json"
     write_atomically(card, card.read_bytes())
-    opened, picker, *_ = opening.open_checkpoint(["demo", "demo"], "in-use")
-    assert opened == ["demo", "demo"] == ["demo", picker.value]
+    parts, page = opening.open_checkpoint(["demo", "demo"], "in-use"), opening.page
+    assert parts[page.opened] == ["demo", "demo"] == ["demo", parts[page.checkpoint].value]
     weights.write_bytes(whole)
-    assert opening.open_checkpoint(["demo", "demo"], "in-use")[0] == ["demo", "in-use"]
+    assert opening.open_checkpoint(["demo", "demo"], "in-use")[page.opened] == ["demo", "in-use"]
     for path in folder.iterdir():
         path.unlink()
     with pytest.raises(SDiffError, match="no checkpoint 'in-use' any more"):
         handlers.recommend(Query("demo", "in-use", "1"))
-    assert opening.open_checkpoint(["demo", "in-use"], "in-use")[0] == ["demo", "instant"]
+    assert opening.open_checkpoint(["demo", "in-use"], "in-use")[page.opened] == ["demo", "instant"]
     assert len(warned) == 2 and "damaged" in warned[0] and "any more" in warned[1]
     assert not any(str(folder.parent) in text for text in warned), "no path of this machine"
 
@@ -166,6 +165,6 @@ def test_clocks_that_jump_neither_shorten_a_duration_nor_let_names_collide(in_th
     names = []
     for _ in range(2):
         names.append(train_tab._name())
-        *_, last = training_handlers.train("demo", "paper", 2, 0, TINY, names[-1], Event())
+        *_, last = train_tab.train("demo", "paper", 2, 0, TINY, names[-1], Event())
         assert last.saved_as == names[-1] and re.search(r" in \d\d? s\.", last.status)
     assert len(set(names)) == 2

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 from anyio.to_thread import run_sync
 
 from sdiff.app import figures, gate, lists, openings, state, uploads
+from sdiff.app.controls import guarded
+from sdiff.app.page import QUIETLY, Page
 from sdiff.app.state import open_dataset
 from sdiff.app.words import told
 from sdiff.base.errors import SDiffError
@@ -27,112 +29,125 @@ FOUND = 10  # items
 LABELS = {"user": "User", "item": "Item", "rating": "Rating", "timestamp": "Time"}
 
 
-class DataTab(NamedTuple):
-    """What the page needs of the tab: the button, the key of what was read, and where the card is shown."""
+class DataTab:
+    """The card of the data set that is open, and the form for a table; `key` is that of what was read, empty if it
+    could not be."""
 
-    read: Any
-    key: gr.Textbox
-    card: list[Any]
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.key = gr.Textbox(visible=False)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=310):
+                gr.Markdown("## The data set on this page")
+                self.facts = gr.HTML(elem_id="facts", padding=False)
+                self.plot = gr.Plot(show_label=False, elem_id="degrees")
+                self.question = gr.Textbox(
+                    label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
+                )
+                self.found = gr.HTML(elem_id="found", padding=False)
+            if shut := gate.read_only():
+                with gr.Column(scale=3, min_width=310):
+                    gr.Markdown(gate.SHUT, elem_classes="words")
+            with gr.Column(scale=3, min_width=310, visible=not shut):
+                gr.Markdown(
+                    "## Your own data\nA table with a row for each interaction; it stays with you and this machine."
+                )
+                self._table_form()
+                self._reading_form()
+                with gr.Row():
+                    self.button = gr.Button("Read and open", variant="primary", elem_id="own-read")
+                    self.cancel = gr.Button("Cancel", visible=False, elem_id="own-cancel")
+                self.said = gr.HTML(elem_id="own-said", padding=False)
 
-
-def data_tab(opened: gr.JSON) -> DataTab:
-    """Builds the tab for the data set that is open. `key` is that of what was read, empty if it could not be."""
-    key = gr.Textbox(visible=False)
-    with gr.Row():
-        with gr.Column(scale=2, min_width=310):
-            gr.Markdown("## The data set on this page")
-            facts = gr.HTML(elem_id="facts", padding=False)
-            plot = gr.Plot(show_label=False, elem_id="degrees")
-            question = gr.Textbox(
-                label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
+    def _table_form(self) -> None:
+        """The files, how their text is to be read, and the first rows."""
+        with gr.Row():
+            self.table = gr.File(label="Interactions: CSV, TSV, JSON lines, Parquet", height=150, elem_id="own-table")
+            self.items = gr.File(label="Titles, if there are any: item, title, genres", height=150, elem_id="own-items")
+        with gr.Row():
+            self.names = gr.Textbox(
+                label="Names of the columns, if the file has no header",
+                placeholder="user,item,rating",
+                scale=3,
+                min_width=200,
+                elem_id="own-names",
             )
-            found = gr.HTML(elem_id="found", padding=False)
-        if shut := gate.read_only():
-            with gr.Column(scale=3, min_width=310):
-                gr.Markdown(gate.SHUT, elem_classes="words")
-        with gr.Column(scale=3, min_width=310, visible=not shut):
-            gr.Markdown(
-                "## Your own data\nA table with a row for each interaction; it stays with you and this machine."
+            self.encoding = gr.Dropdown(
+                [("UTF-8, or as marked", ""), *((name, name) for name in ENCODINGS)],
+                value="",
+                label="Encoding",
+                min_width=150,
+                elem_id="own-encoding",
             )
-            with gr.Row():
-                table = gr.File(label="Interactions: CSV, TSV, JSON lines, Parquet", height=150, elem_id="own-table")
-                items = gr.File(label="Titles, if there are any: item, title, genres", height=150, elem_id="own-items")
-            with gr.Row():
-                names = gr.Textbox(
-                    label="Names of the columns, if the file has no header",
-                    placeholder="user,item,rating",
-                    scale=3,
-                    min_width=200,
-                    elem_id="own-names",
-                )
-                encoding = gr.Dropdown(
-                    [("UTF-8, or as marked", ""), *((name, name) for name in ENCODINGS)],
-                    value="",
-                    label="Encoding",
-                    min_width=150,
-                    elem_id="own-encoding",
-                )
-            shown = gr.HTML(elem_id="preview", padding=False)
-            with gr.Row(elem_id="own-roles"):
-                roles = [
-                    gr.Dropdown([NONE], value=NONE, label=LABELS[role], min_width=120, elem_id=f"own-{role}")
-                    for role in PAIR
-                ]
-            with gr.Row():
-                min_rating = gr.Textbox(
-                    label="Least rating that counts",
-                    info="none given: every row does",
-                    max_lines=1,
-                    min_width=150,
-                    elem_id="own-min-rating",
-                )
-                core = gr.Number(
-                    1,
-                    label="k-core",
-                    info="users and items with fewer are left out",
-                    precision=0,
-                    minimum=1,
-                    min_width=150,
-                    elem_id="own-core",
-                )
-                split = gr.Dropdown(
-                    [("by time, where known", ""), *((name, name) for name in SPLITS)],
-                    value="",
-                    label="Split",
-                    info="what is held out to test",
-                    min_width=170,
-                )
-            skip = gr.Checkbox(label="Leave out rows that cannot be used", elem_id="own-skip")
-            with gr.Row():
-                button = gr.Button("Read and open", variant="primary", elem_id="own-read")
-                cancel = gr.Button("Cancel", visible=False, elem_id="own-cancel")
-            said = gr.HTML(elem_id="own-said", padding=False)
-    quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
-    gr.on(
-        [table.upload, table.clear, names.submit, names.blur, encoding.select],
-        preview_upload,
-        [table, names, encoding],
-        [shown, *roles, said],
-        **quietly,
-    )
-    # not .input, which a paste by mouse does not fire
-    question.change(
-        lambda opened, question: find(opened[0], question),
-        [opened, question],
-        found,
-        trigger_mode="always_last",
-        **quietly,
-    )
-    read = button.click(
-        read_upload,
-        [table, items, names, encoding, *roles, min_rating, core, split, skip],
-        [key, said, cancel],
-        **openings.EVENTS,
-    )
-    cancel.click(None, cancels=[read]).then(
-        lambda: (_message("Cancelled."), gr.Button(visible=False)), None, [said, cancel], **quietly
-    )
-    return DataTab(read, key, [facts, plot, question, found])
+        self.preview = gr.HTML(elem_id="preview", padding=False)
+
+    def _reading_form(self) -> None:
+        """What the columns hold, and which rows count."""
+        with gr.Row(elem_id="own-roles"):
+            self.roles = [
+                gr.Dropdown([NONE], value=NONE, label=LABELS[role], min_width=120, elem_id=f"own-{role}")
+                for role in PAIR
+            ]
+        with gr.Row():
+            self.min_rating = gr.Textbox(
+                label="Least rating that counts",
+                info="none given: every row does",
+                max_lines=1,
+                min_width=150,
+                elem_id="own-min-rating",
+            )
+            self.core = gr.Number(
+                1,
+                label="k-core",
+                info="users and items with fewer are left out",
+                precision=0,
+                minimum=1,
+                min_width=150,
+                elem_id="own-core",
+            )
+            self.split = gr.Dropdown(
+                [("by time, where known", ""), *((name, name) for name in SPLITS)],
+                value="",
+                label="Split",
+                info="what is held out to test",
+                min_width=170,
+            )
+        self.skip = gr.Checkbox(label="Leave out rows that cannot be used", elem_id="own-skip")
+
+    def wire(self) -> Any:
+        """The form is checked as it is filled in. Returns the event that has read a table."""
+        quietly: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+        gr.on(
+            [self.table.upload, self.table.clear, self.names.submit, self.names.blur, self.encoding.select],
+            preview_upload,
+            [self.table, self.names, self.encoding],
+            [self.preview, *self.roles, self.said],
+            **quietly,
+        )
+        # not .input, which a paste by mouse does not fire
+        self.question.change(
+            lambda opened, question: find(opened[0], question),
+            [self.page.opened, self.question],
+            self.found,
+            trigger_mode="always_last",
+            **quietly,
+        )
+        form = [self.table, self.items, self.names, self.encoding, *self.roles]
+        form += [self.min_rating, self.core, self.split, self.skip]
+        read = self.button.click(read_upload, form, [self.key, self.said, self.cancel], **openings.EVENTS)
+        self.cancel.click(None, cancels=[read]).then(
+            lambda: (_message("Cancelled."), gr.Button(visible=False)), None, [self.said, self.cancel], **quietly
+        )
+        return read
+
+    def follow(self, opened: Iterable[Any]) -> None:
+        """The card follows the events that open a data set."""
+        for event in opened:
+            event.success(self.card, self.page.opened, [self.facts, self.plot, self.question, self.found], **QUIETLY)
+
+    @guarded
+    def card(self, opened: list[str]) -> tuple[str, Any, str, str]:
+        return describe(opened[0])
 
 
 def describe(dataset: str) -> tuple[str, Any, str, str]:
@@ -179,7 +194,18 @@ def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, .
 
 
 async def read_upload(
-    table: str | None, items: str | None, names: str, encoding: str, *chosen: Any
+    table: str | None,
+    items: str | None,
+    names: str,
+    encoding: str,
+    user: str,
+    item: str,
+    rating: str,
+    timestamp: str,
+    min_rating: str,
+    core: int | None,
+    split: str,
+    skip: bool,
 ) -> AsyncIterator[tuple[str, str, Any]]:
     """The key of the data set that comes of an upload, or "", and what became of its rows; meanwhile, how far it is,
     and the button that cancels it."""
@@ -190,7 +216,16 @@ async def read_upload(
     try:
         gate.writing()
         yield "", _message(f"Looking at {Path(table).name} …"), no_cancel
-        reading = await run_sync(_reading, table, names, encoding, *chosen)
+        roles = await run_sync(_roles, table, names, encoding, (user, item, rating, timestamp))
+        reading = Reading(
+            **roles,
+            names=names,  # pyright: ignore[reportArgumentType] (Reading takes it as text, too)
+            encoding=encoding,
+            min_rating=min_rating.strip() or None,  # pyright: ignore[reportArgumentType] (as text, too)
+            core=1 if core is None else core,
+            split=split,
+            skip_faulty=skip,
+        )
         tables = Path(table), Path(items) if items else None
         key, root = await run_sync(uploads.key_of, *tables, reading), uploads_dir()
         undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
@@ -210,25 +245,15 @@ async def read_upload(
         yield key, _message(f"Open on this page: {size}. Recommend has a first list."), no_cancel
 
 
-def _reading(table: str, names: Any, encoding: str, *chosen: Any) -> Reading:
-    """How the form says that a table is to be read. Raises SDiffError."""
-    *columns, min_rating, core, split, skip = chosen
+def _roles(table: str, names: str, encoding: str, columns: Sequence[str]) -> dict[str, str]:
+    """The columns that the form says, of each role the one that is not guessed anyhow. Raises SDiffError."""
     guessed = _peek(table, names, encoding).roles
-    roles = {
+    if NONE in columns[:2]:
+        raise SDiffError("Say which column holds the users and which one the items.")
+    return {
         role: "" if column == guessed.get(role, NONE) else column.replace(NONE, "-")
         for role, column in zip(PAIR, columns, strict=True)
     }
-    if NONE in columns[:2]:
-        raise SDiffError("Say which column holds the users and which one the items.")
-    return Reading(
-        **roles,
-        names=names,
-        encoding=encoding,
-        min_rating=min_rating.strip() or None,
-        core=1 if core is None else core,
-        split=split,
-        skip_faulty=skip,
-    )
 
 
 def _peek(table: str, names: Any, encoding: str) -> Preview:

@@ -2,68 +2,187 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
+from sdiff.app import figures, handlers, lists, spectral, state
+from sdiff.app.controls import Parts, Values, guarded, warn
+from sdiff.app.page import IN_ORDER, Page
+from sdiff.app.query import Query
+from sdiff.app.tabs import take_away
+from sdiff.base.errors import SDiffError
+from sdiff.training.validate import parse_json
+
+ADDABLE = 6  # items found
 # A button in a list tells which item it stands beside.
 PRESSED = """element.addEventListener("click", ({ target }) => {
   const button = target.closest("button[data-item]");
   if (button) trigger("click", { item: button.dataset.item });
 })"""
+SHOW_WHY = "() => document.querySelector('#why').scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
 
 
-class RecommendTab(NamedTuple):
-    """What the page wires together."""
+class RecommendTab:
+    """What changes the list, the list itself, and what follows from it."""
 
-    summary: gr.Markdown
-    add: gr.Textbox
-    restore: gr.Button
-    empty: gr.Button
-    addable: gr.HTML
-    history: gr.HTML
-    recommended: gr.HTML
-    csv: gr.Button
-    python: gr.Button
-    why: gr.HTML
-    plots: list[Any]  # SNR, words, energy, words
-
-
-def recommend_tab() -> RecommendTab:
-    """Builds the tab."""
-    with gr.Row(elem_id="view"):
-        with gr.Column(scale=7, min_width=310):
-            summary = gr.Markdown(elem_id="summary")
-            with gr.Row(elem_id="lists"):
-                with gr.Column(scale=2, min_width=200, elem_id="past"):
-                    add = gr.Textbox(
-                        show_label=False,
-                        label="Add an item to the history",
-                        placeholder="What if? Add by title …",
-                        max_lines=1,
-                        container=False,
-                        elem_id="add",
-                    )
-                    with gr.Row(elem_id="edits"):
-                        restore = gr.Button("True history", size="sm", min_width=80, interactive=False)
-                        empty = gr.Button("Empty", size="sm", min_width=80)
-                    addable = gr.HTML(elem_id="addable", padding=False, js_on_load=PRESSED)
-                    history = gr.HTML(elem_id="history", padding=False, js_on_load=PRESSED)
-                with gr.Column(scale=3, min_width=300):
-                    recommended = gr.HTML(elem_id="recommended", padding=False, js_on_load=PRESSED)
-                    with gr.Row(elem_id="take"):
-                        csv = gr.Button("Save as CSV", size="sm", min_width=100, elem_id="csv")
-                        python = gr.Button("Copy as Python", size="sm", min_width=100, elem_id="python")
-                        gr.Button("Copy link", size="sm", min_width=100, elem_id="link").click(
-                            None, js="() => window.copyText(location.href, 'The link is copied.')"
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        with gr.Row(elem_id="view"):
+            with gr.Column(scale=7, min_width=310):
+                self.summary = gr.Markdown(elem_id="summary")
+                with gr.Row(elem_id="lists"):
+                    with gr.Column(scale=2, min_width=200, elem_id="past"):
+                        self.question = gr.Textbox(
+                            show_label=False,
+                            label="Add an item to the history",
+                            placeholder="What if? Add by title …",
+                            max_lines=1,
+                            container=False,
+                            elem_id="add",
                         )
-        with gr.Column(scale=3, min_width=300, elem_id="plots"):
-            why = gr.HTML(elem_id="why", padding=False)
-            gr.Markdown("## Signal to noise by frequency")
-            snr_plot = gr.Plot(show_label=False, elem_id="snr", container=False)
-            snr_words = gr.Markdown(elem_classes="words")
-            gr.Markdown("## This user's energy by frequency")
-            energy_plot = gr.Plot(show_label=False, elem_id="energy", container=False)
-            energy_words = gr.Markdown(elem_classes="words")
-    plots = [snr_plot, snr_words, energy_plot, energy_words]
-    return RecommendTab(summary, add, restore, empty, addable, history, recommended, csv, python, why, plots)
+                        with gr.Row(elem_id="edits"):
+                            self.true_button = gr.Button("True history", size="sm", min_width=80, interactive=False)
+                            self.empty_button = gr.Button("Empty", size="sm", min_width=80)
+                        self.addable = gr.HTML(elem_id="addable", padding=False, js_on_load=PRESSED)
+                        self.history = gr.HTML(elem_id="history", padding=False, js_on_load=PRESSED)
+                    with gr.Column(scale=3, min_width=300):
+                        self.recommended = gr.HTML(elem_id="recommended", padding=False, js_on_load=PRESSED)
+                        with gr.Row(elem_id="take"):
+                            self.csv = gr.Button("Save as CSV", size="sm", min_width=100, elem_id="csv")
+                            self.python = gr.Button("Copy as Python", size="sm", min_width=100, elem_id="python")
+                            self.link = gr.Button("Copy link", size="sm", min_width=100, elem_id="link")
+            with gr.Column(scale=3, min_width=300, elem_id="plots"):
+                self.why_panel = gr.HTML(elem_id="why", padding=False)
+                gr.Markdown("## Signal to noise by frequency")
+                self.snr = gr.Plot(show_label=False, elem_id="snr", container=False)
+                self.snr_words = gr.Markdown(elem_classes="words")
+                gr.Markdown("## This user's energy by frequency")
+                self.energy = gr.Plot(show_label=False, elem_id="energy", container=False)
+                self.energy_words = gr.Markdown(elem_classes="words")
+
+    def wire(self, opened: Iterable[Any]) -> None:
+        """The list follows the events that open something, and whatever changes it; the plots follow the list."""
+        page = self.page
+        listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
+        listed += [self.why_panel, page.told]
+        for event in opened:
+            event.success(self.recommend, page.asked, listed, **IN_ORDER)
+        for pick, button in page.picks.items():
+            button.click(functools.partial(self.pick, pick), page.asked, [page.user, *listed], **IN_ORDER)
+        for press, change in (
+            (self.history.click, self.remove),
+            (self.addable.click, self.add),
+            (self.empty_button.click, self.empty),
+            (self.true_button.click, self.restore),
+        ):
+            press(change, page.asked, [page.edited, self.question, *listed], **IN_ORDER)
+        typed = [page.user.submit, page.user.blur]
+        gr.on(typed, self.call, {page.told, *page.asked}, [page.user, *listed], **IN_ORDER)
+        gr.on(page.controls.moved, self.recommend, page.asked, listed, trigger_mode="always_last", **IN_ORDER)
+        page.follows("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
+        why = self.recommended.click(self.why, page.asked, self.why_panel, **IN_ORDER)
+        why.then(None, js=SHOW_WHY)
+        asking: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
+        self.question.change(find, [page.opened, self.question], self.addable, **asking)
+        page.take_away(self.csv, take_away.list_csv, "text => window.saveText(text, 'recommendations.csv')")
+        copy = "text => window.copyText(text, 'The script is copied: run it beside app.py.')"
+        page.take_away(self.python, take_away.python, copy)
+        self.link.click(None, js="() => window.copyText(location.href, 'The link is copied.')")
+
+    @guarded
+    def recommend(self, values: Values) -> Parts:
+        return self.shown(self.page.query(values))
+
+    @guarded
+    def pick(self, pick: handlers.Pick, values: Values) -> Parts:
+        """Another user and the list in one answer, so that the two always belong together."""
+        user = handlers.pick_user(values[self.page.opened][0], pick)
+        query = self.page.query(values | {self.page.user: user})
+        return {self.page.user: query.user, **self.shown(query)}
+
+    def call(self, values: Values) -> Parts:
+        """The list of the user whose id was typed; an unknown one leaves the page, and its box, as they were."""
+        before = _user_of(values[self.page.told])
+        try:
+            query = self.page.query(values)
+            return gr.skip() if query.user == before else {self.page.user: query.user, **self.shown(query)}
+        except SDiffError as error:
+            warn(error)
+            return {self.page.user: before}
+
+    @guarded
+    def remove(self, event: gr.EventData, values: Values) -> Parts:
+        """The history without the item that was pressed, and the list that follows from it."""
+        query = self.page.query(values)
+        return self._edited(query, [id for id in handlers.history_of(query) if id != event.item])
+
+    @guarded
+    def add(self, event: gr.EventData, values: Values) -> Parts:
+        """The history with the item that was pressed as its newest."""
+        query = self.page.query(values)
+        return self._edited(query, [*(id for id in handlers.history_of(query) if id != event.item), event.item])
+
+    @guarded
+    def empty(self, values: Values) -> Parts:
+        return self._edited(self.page.query(values), [])
+
+    @guarded
+    def restore(self, values: Values) -> Parts:
+        return self._edited(self.page.query(values), None)
+
+    def _edited(self, query: Query, history: list[str] | None) -> Parts:
+        edited = None if history is None else [query.dataset, query.user, history]
+        return {self.page.edited: edited, self.question: "", **self.shown(replace(query, history=history))}
+
+    def shown(self, query: Query) -> Parts:
+        """The list of a query, and what the page's script has to know of it; no explanation. Raises SDiffError."""
+        found = handlers.recommend(query)
+        config = state.serve(query.dataset, query.model)[1].config
+        trained = {name: getattr(config, name) for name in self.page.controls.settings}
+        return {
+            self.history: lists.history_table(found.history, found.ordered),
+            self.recommended: lists.recommended_table(found.recommendations, found.moves, found.past),
+            self.summary: found.summary,
+            self.page.controls.changed: found.changed,
+            self.true_button: gr.Button(interactive=found.moves is not None),
+            self.why_panel: "",
+            self.page.told: json.dumps({"address": query.encode(), "trained": trained}),
+        }
+
+    @guarded
+    def why(self, event: gr.EventData, values: Values) -> str:
+        """What speaks for the item that was pressed, until the next list comes."""
+        found = handlers.why(self.page.query(values), event.item)
+        return lists.why_panel(found.title, found.unit, found.score, found.by_item, found.by_frequency)
+
+    def plots(self, values: Values) -> Parts:
+        """The plots beside the list."""
+        found = spectral.spectral_view(self.page.query(values))
+        return {
+            self.snr: figures.snr_by_frequency(found.lam, found.snr_at_tau, found.tau),
+            self.snr_words: found.words["snr"],
+            self.energy: figures.band_energy(found.bands, *found.energy),
+            self.energy_words: found.words["energy"],
+        }
+
+
+def find(opened: list[str], question: str) -> str:
+    """Items that may be meant, to be added to the history."""
+    if not question.strip():
+        return ""
+    catalog = state.open_dataset(opened[0]).catalog
+    return lists.addable_table(catalog.rows(catalog.search(question, ADDABLE)))
+
+
+def _user_of(told: str) -> str:
+    """The user of the list that is shown, as the page sends it back; "" where it does not."""
+    try:
+        return Query.parse(parse_qsl(parse_json(told)["address"])).user
+    except (SDiffError, ValueError, TypeError, KeyError, AttributeError):
+        return ""

@@ -4,119 +4,106 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import gradio as gr
 
-from sdiff.app import figures, lists
-from sdiff.app.controls import guarded, warn
-from sdiff.app.tabs import reverse_handlers, spectral_handlers, take_away
-from sdiff.app.tabs.listing import asked
+from sdiff.app import figures, lists, spectral
+from sdiff.app.controls import Parts, Values, warn
+from sdiff.app.page import Page
+from sdiff.app.tabs import take_away
 from sdiff.base.errors import SDiffError
 
 PACE = 0.8  # seconds that each step stays when they are played
 
 
-class SpectrumTab(NamedTuple):
-    """What the page wires together: the chosen step, what a step shows, and what the schedules show."""
+class SpectrumTab:
+    """A step of the reverse process, which is chosen or played, and the plots that stay the same at each of them."""
 
-    step: gr.Slider
-    play: gr.Button
-    csv: gr.Button
-    reverse: list[Any]
-    schedules: list[Any]
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        gr.Markdown("## The reverse process, step by step")
+        with gr.Row(elem_id="reverse-process"):
+            with gr.Column(scale=3, min_width=310):
+                with gr.Row(elem_id="steps"):
+                    self.step = gr.Slider(
+                        1,
+                        20,
+                        20,
+                        step=1,
+                        precision=0,
+                        label="Step",
+                        info="1 … T, from t = τ down",
+                        elem_id="step",
+                        buttons=[],
+                        scale=3,
+                    )
+                    self.play_button = gr.Button("Play", size="sm", scale=0, min_width=90, elem_id="play")
+                self.words = gr.Markdown(elem_id="reverse-words")
+                self.bands = gr.Plot(show_label=False, elem_id="reverse-energy", container=False)
+                self.path = gr.Plot(show_label=False, elem_id="reverse-path", container=False)
+            with gr.Column(scale=2, min_width=310):
+                self.listed = gr.HTML(elem_id="reverse-list", padding=False)
+        gr.Markdown("## Eigenvalues of the item graph")
+        self.eigenvalues = gr.Plot(show_label=False, elem_id="eigenvalues", container=False)
+        self.eigenvalues_words = gr.Markdown(elem_classes="words")
+        gr.Markdown("## Signal α and noise σ over time, for low to high frequencies")
+        self.alpha_sigma = gr.Plot(show_label=False, elem_id="schedules", container=False)
+        self.alpha_sigma_words = gr.Markdown(elem_classes="words")
+        gr.Markdown("## Signal-to-noise ratio over time and frequency")
+        self.maps = gr.Plot(show_label=False, elem_id="maps", container=False)
+        self.maps_words = gr.Markdown(elem_classes="words")
+        self.csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
 
+    def wire(self) -> None:
+        """All of it follows the list, and a step the slider as well."""
+        plots = [self.eigenvalues, self.alpha_sigma, self.maps]
+        words = [self.eigenvalues_words, self.alpha_sigma_words, self.maps_words]
+        self.page.follows("Spectrum", self.schedules, [*plots, *words])
+        step = [self.step, self.play_button, self.words, self.bands, self.path, self.listed]
+        self.page.follows("Spectrum", self.reverse, step, [self.step], [self.step.release])
+        self.play_button.click(self.play, self.page.asked, step, show_progress="hidden", api_visibility="private")
+        self.page.take_away(self.csv, take_away.spectrum_csv, "text => window.saveText(text, 'spectrum.csv')")
 
-def spectrum_tab() -> SpectrumTab:
-    """Builds the tab."""
-    gr.Markdown("## The reverse process, step by step")
-    with gr.Row(elem_id="reverse-process"):
-        with gr.Column(scale=3, min_width=310):
-            with gr.Row(elem_id="steps"):
-                step = gr.Slider(
-                    1,
-                    20,
-                    20,
-                    step=1,
-                    precision=0,
-                    label="Step",
-                    info="1 … T, from t = τ down",
-                    elem_id="step",
-                    buttons=[],
-                    scale=3,
-                )
-                play = gr.Button("Play", size="sm", scale=0, min_width=90, elem_id="play")
-            reverse_words = gr.Markdown(elem_id="reverse-words")
-            band_plot = gr.Plot(show_label=False, elem_id="reverse-energy", container=False)
-            path_plot = gr.Plot(show_label=False, elem_id="reverse-path", container=False)
-        with gr.Column(scale=2, min_width=310):
-            listed = gr.HTML(elem_id="reverse-list", padding=False)
-    gr.Markdown("## Eigenvalues of the item graph")
-    eigen_plot = gr.Plot(show_label=False, elem_id="eigenvalues", container=False)
-    eigen_words = gr.Markdown(elem_classes="words")
-    gr.Markdown("## Signal α and noise σ over time, for low to high frequencies")
-    schedule_plot = gr.Plot(show_label=False, elem_id="schedules", container=False)
-    schedule_words = gr.Markdown(elem_classes="words")
-    gr.Markdown("## Signal-to-noise ratio over time and frequency")
-    map_plot = gr.Plot(show_label=False, elem_id="maps", container=False)
-    map_words = gr.Markdown(elem_classes="words")
-    csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
-    return SpectrumTab(
-        step,
-        play,
-        csv,
-        [step, play, reverse_words, band_plot, path_plot, listed],
-        [eigen_plot, eigen_words, schedule_plot, schedule_words, map_plot, map_words],
-    )
+    def schedules(self, values: Values) -> Parts:
+        """Spectrum and schedules."""
+        found = spectral.schedule_view(self.page.query(values))
+        return {
+            self.eigenvalues: figures.eigenvalues(found.lam),
+            self.eigenvalues_words: found.words["eigenvalues"],
+            self.alpha_sigma: figures.schedules(found.times, found.shown_lam.tolist(), found.schedules),
+            self.alpha_sigma_words: found.words["schedules"],
+            self.maps: figures.snr_maps(found.times, found.mapped, found.maps),
+            self.maps_words: found.words["maps"],
+        }
 
+    def reverse(self, values: Values) -> Parts:
+        """One step of the reverse process."""
+        return self.shown(spectral.reverse_process(self.page.query(values), values[self.step]))
 
-def schedules(*page: Any) -> tuple[Any, ...]:
-    """Spectrum and schedules."""
-    try:
-        found = spectral_handlers.schedule_view(asked(*page))
-    except SDiffError:  # the list has said so
-        return (gr.skip(),) * 6
-    drawn = {
-        "eigenvalues": figures.eigenvalues(found.lam),
-        "schedules": figures.schedules(found.times, found.shown_lam.tolist(), found.schedules),
-        "maps": figures.snr_maps(found.times, found.mapped, found.maps),
-    }
-    return tuple(part for name, figure in drawn.items() for part in (figure, found.words[name]))
+    def play(self, values: Values) -> Iterator[Parts]:
+        """Every step in turn."""
+        try:
+            query, step, steps = self.page.query(values), 0, 1
+            while step < steps:
+                found = spectral.reverse_process(query, step + 1)
+                step, steps = found.step, len(found.times)
+                yield self.shown(found)
+                time.sleep(PACE if step < steps else 0)
+        except SDiffError as error:
+            warn(error)
 
-
-def reverse(step: int, *page: Any) -> tuple[Any, ...]:
-    """One step of the reverse process."""
-    try:
-        return _step(reverse_handlers.reverse_process(asked(*page), step))
-    except SDiffError:  # the list has said so
-        return (gr.skip(),) * 6
-
-
-def play(*page: Any) -> Iterator[tuple[Any, ...]]:
-    """Every step in turn."""
-    try:
-        query, step, steps = asked(*page), 0, 1
-        while step < steps:
-            found = reverse_handlers.reverse_process(query, step + 1)
-            step, steps = found.step, len(found.times)
-            yield _step(found)
-            time.sleep(PACE if step < steps else 0)
-    except SDiffError as error:
-        warn(error)
-
-
-def _step(found: reverse_handlers.Reverse) -> tuple[Any, ...]:
-    steps = len(found.times)
-    return (
-        gr.Slider(value=found.step, maximum=max(steps, 2), visible=steps > 1),
-        gr.Button(visible=steps > 1),
-        found.words,
-        figures.band_energy(found.bands, *found.energy, names=("history", "v_t", "estimate of v_0")),
-        gr.Plot(figures.reverse_path(found.times, found.overlap, found.hits, found.step), visible=steps > 1),
-        lists.moving_table(f"List of the estimate at step {found.step}", found.rows, found.moves, "step before"),
-    )
-
-
-@guarded
-def csv(*page: Any) -> str:
-    return take_away.spectrum_csv(asked(*page))
+    def shown(self, found: spectral.Reverse) -> Parts:
+        """A step, with a slider that ends where the steps do."""
+        steps = len(found.times)
+        energy = figures.band_energy(found.bands, *found.energy, names=("history", "v_t", "estimate of v_0"))
+        path = figures.reverse_path(found.times, found.overlap, found.hits, found.step)
+        return {
+            self.step: gr.Slider(value=found.step, maximum=max(steps, 2), visible=steps > 1),
+            self.play_button: gr.Button(visible=steps > 1),
+            self.words: found.words,
+            self.bands: energy,
+            self.path: gr.Plot(path, visible=steps > 1),
+            self.listed: lists.moving_table(
+                f"List of the estimate at step {found.step}", found.rows, found.moves, "step before"
+            ),
+        }

@@ -10,8 +10,8 @@ from typing import Any
 
 from sdiff.app.handlers import history_of, recommend
 from sdiff.app.query import Query
+from sdiff.app.spectral import schedule_view, spectral_view
 from sdiff.app.state import INSTANT, open_dataset, serve
-from sdiff.app.tabs.spectral_handlers import schedule_view, spectral_view
 from sdiff.app.uploads import KEY
 from sdiff.base.paths import runs_dir
 from sdiff.data.catalog import ALL

@@ -1,102 +1,118 @@
-"""The Train tab: settings, start and stop, the live curves."""
+"""The Train tab: settings, start and stop, the live curves. A run is kept however it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from itertools import count
-from threading import Event
+from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 import gradio as gr
 from gradio.utils import LRUCache
 
-from sdiff.app import figures, gate, space, state
-from sdiff.app.tabs import training_handlers
+from sdiff.app import figures, gate, journal, space, state
+from sdiff.app.controls import Parts
+from sdiff.app.page import Page
 from sdiff.app.words import told
 from sdiff.base.errors import SDiffError
-from sdiff.config import PRESETS
+from sdiff.config import PRESETS, Config, parse_assignments, preset
+from sdiff.training.trainer import CRITERION, Progress
 
+WAIT = 0.5  # seconds between two looks at the line
 WAITING = 8  # runs that can see their place in the line; later ones wait for such a place
 # The stop button of a page sets the event of its session's run: one that waits in gradio's queue, or one that goes on.
 _waiting: LRUCache[str, Event] = LRUCache(64)  # as many as the queue holds: any client can ask for one
 _running: dict[str, Event] = {}
 
 
-def train_tab(opened: gr.JSON) -> gr.Textbox:
-    """Builds the tab for the data set that is open. Returns a hidden field that names each model when it is saved."""
-    trained = gr.Textbox(visible=False)
-    if shut := gate.read_only():
-        gr.Markdown(gate.SHUT, elem_classes="words")
-    with gr.Row(visible=not shut):
-        with gr.Column(scale=1, min_width=280):
-            preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset")
-            epochs = gr.Number(200, label="Most epochs", precision=0, minimum=1, maximum=1_000_000, elem_id="epochs")
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
-            changed = gr.Textbox(
-                label="Settings to change",
-                info="key=value, with spaces between them: K=100 lr=0.001",
-                placeholder="none",
-                elem_id="train-settings",
-            )
-            name = gr.Textbox(label="Name of the model", elem_id="model-name")
-            with gr.Row():
-                start = gr.Button("Start training", variant="primary", min_width=110, elem_id="start")
-                stop = gr.Button("Stop", min_width=110, interactive=False, elem_id="stop")
-            if note := space.note():
-                gr.Markdown(note, elem_classes="words")
-        with gr.Column(scale=3, min_width=320):
-            status = gr.Markdown("Trains on the data set that is open; the best epoch by validation is kept.")
-            plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
-    hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
-    gr.on(None, _name, None, name, **hidden)  # when the page opens
-    run = start.click(_enlist, None, [status, start, stop], queue=False, **hidden).then(
-        _train,
-        [opened, preset, epochs, seed, changed, name],
-        [status, plot, trained, name, start, stop],
-        concurrency_id="train",
-        concurrency_limit=WAITING,
-        **hidden,
-    )
-    run.failure(_idle, None, [status, start, stop], queue=False, **hidden)  # as where the queue is full
-    # Said by the page before the run hears of it: an answer of `_stop` could come after the run's last words.
-    stop.click(None, None, status, js="() => 'Stopping after this epoch …'", **hidden).then(
-        _stop, None, None, queue=False, **hidden
-    )
-    return trained
+class TrainTab:
+    """The form of a run and its curves; `trained` names each model when it is saved."""
 
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.trained = gr.Textbox(visible=False)
+        if shut := gate.read_only():
+            gr.Markdown(gate.SHUT, elem_classes="words")
+        with gr.Row(visible=not shut):
+            with gr.Column(scale=1, min_width=280):
+                self.preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset")
+                self.epochs = gr.Number(
+                    200, label="Most epochs", precision=0, minimum=1, maximum=1_000_000, elem_id="epochs"
+                )
+                self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+                self.changed = gr.Textbox(
+                    label="Settings to change",
+                    info="key=value, with spaces between them: K=100 lr=0.001",
+                    placeholder="none",
+                    elem_id="train-settings",
+                )
+                self.name = gr.Textbox(label="Name of the model", elem_id="model-name")
+                with gr.Row():
+                    self.start = gr.Button("Start training", variant="primary", min_width=110, elem_id="start")
+                    self.stop = gr.Button("Stop", min_width=110, interactive=False, elem_id="stop")
+                if note := space.note():
+                    gr.Markdown(note, elem_classes="words")
+            with gr.Column(scale=3, min_width=320):
+                self.status = gr.Markdown("Trains on the data set that is open; the best epoch by validation is kept.")
+                self.plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
 
-def _enlist(request: gr.Request) -> tuple[Any, ...]:
-    """At once: a stop that works while the run waits for others, too."""
-    _waiting[str(request.session_hash)] = Event()
-    return "Waiting …", gr.Button(interactive=False), gr.Button(interactive=True)
+    def wire(self) -> None:
+        """A run is in the line at once, so that its stop button works while it waits."""
+        hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+        gr.on(None, _name, None, self.name, **hidden)  # when the page opens
+        buttons = [self.status, self.start, self.stop]
+        run = self.start.click(self._enlist, None, buttons, queue=False, **hidden).then(
+            self._train,
+            [self.page.opened, self.preset, self.epochs, self.seed, self.changed, self.name],
+            [*buttons, self.plot, self.trained, self.name],
+            concurrency_id="train",
+            concurrency_limit=WAITING,
+            **hidden,
+        )
+        run.failure(self._idle, None, buttons, queue=False, **hidden)  # as where the queue is full
+        # Said by the page before the run hears of it: an answer of `_stop` could come after the run's last words.
+        self.stop.click(None, None, self.status, js="() => 'Stopping after this epoch …'", **hidden).then(
+            _stop, None, None, queue=False, **hidden
+        )
 
+    def _enlist(self, request: gr.Request) -> Parts:
+        """At once: a stop that works while the run waits for others, too."""
+        _waiting[str(request.session_hash)] = Event()
+        return self._said("Waiting …", running=True)
 
-def _train(
-    opened: list[str], preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
-) -> Iterator[tuple[Any, ...]]:
-    session = str(request.session_hash)
-    stop = _running[session] = _waiting.pop(session, None) or Event()
-    idle = gr.Button(interactive=True), gr.Button(interactive=False)
-    try:
-        for view in training_handlers.train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop):
-            plot = figures.training_curves(view.epochs, view.loss, view.valid) if view.epochs else gr.skip()
-            if view.saved_as is None:
-                yield view.status, plot, gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            else:
-                yield view.status, plot, view.saved_as, _name(), *idle
-    except SDiffError as error:
-        yield escape(told(error)), gr.skip(), gr.skip(), gr.skip(), *idle
-    finally:
-        if _running.get(session) is stop:
-            del _running[session]
+    def _train(
+        self, opened: list[str], preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
+    ) -> Iterator[Parts]:
+        session = str(request.session_hash)
+        stop = _running[session] = _waiting.pop(session, None) or Event()
+        try:
+            for view in train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop):
+                parts: Parts = {self.status: view.status}
+                if view.epochs:
+                    parts[self.plot] = figures.training_curves(view.epochs, view.loss, view.valid)
+                if view.saved_as is not None:
+                    parts |= {self.trained: view.saved_as, self.name: _name(), **self._said(view.status)}
+                yield parts
+        except SDiffError as error:
+            yield self._said(escape(told(error)))
+        finally:
+            if _running.get(session) is stop:
+                del _running[session]
 
+    def _idle(self, request: gr.Request) -> Parts:
+        """After a run that could not even begin."""
+        _waiting.pop(str(request.session_hash), None)
+        return self._said("This run could not be made: try again.")
 
-def _idle(request: gr.Request) -> tuple[Any, ...]:
-    """After a run that could not even begin."""
-    _waiting.pop(str(request.session_hash), None)
-    return "This run could not be made: try again.", gr.Button(interactive=True), gr.Button(interactive=False)
+    def _said(self, status: str, running: bool = False) -> Parts:
+        buttons = {self.start: gr.Button(interactive=not running), self.stop: gr.Button(interactive=running)}
+        return {self.status: status, **buttons}
 
 
 def _stop(request: gr.Request) -> None:
@@ -112,3 +128,115 @@ def _name() -> str:
     name = datetime.now(UTC).strftime("model-%Y%m%d-%H%M%S")
     names = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(name for name in names if not state.is_taken(name))
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """The state of a run: what to say, the curves so far, and the model's name once it can be used."""
+
+    status: str
+    epochs: list[int]
+    loss: list[float]
+    valid: list[tuple[int, float]]
+    saved_as: str | None = None
+
+
+class Line:
+    """Runs that wait for one another: one at a time, in the order in which they came, each of another name."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._joining = Lock()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @contextmanager
+    def joined(self, name: str) -> Iterator[Callable[[], int]]:
+        """Takes a place at the end, and leaves it; what it gives says how many runs are before this one.
+
+        Raises:
+            SDiffError: a run of that name is in the line.
+        """
+        with self._joining:
+            if name in self._names:
+                raise SDiffError(f"A run is making a model {name!r} already: choose another name.")
+            self._names.append(name)
+        try:
+            yield lambda: self._names.index(name)
+        finally:
+            self._names.remove(name)
+
+
+LINE = Line()
+
+
+def train(
+    dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
+) -> Generator[TrainingView, None, None]:
+    """Trains a model when the runs before it are over, yielding about twice a second; setting `stop` ends it.
+
+    The best weights are kept either way, and also where it cannot go on: the loss is no longer finite, memory does not
+    suffice, ZeroGPU gives no more time.
+
+    Raises:
+        SDiffError: the app is read-only, a name is taken, a setting is wrong, no epoch came to its end, or there is no
+            place for the weights.
+    """
+    gate.writing()
+    journal.note(data=dataset, model=name)
+    config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
+    if epochs < 1:
+        raise SDiffError("Train for at least one epoch.")
+    with LINE.joined(name := name.strip()) as before, state.claimed_run(name) as folder:
+        while n := before():
+            if stop.is_set():
+                raise SDiffError("Stopped before it began: nothing was trained.")
+            yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
+            time.sleep(WAIT)
+        yield from _trained(config, dataset, preset_name, seed, folder, stop)
+
+
+def _trained(
+    config: Config, dataset: str, preset_name: str, seed: int, folder: Path, stop: Event
+) -> Generator[TrainingView, None, None]:
+    opened = state.open_dataset(dataset).dataset
+    title = opened.title
+    yield TrainingView(f"Computing the spectrum of {title} …", [], [], [])
+    curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
+    shown, stopped = 0.0, False
+    with closing(space.run(config, opened.split, seed, dataset, preset_name, folder)) as run:
+        progress = next(run)
+        while isinstance(progress, Progress):
+            curves[0].append(progress.epoch)
+            curves[1].append(progress.loss)
+            if progress.valid:
+                curves[2].append((progress.epoch, progress.valid[CRITERION]))
+            stopped = stop.is_set()
+            if not stopped and time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                yield TrainingView(
+                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} "
+                    f"· {_best(progress)} · at most {duration(progress.eta)} to go",
+                    *curves,
+                )
+            progress = run.send(stopped)
+    how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
+    why = escape(f" {told(progress.failure)}") if progress.failure else ""
+    yield TrainingView(
+        f"{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in {duration(progress.seconds)}. "
+        f"The weights of epoch **{progress.best_epoch}** are saved as **{folder.name}**.{why}",
+        *curves,
+        saved_as=folder.name,
+    )
+
+
+def _best(progress: Progress) -> str:
+    if progress.best is None:
+        return "not validated yet"
+    return f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

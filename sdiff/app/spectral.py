@@ -1,4 +1,4 @@
-"""What the spectral plots show: one history's energy before and after, the spectrum, the schedules."""
+"""What the spectral plots show: one history's energy, the schedules, the reverse process step by step."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdiff.app.handlers import history_of
+from sdiff.app.handlers import held_out_of, history_of, ranked, shifts
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.config import Config, Schedule
+from sdiff.data.catalog import Row
 from sdiff.method.diffusion import condition, denoise
 from sdiff.method.histories import Histories
 from sdiff.method.schedule import NoiseSchedule
@@ -51,16 +52,35 @@ class ScheduleView:
     words: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Reverse:
+    """Sampling in steps n = 1 ... T, from t = tau down: arrays (T,), and of one chosen step the rest.
+
+    overlap: how many items a step's list shares with the last one's. hits: how many of it were held out.
+    energy: by band, of the history, of v_t and of the estimate. moves: places won since the step before.
+    """
+
+    times: np.ndarray
+    overlap: np.ndarray
+    hits: np.ndarray
+    step: int
+    bands: np.ndarray
+    energy: tuple[np.ndarray, np.ndarray, np.ndarray]
+    rows: list[Row]
+    moves: list[int | None] | None
+    words: str
+
+
 def spectral_view(query: Query) -> SpectralView:
     """The SNR at the start of sampling, and what sampling does to the energy of one history. Raises SDiffError."""
-    config, model, x = asked(query)
+    config, model, x = _asked(query)
     lam = model.basis.lam.cpu()
     at_tau = {kind: s.snr(torch.tensor(config.tau), lam).numpy() for kind, s in _kinds(config).items()}
     noised: list[Tensor] = []
     noise = torch.Generator().manual_seed(query.seed)
     after = denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t))
     before_energy, noised_energy, after_energy = (
-        by_band(v) for v in (condition(model.basis, x, config).mean(1), noised[0], after)
+        _by_band(v) for v in (condition(model.basis, x, config).mean(1), noised[0], after)
     )
     finite = np.isfinite(at_tau["vp"])
     tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]
@@ -81,7 +101,7 @@ def spectral_view(query: Query) -> SpectralView:
 
 def schedule_view(query: Query) -> ScheduleView:
     """The spectrum that a model keeps, and the three schedules under these settings. Raises SDiffError."""
-    config, model, _ = asked(query)
+    config, model, _ = _asked(query)
     lam = model.basis.lam.cpu()
     times = torch.linspace(0, config.tau, 81)
     levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
@@ -111,13 +131,56 @@ def schedule_view(query: Query) -> ScheduleView:
     )
 
 
-def asked(query: Query) -> tuple[Config, Recommender, Histories]:
+def reverse_process(query: Query, step: int) -> Reverse:
+    """All of sampling for a query, and its step `step`; one beyond the last is the last.
+
+    Raises:
+        SDiffError: as `recommend`.
+    """
+    config, model, x = _asked(query)
+    opened, _ = serve(query.dataset, query.model)
+    steps: list[tuple[Tensor, Tensor]] = []
+    noise = torch.Generator().manual_seed(query.seed)
+    denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
+    orders = [ranked(model.model.scores(v0_hat, x), x, query, opened.catalog) for _, v0_hat in steps]
+    tops = [order[: query.k] for order in orders]
+    held_out = held_out_of(query)
+    times = NoiseSchedule.of(config).times(config.T)
+    n = min(max(step, 1), config.T)
+    t, lam = times[config.T - n + 1], model.basis.lam.cpu()
+    moves = shifts(tops[n - 1], orders[n - 2]) if n > 1 else None
+    overlap, hits = ([len(set(top) & set(other)) for top in tops] for other in (tops[-1], held_out))
+    v_t, v0_hat = steps[n - 1]
+    alpha, sigma = (f(t, lam) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
+    noised = f"up to {sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
+    words = (
+        f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
+        f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "
+        f"**{overlap[n - 1]} of {len(tops[-1])}** with the last one's"
+        + (f", and finds {hits[n - 1]} of the {len(held_out)} items held out." if held_out else ".")
+    )
+    if config.T == 1:
+        words += " This model takes a single step: move T, under More settings, to see more of them."
+    return Reverse(
+        times=times.flip(0)[:-1].numpy(),
+        overlap=np.array(overlap),
+        hits=np.array(hits),
+        step=n,
+        bands=bands(len(lam)),
+        energy=(_by_band(condition(model.basis, x, config).mean(1)), _by_band(v_t), _by_band(v0_hat)),
+        rows=opened.catalog.rows(tops[n - 1], held_out=held_out),
+        moves=moves,
+        words=words,
+    )
+
+
+def _asked(query: Query) -> tuple[Config, Recommender, Histories]:
     """The configuration, the model and the history (1, n_items) that a query is about. Raises SDiffError."""
     _, model = serve(query.dataset, query.model)
     return model.config.at_inference(query.settings), model, model.encode(history_of(query))
 
 
-def by_band(v: Tensor) -> np.ndarray:
+def _by_band(v: Tensor) -> np.ndarray:
     """Mean energy of the spectrum v (1, K) in each band."""
     energy = np.square(v[0].cpu().numpy())
     return np.array([energy[band].mean() for band in _bands(len(energy))])
