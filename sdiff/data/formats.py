@@ -9,6 +9,7 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import regular
+from sdiff.base.paths import expanded
 from sdiff.data.interactions import Interactions, Split, Vocabulary, hold_out
 from sdiff.data.items import Items, read_items, untitled
 from sdiff.data.readers import Reading, Report, read_interactions, split_of
@@ -27,7 +28,7 @@ def own_table(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
     interactions, report = read_interactions(path, reading)
     beside = path.with_suffix(".item")
     described = reading.items or (str(beside) if path.suffix == ".inter" and beside.exists() else "")
-    items = read_items(Path(described), interactions.items) if described else untitled(interactions.items)
+    items = read_items(expanded(described), interactions.items) if described else untitled(interactions.items)
     return split_of(interactions, reading), items, report
 
 

@@ -61,6 +61,16 @@ def test_wrong_options_are_said(tmp_path, monkeypatch, key, message):
         load_dataset(key)
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "x.csv", "user,item\n1,a\n1,b\n2,a\n")
+    write(tmp_path / "titles.csv", "item,title\na,Heat\n")
+    dataset = load_dataset("~/x.csv?items=~/titles.csv")
+    assert dataset.items.title == ["Heat", "Item b"] and dataset.title == "x.csv"
+    with pytest.raises(SDiffError, match="no home folder for '~nobody-has-this-name"):
+        load_dataset("~nobody-has-this-name/x.csv")
+
+
 def test_a_set_is_served_by_a_model_that_has_its_items_in_another_order(split):
     demo = load_dataset("demo")
     other = Vocabulary(("new", *demo.split.items.ids[::-1]))
