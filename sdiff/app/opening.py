@@ -10,11 +10,11 @@ import gradio as gr
 from anyio.to_thread import run_sync
 
 from sdiff.app import gate, handlers, journal, openings, runs, state, uploads
-from sdiff.app.controls import Parts, at, guarded, said, warn
+from sdiff.app.controls import Parts, at
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import LONGEST, NUMBERS, Query
 from sdiff.app.state import INSTANT, serve
-from sdiff.app.words import literal
+from sdiff.app.words import guarded, literal, said, warn
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from sdiff.data.registry import REGISTRY

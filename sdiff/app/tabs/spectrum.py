@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import gradio as gr
 
 from sdiff.app import figures, lists, spectral
-from sdiff.app.controls import Parts, Values, warn
+from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page
 from sdiff.app.tabs import take_away
+from sdiff.app.words import warn
 from sdiff.base.errors import SDiffError
 
 PACE = 0.8  # seconds that each step stays when they are played
