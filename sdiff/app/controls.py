@@ -1,20 +1,14 @@
-"""What can be moved beside every view, and how a handler says that something cannot be done."""
+"""What can be moved beside every view."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from html import escape
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from sdiff.app.query import LONGEST, K
-from sdiff.app.words import told
-from sdiff.base.errors import SDiffError
 from sdiff.config import BOUNDS, HELP, Config
 
-T = TypeVar("T")
 Values = dict[Any, Any]  # of an event's inputs, by component
 Parts = dict[Any, Any]  # new values of components, or updates of them, by component
 Settings = dict[str, Any]  # components by the names of what they set
@@ -121,27 +115,3 @@ def changed(settings: Settings, values: Values, trained: Config) -> dict[str, An
     """The values of sliders and switch that differ from the checkpoint's, by name."""
     now = {name: values[part] for name, part in settings.items()}
     return {name: value for name, value in now.items() if value != getattr(trained, name)}
-
-
-def said(attempt: Callable[[], T], otherwise: T) -> T:
-    """What comes of an attempt; where it raises SDiffError, that is said on the page."""
-    try:
-        return attempt()
-    except SDiffError as error:
-        warn(error)
-        return otherwise
-
-
-def warn(error: SDiffError) -> None:
-    """Shows an error at the foot of the page."""
-    gr.Warning(escape(told(error)), duration=15)
-
-
-def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose SDiffError becomes a message on the page; everything on it stays as it was."""
-
-    @functools.wraps(handler)
-    def run(*values: Any) -> Any:
-        return said(lambda: handler(*values), gr.skip())
-
-    return run

@@ -10,11 +10,11 @@ import gradio as gr
 from anyio.to_thread import run_sync
 
 from sdiff.app import gate, handlers, journal, openings, runs, state, uploads
-from sdiff.app.controls import Parts, at, guarded, said, warn
+from sdiff.app.controls import Parts, at
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import LONGEST, NUMBERS, Query
 from sdiff.app.state import INSTANT, serve
-from sdiff.app.words import literal
+from sdiff.app.words import guarded, literal, said, warn
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from sdiff.data.registry import REGISTRY
@@ -49,14 +49,9 @@ class Opening:
         loaded = load(self.open_page, known, first, **openings.EVENTS)
         page.dataset.input(None, page.dataset, js="key => window.pick(key)")
         selected = self.picked.change(self.open_dataset, [page.dataset, *known], shown, **openings.EVENTS)
-        fetched = page.fetch.click(
-            download,
-            self.wanted,
-            None,
-            concurrency_id="download",
-            show_progress_on=[page.words],
-            api_visibility="private",
-        ).success(self.open_dataset, [self.wanted, *known], shown, **openings.EVENTS)
+        alone: dict[str, Any] = dict(concurrency_id="download", show_progress_on=[page.words], api_visibility="private")
+        fetch = page.fetch.click(download, self.wanted, None, **alone)
+        fetched = fetch.success(self.open_dataset, [self.wanted, *known], shown, **openings.EVENTS)
         own = read.success(self.open_own, [key, *known], [self.uploaded, *shown], **openings.EVENTS)
         # The openings end first: one more word of theirs would come after the page is back as it was.
         back = page.cancel.click(None, cancels=[loaded, selected, fetched, own]).then(

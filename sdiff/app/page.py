@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from sdiff.app import handlers
-from sdiff.app.controls import Controls, Values, changed, guarded
+from sdiff.app.controls import Controls, Values, changed
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, serve
+from sdiff.app.words import guarded
 from sdiff.base.errors import SDiffError
 
 # All lists of all sessions pass one queue in order, so that the last click is the last to be shown.

@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from sdiff.app import comparison, experiment_figures, lists
-from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, guarded, moves, said, slider
+from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, moves, slider
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.words import told
+from sdiff.app.words import guarded, said, told
 from sdiff.base.errors import SDiffError
 from sdiff.config import HELP, INFERENCE_KEYS
 

@@ -12,10 +12,9 @@ import gradio as gr
 from anyio.to_thread import run_sync
 
 from sdiff.app import figures, gate, lists, openings, state, uploads
-from sdiff.app.controls import guarded
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.state import open_dataset
-from sdiff.app.words import told
+from sdiff.app.words import guarded, told
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview

@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from sdiff.app import figures, handlers, lists, spectral, state
-from sdiff.app.controls import Parts, Values, guarded, warn
+from sdiff.app.controls import Parts, Values
 from sdiff.app.page import IN_ORDER, Page
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
+from sdiff.app.words import guarded, warn
 from sdiff.base.errors import SDiffError
 from sdiff.training.validate import parse_json
 

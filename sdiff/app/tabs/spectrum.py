@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
 from sdiff.app import figures, lists, spectral
-from sdiff.app.controls import Parts, Values, warn
+from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page
 from sdiff.app.tabs import take_away
+from sdiff.app.words import warn
 from sdiff.base.errors import SDiffError
 
 PACE = 0.8  # seconds that each step stays when they are played
@@ -25,18 +27,8 @@ class SpectrumTab:
         with gr.Row(elem_id="reverse-process"):
             with gr.Column(scale=3, min_width=310):
                 with gr.Row(elem_id="steps"):
-                    self.step = gr.Slider(
-                        1,
-                        20,
-                        20,
-                        step=1,
-                        precision=0,
-                        label="Step",
-                        info="1 … T, from t = τ down",
-                        elem_id="step",
-                        buttons=[],
-                        scale=3,
-                    )
+                    look: dict[str, Any] = dict(label="Step", info="1 … T, from t = τ down", scale=3, buttons=[])
+                    self.step = gr.Slider(1, 20, 20, step=1, precision=0, elem_id="step", **look)
                     self.play_button = gr.Button("Play", size="sm", scale=0, min_width=90, elem_id="play")
                 self.words = gr.Markdown(elem_id="reverse-words")
                 self.bands = gr.Plot(show_label=False, elem_id="reverse-energy", container=False)
