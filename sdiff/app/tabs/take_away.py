@@ -13,7 +13,6 @@ from sdiff.app.query import Query
 from sdiff.app.spectral import schedule_view, spectral_view
 from sdiff.app.state import INSTANT, open_dataset, serve
 from sdiff.app.uploads import KEY
-from sdiff.base.paths import runs_dir
 from sdiff.data.catalog import ALL
 from sdiff.serving.export import FORMULA
 
@@ -90,8 +89,7 @@ def python(query: Query) -> str:
             'model = Recommender(trainer.checkpoint(dataset.key, "instant"))',
         ]
     else:
-        folder = "runs" if (runs_dir() / query.model).is_dir() else "checkpoints"
-        lines.append(f'model = Recommender.load("{folder}/{query.model}")')
+        lines.append(f"model = Recommender.load({query.model!r})")
     return "\n".join(
         [
             *sorted(f"from {module} import {names}" for module, names in imports.items()),
