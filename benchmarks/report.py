@@ -98,20 +98,21 @@ def ablation() -> str:
 
 def experiments() -> str:
     """Every experiment but Table 1, which has a section of its own."""
-    return "\n\n".join(f"### {title}\n\n{experiment(name)}" for title, name in results.titles() if name != "table1")
+    others = ((title, name) for title, name in results.titles() if name != "table1")
+    return "\n\n".join(f"### {title}\n\n{experiment(name, '####')}" for title, name in others)
 
 
-def experiment(name: str) -> str:
-    """Picture, command and table of each run of an experiment."""
-    return "\n\n".join(_runs(name))
+def experiment(name: str, level: str) -> str:
+    """Picture, command and table of each run of an experiment, under headings of a level."""
+    return "\n\n".join(_runs(name, level))
 
 
-def _runs(name: str) -> Iterator[str]:
+def _runs(name: str, level: str) -> Iterator[str]:
     title = {key: title for title, key in results.titles()}[name]
     for label in results.runs(name):
         run = results.read_run(name, label)
         picture = f"{name}-{label.replace(', ', '-')}.svg"
-        yield f"#### {label}\n\n![{title}, {label}](../benchmarks/results/{picture})\n\nMade by {run.source}"
+        yield f"{level} {label}\n\n![{title}, {label}](../benchmarks/results/{picture})\n\nMade by {run.source}"
         if run.cells:
             yield markdown(run.head, run.cells)
 
@@ -128,7 +129,7 @@ def _spread(mean: float, std: float, seeds: int) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "summary": summary,
     "settings": settings,
-    "table1": lambda: experiment("table1"),
+    "table1": lambda: experiment("table1", "###"),
     "accuracy": accuracy,
     "ablation": ablation,
     "app": tables.app,
