@@ -1,24 +1,99 @@
-"""What the documents promise is what the repository holds."""
+"""The documents agree with the repository."""
 
+import argparse
 import re
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
-from benchmarks.report import ROOT, filled, report
+from benchmarks.report import PAGES, ROOT, TABLES, filled
+from sdiff.app.api import ENDPOINTS
+from sdiff.cli.main import parser
+from sdiff.data.readers import Reading
+from sdiff.experiments.studies import EXPERIMENTS
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path.relative_to(ROOT).as_posix(): path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md")}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in DOCS.items()}
+README, REFERENCE, HOWTO = TEXTS["README.md"], TEXTS["docs/reference.md"], TEXTS["docs/howto.md"]
 
 
-def test_the_measured_tables_are_the_ones_in_the_result_files():
-    assert filled(README) == README
-    assert report() == (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+def prose(text: str) -> str:
+    """A page without its code: neither blocks nor what stands between backticks."""
+    return re.sub(r"`[^`\n]+`", "", re.sub(r"^```.*?^```|^ {4}.*?$", "", text, flags=re.M | re.S))
 
 
-def test_every_file_that_is_named_exists():
-    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(((?!http)[^)]+)\)", path.read_text(encoding="utf-8")):
-            assert (path.parent / link).exists(), f"{path.name}: {link}"
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found: Counter[str] = Counter()
+    names = set()
+    for heading in re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), flags=re.M):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        names.add(f"{slug}-{found[slug]}" if found[slug] else slug)
+        found[slug] += 1
+    return names
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of its level or above."""
+    level = heading.split()[0]
+    rest = page.split(f"\n{heading}")[1]
+    return re.split(rf"\n#{{1,{len(level)}}} ", rest)[0]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_tables_are_those_of_the_result_files_and_the_settings(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert filled(text) == text, "run python -m benchmarks.report"
+
+
+def test_every_table_of_the_report_stands_in_a_page():
+    marks = re.findall(r"<!-- (\w+) -->", "".join(path.read_text(encoding="utf-8") for path in PAGES))
+    assert sorted(marks) == sorted(TABLES)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_between_documents_leads_to_a_file_and_a_heading(name: str):
+    for link in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", prose(TEXTS[name])):
+        target, _, anchor = link.partition("#")
+        path = (DOCS[name].parent / target).resolve() if target else DOCS[name]
+        assert path.exists(), f"{name}: {link}"
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), f"{name}: {link}"
+
+
+def test_the_links_of_a_page_are_found_and_its_code_is_not():
+    assert prose("a `](x)` b\n\n    ](y)\n```\n](z)\n```\n") == "a  b\n\n\n\n"
+    assert anchors("# A b\n## `c d` (e, f)\n## A b\n```\n# no\n```\n") == {"a-b", "c-d-e-f", "a-b-1"}
+
+
+def test_the_readme_is_short_and_links_every_page():
+    assert len(README.splitlines()) <= 150
+    for name in TEXTS.keys() - {"README.md", "CHANGELOG.md"}:
+        assert f"]({name}" in README, name
+
+
+def test_the_reference_names_every_command_and_option():
+    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    assert set(re.findall(r"^### `sdiff (\w+)", REFERENCE, flags=re.M)) == set(commands)
+    for name, command in commands.items():
+        written = set(re.findall(r"^\| `(-[\w-]+)`", section(REFERENCE, f"### `sdiff {name}"), flags=re.M))
+        assert written == {option for option in command._option_string_actions if option not in ("-h", "--help")}, name
+
+
+def test_the_reference_names_every_option_of_a_table_and_every_variable():
+    cells = re.findall(r"^\| (`.+?) \|", section(REFERENCE, "## Options of a table"), flags=re.M)
+    assert {word for cell in cells for word in re.findall(r"\w+", cell)} == {f.name for f in fields(Reading)}
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sdiff").rglob("*.py"))
+    variables = section(REFERENCE, "## Environment variables")
+    assert set(re.findall(r"SDIFF_[A-Z_]+", source)) == set(re.findall(r"SDIFF_[A-Z_]+", variables))
+
+
+def test_the_guides_name_every_endpoint_and_experiment():
+    assert set(re.findall(r"^\| `/(\w+)`", HOWTO, flags=re.M)) == {endpoint.__name__ for endpoint in ENDPOINTS}
+    named = re.findall(r"`(\w+)`", section(HOWTO, "## Reproduce the paper"))
+    assert set(EXPERIMENTS) <= set(named)
 
 
 def test_the_layout_names_every_package():
@@ -61,9 +136,10 @@ def test_the_paper_map_names_functions_and_tests_that_exist():
 
 
 def test_each_promise_of_security_names_a_test_that_exists():
-    rows = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("## What is promised")[1].split("\n## ")[0]
+    rows = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("## Guarantees")[1].split("\n## ")[0]
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    promises = [re.findall(r"`(test_\w+)`", row) for row in rows.splitlines() if row.startswith("| ")][1:]
+    rows = [row for row in rows.splitlines() if row.startswith("| ") and not row.startswith("| guarantee |")]
+    promises = [re.findall(r"`(test_\w+)`", row) for row in rows]
     assert len(promises) > 10 and all(promises)
     for name in (name for names in promises for name in names):
         assert f"def {name}(" in tests, name
