@@ -58,10 +58,7 @@ class Config:
     leak: bool = _choice(True, "in training, compute v_t from the whole history (the paper) instead of the condition")
     loss: Loss = _choice("mse", "mse (in the spectrum, Eq. (16)) or softmax (over the items not in the condition)")
     q: float = _number(
-        0.0,
-        0.0,
-        1.0,
-        "exponent of the generalised cross-entropy; 0 is cross-entropy, larger values discount unlikely items",
+        0.0, 0.0, 1.0, "exponent of the generalised cross-entropy; 0 is cross-entropy, more discounts unlikely items"
     )
     basis: Learnt = _choice(
         "fixed", "U: fixed, tied (learnt), or directional (one learnt U for histories, one for scores)"

@@ -11,7 +11,7 @@ import numpy as np
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import PAIR
-from sdiff.data.tables import Layout, Table, database, said_of
+from sdiff.data.tables import Layout, Table, database, readable_errors
 
 # Columns by their role, the likeliest name first.
 METADATA = {
@@ -75,7 +75,7 @@ def read_items(path: Path, items: Vocabulary, layout: Layout | None = None, know
             year = f"regexp_extract({title}, '{YEAR}', 1)"
             title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
         others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
-        with said_of(path):
+        with readable_errors(path):
             con.execute(f"""
                 CREATE TABLE found AS
                 SELECT trim({found["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}
