@@ -23,7 +23,7 @@ from sdiff.config import Config, parse_assignments, preset
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, download, load_dataset
 from sdiff.data.registry import REGISTRY
-from sdiff.data.summary import card
+from sdiff.data.summary import summarize
 from sdiff.evaluation.baselines import reached
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.serving import export
@@ -48,7 +48,7 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
     if len(arguments.words) > 1:
         raise SDiffError("Name one data set, or say: datasets fetch KEY.")
     if arguments.words:
-        described = asdict(card(load_dataset(arguments.words[0])))
+        described = asdict(summarize(load_dataset(arguments.words[0])))
         for name, value in described.items():
             print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
         return described

@@ -116,8 +116,8 @@ def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
     [
         (["evaluate", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
         (["train", "--dataset", "nowhere", "--out", "x"], "Unknown data set"),
-        (["train", "--dataset", "no/where.csv", "--out", "x"], "There is no file no/where.csv"),
-        (["train", "--dataset", "demo?min_rating=4", "--out", "x"], "brings its own options"),
+        (["train", "--dataset", "no/where.csv", "--out", "x"], "There is no file or folder no/where.csv"),
+        (["train", "--dataset", "demo?min_rating=4", "--out", "x"], "has fixed options"),
         (["train", "--dataset", "demo", "--out", "x", "--preset", "best"], "Unknown preset"),
         (["train", "--dataset", "demo", "--out", "x", "--set", "lr=fast"], "lr must be a number"),
         (["train", "--dataset", "demo", "--out", "x", "--resume"], "nothing to resume"),
