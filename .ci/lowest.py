@@ -1,6 +1,6 @@
-"""Prints the lowest versions that pyproject.toml allows of what the package needs, as constraints for pip.
+"""Prints the minimum versions from pyproject.toml as pip constraints.
 
-Not torch's: which build of it is right depends on the machine.
+Leaves out torch, because the right build depends on the machine.
 """
 
 import tomllib

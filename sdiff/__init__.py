@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Recommendations", "Recommender", "SDiffError"]
 
-# OpenMP's threads wait for work awake by default, and a list is made in hundreds of short steps: beside other busy
-# processes each wait takes the processor from the thread that is waited for. OpenMP reads this once, with torch.
+# OpenMP threads spin while they wait for work. A recommendation takes hundreds of short steps, so on a busy machine
+# spinning threads take the CPU from those that still have work. OpenMP reads this variable when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch only when it is needed, so that the command line can set itself up first."""
+    """Imports torch lazily, so that the command line starts fast and can install its signal handlers first."""
     if name in __all__:
         return getattr(importlib.import_module("sdiff.serving.recommender"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
-from sdiff.data.tables import database, said_of
+from sdiff.data.tables import database, readable_errors
 
 TITLE = 60  # characters, of up to four bytes each: a folder's name may have 255 bytes
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")
@@ -128,7 +128,7 @@ def _refuse_bomb(path: Path) -> None:
         start = file.read(4)
     rows, too_much = 0, f"{path.name} unpacks to more than {UNPACKED >> 20} MB: upload less of it."
     if start == b"PAR1":
-        with database(path) as con, said_of(path):
+        with database(path) as con, readable_errors(path):
             [[rows]] = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
             columns = "SELECT coalesce(sum(total_uncompressed_size), 0) FROM parquet_metadata(?)"
             [[unpacked]] = con.execute(columns, [str(path)]).fetchall()

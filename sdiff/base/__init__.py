@@ -1,1 +1,1 @@
-"""What every other package uses: errors, files, paths, devices, processes."""
+"""Shared basics: errors, value checks, files, paths, devices, processes, terminal."""

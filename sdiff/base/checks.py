@@ -1,4 +1,4 @@
-"""Checks of values that callers give, and the random numbers that a seed stands for."""
+"""Validation of numbers and seeds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 from sdiff.base.errors import SDiffError, brief
 
-LARGEST = 2**31 - 1  # of seeds and counts: NumPy, torch and JSON all hold it
+LARGEST = 2**31 - 1  # for seeds and counts; fits NumPy, torch and JSON integers
 
 
 def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
-    """A whole number. Raises SDiffError for anything else, and for one out of range."""
+    """`value` as an int. Raises SDiffError if it is not a whole number between `low` and `high`."""
     number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not low <= number <= high or number % 1:
         raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
@@ -22,20 +22,20 @@ def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
 
 
 def generator(seed: int, rank: int = 0) -> torch.Generator:
-    """A generator on the CPU, another one for each of several processes that share a seed.
+    """A random generator on the CPU. Each rank gets its own stream from the same seed.
 
     Raises:
-        SDiffError: the seed is no whole number from 0 to `LARGEST`.
+        SDiffError: the seed is not a whole number from 0 to `LARGEST`.
     """
     return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)
 
 
 def number(name: str, value: Any) -> float:
-    """A finite number, which may be given as text. Raises SDiffError for anything else."""
+    """`value`, a number or its text, as a float. Raises SDiffError if it is not a finite number."""
     try:
-        found = float(value) if isinstance(value, str | Real) and not isinstance(value, bool) else math.nan
+        parsed = float(value) if isinstance(value, str | Real) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
+        parsed = math.nan
+    if not math.isfinite(parsed):
         raise SDiffError(f"{name} must be a number, not {brief(value)}.")
-    return found
+    return parsed

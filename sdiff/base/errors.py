@@ -1,11 +1,11 @@
-"""Errors that are shown to users."""
+"""Errors shown to users."""
 
 import reprlib
 from typing import Any
 
 
 class SDiffError(ValueError):
-    """Bad input or a missing file. The message is one sentence that says what to do about it."""
+    """Base class of errors shown to users. The message is one sentence: what is wrong, and how to fix it."""
 
 
 def brief(value: Any) -> str:

@@ -1,5 +1,7 @@
-"""Files that take their name only when they are whole and on the disk. What killed writers left, the next removes.
-Files that are read are regular ones: see `regular`.
+"""Atomic writes, scratch folders and file locks.
+
+A file gets its final name only when it is complete and on disk. Scratch folders of killed processes are removed by the
+next writer.
 """
 
 from __future__ import annotations
@@ -15,16 +17,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-MARK = ".sdiff-"  # how the names of scratch folders begin
+MARK = ".sdiff-"  # prefix of scratch folders
 LOCK = "lock"
 CLAIM = f"{MARK}claim"
 
 
 def regular(path: Path) -> Path:
-    """The same path, once it is known to be safe to open: reading a pipe may wait for ever, and a device never end.
+    """Returns `path` if it is a regular file. Reading a pipe may block forever, and a device may be endless.
 
     Raises:
-        OSError: there is no such file, it is a folder, a pipe, a device or a socket.
+        OSError: the file does not exist, or is a folder, a pipe, a device or a socket.
     """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
@@ -36,98 +38,98 @@ def regular(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to: what is there in the end takes the place of `path` in one step, and outlasts a power cut.
+    """A temporary path to write to. At the end of the block it replaces `path` atomically and is synced to disk.
 
-    Where the block fails or the process is killed, an older file stays as it was.
+    If the block fails or the process is killed, an existing file at `path` is unchanged.
     """
     with scratch(path.parent) as folder:
-        whole = folder / path.name
-        yield whole
-        sync(whole)  # a rename must not reach the disk before the bytes do
-        whole.replace(path)
+        temporary = folder / path.name
+        yield temporary
+        sync(temporary)  # the bytes must be on disk before the rename is
+        temporary.replace(path)
         sync(path.parent)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The whole file or the old one, never half of it."""
-    with replacing(path) as whole:
-        whole.write_bytes(data)
+    """Writes `data` to `path`. An interrupted write leaves the old file unchanged."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A folder of one's own in `parent`, gone in the end with all that is in it. Raises OSError where it cannot be."""
+    """A new folder in `parent`, deleted at the end of the block. Raises OSError if it cannot be created."""
     sweep(parent)
-    folder, held = _claimed(parent)
+    folder, lock_file = _new_scratch(parent)
     try:
         yield folder
     finally:
-        held.close()
+        lock_file.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keeps other processes that claim the folder out of it until the end, also if this process is killed.
+    """Holds an exclusive claim on a folder during the block. The claim ends with the process, even if it is killed.
 
-    The folder is made if need be, and removed again if nothing was put there.
+    Creates the folder if needed, and removes it again if it is still empty.
 
     Raises:
-        BlockingIOError: another has claimed it.
-        OSError: nothing can be written there.
+        BlockingIOError: another process has claimed the folder.
+        OSError: the folder cannot be written to.
     """
-    made = not folder.exists()
+    created = not folder.exists()
     path = folder / CLAIM
-    held = _locked(path)
+    lock_file = _locked(path)
     try:
         yield
     finally:
-        if sys.platform == "win32":  # where an open file cannot be removed
-            held.close()
-        path.unlink(missing_ok=True)  # while it is locked: afterwards it may be another's
-        held.close()
-        if made:
+        if sys.platform == "win32":  # Windows cannot remove an open file
+            lock_file.close()
+        path.unlink(missing_ok=True)  # while still locked: later it may belong to another process
+        lock_file.close()
+        if created:
             with suppress(OSError):  # not empty
                 folder.rmdir()
 
 
 def _locked(path: Path) -> IO:
-    """A new or abandoned file, opened and locked. Raises BlockingIOError where another has locked it."""
+    """Opens and locks a new or abandoned file. Raises BlockingIOError if another process holds the lock."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = path.open("ab")
-        except FileNotFoundError:  # the folder was removed again by who had claimed it
+        except FileNotFoundError:  # the previous claimant just removed the folder
             continue
         try:
             lock(file)
         except (BlockingIOError, PermissionError):
             file.close()
             raise BlockingIOError(f"{path} is locked") from None
-        except OSError:  # nothing can be locked here
+        except OSError:  # the file system has no locks
             return file
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        file.close()  # it was removed before it was locked
+        file.close()  # removed by its previous owner before it was locked here
 
 
 def sweep(parent: Path) -> None:
-    """Removes the scratch folders in `parent` that processes left which are dead; where no file can be locked, none."""
-    own = getattr(os, "geteuid", int)()  # in a folder of all users, others' are theirs
+    """Removes scratch folders of dead processes from `parent`. Does nothing if the file system has no locks."""
+    user = getattr(os, "geteuid", int)()  # keep other users' folders, such as those in /tmp
     for folder in parent.glob(f"{MARK}*"):
         with suppress(OSError):
-            if folder.lstat().st_uid == own:
+            if folder.lstat().st_uid == user:
                 with open(folder / LOCK, "ab") as file:
                     lock(file)
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 def lock(file: IO) -> None:
-    """Locks an open file, until it is closed or the process ends, however it does.
+    """Locks an open file until it is closed or the process ends.
 
     Raises:
-        BlockingIOError, on Windows PermissionError: another has locked it.
+        BlockingIOError: another process holds the lock (PermissionError on Windows).
     """
     if sys.platform == "win32":
         import msvcrt
@@ -141,7 +143,7 @@ def lock(file: IO) -> None:
 
 
 def sync(path: Path) -> None:
-    """Sees that the bytes of a file, or the names in a folder where the system can, are on the disk."""
+    """Flushes a file to disk, or the entries of a folder if the system supports it."""
     if path.is_dir():
         with suppress(OSError):
             _fsync(path, os.O_RDONLY)
@@ -157,21 +159,21 @@ def _fsync(path: Path, mode: int) -> None:
         os.close(handle)
 
 
-def _claimed(parent: Path) -> tuple[Path, IO]:
-    """A new folder and its lock. It may be swept before it is locked: then there is another."""
+def _new_scratch(parent: Path) -> tuple[Path, IO]:
+    """A new scratch folder and its open lock file. Retries if another process sweeps the folder before it is locked."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=MARK, dir=parent))
         try:
-            held = open(folder / LOCK, "ab")  # noqa: SIM115 (closed by `scratch`)
+            lock_file = open(folder / LOCK, "ab")  # noqa: SIM115 (closed by `scratch`)
         except FileNotFoundError:
             continue
         try:
-            lock(held)
+            lock(lock_file)
             swept = not (folder / LOCK).exists()
         except (BlockingIOError, PermissionError):
             swept = True
-        except OSError:  # nothing can be locked here, so nothing is swept
+        except OSError:  # without locks, nothing is swept
             swept = False
         if not swept:
-            return folder, held
-        held.close()
+            return folder, lock_file
+        lock_file.close()

@@ -1,4 +1,4 @@
-"""How a program meets its terminal: what it may print, and how it ends. No ending is a traceback."""
+"""Terminal output and exit codes. Expected errors end in one sentence, never in a traceback."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 from sdiff.base.errors import SDiffError
 
 OUTPUT = "<output>"
-REFUSED, INTERRUPTED, UNREAD = 2, 128 + 2, 128 + 13  # exit statuses, the last two as a shell has them for signals
+REFUSED, INTERRUPTED, UNREAD = 2, 128 + 2, 128 + 13  # exit statuses; shells report SIGINT and SIGPIPE so
 
 
 def run(name: str, program: Callable[[], int]) -> int:
-    """Runs a program and returns its exit status. Characters that the terminal lacks are printed as escapes.
+    """Runs a program and returns its exit status.
 
-    An SDiffError, Ctrl-C, and errors of the system end it with one sentence on stderr. Where the reader of its output
-    has gone, as with `| head`, it ends without a word. Streams that were closed before the start are
-    those of /dev/null.
+    SDiffError, OSError and Ctrl-C end the program with one sentence on stderr. A closed output pipe, as with `| head`,
+    ends it silently. Characters that the terminal cannot encode are printed as escapes. Standard streams that are
+    closed are connected to /dev/null.
     """
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -36,7 +36,7 @@ def run(name: str, program: Callable[[], int]) -> int:
             status = program()
         except SystemExit as leaving:
             status = leaving
-        sys.stdout.flush()  # here, as Python's own flush at exit fails with a traceback
+        sys.stdout.flush()  # here, because a failing flush at exit prints a traceback
         if isinstance(status, SystemExit):
             raise status
         return status
@@ -47,24 +47,27 @@ def run(name: str, program: Callable[[], int]) -> int:
     except OSError as error:
         if error.filename == OUTPUT and isinstance(error, BrokenPipeError):
             return _end("", UNREAD)
-        what = {None: "", OUTPUT: "Cannot write the output: "}.get(error.filename, f"Cannot use {error.filename}: ")
-        return _end(f"{name}: {what}{error.strerror or str(error) or type(error).__name__}.", REFUSED)
+        context = {None: "", OUTPUT: "Cannot write the output: "}.get(error.filename, f"Cannot use {error.filename}: ")
+        return _end(f"{name}: {context}{error.strerror or str(error) or type(error).__name__}.", REFUSED)
 
 
 def _open_streams() -> None:
-    """Opens what is closed of stdin, stdout and stderr. Otherwise the next file or socket to be opened would be in its
-    place, and libraries that write there fail."""
+    """Connects closed standard streams to /dev/null.
+
+    Otherwise the next file or socket would get their descriptor, and libraries that write to stdout or stderr would
+    fail.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is `number`
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115
 
 
 def _naming_output(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a stream. Its errors have `OUTPUT` as their file name, where the system gives none."""
+    """Wraps a method of a stream so that its OSErrors carry `OUTPUT` as their file name."""
 
     def call(*arguments: Any) -> Any:
         try:
@@ -78,9 +81,9 @@ def _naming_output(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def interruptible_imports() -> Iterator[None]:
-    """Ctrl-C ends the program at once. As an exception in the midst of an import it may be lost, or become another."""
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not usual or threading.current_thread() is not threading.main_thread():
+    """Makes Ctrl-C end the program at once, because imports may swallow a KeyboardInterrupt or raise another error."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_default or threading.current_thread() is not threading.main_thread():
         yield
         return
     signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
@@ -90,12 +93,13 @@ def interruptible_imports() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end(words: str, status: int) -> int:
+def _end(message: str, status: int) -> int:
+    """Prints `message`, if any, to stderr and returns `status`."""
     with suppress(OSError):
-        if words:
-            print(words, file=sys.stderr)
+        if message:
+            print(message, file=sys.stderr)
     try:
         sys.stdout.flush()
-    except OSError:  # what is left in the buffer would fail once more at exit
+    except OSError:  # the rest of the buffer would fail again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

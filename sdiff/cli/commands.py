@@ -1,4 +1,4 @@
-"""What each command of the command line does: from its arguments to what it prints, and to one JSON document."""
+"""The commands of the command line. Each prints its results and returns them for --json."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sdiff.config import Config, parse_assignments, preset
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, download, load_dataset
 from sdiff.data.registry import REGISTRY
-from sdiff.data.summary import card
+from sdiff.data.summary import summarize
 from sdiff.evaluation.baselines import reached
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.serving import export
@@ -35,6 +35,7 @@ from sdiff.training.trainer import CRITERION, Trainer
 
 
 def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    """Lists the registered data sets, or describes or downloads one."""
     if arguments.words[:1] == ["fetch"] and len(arguments.words) == 2:
         with tqdm(unit="B", unit_scale=True, disable=None) as bar:
 
@@ -46,12 +47,12 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
         print(f"{source.title} is in {source.path} ({source.terms}).")
         return {"key": source.key, "path": str(source.path), "terms": source.terms}
     if len(arguments.words) > 1:
-        raise SDiffError("Name one data set, or say: datasets fetch KEY.")
+        raise SDiffError("Give one data set, or use `sdiff datasets fetch KEY`.")
     if arguments.words:
-        described = asdict(card(load_dataset(arguments.words[0])))
-        for name, value in described.items():
+        summary = asdict(summarize(load_dataset(arguments.words[0])))
+        for name, value in summary.items():
             print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
-        return described
+        return summary
     rows = [
         {
             "key": source.key,
@@ -65,7 +66,7 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
         for source in REGISTRY.values()
     ]
     for row in rows:
-        print(f"{row['key']:<16} {'here' if row['available'] else 'not here':<9} {row['title']}")
+        print(f"{row['key']:<16} {'available' if row['available'] else 'missing':<9} {row['title']}")
         if size := row["users, items, interactions"]:
             print(f"{'':<16} {size[0]:,} users, {size[1]:,} items, {size[2]:,} interactions")
         print(f"{'':<16} {row['terms']}; from {row['origin']}; in {row['path']}")
@@ -73,6 +74,7 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trains a model and saves its checkpoint to --out."""
     started = time.perf_counter()
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
     dataset = load_dataset(arguments.dataset)
@@ -82,12 +84,15 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def output(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """The folder of a run, claimed for its time. Raises SDiffError where another run has it, or nothing can be written
-    there."""
+    """Claims the folder of a run during the block.
+
+    Raises:
+        SDiffError: another run uses the folder, or it is not writable.
+    """
     with ExitStack() as claim:
         try:
             if ranks.first:
-                claim.enter_context(claimed(folder))  # before hours of training, not after them
+                claim.enter_context(claimed(folder))  # fail before hours of training, not after
         except BlockingIOError:
             raise SDiffError(f"Another run writes to {folder}: wait until it ends, or choose another --out.") from None
         except OSError as error:
@@ -96,14 +101,17 @@ def output(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, started: float) -> dict[str, Any]:
+    """Trains in the claimed folder --out, evaluates the best epoch and saves both. Returns the metrics."""
     ranks = arguments.ranks
     trainer = Trainer(config, dataset.split, arguments.seed, ranks=ranks)
     state = arguments.out / "training.safetensors"
     if arguments.resume:
-        if state.exists() or not ranks.launched:  # a cluster repeats the command that started the run
+        if state.exists() or not ranks.launched:  # a cluster restarts a run with the same command
             resume(trainer, state)
     elif (arguments.out / "config.json").exists():
-        raise SDiffError(f"{arguments.out} already holds a checkpoint: choose another --out, or go on with --resume.")
+        raise SDiffError(
+            f"{arguments.out} already has a checkpoint: choose another --out, or add --resume to continue."
+        )
     with (
         closing(checkpointed(trainer, arguments.out, dataset.key, arguments.preset, state)) as run,
         tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar,
@@ -143,12 +151,13 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
 
 
 def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures a checkpoint on a part of the data set."""
     model = Recommender.load(arguments.checkpoint)
-    key, dataset = its_dataset(model, arguments)
+    key, dataset = dataset_of(model, arguments)
     if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
         print(
             f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
-            f"it may have seen in training what {key} holds out.",
+            f"its training data may include held-out interactions of {key}.",
             file=sys.stderr,
         )
     started = time.perf_counter()
@@ -161,8 +170,8 @@ def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
     return metrics | {"seconds": seconds, "dataset": key, "split": arguments.split, "seed": arguments.seed}
 
 
-def its_dataset(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
-    """The data set asked for, or that of the training, over the model's items, and its key."""
+def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
+    """Key and data set of --dataset, by default that of the training, with the model's item vocabulary."""
     key = arguments.dataset or model.checkpoint.provenance.dataset
     return key, load_dataset(key).served_by(model.items)
 
@@ -170,7 +179,7 @@ def its_dataset(model: Recommender, arguments: argparse.Namespace) -> tuple[str,
 def measure(
     model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int, ranks: Ranks
 ) -> dict[str, float]:
-    """Metrics of a model on a part, with a progress bar; `settings` are changed for the sampling."""
+    """Metrics of a model on a part of a data set. `settings` override the sampling settings."""
     config = model.config.at_inference(settings)
     noise = generator(seed, ranks.rank)
     bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
@@ -179,19 +188,20 @@ def measure(
 
 
 def hidden(ranks: Ranks) -> bool | None:
-    """As tqdm's `disable`: one bar, where it is seen on a terminal."""
+    """Value of tqdm's `disable`: only rank 0 shows a progress bar, and only on a terminal."""
     return None if ranks.first else True
 
 
 def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    """Prints recommendations for a user or a history, or writes those of all users to --out."""
     if arguments.all:
         return recommend_all(arguments)
     if arguments.out or arguments.titles:
-        raise SDiffError("--out and --titles go with --all: one list is printed, with its titles.")
+        raise SDiffError("--out and --titles need --all: a single list is printed, with titles.")
     model = Recommender.load(arguments.checkpoint)
     dataset = None
     try:
-        _, dataset = its_dataset(model, arguments)
+        _, dataset = dataset_of(model, arguments)
     except SDiffError as error:
         if arguments.user is not None:
             raise
@@ -203,15 +213,15 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str,
     else:
         history = [id.strip() for id in arguments.history.split(",")] if arguments.history else []
         if "" in history:
-            raise SDiffError("--history has an empty id: write ids with one comma between two, or '' for no history.")
+            raise SDiffError("--history has an empty id: separate ids with one comma, or give '' for an empty history.")
     settings = parse_assignments(arguments.set)
-    model.config.at_inference(settings)  # first, so that a key such as "seed" is refused as a setting
-    found = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
+    model.config.at_inference(settings)  # check now: a key such as "seed" would be taken for a parameter below
+    recommendations = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
     if dataset is not None:
-        rows = [asdict(row) for row in Catalog(dataset).rows(found.indices, found.scores)]
+        rows = [asdict(row) for row in Catalog(dataset).rows(recommendations.indices, recommendations.scores)]
         rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
     else:
-        pairs = zip(found.ids, found.scores, strict=True)
+        pairs = zip(recommendations.ids, recommendations.scores, strict=True)
         rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
     print(f"{'rank':>4}  {'item':>8}  {'score':>8}  title")
     for row in rows:
@@ -221,14 +231,15 @@ def recommend(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str,
 
 
 def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Writes the recommendations of all users to one file, or to shards in a folder."""
     if arguments.out is None:
-        raise SDiffError("--all needs a file or a folder for the lists: say with --out where they should go.")
+        raise SDiffError("--all needs a file or a folder for the lists: give one with --out.")
     out, ranks = arguments.out, arguments.ranks
     in_shards = out.is_dir() or not out.suffix
     if ranks.size > 1 and not in_shards:
         raise SDiffError(f"{ranks.size} processes cannot write one file: give --out a folder, a name without a suffix.")
     model = Recommender.load(arguments.checkpoint)
-    _, dataset = its_dataset(model, arguments)
+    _, dataset = dataset_of(model, arguments)
     config = model.config.at_inference(parse_assignments(arguments.set))
     started = time.perf_counter()
     bar = partial(tqdm, unit="batch", leave=False, disable=hidden(ranks))
@@ -244,11 +255,12 @@ def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Runs an experiment, or all of them."""
     from sdiff.experiments import reproduce as experiments
 
-    of_data = arguments.dataset, arguments.preset, arguments.seed, arguments.quick, arguments.out
+    options = arguments.dataset, arguments.preset, arguments.seed, arguments.quick, arguments.out
     if arguments.what != "all":
-        return experiments.reproduce(arguments.what, *of_data, arguments.only)
+        return experiments.reproduce(arguments.what, *options, arguments.only)
     if arguments.only:
-        raise SDiffError("--only names jobs of one experiment: say which one instead of all.")
-    return {what: experiments.reproduce(what, *of_data) for what in experiments.EXPERIMENTS}
+        raise SDiffError("--only selects jobs of one experiment: name that experiment instead of all.")
+    return {what: experiments.reproduce(what, *options) for what in experiments.EXPERIMENTS}

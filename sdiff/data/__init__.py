@@ -1,1 +1,1 @@
-"""Data sets: from files and downloads to interactions, splits and an item catalog."""
+"""Data sets: downloads, table files, interactions, splits, item metadata and the catalog."""

@@ -1,4 +1,4 @@
-"""The item catalog in DuckDB: metadata of the items, joined to lists by index, filtered and searched."""
+"""The item catalog: looks up metadata by item index, filters and searches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from sdiff.data.tables import LOCKED, temporary
 
 @dataclass(frozen=True)
 class Row:
-    """An item in a list. year: None where unknown; popularity: interactions in train; held_out: a hit.
+    """An item in a list, with its metadata.
 
-    extra: what else the metadata says of it, by the names of its columns.
+    Attributes:
+        year: None if unknown.
+        popularity: number of interactions in train.
+        held_out: whether the item is a hit, that is, a held-out item of the user.
+        extra: further metadata by column name.
     """
 
     rank: int
@@ -35,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which items are wanted: of any of these genres, from one year to another, where these are given."""
+    """Selects items that have any of `genres` and a year in the given range. Empty fields select all items."""
 
     genres: tuple[str, ...] = ()
     first_year: int | None = None
@@ -43,35 +47,35 @@ class Filter:
 
 
 ALL = Filter()
-# A query that scans no table, after which DuckDB keeps no memory.
-SLIPS = """
-    SELECT meant, w FROM (SELECT unnest(?) AS meant, unnest(?) AS near, unnest(?) AS w, unnest(?) AS most)
-    WHERE damerau_levenshtein(near, meant) <= most"""
+# The query scans no table, so DuckDB keeps no memory for it (see `Catalog`).
+TYPOS = """
+    SELECT word, w FROM (SELECT unnest(?) AS word, unnest(?) AS candidate, unnest(?) AS w, unnest(?) AS most)
+    WHERE damerau_levenshtein(candidate, word) <= most"""
 
 
 def create_items(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
-    """The table items: index i, id, title, year (NULL where unknown), genres, popularity, extra (a map)."""
+    """Creates the table `items`: index i, id, title, year (NULL if unknown), genres, popularity and extra (a map)."""
     items, split = dataset.items, dataset.split
     columns = {f"extra_{n}": column for n, column in enumerate(items.extra.values())}
     texts = {"id": split.items.ids, "title": items.title, "genres": items.genres, **columns}
     numbers = {"i": np.arange(len(split.items)), "year": np.array(items.year), "popularity": split.train.item_counts}
-    con.register("given", numbers | {name: np.array(column, dtype=object) for name, column in texts.items()})
+    con.register("source", numbers | {name: np.array(column, dtype=object) for name, column in texts.items()})
     con.execute(
         f"""
         CREATE TABLE items AS
         SELECT i, id, title, nullif(year, 0)::INTEGER AS year, replace(genres, '|', ', ') AS genres,
             string_split(nullif(genres, ''), '|') AS genre_list, popularity::BIGINT AS popularity,
-            map(?::VARCHAR[], [{", ".join(columns)}]::VARCHAR[]) AS extra FROM given""",
+            map(?::VARCHAR[], [{", ".join(columns)}]::VARCHAR[]) AS extra FROM source""",
         [list(items.extra)],
     )
-    con.unregister("given")
+    con.unregister("source")
 
 
 class Catalog:
-    """Read-only once built, and safe to share between threads.
+    """Item metadata for lists, filters and search. Read-only, and safe to share between threads.
 
-    The columns that lists and filters need are read from DuckDB once. DuckDB 2.0 keeps up to 3 KB of memory for each
-    query that scans a table, until its connection is closed, and an app never closes it.
+    Reads the columns from DuckDB once. DuckDB 2.0 keeps up to 3 KB of memory for each query that scans a table until
+    the connection is closed, and an app never closes it.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -79,7 +83,7 @@ class Catalog:
         self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
         self._lengths = np.array([len(word) for word in self._search.words])  # (n_words,)
         self._letters = letters(self._search.words)
-        with temporary() as folder:  # the file has no name any more once it is open
+        with temporary() as folder:  # the file can be deleted once it is open
             path = str(folder / "catalog.duckdb")
             with duckdb.connect(path) as con:
                 create_items(con, dataset)
@@ -88,13 +92,13 @@ class Catalog:
         self._items = [(*row, {name: text for name, text in extra.items() if text}) for *row, extra in columns]
         self._year = np.array([np.nan if year is None else year for _, _, year, *_ in columns])  # (n_items,)
         each = "SELECT i, unnest(genre_list) AS genre FROM items"
-        holding = self._ask(f"SELECT genre, list(i) FROM ({each}) GROUP BY genre ORDER BY count(*) DESC, genre")
-        self._holding = {genre: np.array(items) for genre, items in holding}
+        items_by_genre = self._ask(f"SELECT genre, list(i) FROM ({each}) GROUP BY genre ORDER BY count(*) DESC, genre")
+        self._items_by_genre = {genre: np.array(items) for genre, items in items_by_genre}
 
     def rows(
         self, indices: Sequence[int], scores: Sequence[float] | None = None, held_out: Sequence[int] = ()
     ) -> list[Row]:
-        """The items at `indices` in that order, with their scores (0 where none are given)."""
+        """The items at `indices` in that order, with `scores` or 0. Items in `held_out` are marked as hits."""
         scores = [0.0] * len(indices) if scores is None else scores
         hits = {*held_out}
         rows = []
@@ -103,28 +107,28 @@ class Catalog:
             rows.append(Row(rank, id, title, year, genres, float(score), popularity, i in hits, extra))
         return rows
 
-    def search(self, question: str, limit: int = 20, wanted: Filter = ALL) -> list[int]:
-        """Indices of the items that a question means, the likeliest first; of none, the most popular ones.
+    def search(self, query: str, limit: int = 20, wanted: Filter = ALL) -> list[int]:
+        """Indices of the items whose title or id matches a query, best match first. Empty: the most popular items.
 
-        Case, accents and punctuation make no difference, words come in any order and may be beginnings; where too few
-        titles hold them, a slip or two in each is forgiven. Ids are found as well.
+        Ignores case, accents, punctuation and word order; words may be prefixes. If too few titles match, each word may
+        have one or two typos.
         """
-        only = None if wanted == ALL else self.allowed(wanted)
-        return self._search.find(question, limit, only, self._slips)
+        mask = None if wanted == ALL else self.allowed(wanted)
+        return self._search.find(query, limit, mask, self._typos)
 
     def allowed(self, wanted: Filter) -> np.ndarray:
-        """(n_items,) bool: which items pass a filter; an item of unknown year passes no limit of years.
+        """Mask (n_items,) of the items that pass a filter. Items of unknown year pass no year limits.
 
         Raises:
-            SDiffError: a genre that no item has.
+            SDiffError: no item has one of the genres.
         """
         passes = np.ones(len(self._items), dtype=bool)
         if wanted.genres:
             passes[:] = False
             for genre in wanted.genres:
-                if genre not in self._holding:
+                if genre not in self._items_by_genre:
                     raise SDiffError(f"No item has the genre {brief(genre)}: choose other genres.")
-                passes[self._holding[genre]] = True
+                passes[self._items_by_genre[genre]] = True
         if wanted.first_year is not None:
             passes &= self._year >= wanted.first_year
         if wanted.last_year is not None:
@@ -132,38 +136,38 @@ class Catalog:
         return passes
 
     def genres(self) -> list[str]:
-        """All genres, that of the most items first."""
-        return [*self._holding]
+        """All genres, the one with the most items first."""
+        return [*self._items_by_genre]
 
     def years(self) -> tuple[int, int] | None:
-        """The first and the last year, None where no year is known."""
+        """The first and last year, or None if all years are unknown."""
         known = self._year[~np.isnan(self._year)]
         return (int(known.min()), int(known.max())) if len(known) else None
 
-    def _slips(self, words: list[str]) -> list[tuple[str, int]]:
-        """Pairs of a word and the index of one that it may mean: with one slip, or two if it is long.
+    def _typos(self, words: list[str]) -> list[tuple[str, int]]:
+        """Pairs (word, index of a catalog word that differs by typos): one from 4 letters on, two from 8.
 
-        A slip changes at most two of the letters that a word has, so few words are left to be compared in full.
+        A typo changes at most two bits of the letter sets, so that few candidates need the full comparison.
         """
         pairs: list[tuple[str, str, int, int]] = []
-        for word, its_letters in zip(words, letters(words), strict=True):
+        for word, letter_set in zip(words, letters(words), strict=True):
             most = min(len(word) // 4, 2)
             near = np.abs(self._lengths - len(word)) <= most
-            near &= differences(self._letters, its_letters) <= 2 * most
+            near &= differences(self._letters, letter_set) <= 2 * most
             pairs += [(word, self._search.words[w], w, most) for w in np.flatnonzero(near).tolist()]
-        return self._ask(SLIPS, [list(column) for column in zip(*pairs, strict=True)]) if pairs else []
+        return self._ask(TYPOS, [list(column) for column in zip(*pairs, strict=True)]) if pairs else []
 
     def _ask(self, query: str, values: object = None) -> list[Any]:
-        return self._connection.cursor().execute(query, values).fetchall()  # a cursor of its own for each thread
+        return self._connection.cursor().execute(query, values).fetchall()  # one cursor per thread
 
 
 def letters(words: list[str]) -> np.ndarray:
-    """(n,) the letters of each word as a set of bits, in which few letters meet."""
+    """(n,) the set of letters of each word, as bits. Different letters rarely share a bit."""
     return np.array([sum({1 << ord(letter) % 62 for letter in word}) for word in words], dtype=np.int64)
 
 
 def differences(letters: np.ndarray, others: int) -> np.ndarray:
-    """(n,) in how many bits each of `letters` (n,) differs from `others`. NumPy counts them itself only from 2.0 on."""
+    """(n,) number of bits in which each of `letters` (n,) differs from `others`. NumPy < 2 has no bitwise_count."""
     return BITS[(letters ^ others).view(np.uint16).reshape(-1, 4)].sum(1)
 
 

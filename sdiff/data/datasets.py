@@ -1,4 +1,4 @@
-"""Data sets: a registry of known ones, and anybody's own by its path. A set is read into a `Dataset`."""
+"""Loads and downloads data sets: registered ones by key, others by path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sdiff.data.registry import REGISTRY, Source
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory: its split, its items' metadata, where it came from, and what became of its rows."""
+    """A data set in memory: its split, item metadata and origin. `report` counts the rows of a table file."""
 
     key: str
     title: str
@@ -29,7 +29,7 @@ class Dataset:
     report: Report | None = field(default=None, repr=False)
 
     def served_by(self, items: Vocabulary) -> Dataset:
-        """This set over a model's items: the raw set, say, in the order of a published split of it.
+        """The data set with the item vocabulary of a model, such as one trained on another split of the same data.
 
         Raises:
             SDiffError: the model does not know some of the items.
@@ -39,27 +39,27 @@ class Dataset:
         if unknown := [id for id in self.split.items.ids if id not in items]:
             raise SDiffError(
                 f"The model does not know {len(unknown):,} of the {len(self.split.items):,} items of {self.key}, such "
-                f"as {unknown[0]}: it was trained on another set. Train one on {self.key}."
+                f"as {unknown[0]}: it was trained on another data set. Train one on {self.key}."
             )
         return replace(self, split=self.split.among(items), items=self.items.among(self.split.items, items))
 
 
 def download(key: str, progress: Callable[[int, int | None], None] = lambda done, total: None) -> Source:
-    """Fetches the missing files of a registered data set.
+    """Downloads the missing files of a registered data set.
 
     Args:
-        progress: called with the bytes of the current file so far and its total, None where that is not known.
+        progress: called with the bytes of the current file so far and its size, None if unknown.
 
     Raises:
-        SDiffError: unknown key, a set that cannot be had without asking, or what `fetch` says.
+        SDiffError: the key is unknown, the data set has no public download, or the download fails (see `fetch`).
     """
     if key not in REGISTRY:
         raise SDiffError(f"Unknown data set {key!r}: choose one of {', '.join(REGISTRY)}.")
     source = REGISTRY[key]
     if source.missing and not source.archives:
         raise SDiffError(
-            f"{key} cannot be downloaded from here: get {', '.join(source.missing)} from {source.origin} and put them "
-            f"into {source.path}."
+            f"{key} cannot be downloaded automatically: get {', '.join(source.missing)} from {source.origin} and put "
+            f"them into {source.path}."
         )
     for archive in source.archives if source.missing else ():
         if not all((source.path / name).is_file() for name in archive.names):
@@ -68,11 +68,11 @@ def download(key: str, progress: Callable[[int, int | None], None] = lambda done
 
 
 def available(key: str) -> Source:
-    """A registered data set whose files are here. Raises SDiffError that says where the missing ones belong."""
+    """The registered data set `key`. Raises SDiffError with instructions if files are missing."""
     source = REGISTRY[key]
     if source.missing:
         raise SDiffError(
-            f"{key} is not here: {f'sdiff datasets fetch {key}, or ' if source.archives else ''}"
+            f"{key} is not here: {f'run sdiff datasets fetch {key}, or ' if source.archives else ''}"
             f"put {', '.join(source.missing)} (from {source.origin}) into {source.path}, "
             f"or set SDIFF_DATA_DIR to the folder that contains {source.path.name}."
         )
@@ -80,12 +80,18 @@ def available(key: str) -> Source:
 
 
 def load_dataset(key: str) -> Dataset:
-    """A registered data set by its key, or anybody's own by the path of a table file, or of a folder with a table
-    `interactions` and perhaps one `items`, or `hf:` and its name on the Hugging Face Hub. A path may be followed by
-    options: `ratings.csv?min_rating=4&core=5`.
+    """Loads a data set.
+
+    Args:
+        key: one of
+            - the key of a registered data set, such as "demo";
+            - the path of a table file of interactions;
+            - the path of a folder with a table `interactions.*` and optionally one `items.*`;
+            - "hf:" and the name of a data set on the Hugging Face Hub.
+            All but registered keys may end in options of `Reading`: "ratings.csv?min_rating=4&core=5".
 
     Raises:
-        SDiffError: unknown key, files that are missing or cannot be read, columns or values that are not right.
+        SDiffError: the key is unknown, a file is missing or unreadable, or columns, values or options are invalid.
     """
     if key in REGISTRY:
         source = available(key)
@@ -93,26 +99,26 @@ def load_dataset(key: str) -> Dataset:
         return Dataset(key, source.title, source.terms, split, items)
     name, _, query = key.partition("?")
     if name in REGISTRY:
-        raise SDiffError(f"{name} brings its own options: leave out ?{query}.")
+        raise SDiffError(f"{name} has fixed options: leave out ?{query}.")
     reading = Reading.parse(query)
 
-    def own(title: str, table: Path, reading: Reading, terms: str = "your own data") -> Dataset:
+    def load(title: str, table: Path, reading: Reading, terms: str = "your own data") -> Dataset:
         return Dataset(key, title, terms, *own_table(table, reading))
 
     if name.startswith("hf:"):
         table = hub_table(name.removeprefix("hf:"), data_dir() / "hub")
-        return own(name.removeprefix("hf:"), table, reading, "as its page on the Hugging Face Hub says")
+        return load(name.removeprefix("hf:"), table, reading, "see its page on the Hugging Face Hub")
     path = expanded(name)
     if path.is_dir():
         tables = {role: sorted(path.glob(f"{role}.*")) for role in ("interactions", "items")}
         if not tables["interactions"]:
-            raise SDiffError(f"{path} holds no table of interactions, such as interactions.csv.")
-        described = reading.items or next(map(str, tables["items"]), "")
-        return own(path.name, tables["interactions"][0], replace(reading, items=described))
+            raise SDiffError(f"{path} contains no table of interactions: add one, such as interactions.csv.")
+        metadata = reading.items or next(map(str, tables["items"]), "")
+        return load(path.name, tables["interactions"][0], replace(reading, items=metadata))
     if path.exists():
-        return own(path.name, path, reading)
+        return load(path.name, path, reading)
     if path.suffix or len(path.parts) > 1:
-        raise SDiffError(f"There is no file {path}, and no folder of that name.")
+        raise SDiffError(f"There is no file or folder {path}.")
     raise SDiffError(
         f"Unknown data set {name!r}: choose one of {', '.join(REGISTRY)}, "
         "or give the path of a table (CSV, TSV, JSON lines, Parquet) with the columns user and item."

@@ -1,4 +1,4 @@
-"""Downloads a data set's files: over https alone, checked, continued where it stopped, put in place all at once."""
+"""Downloads data set files: https only, verified, resumable, and installed atomically."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.files import lock, sync
 
 SCHEMES = ("https",)
-TIMEOUT = httpx.Timeout(30, connect=10)  # seconds without a byte, not for the whole download
-EXPANSION = 20  # the unpacked size accepted, in download limits: ratings shrink five- to tenfold, a bomb a thousandfold
-ENTRIES = 10_000
+TIMEOUT = httpx.Timeout(30, connect=10)  # seconds without data, not for the whole download
+EXPANSION = 20  # maximum unpacked size, as a multiple of the download limit; ratings expand 5 to 10 times
+ENTRIES = 10_000  # maximum number of files in an archive
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file on the web and what is wanted of it.
+    """A file on the web and what to extract from it.
 
-    members: of a zip or tar archive, which file gets which name; a name alone, where the file itself is wanted.
-    limit: the largest download accepted, in bytes. checksum: "md5:..." or "sha256:...", "" where none is published.
+    Attributes:
+        limit: maximum size of the download in bytes.
+        members: paths in the zip or tar archive and their new file names, or one file name to keep the download itself.
+        checksum: "md5:..." or "sha256:...", empty if none is published.
     """
 
     url: str
@@ -47,30 +49,30 @@ class Archive:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names in the folder."""
+        """Names of the resulting files."""
         return (self.members,) if isinstance(self.members, str) else tuple(self.members.values())
 
 
 class _Unusable(Exception):
-    """What has been downloaded is not what was asked for: continuing it would not help."""
+    """The download is not the expected file, so resuming it would not help."""
 
 
 def fetch(
     archive: Archive, folder: Path, progress: Callable[[int, int | None], None] = lambda done, total: None
 ) -> None:
-    """Downloads and unpacks: on return the wanted files lie in `folder`, which is touched only when all are complete.
+    """Downloads and unpacks an archive into `folder`, which changes only after all files are complete.
 
-    What has come before an error stays in `.downloads` beside `folder`, and the next call asks for the rest.
-    Files of `folder` under other names stay as they are.
+    After an error, the partial download stays in `.downloads` next to `folder`, and the next call resumes it. Other
+    files in `folder` are unchanged.
 
     Args:
-        progress: called with the bytes so far and the total, None where the server does not tell.
+        progress: called with the bytes so far and the total, None if unknown.
 
     Raises:
-        SDiffError: no connection, an error from the server, a file too large, damaged or other than expected,
-            no space or no right to write, or another process that fetches the same file.
+        SDiffError: the connection or server fails, the file is too large, damaged or not the expected one, the disk is
+            full or not writable, or another process downloads the same file.
     """
-    folder = folder.resolve()  # behind a link: what is renamed must lie on the same disk
+    folder = folder.resolve()  # follow links: files can only be renamed on the same disk
     name = f"{folder.name}-{hashlib.sha256(archive.url.encode()).hexdigest()[:8]}"
     part, unpacked = (folder.parent / ".downloads" / f"{name}.{kind}" for kind in ("part", "unpacked"))
     by_hand = f"put {', '.join(archive.names)} into {folder} by hand"
@@ -80,7 +82,7 @@ def fetch(
             try:
                 with httpx.Client(timeout=TIMEOUT, follow_redirects=True, event_hooks={"request": [_permit]}) as client:
                     _download(client, archive, part, note, progress)
-                shutil.rmtree(unpacked, ignore_errors=True)  # left by a process that was killed
+                shutil.rmtree(unpacked, ignore_errors=True)  # from a killed process
                 unpacked.mkdir()
                 with open(part, "rb") as file:
                     _verify(file, archive.checksum)
@@ -89,42 +91,42 @@ def fetch(
                 part.unlink()
             except _Unusable as error:
                 part.unlink(missing_ok=True)
-                raise SDiffError(f"{archive.url} is not the file expected ({error}): {by_hand}.") from error
+                raise SDiffError(f"{archive.url} is not the expected file ({error}): {by_hand}.") from error
             finally:
                 shutil.rmtree(unpacked, ignore_errors=True)
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
-        again = "try again later, or " if status >= 500 or status == 429 else ""
+        retry = "try again later, or " if status >= 500 or status == 429 else ""
         answer = f"the server answers {status} {error.response.reason_phrase}".rstrip()
-        raise SDiffError(f"Cannot download {archive.url} ({answer}): {again}{by_hand}.") from error
+        raise SDiffError(f"Cannot download {archive.url} ({answer}): {retry}{by_hand}.") from error
     except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
         raise SDiffError(f"Cannot download {archive.url} ({error}): {by_hand}.") from error
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        again = "check the connection and try again, the download goes on where it stopped"
-        raise SDiffError(f"Cannot download {archive.url} ({reason}): {again}, or {by_hand}.") from error
+        retry = "check the connection and try again (the download will resume)"
+        raise SDiffError(f"Cannot download {archive.url} ({reason}): {retry}, or {by_hand}.") from error
     except OSError as error:
         raise SDiffError(
-            f"Cannot write the files of {archive.url} to {folder} ({error.strerror}): make room, or allow writing."
+            f"Cannot write the files of {archive.url} to {folder} ({error.strerror}): free up space, or allow writing."
         ) from error
 
 
 @contextmanager
 def _locked(path: Path, url: str) -> Iterator[TextIO]:
-    """A file that one process at a time has open: the system frees it even if the process is killed.
+    """Opens and locks a file for this process. The lock ends with the process, even if it is killed.
 
-    It stays when all is done: deleted, it could be locked by one process while the next makes it anew.
+    The file is never deleted, because then two processes could lock two files of the same name.
     """
     with open(path, "a+", encoding="ascii", errors="ignore") as file:
         try:
             lock(file)
         except (BlockingIOError, PermissionError) as error:
-            raise SDiffError(f"{url} is being downloaded already: wait until that is done.") from error
+            raise SDiffError(f"{url} is already being downloaded: wait until that finishes.") from error
         yield file
 
 
 def _permit(request: httpx.Request) -> None:
-    """Called before every request, those after a redirect included."""
+    """Rejects requests that are not https. Called before every request, including redirects."""
     if request.url.scheme not in SCHEMES:
         raise httpx.UnsupportedProtocol(f"{request.url} is not https")
 
@@ -132,11 +134,11 @@ def _permit(request: httpx.Request) -> None:
 def _download(
     client: httpx.Client, archive: Archive, part: Path, note: TextIO, progress: Callable[[int, int | None], None]
 ) -> None:
-    """Completes `part`. `note` holds the ETag or date of the version that it is a part of."""
+    """Downloads the rest of `part`. `note` stores the ETag or date of the version that `part` belongs to."""
     note.seek(0)
     version = note.read()
     done = part.stat().st_size if version and part.is_file() else 0
-    headers = {"Accept-Encoding": "identity"}  # lengths and ranges count the bytes of the file itself
+    headers = {"Accept-Encoding": "identity"}  # so that lengths and ranges refer to the file itself
     if done:
         headers |= {"Range": f"bytes={done}-", "If-Range": version}
     with client.stream("GET", archive.url, headers=headers) as response:
@@ -145,7 +147,7 @@ def _download(
             sent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
             start, total = (sent[1], int(sent[2])) if sent else (None, None)
             same = _version(response) in ("", version)
-            if response.status_code == 416 and total == done and same:  # nothing is missing
+            if response.status_code == 416 and total == done and same:  # already complete
                 return
             if response.status_code == 416 or start != str(done) or not same:
                 part.unlink()
@@ -156,9 +158,9 @@ def _download(
         else:
             done = 0
         if total is not None and total > archive.limit:
-            raise _Unusable(f"{total} bytes, where at most {archive.limit} are accepted")
+            raise _Unusable(f"{total} bytes, but the limit is {archive.limit}")
         with open(part, "ab" if done else "wb") as file:
-            if not done:  # only now that the old part is empty
+            if not done:  # only after the old part has been emptied
                 note.truncate(0)
                 note.write(_version(response))
                 note.flush()
@@ -166,36 +168,37 @@ def _download(
             for chunk in response.iter_raw():
                 done += len(chunk)
                 if done > archive.limit:
-                    raise _Unusable(f"more than the {archive.limit} bytes accepted")
+                    raise _Unusable(f"more than the limit of {archive.limit} bytes")
                 file.write(chunk)
                 progress(done, total)
     if total is not None and done != total:
-        raise httpx.RemoteProtocolError(f"{done} of {total} bytes came")
+        raise httpx.RemoteProtocolError(f"received {done} of {total} bytes")
 
 
 def _version(response: httpx.Response) -> str:
-    """The strong ETag, else the date of the last change: what If-Range takes. "" where there is neither."""
+    """A value for If-Range: the strong ETag, else the date of the last change, else an empty text."""
     etag = response.headers.get("ETag", "W/")
     return response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
 
 
 def _verify(file: BufferedReader, checksum: str) -> None:
+    """Raises _Unusable if the checksum does not match."""
     if checksum:
         algorithm, expected = checksum.split(":")
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != expected:
-            raise _Unusable(f"{algorithm} {expected} expected, {found} found")
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+        if actual != expected:
+            raise _Unusable(f"{algorithm} is {actual}, not {expected}")
 
 
 def _unpack(file: BufferedReader, archive: Archive, folder: Path) -> None:
-    """Writes the wanted files, and nothing else, into the empty `folder`."""
+    """Writes the files of `archive.members`, and no others, into the empty `folder`."""
     file.seek(0)
     if isinstance(archive.members, str):
         return _write(file, folder / archive.members)
     missing, budget = dict(archive.members), EXPANSION * archive.limit
     try:
         for count, (name, size, source) in enumerate(_entries(file, missing), 1):
-            budget -= max(size, 0)  # before its bytes are read; no reader gives more than the size says
+            budget -= max(size, 0)  # before reading: no reader returns more bytes than the declared size
             if budget < 0 or count > ENTRIES:
                 raise _Unusable(f"it unpacks to more than {EXPANSION * archive.limit} bytes or {ENTRIES} files")
             if source:
@@ -205,15 +208,15 @@ def _unpack(file: BufferedReader, archive: Archive, folder: Path) -> None:
                 return
     except _Unusable:
         raise
-    except Exception as error:  # zipfile, tarfile and the decompressors have no common one
-        if isinstance(error, OSError) and error.errno:  # the disk's; theirs have no number
+    except Exception as error:  # zipfile, tarfile and the decompressors share no base class
+        if isinstance(error, OSError) and error.errno:  # a disk error; those of archives have no errno
             raise
-        raise _Unusable(f"no zip or tar archive, or a damaged one: {error}") from error
-    raise _Unusable(f"there is no {', '.join(missing)} in it")
+        raise _Unusable(f"not a zip or tar archive, or damaged: {error}") from error
+    raise _Unusable(f"it does not contain {', '.join(missing)}")
 
 
 def _entries(file: BufferedReader, wanted: Container[str]) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    """Name and size of every entry, and the opened file where it is wanted and a regular one, not a link or device."""
+    """Name and size of every entry, and its open file if the name is wanted and the entry is a regular file."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
@@ -235,12 +238,12 @@ def _write(source: IO[bytes], path: Path) -> None:
 
 
 def _move(unpacked: Path, folder: Path) -> None:
-    """All files in one step where `folder` is new or empty, else one after the other."""
+    """Moves all files at once if `folder` is new or empty, else one by one."""
     try:
         os.replace(unpacked, folder)
-    except OSError:  # there are files in it
+    except OSError:  # the folder is not empty
         folder.mkdir(exist_ok=True)
         for path in unpacked.iterdir():
             os.replace(path, folder / path.name)
-    for names in (folder, folder.parent):
-        sync(names)
+    for directory in (folder, folder.parent):
+        sync(directory)

@@ -1,4 +1,4 @@
-"""The formats that known data sets come in: how a folder of each becomes a split and its items' metadata."""
+"""Readers of the registered data sets: from a folder of files to a split and item metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdiff.base.paths import expanded
 from sdiff.data.interactions import Interactions, Split, Vocabulary, hold_out
 from sdiff.data.items import Items, read_items, untitled
 from sdiff.data.readers import Reading, Report, read_interactions, split_of
-from sdiff.data.tables import Layout, database, said_of
+from sdiff.data.tables import Layout, database, readable_errors
 
 Format = Callable[[Path], tuple[Split, Items]]
 GENRES = (
@@ -24,16 +24,16 @@ RATINGS = ("user", "item", "rating", "timestamp")
 
 
 def own_table(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
-    """Anybody's table of interactions, and of items where one is named or, as RecBole has it, lies beside."""
+    """Reads any table of interactions, and item metadata from `reading.items` or a RecBole `.item` file next to it."""
     interactions, report = read_interactions(path, reading)
-    beside = path.with_suffix(".item")
-    described = reading.items or (str(beside) if path.suffix == ".inter" and beside.exists() else "")
-    items = read_items(expanded(described), interactions.items) if described else untitled(interactions.items)
+    sibling = path.with_suffix(".item")
+    metadata = reading.items or (str(sibling) if path.suffix == ".inter" and sibling.exists() else "")
+    items = read_items(expanded(metadata), interactions.items) if metadata else untitled(interactions.items)
     return split_of(interactions, reading), items, report
 
 
 def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:
-    """MovieLens: ratings of 4 or better (Section 4.1) and the k-core; .csv with a header, .dat with :: and without."""
+    """MovieLens: ratings of 4 or more (Section 4.1), k-core. `.dat` files are delimited by :: and have no header."""
     dat = suffix == ".dat"
     reading = Reading(
         min_rating=4.0, core=core, encoding=encoding, **({"names": RATINGS, "delimiter": "::"} if dat else {})
@@ -48,7 +48,7 @@ def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:
 
 
 def movielens_100k(folder: Path) -> tuple[Split, Items]:
-    """u.data, and u.item with a column of 0 and 1 for each genre."""
+    """MovieLens 100K: u.data, and u.item with one 0/1 column per genre."""
     reading = Reading(names=RATINGS, delimiter="\t", min_rating=4.0, core=5)
     interactions, _ = read_interactions(folder / "u.data", reading)
     flags = ", ".join(f"""CASE "{genre}" WHEN '1' THEN '{genre.replace("'", "''")}' END""" for genre in GENRES)
@@ -58,7 +58,7 @@ def movielens_100k(folder: Path) -> tuple[Split, Items]:
 
 
 def last_fm(folder: Path) -> tuple[Split, Items]:
-    """HetRec 2011: who listened to whom; nothing tells when."""
+    """Last.fm (HetRec 2011): users and the artists they listened to, without timestamps."""
     reading = Reading(user="userID", item="artistID", delimiter="\t", core=5)
     interactions, _ = read_interactions(folder / "user_artists.dat", reading)
     known = {"item": "id", "title": "name"}
@@ -66,7 +66,7 @@ def last_fm(folder: Path) -> tuple[Split, Items]:
 
 
 def steam(folder: Path) -> tuple[Split, Items]:
-    """A log of purchases and play, of which the purchases count; a game's id is its title."""
+    """Steam: purchases from a log of purchases and play. A game's id is its title."""
     reading = Reading(names=("user", "item", "behavior", "hours", "zero"), delimiter=",", core=5)
     interactions, _ = read_interactions(folder / "steam-200k.csv", reading, where="behavior = 'purchase'")
     items = interactions.items
@@ -74,11 +74,12 @@ def steam(folder: Path) -> tuple[Split, Items]:
 
 
 def lists(folder: Path) -> tuple[Split, Items]:
-    """Splits as they are published: {train,valid,test}_list.npy of index pairs (DiffRec), or {train,test}.txt with a
-    line "user item item ..." for each user (LightGCN); item_map.csv and user_map.csv give original ids and titles.
+    """Published splits: {train,valid,test}_list.npy with index pairs (DiffRec), or {train,test}.txt with one line
+    "user item item ..." per user (LightGCN).
 
-    The pairs stand in each user's order, unless every user's items ascend: then the file is sorted and tells none.
-    Without a valid part a tenth of each user's train part is held out by a fixed seed.
+    Optional files item_map.csv and user_map.csv hold original ids and titles. The pairs are taken to be in
+    chronological order, unless the items of every user ascend, because then the file is sorted by item. Without a
+    valid part, a tenth of each user's train part is held out with a fixed seed.
     """
     names = {part: (folder / f"{part}_list.npy", folder / f"{part}.txt") for part in ("train", "valid", "test")}
     pairs = {
@@ -104,10 +105,11 @@ def lists(folder: Path) -> tuple[Split, Items]:
 
 
 def _array(path: Path) -> np.ndarray:
+    """Pairs (n, 2) of user and item indices from a .npy file."""
     try:
         array = np.load(regular(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a .npy file of numbers"
+        reason = getattr(error, "strerror", None) or "it is not a numeric .npy file"
         raise SDiffError(f"Cannot read {path}: {reason}.") from error
     if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu" or (array.size and array.min() < 0):
         raise SDiffError(
@@ -117,33 +119,34 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _lines(path: Path) -> np.ndarray:
-    """Pairs (n, 2) of "user item item ...", a user's line by its number."""
-    found, row = [np.empty((0, 2), dtype=np.int64)], 0
+    """Pairs (n, 2) from lines "user item item ..."."""
+    pairs, row = [np.empty((0, 2), dtype=np.int64)], 0
     try:
         with regular(path).open(encoding="ascii") as file:
             for line in file:
                 row += 1
                 numbers = np.array(line.split(), dtype=np.int64)
                 if len(numbers) and numbers.min() < 0:
-                    raise ValueError("one is negative")
-                found.append(np.stack([np.full(len(numbers), numbers[:1]), numbers], axis=1)[1:])
+                    raise ValueError("negative number")
+                pairs.append(np.stack([np.full(len(numbers), numbers[:1]), numbers], axis=1)[1:])
     except (OSError, ValueError) as error:
-        raise SDiffError(f"{path}, row {row}: it must hold the numbers of a user and its items ({error}).") from error
-    return np.concatenate(found)
+        raise SDiffError(f"{path}, row {row}: it must hold the indices of a user and its items ({error}).") from error
+    return np.concatenate(pairs)
 
 
 def _ascending(pairs: np.ndarray) -> bool:
+    """Whether the items of every user are in ascending order."""
     same_user = pairs[1:, 0] == pairs[:-1, 0]
     return bool((pairs[1:, 1] >= pairs[:-1, 1])[same_user].all())
 
 
 def _ids(path: Path, index: str, id: str, n: int) -> tuple[str, ...]:
-    """Original ids by index from a map file, or the indices themselves where there is none."""
+    """Original ids by index from a map file, or the indices as text if there is no file."""
     if not path.exists():
         return tuple(map(str, range(n)))
-    with database(path) as con, said_of(path):
+    with database(path) as con, readable_errors(path):
         query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, header = true, all_varchar = true)'
         rows = dict(con.execute(query, [str(path)]).fetchall())
     if set(rows) != set(range(n)):
-        raise SDiffError(f"{path} does not name each index 0 ... {n - 1} once.")
+        raise SDiffError(f"{path} must list each index from 0 to {n - 1} exactly once.")
     return tuple(rows[i] for i in range(n))

@@ -1,4 +1,4 @@
-"""Tables of the Hugging Face Hub, where the library `datasets` is installed."""
+"""Tables from the Hugging Face Hub. Needs the library `datasets`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sdiff.base.files import replacing, sweep
 
 
 def hub_table(name: str, folder: Path) -> Path:
-    """The train part of a data set of the Hub as a Parquet file in `folder`, downloaded once.
+    """Path of the train part of a Hub data set, as a Parquet file in `folder`. Downloads it if it is not there yet.
 
     Raises:
-        SDiffError: `datasets` is not installed, or the set cannot be loaded, for whatever reason it gives.
+        SDiffError: `datasets` is not installed, or the data set cannot be loaded.
     """
     path = folder / f"{name.replace('/', '--')}.parquet"
-    sweep(folder)  # where the file is there already, no writer comes who would
+    sweep(folder)  # also on a cache hit, which writes nothing and so would not sweep
     if path.is_file():
         return path
     try:
@@ -25,8 +25,8 @@ def hub_table(name: str, folder: Path) -> Path:
         raise SDiffError("hf: needs the library datasets: pip install 'sdiff[hub]'.") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as whole:
-            hub.load_dataset(name, split="train").to_parquet(whole)
-    except Exception as error:  # of many libraries: the network's, the Hub's, the set's own
+        with replacing(path) as temporary:
+            hub.load_dataset(name, split="train").to_parquet(temporary)
+    except Exception as error:  # from the network, the Hub's libraries or the data set's own code
         raise SDiffError(f"Cannot load {name} from the Hub: {' '.join(str(error).split())[:300]}") from error
     return path

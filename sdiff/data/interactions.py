@@ -1,4 +1,4 @@
-"""Who interacted with what, in which order: vocabularies, interactions and their split."""
+"""Vocabularies of users and items, their interactions, and splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Unknown = Literal["error", "ignore"]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """External ids (text) in the order of their indices."""
+    """External ids (text); the position of an id is its index."""
 
     ids: tuple[str, ...]
 
@@ -34,6 +34,7 @@ class Vocabulary:
 
     @cached_property
     def index(self) -> dict[str, int]:
+        """Index by id."""
         return {id: i for i, id in enumerate(self.ids)}
 
     @cached_property
@@ -44,22 +45,23 @@ class Vocabulary:
         """Indices (n,) of `ids`.
 
         Args:
-            unknown: what becomes of ids that are not known: an error that names the first ones, or "ignore" skips them.
+            what: "item" or "user", for messages.
+            unknown: "error" raises an error for unknown ids, "ignore" skips them.
 
         Raises:
-            SDiffError: an unknown id, or `ids` is a single text.
+            SDiffError: an id is unknown, or `ids` is a single text.
         """
         if unknown not in get_args(Unknown):
             raise SDiffError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {brief(unknown)}.")
         if isinstance(ids, str | bytes):
-            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as one text.")
+            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single text.")
         texts = [str(id) for id in ids]
         absent = [text for text in texts if text not in self.index]
         if absent and unknown == "error":
             raise SDiffError(
                 f"Unknown {what} {', '.join(text or brief(text) for text in absent[:5])}"
                 f"{' ...' if len(absent) > 5 else ''}: "
-                f"the {len(self):,} known ids run like {', '.join(self.ids[:3])} ... {self.ids[-1]}."
+                f"the {len(self):,} known ids are {', '.join(self.ids[:3])} ... {self.ids[-1]}."
             )
         return np.array([self.index[text] for text in texts if text in self.index], dtype=np.int64)
 
@@ -70,10 +72,14 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """X in {0, 1}^(n_users x n_items) as rows of item indices, each row in the user's chronological order.
+    """X in {0, 1}^(n_users x n_items) in CSR form, each row in the user's chronological order.
 
-    indptr (n_users + 1,), indices (nnz,); `timestamps` (nnz,) in seconds where they are known. `ordered` is false
-    where nothing tells which came first: no timestamps, and no order in the file either.
+    Attributes:
+        indptr: (n_users + 1,) start of each user's row in `indices`.
+        indices: (nnz,) item indices.
+        timestamps: (nnz,) in seconds, None if unknown.
+        ordered: whether the order within rows is chronological. False if there are no timestamps and the source is
+            unordered, too.
     """
 
     users: Vocabulary
@@ -93,11 +99,14 @@ class Interactions:
         timestamps: np.ndarray | None = None,
         ordered: bool = False,
     ) -> Interactions:
-        """From parallel arrays (n,) of indices, `ordered` if they come in each user's order or with timestamps.
+        """Builds interactions from parallel arrays (n,) of user and item indices.
 
-        Ties in time keep their order; of a repeated pair the first stays.
+        Sorts each user's pairs by time; ties keep their order. Of repeated pairs, the first is kept.
+
+        Args:
+            ordered: whether each user's pairs are in chronological order. Implied by `timestamps`.
         """
-        user, item = (np.asarray(indices, dtype=np.int64) for indices in (user, item))  # NumPy takes [] for floats
+        user, item = (np.asarray(indices, dtype=np.int64) for indices in (user, item))  # an empty list would be float
         order = np.lexsort((user,) if timestamps is None else (timestamps, user))  # stable
         user, item = user[order], item[order]
         _, first = np.unique(user * len(items) + item, return_index=True)
@@ -117,16 +126,17 @@ class Interactions:
         return len(self.indices)
 
     def __repr__(self) -> str:
-        order = "with timestamps" if self.timestamps is not None else "in order" if self.ordered else "without an order"
+        order = "with timestamps" if self.timestamps is not None else "ordered" if self.ordered else "unordered"
         return f"Interactions({_size(self)}, {len(self):,} pairs, {order})"
 
     @property
     def positions(self) -> np.ndarray:
-        """How many of its user's interactions come before each (nnz,)."""
+        """Position (nnz,) of each interaction in its user's history, from 0."""
         return np.arange(len(self)) - np.repeat(self.indptr[:-1], self.lengths)
 
     @property
     def lengths(self) -> np.ndarray:
+        """Number of interactions (n_users,) of each user."""
         return np.diff(self.indptr)
 
     @property
@@ -144,31 +154,31 @@ class Interactions:
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
 
     def matrix(self) -> sp.csr_array:
-        """X (n_users, n_items) as float64; a copy, so that scipy may sort it."""
+        """X (n_users, n_items) as float64. A copy, because scipy may sort it in place."""
         shape = (len(self.users), len(self.items))
         return sp.csr_array((np.ones(len(self)), self.indices.copy(), self.indptr.copy()), shape=shape)
 
     def where(self, keep: np.ndarray) -> Interactions:
-        """The interactions at which `keep` (nnz,) is true, vocabularies unchanged."""
+        """The interactions where `keep` (nnz,) is true, with the same vocabularies."""
         indptr = np.concatenate([[0], np.cumsum(np.bincount(self.rows[keep], minlength=len(self.users)))])
         times = None if self.timestamps is None else self.timestamps[keep]
         return Interactions(self.users, self.items, indptr, self.indices[keep], times, self.ordered)
 
     def among(self, items: Vocabulary) -> Interactions:
-        """The same interactions with the indices of another vocabulary. Raises SDiffError where it lacks an item."""
+        """The same interactions with another item vocabulary. Raises SDiffError if it lacks an item."""
         return replace(self, items=items, indices=items.encode(self.items.ids)[self.indices])
 
     def compact(self) -> Interactions:
-        """The same interactions with vocabularies of those users and items alone that have any."""
+        """The same interactions without users and items that have none."""
         users, items = np.flatnonzero(self.lengths), np.flatnonzero(self.item_counts)
         index = np.cumsum(self.item_counts > 0) - 1
         indptr = np.append(self.indptr[users], len(self))
-        left = self.users.subset(users), self.items.subset(items)
-        return Interactions(*left, indptr, index[self.indices], self.timestamps, self.ordered)
+        vocabularies = self.users.subset(users), self.items.subset(items)
+        return Interactions(*vocabularies, indptr, index[self.indices], self.timestamps, self.ordered)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the ids and of every pair in order."""
+        """Hash of the ids and of all pairs in order."""
         digest = hashlib.sha256((self.users.fingerprint + self.items.fingerprint).encode())
         digest.update(self.indptr.astype("<i8").tobytes())
         digest.update(self.indices.astype("<i8").tobytes())
@@ -196,7 +206,7 @@ class Split:
         return self.train.items
 
     def merged(self) -> Split:
-        """Train and valid as one train part, nothing to validate on: for a last training, its epochs once chosen."""
+        """Merges valid into train, to retrain once the number of epochs is chosen. The valid part becomes empty."""
         parts = (self.train, self.valid)
         user, item = (np.concatenate(ids) for ids in zip(*((part.rows, part.indices) for part in parts), strict=True))
         times = [part.timestamps for part in parts if part.timestamps is not None]
@@ -206,7 +216,7 @@ class Split:
         return Split(train, self.valid.where(np.zeros(len(self.valid), dtype=bool)), self.test)
 
     def among(self, items: Vocabulary) -> Split:
-        """The same split over another vocabulary of items, which must hold all of them."""
+        """The same split with another item vocabulary. Raises SDiffError if it lacks an item."""
         return Split(*(part.among(items) for part in (self.train, self.valid, self.test)))
 
     @cached_property
@@ -220,24 +230,24 @@ def _size(interactions: Interactions) -> str:
 
 
 def chronological_split(interactions: Interactions) -> Split:
-    """Each user's first 70 % to train, the next 10 % to valid, the last 20 % to test (Section 4.1)."""
+    """Splits each user's interactions into the first 70 %, the next 10 % and the last 20 % (Section 4.1)."""
     return _split_at(interactions, interactions.positions)
 
 
 def random_split(interactions: Interactions, seed: int) -> Split:
-    """7 : 1 : 2 at random per user; within each part the order of the list stays."""
+    """Splits each user's interactions 7 : 1 : 2 at random. Each part keeps their order."""
     return _split_at(interactions, _shuffled_position(interactions, seed))
 
 
 def hold_out(interactions: Interactions, share: float, seed: int) -> tuple[Interactions, Interactions]:
-    """(rest, held out): a share of each user's interactions, rounded down, drawn at random."""
+    """(rest, held out): holds out a random share of each user's interactions, rounded down."""
     position = _shuffled_position(interactions, seed)
     held_out = position < np.floor(share * np.repeat(interactions.lengths, interactions.lengths))
     return interactions.where(~held_out), interactions.where(held_out)
 
 
 def _shuffled_position(interactions: Interactions, seed: int) -> np.ndarray:
-    """Rank (nnz,) of each interaction in a random order of its user's."""
+    """Position (nnz,) of each interaction in a random permutation of its user's history."""
     shuffled = np.lexsort((np.random.default_rng(seed).random(len(interactions)), interactions.rows))
     position = np.empty(len(interactions), dtype=np.int64)
     position[shuffled] = interactions.positions
@@ -245,7 +255,7 @@ def _shuffled_position(interactions: Interactions, seed: int) -> np.ndarray:
 
 
 def _split_at(interactions: Interactions, position: np.ndarray) -> Split:
-    # Whole numbers, since 0.8 * n falls below the whole for some n; whoever is there at all has a history.
+    # Integer arithmetic, because 0.8 * n is slightly too small for some n. Every user keeps at least one train item.
     n = np.repeat(interactions.lengths, interactions.lengths)
     train = position < np.maximum(n * 7 // 10, 1)
     valid = ~train & (position < n * 8 // 10)
@@ -253,13 +263,13 @@ def _split_at(interactions: Interactions, position: np.ndarray) -> Split:
 
 
 def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
-    """Mask (n,) of the pairs left when users and items with fewer than k pairs are removed until none is."""
+    """Mask (n,) of the pairs that remain after users and items with fewer than k pairs are removed repeatedly."""
     keep = np.ones(len(user), dtype=bool)
     while keep.any():
         few_users = np.bincount(user[keep], minlength=user.max() + 1) < k
         few_items = np.bincount(item[keep], minlength=item.max() + 1) < k
-        fewer = keep & ~few_users[user] & ~few_items[item]
-        if fewer.sum() == keep.sum():
+        remaining = keep & ~few_users[user] & ~few_items[item]
+        if remaining.sum() == keep.sum():
             break
-        keep = fewer
+        keep = remaining
     return keep

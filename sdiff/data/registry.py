@@ -1,4 +1,4 @@
-"""The data sets that are known by a key: what each is, under which terms, where it is to be had and how it is read."""
+"""Registry of known data sets, by key: titles, terms, sources and readers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ SHARED = "research use, redistribution under the same terms, no commercial use (
 
 @dataclass(frozen=True)
 class Source:
-    """A registered data set: what it is, under which terms, where it lies and how it is read.
+    """A registered data set.
 
     Attributes:
-        files: what has to be in the folder; "a or b" where either will do.
-        counts: users, items and pairs as it is read, where they were measured here or are published.
-        archives: where its files can be downloaded, if nobody has to be asked.
-        same_items_as: key of another split of the same data, whose models serve this one as well.
+        terms: license or terms of use.
+        origin: web page of the data set.
+        files: required files in the folder; "a or b" if either is enough.
+        read: reads the files in the folder.
+        folder: name of the folder in `data_dir()`, by default the key.
+        counts: numbers of users, items and pairs after reading, if known.
+        archives: downloads, if the data set can be downloaded without asking for permission.
+        same_items_as: key of another split of the same data whose models also work for this one.
     """
 
     key: str
@@ -41,16 +45,17 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The folder that holds (or should hold) the files."""
+        """The folder of the files, which may not exist yet."""
         return ASSETS / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
 
     @property
     def missing(self) -> list[str]:
+        """Required files that are not in the folder."""
         return [file for file in self.files if not any((self.path / name).is_file() for name in file.split(" or "))]
 
 
 def _grouplens(name: str, files: dict[str, str], megabytes: int, checksum: str = "") -> tuple[Archive, ...]:
-    """An archive of GroupLens's, of which `files` (path in it -> name) are wanted; `megabytes` is what is accepted."""
+    """A GroupLens archive. `files` maps paths in it to file names; `megabytes` limits the download."""
     return (Archive(f"https://files.grouplens.org/datasets/{name}.zip", megabytes * 10**6, files, checksum),)
 
 
@@ -95,7 +100,7 @@ REGISTRY = {
             SHARED,
             "https://grouplens.org/datasets/movielens/latest/",
             ("ratings.csv", "movies.csv"),
-            movielens(core=5),  # 10 would leave too little of it
+            movielens(core=5),  # a 10-core would be too small
             archives=_movielens_archive("ml-latest-small", "ml-latest-small", ("ratings.csv", "movies.csv"), 5),
         ),
         Source(
@@ -197,7 +202,7 @@ REGISTRY = {
         Source(
             "steam",
             "Steam: purchases of games",
-            "CC0, by its page",
+            "CC0, according to its page",
             "https://www.kaggle.com/datasets/tamber/steam-video-games",
             ("steam-200k.csv",),
             steam,

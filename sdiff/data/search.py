@@ -1,4 +1,4 @@
-"""Finds items by what people remember of a title: beginnings of its words, in any order, with a slip or two."""
+"""Searches titles by word prefixes, in any order, with one or two typos."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-LONGEST = 100  # characters of a question that are looked at
-LAST = chr(0x10FFFF)  # sorts behind whatever may follow a beginning
+LONGEST = 100  # maximum length of a query
+LAST = chr(0x10FFFF)  # sorts after every other character
 
 
 def plain(text: str) -> str:
-    """What titles and questions are compared by: letters without accents and case, digits, single spaces between."""
+    """Normalizes text for comparison: lower-case words without accents and punctuation, separated by single spaces."""
     text = text.casefold()
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c)[0] != "M")
@@ -22,29 +22,29 @@ def plain(text: str) -> str:
 
 
 class Search:
-    """An inverted index in memory: titles and words stand in order, so that those with one beginning are neighbours.
+    """An inverted index in memory. Titles and words are sorted, so that those with a common prefix are adjacent.
 
     Args:
-        ids, titles: of the items, in vocabulary order.
-        popularity: (n_items,); among equally good finds, what is more popular comes first.
+        ids, titles: ids and titles of the items, in vocabulary order.
+        popularity: (n_items,); more popular items come first among equally good matches.
     """
 
     def __init__(self, ids: Sequence[str], titles: Sequence[str], popularity: np.ndarray) -> None:
         titles = [plain(title) for title in titles]
         self._ids = {id: i for i, id in enumerate(ids)}
-        self._place = np.empty(len(titles), dtype=np.int64)
-        self._place[np.argsort(-popularity, kind="stable")] = np.arange(len(titles))
+        self._popularity_rank = np.empty(len(titles), dtype=np.int64)
+        self._popularity_rank[np.argsort(-popularity, kind="stable")] = np.arange(len(titles))
 
         self._by_title = np.array(sorted(range(len(titles)), key=titles.__getitem__), dtype=np.int64)
         self._titles = [titles[i] for i in self._by_title.tolist()]
 
-        holding: dict[str, list[int]] = {}
+        items_of: dict[str, list[int]] = {}
         for i, title in enumerate(titles):
             for word in title.split():
-                holding.setdefault(word, []).append(i)
-        self.words = sorted(holding)
-        self._by_word = np.array([i for word in self.words for i in holding[word]], dtype=np.int64)
-        self._starts = np.cumsum([0, *(len(holding[word]) for word in self.words)])
+                items_of.setdefault(word, []).append(i)
+        self.words = sorted(items_of)
+        self._by_word = np.array([i for word in self.words for i in items_of[word]], dtype=np.int64)
+        self._starts = np.cumsum([0, *(len(items_of[word]) for word in self.words)])
 
         joined = [title.replace(" ", "") + "\n" for title in titles]
         self._joined = "".join(joined)
@@ -52,67 +52,68 @@ class Search:
 
     def find(
         self,
-        question: str,
+        query: str,
         limit: int,
         wanted: np.ndarray | None,
-        slips: Callable[[list[str]], Iterable[tuple[str, int]]],
+        typos: Callable[[list[str]], Iterable[tuple[str, int]]],
     ) -> list[int]:
-        """Indices of the items that are meant, the likeliest first; of a question without words, the most popular.
+        """Indices of the matching items, best match first. A query without words returns the most popular items.
 
-        First whole titles and ids, then titles that begin so, then those that have all words, or words that begin so.
-        Where these are too few, words may be run together ("spiderman") and be slips.
+        Matches are ranked as follows: the whole title or id, titles that start with the query, titles that contain all
+        its words or words with these prefixes. If these are fewer than `limit`, matches that ignore spaces
+        ("spiderman") and matches with typos follow.
 
         Args:
-            wanted: (n_items,) bool, what may be found; None: everything.
-            slips: from words of the question to pairs of one of them and the index in `words` of what it may mean.
+            wanted: (n_items,) bool mask of the items to search. None searches all.
+            typos: returns pairs (word, index in `words` of a word that it may stand for) for the words of the query.
         """
-        question = question.strip()[:LONGEST]
-        asked = plain(question)
-        if not asked:
-            return self._best([np.arange(len(self._place))], limit, wanted)
-        begun = beginning(self._titles, asked)
-        whole = [*self._by_title[begun.start : bisect_right(self._titles, asked)], *self._with_id(question)]
-        meant = {word: [beginning(self.words, word)] for word in asked.split()}
-        found = [whole, self._by_title[begun], self._having(meant.values())]
-        best = self._best(found, limit, wanted)
+        query = query.strip()[:LONGEST]
+        text = plain(query)
+        if not text:
+            return self._best([np.arange(len(self._popularity_rank))], limit, wanted)
+        same_start = with_prefix(self._titles, text)
+        exact = [*self._by_title[same_start.start : bisect_right(self._titles, text)], *self._with_id(query)]
+        candidates = {word: [with_prefix(self.words, word)] for word in text.split()}
+        matches = [exact, self._by_title[same_start], self._containing(candidates.values())]
+        best = self._best(matches, limit, wanted)
         if len(best) < limit:
-            for word, w in slips(list(meant)):
-                meant[word].append(slice(w, w + 1))
-            found += [self._run_together(asked.replace(" ", "")), self._having(meant.values())]
-            best = self._best(found, limit, wanted)
+            for word, w in typos(list(candidates)):
+                candidates[word].append(slice(w, w + 1))
+            matches += [self._ignoring_spaces(text.replace(" ", "")), self._containing(candidates.values())]
+            best = self._best(matches, limit, wanted)
         return best
 
-    def _with_id(self, question: str) -> list[int]:
-        return [self._ids[question]] if question in self._ids else []
+    def _with_id(self, query: str) -> list[int]:
+        return [self._ids[query]] if query in self._ids else []
 
-    def _having(self, meant: Iterable[list[slice]]) -> np.ndarray:
-        """Items that have one of the words in each of these ranges."""
-        every = np.ones(len(self._place), dtype=bool)
-        for ranges in meant:
-            some = np.zeros_like(every)
+    def _containing(self, candidates: Iterable[list[slice]]) -> np.ndarray:
+        """Items whose titles contain, for each query word, a word in one of its ranges of `words`."""
+        contains_all = np.ones(len(self._popularity_rank), dtype=bool)
+        for ranges in candidates:
+            contains = np.zeros_like(contains_all)
             for words in ranges:
-                some[self._by_word[self._starts[words.start] : self._starts[words.stop]]] = True
-            every &= some
-        return np.flatnonzero(every)
+                contains[self._by_word[self._starts[words.start] : self._starts[words.stop]]] = True
+            contains_all &= contains
+        return np.flatnonzero(contains_all)
 
-    def _run_together(self, letters: str) -> np.ndarray:
-        """Items whose title holds these letters, spaces left out."""
-        places = [match.start() for match in re.finditer(re.escape(letters), self._joined)]
-        return np.searchsorted(self._ends, places, side="right")
+    def _ignoring_spaces(self, letters: str) -> np.ndarray:
+        """Items whose titles without spaces contain `letters`."""
+        positions = [match.start() for match in re.finditer(re.escape(letters), self._joined)]
+        return np.searchsorted(self._ends, positions, side="right")
 
-    def _best(self, found: Sequence[Sequence[int] | np.ndarray], limit: int, wanted: np.ndarray | None) -> list[int]:
-        """The first `limit` of what was found: the better kind before the others, then the more popular."""
-        n = len(self._place)
-        order = np.full(n, n * len(found))
-        for kind, items in reversed(list(enumerate(found))):
-            order[items] = kind * n + self._place[items]
+    def _best(self, matches: Sequence[Sequence[int] | np.ndarray], limit: int, wanted: np.ndarray | None) -> list[int]:
+        """The first `limit` items of `matches`, which are ordered best first; ties are broken by popularity."""
+        n = len(self._popularity_rank)
+        order = np.full(n, n * len(matches))
+        for kind, items in reversed(list(enumerate(matches))):
+            order[items] = kind * n + self._popularity_rank[items]
         if wanted is not None:
-            order[~wanted] = n * len(found)
+            order[~wanted] = n * len(matches)
         first = np.argpartition(order, limit)[:limit] if limit < n else np.arange(n)
-        first = first[order[first] < n * len(found)]
+        first = first[order[first] < n * len(matches)]
         return first[np.argsort(order[first])].tolist()
 
 
-def beginning(texts: list[str], text: str) -> slice:
-    """Where those of sorted texts stand that begin with one."""
-    return slice(bisect_left(texts, text), bisect_left(texts, text + LAST))
+def with_prefix(texts: list[str], prefix: str) -> slice:
+    """The range of `texts`, which are sorted, that start with `prefix`."""
+    return slice(bisect_left(texts, prefix), bisect_left(texts, prefix + LAST))

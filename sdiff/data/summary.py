@@ -1,4 +1,4 @@
-"""A data set's card: how large, how dense, how unequal and from when it is, before anything is trained on it."""
+"""Summary statistics of a data set: size, density, popularity skew and time range."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import numpy as np
 
 from sdiff.data.datasets import Dataset
 
-HEAD = 0.2  # of the items: the most popular ones
-MILLISECONDS = 1e11  # times above it, as seconds, would lie beyond the year 5000
+HEAD = 0.2  # share of the items that counts as most popular
+MILLISECONDS = 1e11  # larger timestamps are milliseconds: as seconds they would be after the year 5000
 
 
 @dataclass(frozen=True)
-class Card:
-    """Counts over all parts of a split.
+class Summary:
+    """Statistics over all parts of a split.
 
     Attributes:
-        head_share: what part of the interactions the most popular fifth of the items has; 0.2 if all were equal.
-        from_day, to_day: dates, empty where no times are known or where they are no times of day.
-        user_degrees, item_degrees: how many users (items) have 1, 2-3, 4-7, 8-15, ... interactions, none left out.
-        left_out: rows of the file that did not become interactions, by reason.
+        density: share of all user-item pairs that are interactions.
+        median_history: median number of interactions per user.
+        head_share: share of the interactions with the most popular fifth of the items; 0.2 if all are equally popular.
+        from_day, to_day: ISO dates of the first and last interaction, empty if there are no valid timestamps.
+        user_degrees, item_degrees: numbers of users (items) with 1, 2-3, 4-7, 8-15, ... interactions.
+        left_out: number of rows in the file that did not become interactions, by reason.
     """
 
     users: int
@@ -37,8 +39,8 @@ class Card:
     left_out: dict[str, int]
 
 
-def card(dataset: Dataset) -> Card:
-    """Counts of all parts together."""
+def summarize(dataset: Dataset) -> Summary:
+    """Statistics of a data set over train, valid and test together."""
     split = dataset.split
     parts = (split.train, split.valid, split.test)
     lengths = np.sum([part.lengths for part in parts], axis=0)
@@ -47,7 +49,7 @@ def card(dataset: Dataset) -> Card:
     head = np.sort(counts)[::-1][: max(round(HEAD * len(counts)), 1)].sum()
     times = np.concatenate([part.timestamps for part in parts if part.timestamps is not None] or [np.empty(0)])
     report = dataset.report
-    return Card(
+    return Summary(
         users=len(split.users),
         items=len(split.items),
         interactions=n,
@@ -70,11 +72,12 @@ def card(dataset: Dataset) -> Card:
 
 
 def _octaves(degrees: np.ndarray) -> list[int]:
-    """How many of `degrees` (n,) lie in 1, 2-3, 4-7, ..."""
+    """Histogram of `degrees` (n,) with the bins 1, 2-3, 4-7, ..."""
     return np.bincount(np.log2(degrees[degrees > 0]).astype(int)).tolist()
 
 
 def _day(time: float) -> str:
+    """ISO date of a unix time in seconds or milliseconds, or an empty text if it is out of range."""
     try:
         return datetime.fromtimestamp(time / 1000 if time > MILLISECONDS else time, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):

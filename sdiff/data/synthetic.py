@@ -1,10 +1,10 @@
-"""A made-up film club: a seeded catalogue of fictional films and the viewing histories of fictional people.
+"""Generates the demo data: fictional films and the viewing histories of fictional users.
 
     python -m sdiff.data.synthetic --out assets/demo --seed 0
 
-writes `items.csv` and `interactions.csv`, the same bytes every time for the same seed. The world has what a
-sequential recommender can learn from: a long-tailed popularity, tastes that people share and drift between,
-series watched in order, and some noise.
+writes `items.csv` and `interactions.csv`, with identical bytes for the same seed. The data has structure that a
+sequential recommender can learn: long-tailed popularity, shared tastes that change over time, series watched in order,
+and some noise.
 """
 
 import argparse
@@ -20,18 +20,18 @@ FIRST_YEAR, LAST_YEAR = 1950, 2024  # of release
 FIRST_DAY = np.datetime64("2019-01-01", "s").astype(int)  # of viewing, in unix seconds
 N_DAYS = 2192  # of viewing, to the end of 2024
 MIN_LENGTH, MAX_LENGTH = 20, 150  # films in one history
-MIN_ITEMS = 3 * MIN_LENGTH  # nobody sees more than a third of the catalogue
+MIN_ITEMS = 3 * MIN_LENGTH  # no user watches more than a third of the catalogue
 
 N_TASTES = 24
-SHARPNESS = 14.0  # how strongly a taste prefers the films that are like it
+SHARPNESS = 14.0  # how strongly a taste prefers similar films
 POPULARITY_DECAY = 0.75  # exponent of the Zipf-like law
-CROWD_SHARE = 0.04  # viewings that follow popularity alone
-ROAMING = 1.3  # newcomers roam, regulars settle: film n brings a new taste with chance ROAMING / (n + 10)
-SERIES_SHARE = 0.06  # films that start a series
-SEQUEL_RATE = 0.4  # chance per viewing to go on with a series already begun
+CROWD_SHARE = 0.04  # share of viewings chosen by popularity alone
+ROAMING = 1.3  # at film n, the probability of switching to a new taste is ROAMING / (n + 10)
+SERIES_SHARE = 0.06  # share of films that start a series
+SEQUEL_RATE = 0.4  # probability per viewing of continuing a series
 
 # fmt: off
-# Each genre: how common it is, its kin (nearest first), and the adjectives, nouns and patterns of its titles.
+# Each genre: frequency, related genres (closest first), and the adjectives, nouns and patterns of its titles.
 GENRES = {
     "Action": (8, "Adventure Thriller Crime", "Iron Rapid Burning Steel Relentless Scarlet Loaded Blazing",
         "Strike Vanguard Bullet Convoy Blade Hammer Fuse Pursuit Detonator Falcon Bounty Overdrive",
@@ -91,29 +91,29 @@ WORDS = {
 class Film(NamedTuple):
     title: str
     year: int
-    genres: list[str]  # the leading genre first
-    opener: int  # row of the film that opens its series; its own row for most
+    genres: list[str]  # main genre first
+    opener: int  # row of the first film in its series; its own row if there is no series
 
 
 @dataclass(frozen=True)
 class World:
-    """A catalogue and who watched what, as columns. Users and items are numbered from 1."""
+    """Films and viewings, as columns. Users and items are numbered from 1."""
 
-    title: tuple[str, ...]  # n_items, unique; item i is at i - 1
-    year: np.ndarray  # n_items, of release
-    genres: tuple[str, ...]  # n_items, pipe-separated
-    user: np.ndarray  # n_interactions, ascending
-    item: np.ndarray  # n_interactions, no item twice for a user
-    timestamp: np.ndarray  # n_interactions, unix seconds, ascending for each user
+    title: tuple[str, ...]  # (n_items,) unique; item i is at position i - 1
+    year: np.ndarray  # (n_items,) year of release
+    genres: tuple[str, ...]  # (n_items,) separated by |
+    user: np.ndarray  # (n_interactions,) ascending
+    item: np.ndarray  # (n_interactions,) no repeated items per user
+    timestamp: np.ndarray  # (n_interactions,) unix seconds, ascending per user
 
 
 def synthesize(n_users: int = 900, n_items: int = 1200, seed: int = 0) -> World:
-    """Make up `n_items` films and the histories of `n_users` viewers."""
+    """Generates `n_items` films and the histories of `n_users` viewers. Raises ValueError if `n_items` is too small."""
     if n_items < MIN_ITEMS:
-        raise ValueError(f"A world needs at least {MIN_ITEMS} items, not {n_items}.")
+        raise ValueError(f"n_items must be at least {MIN_ITEMS}, not {n_items}.")
     rng = np.random.default_rng(seed)
     films = make_films(rng, n_items)
-    spread = np.exp(2.6 + 0.95 * rng.standard_normal(n_users))  # a few people watch a great deal
+    spread = np.exp(2.6 + 0.95 * rng.standard_normal(n_users))  # a few users watch very many films
     length = np.minimum(MIN_LENGTH + spread.astype(int), min(MAX_LENGTH, n_items // 3))
     time = make_times(rng, length)
     history = watch(rng, films, length, time)
@@ -125,22 +125,22 @@ def synthesize(n_users: int = 900, n_items: int = 1200, seed: int = 0) -> World:
 
 
 def make_films(rng: np.random.Generator, n_items: int) -> list[Film]:
-    """The catalogue; the parts of a series follow one another."""
+    """Generates the catalogue. The parts of a series are consecutive."""
     films: list[Film] = []
-    taken = set()
+    titles = set()
     urn = [name for name, (share, *_) in GENRES.items() for _ in range(share)]
     while len(films) < n_items:
         genres = [pick(rng, urn)]
-        kin = GENRES[genres[0]][1].split()
+        related = GENRES[genres[0]][1].split()
         for chance in (0.7, 0.35):
             if rng.random() < chance:
-                genres.append(kin.pop(int(len(kin) * rng.random() ** 1.5)))
+                genres.append(related.pop(int(len(related) * rng.random() ** 1.5)))
         title = make_title(rng, genres[0])
-        while title in taken:  # a subtitle tells namesakes apart
+        while title in titles:  # a subtitle makes it unique
             title += ": " + make_title(rng, genres[-1])
-        taken.add(title)
+        titles.add(title)
         n_parts = 2 + int(3 * rng.random()) if rng.random() < SERIES_SHARE else 1
-        age = int((LAST_YEAR - FIRST_YEAR + 1) * rng.random() ** 1.5)  # recent years most often
+        age = int((LAST_YEAR - FIRST_YEAR + 1) * rng.random() ** 1.5)  # recent years are the most common
         year = max(FIRST_YEAR, LAST_YEAR - age - 3 * (n_parts - 1))
         opener = len(films)
         for part, numeral in enumerate(("", " II", " III", " IV")[:n_parts]):
@@ -149,7 +149,7 @@ def make_films(rng: np.random.Generator, n_items: int) -> list[Film]:
 
 
 def make_title(rng: np.random.Generator, genre: str) -> str:
-    """Fill in a pattern: the genre's own two times out of three, else one that suits any film."""
+    """Fills in a title pattern: one of the genre with probability 2/3, else one of `ANY_GENRE`."""
     _, _, adjectives, nouns, patterns = GENRES[genre]
     pattern = pick(rng, (patterns if rng.random() < 2 / 3 else ANY_GENRE).split("|"))
     words = {slot: pick(rng, choices.split("|")) for slot, choices in WORDS.items()}
@@ -161,46 +161,46 @@ def pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
 
 
 def make_times(rng: np.random.Generator, length: np.ndarray) -> np.ndarray:
-    """Unix seconds (n_users, longest), ascending: evenings that come in bursts, each of one film or a few."""
+    """Unix seconds (n_users, longest history), ascending. Evenings come in bursts, with one or a few films each."""
     n_users, column = len(length), np.arange(length.max())
     elapsed = np.cumsum(rng.standard_exponential((n_users, len(column))) ** 2, axis=1)
     elapsed /= elapsed[np.arange(n_users), length - 1][:, None]
-    span = np.minimum(length * (4 + 20 * rng.random(n_users)), N_DAYS - 30)  # days from first film to last
+    span = np.minimum(length * (4 + 20 * rng.random(n_users)), N_DAYS - 30)  # days from the first film to the last
     start = rng.random(n_users) * (N_DAYS - 2 - span)
     day = (start[:, None] + span[:, None] * elapsed).astype(int)
     new_day = np.diff(day, axis=1, prepend=-1) > 0
     nth_tonight = column - np.maximum.accumulate(np.where(new_day, column, 0), axis=1)
     hour = 18 + 3 * rng.random((n_users, 1)) + 2 * nth_tonight + 0.8 * rng.random(day.shape)
-    # Sorted, because a very long night may run into the next evening.
+    # Sorted, because a very long night may overlap the next evening.
     return np.sort(FIRST_DAY + 86400 * day + (3600 * hour).astype(int), axis=1)
 
 
 def taste_odds(rng: np.random.Generator, films: list[Film]) -> np.ndarray:
-    """Cumulative odds (N_TASTES + 1, n_items) of each film for each taste; the last row is the crowd's."""
+    """Cumulative probabilities (N_TASTES + 1, n_items) of the films per taste; the last row is popularity alone."""
     year, opener = (np.array([getattr(film, name) for film in films]) for name in ("year", "opener"))
     genre = np.array([[name in film.genres for name in GENRES] for film in films], dtype=float)
     era = np.exp(-(((year[:, None] - np.arange(1955, 2030, 15)) / 12) ** 2))
-    niche = rng.standard_normal((len(films), 6))  # what neither genre nor year tells
+    niche = rng.standard_normal((len(films), 6))  # not explained by genre or year
     parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (genre, era, niche)]
-    vector = np.hstack([0.7 * parts[0], 0.35 * parts[1], 0.62 * parts[2]])[opener]  # a series shares one
-    taste = vector[rng.permutation(len(films))[:N_TASTES]]  # a taste is for films like a certain one
-    likeness = np.vstack([taste @ vector.T, np.zeros(len(films))])
+    vector = np.hstack([0.7 * parts[0], 0.35 * parts[1], 0.62 * parts[2]])[opener]  # a series shares one vector
+    taste = vector[rng.permutation(len(films))[:N_TASTES]]  # each taste is centred on one film
+    similarity = np.vstack([taste @ vector.T, np.zeros(len(films))])
     popularity = (5.0 + rng.permutation(len(films))) ** -POPULARITY_DECAY
-    popularity[opener != np.arange(len(films))] = 0  # sequels are only watched after what precedes them
-    odds = np.cumsum(popularity * np.exp(SHARPNESS * likeness), axis=1)
+    popularity[opener != np.arange(len(films))] = 0  # sequels are only watched after the previous part
+    odds = np.cumsum(popularity * np.exp(SHARPNESS * similarity), axis=1)
     return odds / odds[:, -1:]
 
 
 def watch(rng: np.random.Generator, films: list[Film], length: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Film rows (n_users, longest) in viewing order; everybody takes the next step at once."""
+    """Rows of the watched films (n_users, longest history), in viewing order. All users advance in parallel."""
     n_users, n_items = len(length), len(films)
     year, opener = (np.array([getattr(film, name) for film in films]) for name in ("year", "opener"))
     sequel = np.append(np.where(opener[1:] == opener[:-1], np.arange(1, n_items), -1), -1)
     view_year = time.astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
-    # One ascending table for all draws: taste k lies between k and k + 1.
+    # One ascending table for all draws: the range of taste k is from k to k + 1.
     ladder = (taste_odds(rng, films) + np.arange(N_TASTES + 1)[:, None]).ravel()
     taste = rng.integers(N_TASTES, size=n_users)
-    awaited = np.full(n_users, -1)  # the next part of the series last begun
+    awaited = np.full(n_users, -1)  # next part of the most recent series
     history = np.full(time.shape, -1)
     for step in range(length.max()):
         who = np.flatnonzero(length > step)
@@ -208,9 +208,9 @@ def watch(rng: np.random.Generator, films: list[Film], length: np.ndarray, time:
         movers = who[rng.random(len(who)) < ROAMING / (step + 10)]
         taste[movers] = rng.integers(N_TASTES, size=len(movers))
         item = awaited[who]
-        goes_on = (item >= 0) & (year[item] <= today) & (rng.random(len(who)) < SEQUEL_RATE)
-        undecided = np.flatnonzero(~goes_on)
-        while len(undecided):  # again where the film drawn was seen before or is not out yet
+        continues = (item >= 0) & (year[item] <= today) & (rng.random(len(who)) < SEQUEL_RATE)
+        undecided = np.flatnonzero(~continues)
+        while len(undecided):  # draw again if the film was seen before or is not released yet
             user = who[undecided]
             row = np.where(rng.random(len(user)) < CROWD_SHARE, N_TASTES, taste[user])
             drawn = np.searchsorted(ladder, row + rng.random(len(user)), side="right") % n_items
@@ -224,7 +224,7 @@ def watch(rng: np.random.Generator, films: list[Film], length: np.ndarray, time:
 
 
 def write(world: World, folder: Path) -> None:
-    """Save the world as `items.csv` and `interactions.csv`."""
+    """Writes `items.csv` and `interactions.csv` to `folder`."""
     items = zip(range(1, len(world.title) + 1), world.title, world.year.tolist(), world.genres, strict=True)
     interactions = zip(world.user.tolist(), world.item.tolist(), world.timestamp.tolist(), strict=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -237,7 +237,7 @@ def write(world: World, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a synthetic catalogue of films and who watched them.")
+    parser = argparse.ArgumentParser(description="Generate a synthetic catalogue of films and viewing histories.")
     parser.add_argument("--out", type=Path, required=True, help="folder for items.csv and interactions.csv")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

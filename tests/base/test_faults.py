@@ -54,7 +54,7 @@ def test_a_full_disk_is_said_where_data_is_opened_and_room_is_all_it_takes(tmp_p
 def test_a_full_disk_ends_a_download_that_goes_on_when_there_is_room(server, tmp_path):  # noqa: F811
     archive = Archive(server.url(), len(DATA), "x")
     for left in (0, 1000, len(DATA) - 1):
-        with full_disk(left), pytest.raises(SDiffError, match="make room"):
+        with full_disk(left), pytest.raises(SDiffError, match="free up space"):
             fetch(archive, tmp_path / "set")
         assert not (tmp_path / "set").exists()
     fetch(archive, tmp_path / "set")

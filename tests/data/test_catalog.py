@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.processes import memory_mb
 from sdiff.base.errors import SDiffError
-from sdiff.data.catalog import SLIPS, Catalog, Filter
+from sdiff.data.catalog import TYPOS, Catalog, Filter
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items
@@ -126,7 +126,7 @@ def test_lookups_keep_no_memory(catalog):
 
 
 def test_a_search_for_slips_scans_no_table_as_duckdb_keeps_memory_for_each_scan(films):
-    plan = films._connection.execute("EXPLAIN " + SLIPS, [["matrx"], ["matrix"], [1], [2]]).fetchall()[0][1]
+    plan = films._connection.execute("EXPLAIN " + TYPOS, [["matrx"], ["matrix"], [1], [2]]).fetchall()[0][1]
     assert re.findall(r"(\w+)[ _]scan", plan.lower()) == ["dummy"]
 
 

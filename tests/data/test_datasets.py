@@ -11,7 +11,7 @@ from sdiff.data import datasets
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.registry import REGISTRY
-from sdiff.data.summary import card
+from sdiff.data.summary import summarize
 from tests.conftest import real_data
 
 
@@ -45,13 +45,13 @@ def test_the_options_of_a_file_are_part_of_its_key(tmp_path):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("x.csv?colour=red", "there is no colour, but user, item"),
+        ("x.csv?colour=red", "there is no colour; the options are user, item"),
         ("x.csv?core=many", "core must be a number, not 'many'"),
-        ("x.csv?split=weekly", "split is one of chronological, random"),
-        ("x.csv?split=chronological", "needs a column timestamp"),
+        ("x.csv?split=weekly", "split must be one of chronological, random"),
+        ("x.csv?split=chronological", "needs a timestamp column"),
         ("x.csv?min_rating=4", "no column rating for min_rating"),
-        ("demo?core=2", "brings its own options"),
-        ("nowhere/x.csv", "There is no file"),
+        ("demo?core=2", "has fixed options"),
+        ("nowhere/x.csv", "There is no file or folder nowhere"),
     ],
 )
 def test_wrong_options_are_said(tmp_path, monkeypatch, key, message):
@@ -116,7 +116,9 @@ def test_missing_files_are_fetched_and_what_cannot_be_is_said(tmp_path, monkeypa
         ("train.txt", "gowalla"),
         ("test.txt", "gowalla"),
     ]
-    with pytest.raises(SDiffError, match=r"cannot be downloaded from here: get steam-200k.csv from https://www.kaggle"):
+    with pytest.raises(
+        SDiffError, match=r"cannot be downloaded automatically: get steam-200k.csv from https://www.kaggle"
+    ):
         datasets.download("steam")
     with pytest.raises(SDiffError, match="Unknown data set 'ml-3m'"):
         datasets.download("ml-3m")
@@ -227,11 +229,11 @@ def test_a_set_of_the_hub_is_loaded_once_by_the_library_that_is_installed(tmp_pa
 def test_a_card_counts_what_is_there(tmp_path):
     rows = [(u, i, 86_400 * (u + i)) for u in range(4) for i in range(5) if i == 0 or u >= i]
     text = "user,item,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in [*rows, rows[0]])
-    found = card(load_dataset(str(write(tmp_path / "x.csv", text))))
+    found = summarize(load_dataset(str(write(tmp_path / "x.csv", text))))
     assert (found.users, found.items, found.interactions) == (4, 4, 10)
     assert found.density == 10 / 16 and found.median_history == 2.5
     assert found.head_share == 0.4  # one of four items has four of ten
     assert found.user_degrees == [1, 2, 1] and found.item_degrees == [1, 2, 1]
     assert (found.from_day, found.to_day) == ("1970-01-01", "1970-01-07")
     assert found.left_out == {"faulty": 0, "below the rating": 0, "repeated": 1, "outside the core": 0}
-    assert card(load_dataset("demo")).interactions == REGISTRY["demo"].counts[2]
+    assert summarize(load_dataset("demo")).interactions == REGISTRY["demo"].counts[2]

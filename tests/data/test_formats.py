@@ -84,7 +84,7 @@ def test_lightgcn_s_lines_are_diffrec_s_pairs(tmp_path):
 @pytest.mark.parametrize("line", ["0 1 x", "0 -1", "0 1.5"])
 def test_lines_that_are_no_numbers_are_told(tmp_path, line):
     write(tmp_path, {"train.txt": f"0 1 2\n{line}\n", "test.txt": "0 1\n"})
-    with pytest.raises(SDiffError, match=r"train.txt, row 2: it must hold the numbers of a user"):
+    with pytest.raises(SDiffError, match=r"train.txt, row 2: it must hold the indices of a user"):
         lists(tmp_path)
 
 

@@ -33,8 +33,8 @@ def test_a_repeated_pair_counts_once_at_its_first_time():
 
 def test_interactions_and_their_split_are_shown_in_one_line(tastes, random_interactions):
     assert repr(tastes) == "Interactions(60 users x 30 items, 480 pairs, with timestamps)"
-    assert repr(random_interactions).endswith(f"{len(random_interactions):,} pairs, without an order)")
-    assert repr(replace(tastes, timestamps=None)).endswith("480 pairs, in order)")
+    assert repr(random_interactions).endswith(f"{len(random_interactions):,} pairs, unordered)")
+    assert repr(replace(tastes, timestamps=None)).endswith("480 pairs, ordered)")
     split = chronological_split(tastes)
     assert repr(split) == "Split(60 users x 30 items, 300 train + 60 valid + 120 test pairs)"
     assert repr(split.items) == "Vocabulary(30 ids)"

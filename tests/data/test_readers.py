@@ -118,7 +118,7 @@ def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path):
             for name in ("user", "timestamp", "delimiter", "encoding", "split", "items")
         ),
         *(({"skip_faulty": flag}, "skip_faulty must be true or false") for flag in ("yes", 1, None)),
-        ({"split": "weekly"}, "split is one of chronological, random"),
+        ({"split": "weekly"}, "split must be one of chronological, random"),
     ],
     ids=str,
 )
@@ -160,7 +160,7 @@ def test_every_fault_is_told_by_its_row_and_the_good_rows_can_be_kept(tmp_path):
         "9,h,4,17",
     ]
     path = write(tmp_path / "x.csv", "\n".join(lines) + "\n")
-    with pytest.raises(SDiffError, match=r"7 of 9 rows cannot be used: row 3: rating is 'good', not a number; row 4: "):
+    with pytest.raises(SDiffError, match=r"7 of 9 rows are invalid: row 3: rating is 'good', not a number; row 4: "):
         read_interactions(path)
     found, report = read_interactions(path, SKIP)
     assert pairs(found) == {"1": ["a"], "9": ["h"]} and report.rows == 9
@@ -170,7 +170,7 @@ def test_every_fault_is_told_by_its_row_and_the_good_rows_can_be_kept(tmp_path):
         "row 5: it has 5 values, not 4",
         "row 6: rating is 'nan', not a number",
         "row 7: timestamp is 'yesterday', not seconds or a date",
-        "row 8: a quotation mark is not closed or stands inside a value",
+        "row 8: a quotation mark is not closed or is inside a value",
         "row 9: user is empty",
     ]
 
@@ -227,8 +227,8 @@ def test_a_line_that_is_not_json_is_a_fault(tmp_path):
         ("x.parquet", bytes(range(256)) * 50, "is binary"),
         ("x.parquet", b"PAR1" + b"x" * 100, "Cannot read"),
         ("x.xlsx", b"PK\x03\x04" + b"x" * 100, "export the sheet as CSV"),
-        ("x.csv", gzip.compress(b"user,item\n1,2\n", mtime=0), "give it the ending .gz"),
-        ("x.csv.gz", b"user,item\n1,2\n", "not a whole gzip file"),
+        ("x.csv", gzip.compress(b"user,item\n1,2\n", mtime=0), "rename it to end in .gz"),
+        ("x.csv.gz", b"user,item\n1,2\n", "not a complete gzip file"),
         ("x.csv", np.random.default_rng(0).bytes(50_000).hex().encode(), "no column user and no column item"),
     ],
 )
@@ -255,7 +255,7 @@ def test_a_damaged_gzip_is_not_taken_for_a_whole_one(damaged, tmp_path):
     rows = np.random.default_rng(0).integers(1000, size=(50_000, 2))
     whole = gzip.compress(("user,item\n" + "".join(f"{u},{i}\n" for u, i in rows)).encode())
     (tmp_path / "x.csv.gz").write_bytes(damaged(whole))
-    with pytest.raises(SDiffError, match="not a whole gzip file"):
+    with pytest.raises(SDiffError, match="not a complete gzip file"):
         read_interactions(tmp_path / "x.csv.gz", SKIP)
 
 
@@ -301,7 +301,7 @@ def test_times_are_split_in_order_and_no_times_at_random_with_a_fixed_seed(tmp_p
 
 
 def test_a_k_core_that_leaves_nothing_is_said(tmp_path):
-    with pytest.raises(SDiffError, match="no interactions left after its rating and 3-core"):
+    with pytest.raises(SDiffError, match="no interactions left: lower min_rating or core"):
         read_interactions(write(tmp_path / "x.csv", "user,item\n1,a\n2,b\n"), Reading(core=3))
 
 
@@ -309,5 +309,5 @@ def test_cells_that_need_more_memory_than_there_is_for_a_table_are_said(tmp_path
     table = tmp_path / "x.parquet"
     duckdb.sql(f"COPY (SELECT i AS user, repeat('i', 2_000_000) AS item FROM range(100) t(i)) TO '{table}'")
     monkeypatch.setattr(tables, "MEMORY", "40MB")
-    with pytest.raises(SDiffError, match="within 40MB: leave out long cells"):
+    with pytest.raises(SDiffError, match="within 40MB: remove long cells"):
         read_interactions(table)

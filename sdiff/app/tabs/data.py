@@ -19,7 +19,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
 from sdiff.data.registry import REGISTRY
-from sdiff.data.summary import card
+from sdiff.data.summary import summarize
 
 NONE = "(none)"
 ENCODINGS = ("latin-1", "utf-16")
@@ -152,7 +152,7 @@ class DataTab:
 def describe(dataset: str) -> tuple[str, Any, str, str]:
     """The card of a data set: its facts, how many interactions users and items have, no question, the popular items."""
     opened = open_dataset(dataset).dataset
-    found = card(opened)
+    found = summarize(opened)
     left_out = ", ".join(f"{n:,} {reason}" for reason, n in found.left_out.items() if n)
     facts = {
         "Users": f"{found.users:,}",
@@ -230,7 +230,7 @@ async def read_upload(
         undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
         async for stage in openings.joined(key, partial(uploads.keep, *tables, reading, root), undo):
             yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", cancel
-        found = await run_sync(card, state.open_dataset(key).dataset)
+        found = await run_sync(summarize, state.open_dataset(key).dataset)
     except FaultyRows as error:
         rows = [[str(fault.row), fault.reason] for fault in error.faults[:SHOWN]]
         n = len(error.faults)
