@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -455,12 +456,15 @@ def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
     """On real data, as no data set that is embedded takes long enough to look."""
     real_data("ml-1m_clean")
     before = titles(page)
-    page.get_by_label("Data set", exact=True).click()
-    page.get_by_role("option", name="MovieLens 1M, DiffRec").click()
-    page.locator("#status").filter(has_text="Opening MovieLens 1M").wait_for()
-    page.wait_for_function("getComputedStyle(document.querySelector('#body')).opacity < 0.5")
-    page.locator("#cancel-opening").click()
-    page.locator("#status").wait_for(state="detached")
+    with ExitStack() as busy:
+        for _ in range(openings.AT_ONCE):  # so that the opening has to wait, and cannot end before it is cancelled
+            busy.enter_context(openings._turns)
+        page.get_by_label("Data set", exact=True).click()
+        page.get_by_role("option", name="MovieLens 1M, DiffRec").click()
+        page.locator("#status").filter(has_text="Opening MovieLens 1M").wait_for()
+        page.wait_for_function("getComputedStyle(document.querySelector('#body')).opacity < 0.5")
+        page.locator("#cancel-opening").click()
+        page.locator("#status").wait_for(state="detached")
     assert titles(page) == before and page.locator("#body").evaluate("part => getComputedStyle(part).opacity") == "1"
     assert page.get_by_label("Data set", exact=True).input_value().startswith("Demo")
     page.get_by_label("Data set", exact=True).click()
