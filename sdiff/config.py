@@ -11,8 +11,8 @@ from sdiff.base.errors import SDiffError, brief
 
 Schedule = Literal["vp", "ve", "ddpm"]
 Fusion = Literal["film", "concat"]
-Kind = Literal["mlp", "linear"]
-Learnt = Literal["fixed", "tied", "directional"]
+Estimator = Literal["mlp", "linear"]
+Basis = Literal["fixed", "tied", "directional"]
 Loss = Literal["mse", "softmax"]
 
 
@@ -41,7 +41,7 @@ class Config:
     tau: float = _number(1.0, 0.01, 10.0, "diffusion time of the last step; larger values smooth the history more")
     T: int = _number(5, 1, 1000, "number of reverse steps")
     # Denoiser, Eq. (17) and Figure 4
-    denoiser: Kind = _choice("mlp", "estimator of v_0: mlp (the method) or linear (solved in closed form)")
+    denoiser: Estimator = _choice("mlp", "estimator of v_0: mlp (the method) or linear (solved in closed form)")
     fusion: Fusion = _choice("film", "how v_t and the condition are combined: film (the method) or concat (ablation)")
     hidden: int = _number(1000, 1, 100_000, "units in the denoiser's hidden layer")
     time_dim: int = _number(16, 2, 4096, "size of the sinusoidal time embedding")
@@ -60,7 +60,7 @@ class Config:
     q: float = _number(
         0.0, 0.0, 1.0, "exponent of the generalised cross-entropy; 0 is cross-entropy, more discounts unlikely items"
     )
-    basis: Learnt = _choice(
+    basis: Basis = _choice(
         "fixed", "U: fixed, tied (learnt), or directional (one learnt U for histories, one for scores)"
     )
     graph_entries: int = _number(

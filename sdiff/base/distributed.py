@@ -20,7 +20,7 @@ from sdiff.base.errors import SDiffError
 
 T = TypeVar("T")
 # Rank 0 may compute a spectrum for hours while the others wait. torchrun detects ranks that died.
-PATIENCE = timedelta(days=1)
+TIMEOUT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def torchrun() -> Iterator[Ranks]:
         if local >= gpus:
             raise SDiffError(f"Each process needs its own GPU, and this machine has {gpus}: start fewer processes.")
         torch.cuda.set_device(local)
-        dist.init_process_group("nccl", timeout=PATIENCE, device_id=torch.device("cuda", local))
+        dist.init_process_group("nccl", timeout=TIMEOUT, device_id=torch.device("cuda", local))
     else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        dist.init_process_group("gloo", timeout=TIMEOUT)
     with redirect_stdout(sys.stdout if rank == 0 else None):
         yield Ranks(rank, size, launched=True)
     dist.destroy_process_group()  # not after an error: other ranks may be waiting, and torchrun ends them

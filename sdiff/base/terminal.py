@@ -15,7 +15,8 @@ from typing import Any
 from sdiff.base.errors import SDiffError
 
 OUTPUT = "<output>"
-REFUSED, INTERRUPTED, UNREAD = 2, 128 + 2, 128 + 13  # exit statuses; shells report SIGINT and SIGPIPE so
+# Exit statuses. The last two are those that a shell reports for SIGINT and SIGPIPE.
+REFUSED, INTERRUPTED, UNREAD = 2, 128 + 2, 128 + 13
 
 
 def run(name: str, program: Callable[[], int]) -> int:

@@ -121,7 +121,7 @@ def _locked(path: Path, url: str) -> Iterator[TextIO]:
         try:
             lock(file)
         except (BlockingIOError, PermissionError) as error:
-            raise SDiffError(f"{url} is already being downloaded: wait until that finishes.") from error
+            raise SDiffError(f"{url} is already being downloaded: wait until it finishes.") from error
         yield file
 
 

@@ -54,7 +54,7 @@ class Vocabulary:
         if unknown not in get_args(Unknown):
             raise SDiffError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {brief(unknown)}.")
         if isinstance(ids, str | bytes):
-            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single text.")
+            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single string.")
         texts = [str(id) for id in ids]
         absent = [text for text in texts if text not in self.index]
         if absent and unknown == "error":

@@ -87,8 +87,8 @@ def read_items(path: Path, items: Vocabulary, layout: Layout | None = None, know
             SELECT coalesce(nullif(title, ''), 'Item ' || id), coalesce(TRY_CAST(year AS INTEGER), 0),
                 coalesce(nullif(genres, '(no genres listed)'), ''){others}
             FROM ids LEFT JOIN metadata USING (id) ORDER BY i""").fetchall()
-    title, year, genres, *further = map(list, zip(*rows, strict=True))
-    return Items(title, year, genres, dict(zip(extra, further, strict=True)))
+    title, year, genres, *others = map(list, zip(*rows, strict=True))
+    return Items(title, year, genres, dict(zip(extra, others, strict=True)))
 
 
 def untitled(items: Vocabulary) -> Items:

@@ -162,7 +162,7 @@ def _names(names: Any) -> tuple[str, ...]:
     return stripped
 
 
-PLAIN = Reading()
+DEFAULT = Reading()
 CELL = 200  # maximum length of a cell in a preview
 
 
@@ -178,7 +178,7 @@ def preview(path: Path, layout: Layout, n: int = 6) -> Preview:
     return Preview(list(table.columns), named, [[text or "" for text in row] for row in rows])
 
 
-def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true") -> tuple[Interactions, Report]:
+def read_interactions(path: Path, reading: Reading = DEFAULT, where: str = "true") -> tuple[Interactions, Report]:
     """Reads the columns user and item, and optionally rating and timestamp (seconds or a date), from a table file.
 
     Args:
@@ -212,12 +212,14 @@ def read_interactions(path: Path, reading: Reading = PLAIN, where: str = "true")
     unfiltered = Interactions.from_pairs(users, items, user, item, times)
     remaining = unfiltered.where(k_core(unfiltered.rows, unfiltered.indices, reading.core)).compact()
     if not len(remaining):
-        raise SDiffError(f"{path} has no interactions left: lower min_rating or core.")
+        raise SDiffError(
+            f"{path} has no interactions left after the rating and {reading.core}-core filters: lower these limits."
+        )
     below_rating, repeated = usable - len(user), len(user) - len(unfiltered)
     return remaining, Report(rows, faults, below_rating, repeated, len(unfiltered) - len(remaining))
 
 
-def split_of(interactions: Interactions, reading: Reading = PLAIN) -> Split:
+def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
     """Splits by `reading.split`. By default, chronological if there are timestamps, else random with a fixed seed.
 
     Raises:

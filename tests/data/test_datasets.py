@@ -226,14 +226,14 @@ def test_a_set_of_the_hub_is_loaded_once_by_the_library_that_is_installed(tmp_pa
         load_dataset("hf:nobody/plays")
 
 
-def test_a_card_counts_what_is_there(tmp_path):
+def test_a_summary_counts_what_is_there(tmp_path):
     rows = [(u, i, 86_400 * (u + i)) for u in range(4) for i in range(5) if i == 0 or u >= i]
     text = "user,item,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in [*rows, rows[0]])
-    found = summarize(load_dataset(str(write(tmp_path / "x.csv", text))))
-    assert (found.users, found.items, found.interactions) == (4, 4, 10)
-    assert found.density == 10 / 16 and found.median_history == 2.5
-    assert found.head_share == 0.4  # one of four items has four of ten
-    assert found.user_degrees == [1, 2, 1] and found.item_degrees == [1, 2, 1]
-    assert (found.from_day, found.to_day) == ("1970-01-01", "1970-01-07")
-    assert found.left_out == {"faulty": 0, "below the rating": 0, "repeated": 1, "outside the core": 0}
+    summary = summarize(load_dataset(str(write(tmp_path / "x.csv", text))))
+    assert (summary.users, summary.items, summary.interactions) == (4, 4, 10)
+    assert summary.density == 10 / 16 and summary.median_history == 2.5
+    assert summary.head_share == 0.4  # one of four items has four of ten
+    assert summary.user_degrees == [1, 2, 1] and summary.item_degrees == [1, 2, 1]
+    assert (summary.from_day, summary.to_day) == ("1970-01-01", "1970-01-07")
+    assert summary.left_out == {"faulty": 0, "below the rating": 0, "repeated": 1, "outside the core": 0}
     assert summarize(load_dataset("demo")).interactions == REGISTRY["demo"].counts[2]

@@ -301,7 +301,7 @@ def test_times_are_split_in_order_and_no_times_at_random_with_a_fixed_seed(tmp_p
 
 
 def test_a_k_core_that_leaves_nothing_is_said(tmp_path):
-    with pytest.raises(SDiffError, match="no interactions left: lower min_rating or core"):
+    with pytest.raises(SDiffError, match="no interactions left after the rating and 3-core"):
         read_interactions(write(tmp_path / "x.csv", "user,item\n1,a\n2,b\n"), Reading(core=3))
 
 
