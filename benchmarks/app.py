@@ -38,7 +38,7 @@ from sdiff.app.controls import SLIDERS
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
 WARM, REQUESTS, SEED = 3, 200, 0
 SLOWEST_START = 120.0  # seconds
@@ -74,7 +74,7 @@ def main() -> None:
     print(f"first list after {result['seconds to the first list']} s, {result['resident MB then']} MB then")
     for event, times in result["milliseconds"].items():
         print(f"{event:<28}", *(f"{where} {median:.1f}, {p95:.1f}  " for where, (median, p95) in times.items()))
-    tell(result, f"app-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
+    report(result, f"app-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
 def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:

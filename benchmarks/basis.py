@@ -21,7 +21,7 @@ from scipy.sparse.linalg import svds
 from sdiff.base.device import best_device, device_name
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Vocabulary
-from sdiff.experiments.record import tell
+from sdiff.experiments.record import report
 from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 
 AMAZON_BOOK = (108_822, 94_949, 3_100_000)
@@ -70,7 +70,7 @@ def main() -> None:
         "svds": best[1],
         "ratio": round(best[0]["seconds"] / best[1]["seconds"], 2),
     }
-    tell(result, f"basis-{arguments.dataset}", arguments.save)
+    report(result, f"basis-{arguments.dataset}", arguments.save)
 
 
 def drawn(n_users: int, n_items: int, n_pairs: int) -> Interactions:

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from benchmarks.killed import KINDS, World, contents
 from sdiff.base.files import MARK
 from sdiff.data.synthetic import synthesize, write
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 from tests.data.test_download import Server, zipped
 
 SIZES = {"full": (400, 600, 12, 8 << 20), "quick": (60, 80, 6, 1 << 20)}  # users, items, epochs, bytes to download
@@ -172,7 +172,7 @@ def main() -> None:
         "versions": versions("torch"),
         "system": platform.system(),
     } | measured(arguments.kills, arguments.seed, "full")
-    tell(result, "faults", arguments.save)
+    report(result, "faults", arguments.save)
     sys.exit(bool(result["broken"]))
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fuzz_cases import SECONDS, Box
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
 ADDRESS_SPACE = 12 << 30  # bytes: what asks for all the memory there is takes not all of the machine's
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - started),
         "versions": versions("duckdb", "torch", "safetensors"),
     }
-    tell(result, "fuzz", arguments.save)
+    report(result, "fuzz", arguments.save)
     sys.exit(bool(against))
 
 

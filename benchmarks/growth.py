@@ -28,7 +28,7 @@ from benchmarks.training import timed, unvalidated
 from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
 from sdiff.evaluation.evaluate import exclude_, top_n
-from sdiff.experiments.record import tell
+from sdiff.experiments.record import report
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import cached_basis
@@ -71,7 +71,7 @@ def main() -> None:
         "torch": torch.__version__,
         "rows": rows,
     }
-    tell(result, "growth", arguments.save)
+    report(result, "growth", arguments.save)
 
 
 def alone(cache: str, work: str, size: tuple[int, ...]) -> dict[str, float]:

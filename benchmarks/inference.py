@@ -25,7 +25,7 @@ from sdiff.config import Config, preset
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.experiments.peers.diffrec import DiffRec
 from sdiff.experiments.peers.giffcf import STEPS
-from sdiff.experiments.record import tell
+from sdiff.experiments.record import report
 from sdiff.experiments.scaling import DIFFREC_STEPS, DIFFREC_WIDTHS, LENGTH, in_turns, random_spectrum
 from sdiff.method.diffusion import score
 from sdiff.method.eigen import to_torch
@@ -67,7 +67,7 @@ def main() -> None:
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
     }
     beside = f"-beside-{arguments.beside}" * bool(arguments.beside)
-    tell(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}{beside}", arguments.save)
+    report(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}{beside}", arguments.save)
 
 
 @torch.inference_mode()

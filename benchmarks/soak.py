@@ -39,7 +39,7 @@ from sdiff.app.query import Query
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
 LOOKS, STAYS = 5.0, 180.0  # seconds that a visitor looks at what came, and uses the app, on average
 TRAINERS, EPOCHS = 2, 60
@@ -84,7 +84,7 @@ def main() -> None:
     result["broken"] = broken(result)
     for name, value in result.items():
         print(f"{name}: {value}")
-    tell(result, f"soak-{arguments.dataset}", arguments.save)
+    report(result, f"soak-{arguments.dataset}", arguments.save)
     raise SystemExit(bool(result["broken"]))
 
 

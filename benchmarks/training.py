@@ -31,7 +31,7 @@ from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.experiments.peers import diffrec, giffcf
 from sdiff.experiments.peers.training import Recipe, train_epoch
-from sdiff.experiments.record import RESULTS, tell
+from sdiff.experiments.record import RESULTS, report
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def main() -> None:
         "epochs to the best": epochs,
         "seconds to the best": {name: round(n * len(whole.users) / rates[name], 1) for name, n in epochs.items()},
     }
-    tell(result, f"training-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
+    report(result, f"training-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
 def some(split: Split, n: int) -> Split:

@@ -39,7 +39,7 @@ def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
 REFERENCES = {"popularity": popularity, "A x": linear_filter}
 
 
-def reached(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
+def reference_metrics(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
     """The metrics of each reference on each of the parts."""
     cpu = torch.device("cpu")
     scorers = {name: make(split) for name, make in REFERENCES.items()}

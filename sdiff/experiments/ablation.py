@@ -15,7 +15,7 @@ from sdiff.base.device import best_device, device_name
 from sdiff.config import parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import run
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
 # What is switched off -> the settings that do it
 OFF = {
@@ -76,7 +76,7 @@ def main() -> None:
         "device": device_name(best_device()),
         "rows": rows,
     }
-    tell(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
+    report(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
 if __name__ == "__main__":

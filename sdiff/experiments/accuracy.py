@@ -33,7 +33,7 @@ from sdiff.experiments.peers.ease import ease
 from sdiff.experiments.peers.gfcf import gfcf
 from sdiff.experiments.peers.recency import RECENT
 from sdiff.experiments.peers.sasrec import sasrec
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 
@@ -92,7 +92,7 @@ def main() -> None:
     ):
         print(f"{name:<16}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
     name = f"accuracy-{arguments.dataset}-{arguments.preset}{'-refit' if arguments.refit else ''}"
-    tell(result, name, arguments.save)
+    report(result, name, arguments.save)
 
 
 def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.accuracy import PARTS, fitted
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 from sdiff.method.diffusion import score
 from sdiff.method.model import Model
 from sdiff.training.trainer import Trainer
@@ -58,7 +58,7 @@ def main() -> None:
     }
     for name in ("epoch chosen on valid", "epoch chosen on test"):
         print(name, result[name]["epoch"], *(f"{key} {value:.4f}" for key, value in result[name]["test"].items()))
-    tell(result, f"limits-{arguments.dataset}-{arguments.preset}", arguments.save)
+    report(result, f"limits-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
 def curve(config: Config, split: Split) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import sdiff
 from sdiff.base.paths import RESULTS
 
 
-def tell(result: dict[str, Any], name: str, save: bool) -> None:
+def report(result: dict[str, Any], name: str, save: bool) -> None:
     """Prints `result` as the last line, one JSON document; `save` also keeps it in benchmarks/results."""
     if save:
         RESULTS.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sdiff.base.checks import generator
-from sdiff.method.diffusion import remembered, sample
+from sdiff.method.diffusion import memory_inputs, sample
 from sdiff.method.schedule import NoiseSchedule
 from sdiff.serving.recommender import Recommender
 
@@ -57,7 +57,9 @@ def explain(
     basis, graph, head = model.basis, model.model.graph, model.model.head
     n, K = len(x.items), len(basis.lam)
     each = torch.arange(n + 1, device=model.device)  # offsets that make a row of every entry
-    parts = torch.stack([basis.gft(replace(past, offsets=each)) for past in remembered(x, config)], dim=1)  # (n, M, K)
+    parts = torch.stack(
+        [basis.gft(replace(past, offsets=each)) for past in memory_inputs(x, config)], dim=1
+    )  # (n, M, K)
     near = x.normalised().weights * graph.column(x.items, i) if graph else parts.new_zeros(n)  # (n,)
 
     a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
