@@ -15,7 +15,7 @@ import torch
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import REFERENCES, Scorer
-from sdiff.evaluation.beyond_accuracy import accuracy, lists, measures
+from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.experiments.accuracy import DENSE, fitted
 from sdiff.experiments.peers.ease import ease
 from sdiff.experiments.study import Job, Row, Study
@@ -46,7 +46,7 @@ def of_reference(name: str, study: Study) -> list[Row]:
 
 def described(model: str, score: Scorer, split: Split) -> list[Row]:
     """One row with the measures of the lists, then one for each group, all on the test part."""
-    shown = lists(score, split, N)
+    shown = top_n_lists(score, split, N)
     test = split.test
     users, recall = shown.users, accuracy(shown, split, "test")[f"recall@{N}"]
     pairs = test.matrix()[users].tocoo()
