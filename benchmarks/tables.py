@@ -1,4 +1,4 @@
-"""Markdown tables of what benchmarks/results holds on speed and on what was tried to break the app."""
+"""Markdown tables of the results of speed, load, crash and fuzz tests in benchmarks/results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdiff.experiments.record import RESULTS
 
 
 def lists() -> str:
-    """Top-20 lists of a batch, milliseconds, and how S-Diff stands to the floor and to rivals."""
+    """Milliseconds for the top-20 lists of a batch, and ratios of S-Diff to the floor and the baselines."""
     cells = []
     for run in at_rest("inference-*.json"):
         times, ratios = run["milliseconds"], run["ratios"]
@@ -28,7 +28,7 @@ def lists() -> str:
 
 
 def training() -> str:
-    """Users a second of each model, and its seconds of training to the best validation."""
+    """Training speed of each model in users per second, and seconds of training to its best epoch."""
     cells = []
     for run in at_rest("training-*.json"):
         of = [run["dataset"], "{:,} × {:,}".format(*run["users, items"])]
@@ -40,7 +40,7 @@ def training() -> str:
 
 
 def spectra() -> str:
-    """The spectrum beside scipy's svds."""
+    """The spectral basis compared with SciPy's svds."""
     cells = []
     for run in read("basis-*.json"):
         ours, theirs = run["spectral_basis"], run["svds"]
@@ -51,7 +51,7 @@ def spectra() -> str:
 
 
 def growth() -> str:
-    """Seconds and memory as sizes grow, and the exponents."""
+    """Seconds and memory by size, and the fitted exponents."""
     cells = []
     for run in read("growth.json"):
         for row in run["rows"]:
@@ -62,20 +62,20 @@ def growth() -> str:
 
 
 def app() -> str:
-    """For each data set the start of the app and what each kind of event takes."""
+    """Start time of the app and response times of its events, for each data set."""
     documents = at_rest("app-*.json")
     events = list(documents[0]["milliseconds"])
     cells = []
     for document in documents:
         start = [f"{document['seconds to the first list']} s", f"{document['resident MB then']} MB"]
         times = [document["milliseconds"][event] for event in events]
-        shown = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
-        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *shown, document["device"]])
+        latencies = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
+        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *latencies, document["device"]])
     return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
 
 
 def beside() -> str:
-    """What busy processes beside do to lists, clicks and training."""
+    """Slowdown of lists, clicks and training next to busy processes."""
     cells = []
     for pattern, figures in (("inference-*.json", _lists), ("app-*.json", _clicks), ("training-*.json", _training)):
         rest = {run["command"]: run for run in at_rest(pattern)}
@@ -104,17 +104,17 @@ def _training(run: dict[str, Any]) -> dict[str, float]:
 
 
 def soak() -> str:
-    """What many sessions at once saw."""
+    """Results of the load test."""
     cells = []
     for run in read("soak-*.json"):
         clicks, times, memory = run["clicks"], run["milliseconds"], run["MB by minute"]
-        shown = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
-        wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
+        latencies = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
+        wrong = ", ".join(f"{error}: {n}" for error, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
         rise = run.get("MB a minute at the end")  # not in older files
-        kept = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
-        cells.append([f"`{run['command']}`", *counts, shown, kept, run["device"]])
+        usage = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
+        cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained"]
     head += ["median and 95th percentile, ms", "memory in the second minute, at most, MB a minute after the 15th"]
     head.append("device")
@@ -122,7 +122,7 @@ def soak() -> str:
 
 
 def broken() -> str:
-    """What killed processes and files from strangers did."""
+    """Results of the crash test and of the fuzz test."""
     cells = []
     for run in read("faults.json"):
         kills = ", ".join(f"{kind} {n}" for kind, n in run["kills"].items())
@@ -142,7 +142,7 @@ def _brief(number: float) -> str:
 
 
 def at_rest(pattern: str) -> list[dict[str, Any]]:
-    """Runs that had no busy processes beside."""
+    """Runs without busy background processes."""
     return [run for run in read(pattern) if not run.get("busy processes beside")]
 
 
