@@ -67,13 +67,13 @@ class Trial:
 
     def __init__(self, kind: str, world: World, rng: random.Random) -> None:
         self.kind, self.world, self.rng, self.broken = kind, world, rng, []
-        self.whole = self._fresh()
-        self.folder, self.kills = self.whole, 0
+        self.reference = self._fresh()
+        self.folder, self.kills = self.reference, 0
         started = time.perf_counter()
         self.steps = self._work() or 1
         self.seconds = time.perf_counter() - started
         self.left: list[int] = []  # steps at which it has not been killed yet
-        self.expected = contents(self.whole)
+        self.expected = contents(self.reference)
         self.folder = self._fresh()
 
     def kill(self) -> None:
@@ -82,7 +82,7 @@ class Trial:
             self._end()
         self.kills += 1
         try:
-            for part, state, allowed in KINDS[self.kind].states(self.world, self.folder, self.whole):
+            for part, state, allowed in KINDS[self.kind].states(self.world, self.folder, self.reference):
                 if state not in allowed:
                     self.broken.append(f"{self.kind}: {part} is neither the old nor the new version")
         except Exception as error:
@@ -135,7 +135,7 @@ class Trial:
 
 
 @contextmanager
-def made(size: str) -> Iterator[World]:
+def create_world(size: str) -> Iterator[World]:
     users, items, epochs, n_bytes = SIZES[size]
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, Server() as server:
         server.body = zipped(("one", random.Random(1).randbytes(n_bytes)), ("two", b"2"))
@@ -152,7 +152,7 @@ def measured(kills: int, seed: int, size: str) -> dict[str, Any]:
     """Kills the types of work in turn, `kills` times in total, and returns the counts and the violations."""
     FROZEN.set_forkserver_preload(["benchmarks.killed", "tests.data.test_download", "torch._dynamo"])
     rng = random.Random(seed)
-    with made(size) as world:
+    with create_world(size) as world:
         trials = [Trial(kind, world, rng) for kind in KINDS]
         for n in range(kills):
             trials[n % len(trials)].kill()

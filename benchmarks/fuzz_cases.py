@@ -195,15 +195,15 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
 def download(rng: random.Random, box: Box) -> Callable[[], Any]:
     """A downloaded archive."""
     data, folder = archive(rng, MEMBERS), box.case / "set"
-    wanted = Archive("https://x/x.zip", 1 << 20, {name: Path(name).name for name in MEMBERS})
+    expected = Archive("https://x/x.zip", 1 << 20, {name: Path(name).name for name in MEMBERS})
 
-    def sent(client: Any, archive: Archive, part: Path, note: Any, progress: Any) -> None:
+    def write(client: Any, archive: Archive, part: Path, note: Any, progress: Any) -> None:
         part.write_bytes(data)
 
     def read() -> None:
-        with mock.patch.object(fetching, "_download", sent):
-            fetch(wanted, folder)
-        if {path.name for path in folder.iterdir()} != set(wanted.names) or any(
+        with mock.patch.object(fetching, "_download", write):
+            fetch(expected, folder)
+        if {path.name for path in folder.iterdir()} != set(expected.names) or any(
             p.is_symlink() for p in folder.iterdir()
         ):
             raise AssertionError(f"{list(folder.iterdir())} was unpacked")

@@ -70,7 +70,7 @@ def train(world: World, folder: Path) -> None:
     world.train(folder / "model", seed=0, epochs=world.epochs)
 
 
-def trained(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def trained(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     model = folder / "model"
     if (model / "config.json").exists():
         Checkpoint.load(model)
@@ -85,7 +85,7 @@ def save(world: World, folder: Path) -> None:
         checkpoint.save(folder / "model")
 
 
-def saved(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def saved(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     checkpoint = Checkpoint.load(folder / "model")
     versions = [world.checkpoint(version) for version in ("a", "b")]
     yield "checkpoint", identity(checkpoint), tuple(map(identity, versions))
@@ -137,15 +137,15 @@ def download_table(world: World, folder: Path) -> None:
         hub_table(name, folder / "hub")
 
 
-def whole_uploads(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def whole_uploads(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Each upload is complete or missing."""
-    for new in whole.glob("uploads/*/*"):
-        old = folder / new.relative_to(whole)
-        yield str(new.relative_to(whole)), contents(old), ({}, contents(new))
+    for new in reference.glob("uploads/*/*"):
+        old = folder / new.relative_to(reference)
+        yield str(new.relative_to(reference)), contents(old), ({}, contents(new))
 
 
-def all_or_nothing(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    yield "folder", contents(folder / "set"), ({}, contents(whole / "set"))
+def all_or_nothing(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    yield "folder", contents(folder / "set"), ({}, contents(reference / "set"))
 
 
 def old_set(world: World, folder: Path) -> None:
@@ -171,11 +171,11 @@ def nothing(world: World, folder: Path) -> None:
     pass
 
 
-def whole_files(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def whole_files(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Each file is the old or the new version."""
     for name, data in contents(folder).items():
         if name.partition("/")[0] != ".downloads":
-            yield name, data, (hashed(b"old"), contents(whole).get(name))
+            yield name, data, (hashed(b"old"), contents(reference).get(name))
 
 
 KINDS = {

@@ -159,11 +159,11 @@ def ablation() -> str:
     """Metrics of each preset without each of its parts, and the change on the test part."""
     cells = []
     for document in read("ablation-*.json"):
-        whole = document["rows"][0]["test"]["recall@20"]
+        full = document["rows"][0]["test"]["recall@20"]  # nothing switched off
         for row in document["rows"]:
             test = row["test"]
             values = [row["valid"]["recall@20"], test["recall@20"], test["ndcg@20"]]
-            change = f"{test['recall@20'] - whole:+.4f}" if row["set"] else ""
+            change = f"{test['recall@20'] - full:+.4f}" if row["set"] else ""
             of = [document["dataset"], f"`{document['preset']}`", row["off"]]
             cells.append([*of, *(f"{value:.4f}" for value in values), change])
     return markdown(["data", "preset", "without", "valid R@20", "test R@20", "test N@20", "change"], cells)

@@ -47,7 +47,7 @@ def spectra() -> str:
         of = [run["dataset"], "{:,} × {:,}, {:,}".format(*run["users, items, pairs"])]
         numbers = [f"{x['seconds']} s, {x['residual']:.0e}, {x['peak MB']:,} MB" for x in (ours, theirs)]
         cells.append([*of, *numbers, f"{run['ratio']} ×", run["device"]])
-    return markdown(["data", "users × items, pairs", "ours", "svds", "time beside svds", "device"], cells)
+    return markdown(["data", "users × items, pairs", "ours", "svds", "time relative to svds", "device"], cells)
 
 
 def growth() -> str:
@@ -58,7 +58,7 @@ def growth() -> str:
             values = [f"{_brief(s)} s, {mb:,} MB" for s, mb in zip(row["seconds"], row["MB"], strict=True)]
             exponents = [f"{row[f'exponent of {unit}']:.2f}" for unit in ("seconds", "MB")]
             cells.append([row["grows"], row["work"], *values, *exponents])
-    return markdown(["what grows", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
+    return markdown(["increasing", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
 
 
 def app() -> str:
@@ -86,7 +86,7 @@ def beside() -> str:
                     alone = figures(rest[command])[name]
                     slower = busy / alone if figures is not _training else alone / busy
                     cells.append([f"`{command}`", name, f"{alone:,.4g}", f"{busy:,.4g}", f"{slower:.1f} ×", str(n)])
-    return markdown(["command", "what", "at rest", "beside", "slower", "busy processes"], cells)
+    return markdown(["command", "measure", "idle machine", "busy machine", "slowdown", "busy processes"], cells)
 
 
 def _lists(run: dict[str, Any]) -> dict[str, float]:
@@ -115,8 +115,8 @@ def soak() -> str:
         rise = run.get("MB a minute at the end")  # not in older files
         usage = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
         cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
-    head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained"]
-    head += ["median and 95th percentile, ms", "memory in the second minute, at most, MB a minute after the 15th"]
+    head = ["command", "sessions opened", "clicks", "lists checked", "errors", "models trained"]
+    head += ["median and 95th percentile, ms", "memory: second minute, peak, growth in MB/min after 15 minutes"]
     head.append("device")
     return markdown(head, cells)
 
@@ -126,11 +126,11 @@ def broken() -> str:
     cells = []
     for run in read("faults.json"):
         kills = ", ".join(f"{kind} {n}" for kind, n in run["kills"].items())
-        cells.append([f"`{run['command']}`", kills, ", ".join(map(str, run["broken"])) or "nothing"])
+        cells.append([f"`{run['command']}`", kills, ", ".join(map(str, run["broken"])) or "none"])
     for run in read("fuzz.json"):
         counts = (f"{kind} {of['read']} read, {of['refused']} refused" for kind, of in run["counts"].items())
-        cells.append([f"`{run['command']}`", ", ".join(counts), ", ".join(run["against the law"]) or "nothing"])
-    return markdown(["command", "tried", "broken"], cells)
+        cells.append([f"`{run['command']}`", ", ".join(counts), ", ".join(run["against the law"]) or "none"])
+    return markdown(["command", "cases", "violations"], cells)
 
 
 def markdown(head: list[str], cells: Iterable[list[str]]) -> str:

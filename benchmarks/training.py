@@ -50,9 +50,9 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     beside = arguments.beside
-    whole = load_dataset(arguments.dataset).split
-    n_users = arguments.users or len(whole.users)
-    split = some(whole, n_users)
+    full = load_dataset(arguments.dataset).split
+    n_users = arguments.users or len(full.users)
+    split = sample_users(full, n_users)
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as cache, busy_processes(beside):
         os.environ["SDIFF_CACHE_DIR"] = cache  # the spectrum of a subset of users is not used again
@@ -68,21 +68,21 @@ def main() -> None:
         print(f"{name:<24} {rate:9.0f} users/s")
     result = {
         "dataset": arguments.dataset,
-        "data_fingerprint": whole.fingerprint,
+        "data_fingerprint": full.fingerprint,
         "command": f"python -m benchmarks.training --dataset {arguments.dataset} --users {arguments.users} "
         f"--rounds {arguments.rounds}" + f" --beside {beside}" * bool(beside),
         "busy processes beside": beside,
-        "users, items": [n_users, len(whole.items)],
+        "users, items": [n_users, len(full.items)],
         "device": device_name(CPU),
         "torch": torch.__version__,
         "users a second": {name: round(rate) for name, rate in rates.items()},
         "epochs to the best": epochs,
-        "seconds to the best": {name: round(n * len(whole.users) / rates[name], 1) for name, n in epochs.items()},
+        "seconds to the best": {name: round(n * len(full.users) / rates[name], 1) for name, n in epochs.items()},
     }
     report(result, f"training-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
-def some(split: Split, n: int) -> Split:
+def sample_users(split: Split, n: int) -> Split:
     """The training part of n random users."""
     train = split.train
     sampled = np.sort(np.random.default_rng(0).permutation(len(train.users))[:n])

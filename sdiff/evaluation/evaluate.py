@@ -36,13 +36,13 @@ def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | 
     """
     if seen is not None or allowed is not None:
         scores = exclude_(scores.clone(), seen, allowed)
-    n_items, whole = scores.shape[1], scores.shape[1] // GROUP
-    if n >= whole:
+    n_items, n_groups = scores.shape[1], scores.shape[1] // GROUP
+    if n >= n_groups:
         return _finite(*scores.topk(min(n, n_items), dim=1))
     # The n best items are in the n groups with the largest maxima, or in the remainder after the last full group. This
     # is exact and needs one pass over the scores instead of a partial sort.
-    maxima = scores[:, : whole * GROUP].view(len(scores), whole, GROUP).amax(2)
-    within, rest = (torch.arange(a, b, device=scores.device) for a, b in ((0, GROUP), (whole * GROUP, n_items)))
+    maxima = scores[:, : n_groups * GROUP].view(len(scores), n_groups, GROUP).amax(2)
+    within, rest = (torch.arange(a, b, device=scores.device) for a, b in ((0, GROUP), (n_groups * GROUP, n_items)))
     inside = (maxima.topk(n, dim=1).indices[:, :, None] * GROUP + within).flatten(1)  # (B, n GROUP)
     candidates = torch.cat([inside, rest.expand(len(scores), -1)], dim=1)
     values, index = scores.gather(1, candidates).topk(n, dim=1)

@@ -44,7 +44,7 @@ def main() -> None:
 
     dataset, config = load_dataset(arguments.dataset), preset(arguments.preset)
     curves = curve(config.override({"epochs": arguments.epochs, "patience": arguments.epochs}), dataset.split)
-    chosen, oracle = (max(curves, key=lambda row: row[part]["recall@20"]) for part in PARTS)
+    best, oracle = (max(curves, key=lambda row: row[part]["recall@20"]) for part in PARTS)
     result: dict[str, Any] = {
         "dataset": arguments.dataset,
         "data_fingerprint": dataset.split.fingerprint,
@@ -54,7 +54,7 @@ def main() -> None:
         "versions": versions("torch"),
         "device": device_name(best_device()),
         "curves": curves,
-        "epoch chosen on valid": chosen,
+        "epoch chosen on valid": best,
         "epoch chosen on test": oracle,
         "mean of models": mean_of_models(config, dataset.split, arguments.seeds),
     }

@@ -90,9 +90,9 @@ class Histories:
         The entries of c are divided by 1 - p, as in the dropout of DiffRec, whose masking the paper adopts. At
         inference, when nothing is hidden, the condition then has the same scale as in training.
         """
-        kept = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
-        c = self.where(kept)
-        return replace(c, weights=c.weights / (1 - p)), self.where(~kept)
+        visible = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
+        c = self.where(visible)
+        return replace(c, weights=c.weights / (1 - p)), self.where(~visible)
 
     def cut(self, horizon: float, generator: torch.Generator) -> tuple[Histories, Histories]:
         """(past, future) of each row, split at a random point.

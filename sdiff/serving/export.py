@@ -90,8 +90,8 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
         raise SDiffError(f"Cannot write {out}: it is a folder.")
     try:
         with (
-            replacing(out) as whole,
-            connect(":memory:", MEMORY, f"{whole}.spilled") as con,
+            replacing(out) as temporary,
+            connect(":memory:", MEMORY, f"{temporary}.spilled") as con,
         ):
             con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
             for rows in batches:
@@ -103,7 +103,7 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
             ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # only those of these rows
             con.register("users", {"i": np.arange(first, first + n), "id": ids})
             table = con.sql(_query(titles, escaped=suffix != ".parquet"))
-            (table.to_parquet if suffix == ".parquet" else table.to_csv)(str(whole), **FORMATS[suffix])
+            (table.to_parquet if suffix == ".parquet" else table.to_csv)(str(temporary), **FORMATS[suffix])
             [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
     except OSError as error:
         raise SDiffError(f"Cannot write {out}: {error.strerror}.") from error

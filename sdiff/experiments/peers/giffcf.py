@@ -72,13 +72,12 @@ class GiffCF(nn.Module):
         return x + SMOOTHING * t / STEPS * (Ax - x)
 
     def loss(self, batch: Tensor) -> Tensor:
-        x = self.x.take(batch)
-        c, _ = x.mask(MASK, self.generator)
-        t = torch.randint(1, STEPS + 1, (len(x),)).float()
-        whole = x.dense(self.n_items)
-        shown = c.dense(self.n_items)
-        z = self.smoothed(whole, self.smooth(whole), t[:, None])
-        return (self(z, shown, self.smooth(shown), t) - whole).square().sum(1).mean()
+        histories = self.x.take(batch)
+        masked, _ = histories.mask(MASK, self.generator)
+        t = torch.randint(1, STEPS + 1, (len(batch),)).float()
+        x, c = histories.dense(self.n_items), masked.dense(self.n_items)
+        z = self.smoothed(x, self.smooth(x), t[:, None])
+        return (self(z, c, self.smooth(c), t) - x).square().sum(1).mean()
 
     def scores(self, x: Histories) -> Tensor:
         c = x.dense(self.n_items)

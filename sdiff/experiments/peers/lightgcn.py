@@ -64,9 +64,9 @@ class LightGCN(nn.Module):
 def normalised_bipartite(interactions: Interactions) -> sp.csr_array:
     """D^-1/2 [[0, X], [X', 0]] D^-1/2, with users first, then items."""
     X = interactions.matrix()
-    whole = sp.csr_array(sp.block_array([[None, X], [X.T, None]]))
-    root = sp.diags_array(inverse_power(whole.sum(1), 1 / 2))
-    return sp.csr_array(root @ whole @ root)
+    adjacency = sp.csr_array(sp.block_array([[None, X], [X.T, None]]))
+    root = sp.diags_array(inverse_power(adjacency.sum(1), 1 / 2))
+    return sp.csr_array(root @ adjacency @ root)
 
 
 def mf(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:
