@@ -136,6 +136,7 @@ class Trial:
 
 @contextmanager
 def create_world(size: str) -> Iterator[World]:
+    """A temporary folder with a data set and two checkpoints, and a local server with an archive to download."""
     users, items, epochs, n_bytes = SIZES[size]
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, Server() as server:
         server.body = zipped(("one", random.Random(1).randbytes(n_bytes)), ("two", b"2"))

@@ -111,6 +111,7 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dic
 
 
 def fitted(config: Config, split: Split, seed: int) -> Trainer:
+    """Trains to the end, with a progress bar."""
     trainer = Trainer(config, split, seed)
     for _ in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", leave=False, disable=None):
         pass
@@ -118,6 +119,7 @@ def fitted(config: Config, split: Split, seed: int) -> Trainer:
 
 
 def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dict[str, dict[str, float]]:
+    """Validation and test metrics of a reference. With `refit`, the test uses the validation part for training, too."""
     score = make(split)
     valid = evaluate(score, split, "valid", CPU)
     if refit:
@@ -127,6 +129,7 @@ def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dic
 
 
 def run_baseline(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Trains a baseline with one seed and evaluates its best epoch on the validation and test parts."""
     started = time.perf_counter()
     score, epoch = train(dataset.split, seed)
     seconds = time.perf_counter() - started

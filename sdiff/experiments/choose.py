@@ -40,6 +40,7 @@ def main() -> None:
 
 
 def row(name: str, settings: list[str], split: Split, seed: int) -> dict[str, Any]:
+    """Trains a preset with some settings; prints and returns its validation metrics."""
     trainer = Trainer(preset(name).override(parse_assignments(settings)), split, seed)
     started = time.perf_counter()
     trainer.fit()
