@@ -1,3 +1,3 @@
-"""One script a question; each prints one JSON line last and can keep it in benchmarks/results."""
+"""Benchmarks. Each script prints its result as a line of JSON and can write it to benchmarks/results."""
 
-import sdiff  # noqa: F401 (before torch, which reads how OpenMP's threads wait only once)
+import sdiff  # noqa: F401 (before torch, which reads the OpenMP settings only once)

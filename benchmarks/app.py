@@ -1,13 +1,15 @@
-"""How long does the running app take: from its start to the first list, and from a slider's release to the new one?
+"""Latency of the running app: time from start to the first list, and response times of its events.
 
     python -m benchmarks.app --dataset ml-1m-diffrec --checkpoint ml-1m --save
 
-app.py runs in a process of its own and opens the address of a data set and a model. A session of gradio's client then
-does what the page does, one event after the other: for each of 200 users, drawn at random, a slider is let go, the
-plots follow the list, an item is asked why, another is added to the history, a title is typed. Every event is given as
-[median, 95th percentile] in milliseconds, first as the client sees it, from the request to the last byte over the
-loopback, with gradio's queue and two HTTP requests in it; then as the server says what the app's own function took. The
-floor is an event whose function does nothing. The last line is JSON, which --save keeps in benchmarks/results.
+Starts app.py in a separate process and opens it with a data set and a model. A session of Gradio's client then sends
+the same events as the page, one after the other, for each of 200 random users: it releases a slider, updates the plots,
+explains an item, adds an item to the history, and searches for a title.
+
+Times are [median, 95th percentile] in milliseconds. "client" is the time from the request to the last byte of the
+response over the loopback interface, including Gradio's queue and two HTTP requests. "function" is the time of the
+app's own function, as reported by the server. The floor is an event whose function does nothing. The last line is JSON;
+--save writes it to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -38,12 +40,12 @@ from sdiff.app.controls import SLIDERS
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
 WARM, REQUESTS, SEED = 3, 200, 0
-SLOWEST_START = 120.0  # seconds
-PAUSE = 0.05  # seconds between two events: what is sent while the stream of the answer before still ends may get none
-MOVED = ("guidance", "alpha_min", "sigma_max")  # the sliders that every model has
+SLOWEST_START = 120.0  # seconds after which the start has failed
+PAUSE = 0.05  # seconds between events; an event sent before the previous response has ended may get no response
+MOVED = ("guidance", "alpha_min", "sigma_max")  # sliders that are available for every model
 
 
 def main() -> None:
@@ -51,7 +53,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--checkpoint", default="demo")
     add_beside(parser)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
     beside, load = arguments.beside, round(os.getloadavg()[0], 1)
@@ -68,17 +70,17 @@ def main() -> None:
         "versions": versions("gradio", "torch"),
         "device": device_name(best_device()),
         "cores": os.cpu_count(),
-        "load before": load,  # what others did on this machine, which moves every figure
+        "load before": load,  # load of the machine by other processes, which affects all times
         "busy processes beside": beside,
     } | measurements
     print(f"first list after {result['seconds to the first list']} s, {result['resident MB then']} MB then")
     for event, times in result["milliseconds"].items():
         print(f"{event:<28}", *(f"{where} {median:.1f}, {p95:.1f}  " for where, (median, p95) in times.items()))
-    tell(result, f"app-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
+    report(result, f"app-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
 def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str, Any]:
-    """Seconds and megabytes of the start, then milliseconds of each kind of event."""
+    """Time and memory of the start, and milliseconds of each type of event."""
     with running_app(HOME, os.environ) as (address, process, started):
         page = Page(address, query)
         first = page.that_shows("recommended", page.load())
@@ -99,7 +101,7 @@ def measured(dataset: Dataset, query: dict[str, str], requests: int) -> dict[str
 
 
 def driven(page: Page, dataset: Dataset, requests: int) -> dict[str, list[Answer]]:
-    """What each kind of event took: every round is another user's, with other settings, and the first few warm up."""
+    """The responses by type of event. Each round has another user and other settings; warm-up rounds are dropped."""
     rng = np.random.default_rng(SEED)
     users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
     rounds = []
@@ -110,14 +112,14 @@ def driven(page: Page, dataset: Dataset, requests: int) -> dict[str, list[Answer
         listed, *followed = page.trigger("guidance", "release")
         plotted = page.that_shows("energy", followed)
         item = str(rng.choice(re.findall(r'data-item="([^"]+)"', page.value("recommended"))))
-        told, *_ = page.trigger("recommended", "click", item=item)
+        explained, *_ = page.trigger("recommended", "click", item=item)
         changed, *_ = page.trigger("addable", "click", item=item)
         title = str(rng.choice(dataset.items.title))
         page.fill("add", title[: rng.integers(1, len(title) + 1)])
-        found, *_ = page.trigger("add", "change")
+        searched, *_ = page.trigger("add", "change")
         page.fill("add", "")
-        nothing, *_ = page.trigger("add", "change")
-        rounds.append((listed, plotted, changed, told, found, nothing))
+        floor, *_ = page.trigger("add", "change")
+        rounds.append((listed, plotted, changed, explained, searched, floor))
     names = ("list", "plots", "what if", "why", "search", "floor")
     return dict(zip(names, map(list, zip(*rounds[WARM:], strict=True)), strict=True))
 
@@ -128,8 +130,7 @@ def percentiles(milliseconds: list[float]) -> list[float]:
 
 @contextmanager
 def running_app(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
-    """app.py of a folder, as a visitor gets it, on a free port, as soon as it answers: its address, its process, when
-    that was started."""
+    """Runs app.py of a folder on a free port. Yields its address, its process and its start time once it responds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -153,7 +154,7 @@ def running_app(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[
 
 @dataclass(frozen=True)
 class Answer:
-    """Of an event: which it was, when its answer came, and what it took the client and the app's function, in ms."""
+    """Response to an event: event id, time of arrival, and milliseconds measured by the client and by the function."""
 
     event: int
     at: float
@@ -162,7 +163,7 @@ class Answer:
 
 
 class Messages(deque):
-    """What the server says of one event; `done` is set when it will say no more."""
+    """The server's messages about one event; `done` is set after the last one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,8 +176,10 @@ class Messages(deque):
 
 
 class MessagesOfEvents(dict):
-    """`Messages` by the ids of events, where gradio's client would put plain lists, to look into again and again: fifty
-    sessions that do so take the time of the app that they measure."""
+    """`Messages` by event id. Replaces the plain lists of Gradio's client, which polls them.
+
+    Polling by fifty sessions would slow down the app under test.
+    """
 
     def __setitem__(self, event_id: str, _: Any) -> None:
         super().__setitem__(event_id, Messages())
@@ -188,14 +191,14 @@ class MessagesOfEvents(dict):
 
 
 class Page(Client):
-    """A session as a browser has it: the values of all components, and the page's events with those that follow."""
+    """A session like that of a browser: it has the values of all components and triggers follow-up events."""
 
     def __init__(self, address: str, query: dict[str, str]) -> None:
         super().__init__(
             address, verbose=False, ssl_verify=False, download_files=False, analytics_enabled=False,
             _skip_components=False,
         )  # fmt: skip
-        self.sse_data_url += f"?{urlencode(query)}"  # the page sends the query of its address with every event
+        self.sse_data_url += f"?{urlencode(query)}"  # the page sends its query string with every event
         self.pending_messages_per_event = MessagesOfEvents()
         components = self.config["components"]
         self._values = {c["id"]: c["props"].get("value") for c in components}
@@ -207,19 +210,19 @@ class Page(Client):
         return self._values[self._ids[element]]
 
     def fill(self, element: str, value: Any) -> None:
-        """Sets a value without the event that this may cause."""
+        """Sets a value without triggering an event."""
         self._values[self._ids[element]] = value
 
     def that_shows(self, element: str, answers: list[Answer]) -> Answer:
-        """The first of the answers that could change an element."""
+        """The first answer whose event has the element among its outputs."""
         return next(a for a in answers if self._ids[element] in self._events[a.event].dependency["outputs"])
 
     def load(self) -> list[Answer]:
-        """What the page does when it is opened."""
+        """Triggers the load events of the page."""
         return self._all(lambda event: any(name == "load" for _, name in event["targets"]))
 
     def trigger(self, element: str, name: str, **data: Any) -> list[Answer]:
-        """An event of an element, with what it tells beside the page's values, and the events that follow it."""
+        """Triggers an event of an element with its event data, then the events that follow from it."""
         return self._all(lambda event: [self._ids[element], name] in event["targets"], event_data=data)
 
     def _all(self, wanted: Callable[[dict[str, Any]], bool], **body: Any) -> list[Answer]:
@@ -240,7 +243,7 @@ class Page(Client):
             if value != self._values[component]:
                 self._values[component] = value
                 changes.append([component, "change"])
-                if component == self._ids["told"]:  # the page's script, which says what its open tab goes with
+                if component == self._ids["told"]:  # as the page's script does for the open tab
                     self._values[self._ids["due-Recommend"]] = value
                     changes.append([self._ids["due-Recommend"], "change"])
         answer = Answer(id, at, 1000 * (at - sent), 1000 * event.output["duration"])
@@ -248,9 +251,9 @@ class Page(Client):
 
 
 class Event(Endpoint):
-    """An event that is the page's own: gradio's client calls those of other programs alone."""
+    """An internal event of the page. Gradio's client allows only calls of public API events."""
 
-    output: Any  # of its last call, with what the server says of that
+    output: Any  # of the last call, as sent by the server
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -258,7 +261,7 @@ class Event(Endpoint):
 
     def _sse_fn_v1plus(self, helper: Any, event_id: str, protocol: Any) -> Any:
         messages: Any = self.client.pending_messages_per_event[event_id]
-        messages.done.wait()  # gradio's client looks every 50 ms
+        messages.done.wait()  # Gradio's client would poll every 50 ms
         self.output = super()._sse_fn_v1plus(helper, event_id, protocol)
         return self.output
 

@@ -1,10 +1,12 @@
-"""How fast and how exact is the spectrum, beside scipy's svds? `python -m benchmarks.basis --dataset ml-1m-diffrec`
+"""Speed, accuracy and memory of the spectral basis, compared with SciPy's svds.
 
-`--dataset amazon-book-size` is a synthetic graph of that data set's size: 108,822 users, 94,949 items and 3.1 million
-pairs, users and items drawn with probabilities that fall as a power of their rank, seed 0.
+    python -m benchmarks.basis --dataset ml-1m-diffrec
 
-Both run one after the other in this process, `--rounds` times, and the best time of each counts. The residual is the
-largest norm of L u - lam u over the K eigenvectors; memory is the most that numpy held at once beyond the graph.
+`--dataset amazon-book-size` is a synthetic graph of the size of Amazon-Book: 108,822 users, 94,949 items and 3.1
+million pairs. Users and items are drawn with probabilities that follow a power law, with seed 0.
+
+Both solvers run alternately in this process, `--rounds` times; the best time counts. The residual is the largest norm
+of L u - lam u over the K eigenvectors. Memory is the peak of NumPy's allocations, without the graph.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from scipy.sparse.linalg import svds
 from sdiff.base.device import best_device, device_name
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Vocabulary
-from sdiff.experiments.record import tell
+from sdiff.experiments.record import report
 from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 
 AMAZON_BOOK = (108_822, 94_949, 3_100_000)
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--K", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     synthetic = arguments.dataset == "amazon-book-size"
     train = drawn(*AMAZON_BOOK) if synthetic else load_dataset(arguments.dataset).split.train
@@ -70,11 +72,11 @@ def main() -> None:
         "svds": best[1],
         "ratio": round(best[0]["seconds"] / best[1]["seconds"], 2),
     }
-    tell(result, f"basis-{arguments.dataset}", arguments.save)
+    report(result, f"basis-{arguments.dataset}", arguments.save)
 
 
 def drawn(n_users: int, n_items: int, n_pairs: int) -> Interactions:
-    """A synthetic train part with long tails on both sides; pairs that are drawn twice count once."""
+    """A synthetic training part with power-law popularity of users and items; repeated pairs are dropped."""
     rng = np.random.default_rng(0)
 
     def ranks(n: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""How fast is the catalog's search, by kind of question? `python -m benchmarks.catalog`
+"""Speed of the catalog search by type of query: `python -m benchmarks.catalog`.
 
-Titles are synthetic: one to six made-up words, drawn by Zipf's law, seed 0. Each kind of question is asked for 100 of
-them, once warm: the median and the 95th percentile in milliseconds. The floor is one ILIKE over all titles without an
-order, by the same connection. The last line is JSON.
+Titles are synthetic: one to six invented words, drawn from a Zipf distribution with seed 0. For each type, 100 queries
+run after a warm-up; times are the median and the 95th percentile in milliseconds. The floor is one unordered ILIKE over
+all titles on the same connection. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from sdiff.data.interactions import Interactions, Vocabulary, random_split
 from sdiff.data.items import Items
 
 SIZES = (1_000, 10_000, 100_000)
-QUESTIONS = 100
+QUERIES = 100
 
 
 def main() -> None:
-    found = {f"{size:,} items": measured(size) for size in SIZES}
-    for size, row in found.items():
+    results = {f"{size:,} items": measured(size) for size in SIZES}
+    for size, row in results.items():
         print(size, *(f"{kind} {value}" for kind, value in row.items()), sep="  ")
-    print(json.dumps({"duckdb": duckdb.__version__} | found))
+    print(json.dumps({"duckdb": duckdb.__version__} | results))
 
 
 def measured(size: int) -> dict[str, object]:
-    """Seconds to build, then [median, 95th percentile] in milliseconds of each kind of question."""
+    """Seconds to build the catalog, and [median, 95th percentile] in milliseconds of each type of query."""
     rng = np.random.default_rng(0)
     titles = made_up(size, rng)
     started = time.perf_counter()
     catalog = Catalog(dataset(titles, rng))
     row: dict[str, object] = {"build seconds": round(time.perf_counter() - started, 2)}
-    asked = [titles[i] for i in rng.integers(size, size=QUESTIONS)]
+    targets = [titles[i] for i in rng.integers(size, size=QUERIES)]
     kinds: dict[str, Callable[[str], str]] = {
         "whole title": lambda title: title,
         "beginning": lambda title: title[: len(title) // 2],
@@ -45,18 +45,18 @@ def measured(size: int) -> dict[str, object]:
         "a slip": lambda title: title[:2] + title[3:],
         "nothing like it": lambda title: "qx" + title[::-1],
     }
-    for kind, question in kinds.items():
-        row[kind] = percentiles(lambda title, question=question: catalog.search(question(title)), asked)
+    for kind, query in kinds.items():
+        row[kind] = percentiles(lambda title, query=query: catalog.search(query(title)), targets)
     scan = "SELECT count(*) FROM items WHERE title ILIKE '%' || ? || '%'"
-    row["floor"] = percentiles(lambda title: catalog._connection.cursor().execute(scan, [title]).fetchall(), asked)
+    row["floor"] = percentiles(lambda title: catalog._connection.cursor().execute(scan, [title]).fetchall(), targets)
     return row
 
 
-def percentiles(ask: Callable[[str], object], asked: list[str]) -> list[float]:
+def percentiles(search: Callable[[str], object], titles: list[str]) -> list[float]:
     times = []
-    for title in [asked[0], *asked]:
+    for title in [titles[0], *titles]:
         started = time.perf_counter()
-        ask(title)
+        search(title)
         times.append(1000 * (time.perf_counter() - started))
     return [round(float(np.percentile(times[1:], q)), 1) for q in (50, 95)]
 

@@ -1,10 +1,10 @@
-"""Does a killed process leave everything whole? `python -m benchmarks.faults --kills 60 --seed 0 --save`
+"""Crash test: are files intact after a process is killed? `python -m benchmarks.faults --kills 60 --seed 0 --save`
 
-Every kind of work that writes files is done in a process of its own, which is killed (SIGKILL): by turns at a random
-moment and at a random step in the file system, before a file is opened to be written, named anew or removed. Then the
-law is checked: what was there before is there still, or its whole successor is. The same work is begun again, and
-perhaps killed again; where it comes to its end, what is left is to the last bit what a run leaves that nobody killed.
-The last line is JSON, which --save keeps in benchmarks/results.
+Each type of work that writes files runs in a separate process, which is killed (SIGKILL) alternately at a random time
+and at a random file system operation, before a file is opened for writing, renamed or removed. Then every file must be
+either the complete old version or the complete new version. The same work is started again, and perhaps killed again.
+When it completes, its files must be identical to those of an uninterrupted run. The last line is JSON; --save writes it
+to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -31,18 +31,21 @@ from tqdm import tqdm
 from benchmarks.killed import KINDS, World, contents
 from sdiff.base.files import MARK
 from sdiff.data.synthetic import synthesize, write
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 from tests.data.test_download import Server, zipped
 
 SIZES = {"full": (400, 600, 12, 8 << 20), "quick": (60, 80, 6, 1 << 20)}  # users, items, epochs, bytes to download
-FROZEN = multiprocessing.get_context("forkserver")  # a process starts with all imports made and nothing computed
+FROZEN = multiprocessing.get_context("forkserver")  # new processes have all imports and no other state
 STEPS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 
 
-def act(kind: str, world: World, folder: Path, last: int | None, told: Connection) -> None:
-    """Does the work, up to its last step where one is given. Tells when it begins, and its steps in the end."""
+def act(kind: str, world: World, folder: Path, last: int | None, pipe: Connection) -> None:
+    """Does the work. Sends 0 at the start and the number of steps (file system operations) at the end.
+
+    If `last` is given, kills itself at that step.
+    """
     torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())  # its own is the system's, where a killed process leaves it
+    tqdm.set_lock(threading.RLock())  # tqdm's default lock is a system semaphore, which a killed process would leak
     os.environ |= {"SDIFF_CACHE_DIR": str(world.folder / "cache"), "TQDM_DISABLE": "1"}
     steps = 0
 
@@ -53,35 +56,35 @@ def act(kind: str, world: World, folder: Path, last: int | None, told: Connectio
             if steps == last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    told.send(0)
+    pipe.send(0)
     sys.addaudithook(step)
     KINDS[kind].work(world, folder)
-    told.send(steps)
+    pipe.send(steps)
 
 
 class Trial:
-    """One kind of work, killed as often as asked for."""
+    """One type of work, which is killed repeatedly."""
 
     def __init__(self, kind: str, world: World, rng: random.Random) -> None:
         self.kind, self.world, self.rng, self.broken = kind, world, rng, []
-        self.whole = self._fresh()
-        self.folder, self.kills = self.whole, 0
-        begun = time.perf_counter()
+        self.reference = self._fresh()
+        self.folder, self.kills = self.reference, 0
+        started = time.perf_counter()
         self.steps = self._work() or 1
-        self.seconds = time.perf_counter() - begun
-        self.left: list[int] = []  # of the steps, those at which it has not been killed
-        self.expected = contents(self.whole)
+        self.seconds = time.perf_counter() - started
+        self.left: list[int] = []  # steps at which it has not been killed yet
+        self.expected = contents(self.reference)
         self.folder = self._fresh()
 
     def kill(self) -> None:
-        """Kills the work once, and looks at what it left; a coin says whether it is then done to the end."""
+        """Kills the work once and checks its files; with probability 1/2, then lets it complete."""
         while self._work(**self._moment()) is not None:
             self._end()
         self.kills += 1
         try:
-            for part, found, allowed in KINDS[self.kind].found(self.world, self.folder, self.whole):
-                if found not in allowed:
-                    self.broken.append(f"{self.kind}: {part} is neither the old one nor the new one")
+            for part, state, allowed in KINDS[self.kind].states(self.world, self.folder, self.reference):
+                if state not in allowed:
+                    self.broken.append(f"{self.kind}: {part} is neither the old nor the new version")
         except Exception as error:
             self.broken.append(f"{self.kind}: {error}")
         if self.rng.random() < 0.5:
@@ -98,12 +101,12 @@ class Trial:
         self._end()
 
     def _end(self) -> None:
-        """What is left when the work has come to its end, and a new beginning."""
-        if (found := contents(self.folder)) != self.expected:
-            differing = {name for name, _ in found.items() ^ self.expected.items()}
-            self.broken.append(f"{self.kind}: in the end {', '.join(sorted(differing))} differ")
+        """Checks the files after the work has completed, and starts with a new folder."""
+        if (files := contents(self.folder)) != self.expected:
+            differing = {name for name, _ in files.items() ^ self.expected.items()}
+            self.broken.append(f"{self.kind}: the final files differ: {', '.join(sorted(differing))}")
         if litter := [path.name for path in self.folder.rglob(f"{MARK}*")]:
-            self.broken.append(f"{self.kind}: {len(litter)} scratch folders are left")
+            self.broken.append(f"{self.kind}: {len(litter)} scratch folders were not removed")
         self.folder = self._fresh()
 
     def _fresh(self) -> Path:
@@ -112,8 +115,11 @@ class Trial:
         return folder
 
     def _work(self, until: float | None = None, last: int | None = None) -> int | None:
-        """Works in a process that is killed after so many seconds, or at a step. How many steps it took to its end;
-        None where it did not come to it."""
+        """Runs the work in a process that is killed after `until` seconds or at step `last`.
+
+        Returns:
+            The number of steps if the work completed, otherwise None.
+        """
         here, there = FROZEN.Pipe(duplex=False)
         process = FROZEN.Process(target=act, args=(self.kind, self.world, self.folder, last, there))
         process.start()
@@ -124,12 +130,13 @@ class Trial:
         process.kill()
         process.join()
         if process.exitcode not in (0, -signal.SIGKILL):
-            self.broken.append(f"{self.kind}: ended by itself with code {process.exitcode}")
+            self.broken.append(f"{self.kind}: failed with exit code {process.exitcode}")
         return here.recv() if process.exitcode == 0 else None
 
 
 @contextmanager
-def made(size: str) -> Iterator[World]:
+def create_world(size: str) -> Iterator[World]:
+    """A temporary folder with a data set and two checkpoints, and a local server with an archive to download."""
     users, items, epochs, n_bytes = SIZES[size]
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, Server() as server:
         server.body = zipped(("one", random.Random(1).randbytes(n_bytes)), ("two", b"2"))
@@ -143,10 +150,10 @@ def made(size: str) -> Iterator[World]:
 
 
 def measured(kills: int, seed: int, size: str) -> dict[str, Any]:
-    """Kills each kind of work in turn, so many times in all; what was broken by it."""
+    """Kills the types of work in turn, `kills` times in total, and returns the counts and the violations."""
     FROZEN.set_forkserver_preload(["benchmarks.killed", "tests.data.test_download", "torch._dynamo"])
     rng = random.Random(seed)
-    with made(size) as world:
+    with create_world(size) as world:
         trials = [Trial(kind, world, rng) for kind in KINDS]
         for n in range(kills):
             trials[n % len(trials)].kill()
@@ -165,14 +172,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     result = {
         "command": f"python -m benchmarks.faults --kills {arguments.kills} --seed {arguments.seed}",
         "versions": versions("torch"),
         "system": platform.system(),
     } | measured(arguments.kills, arguments.seed, "full")
-    tell(result, "faults", arguments.save)
+    report(result, "faults", arguments.save)
     sys.exit(bool(result["broken"]))
 
 

@@ -1,4 +1,4 @@
-"""What the fuzzer reads: a checkpoint, a table, the state of a run, an archive, each damaged as a seed decides."""
+"""Cases of the fuzz test: checkpoints, tables, training states and archives, damaged at random from a seed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from sdiff.serving.recommender import Recommender
 from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import Trainer
 
-SECONDS, MEGABYTES = 10.0, 512
-LONGEST = 5000  # characters of an error
+SECONDS, MEGABYTES = 10.0, 512  # limits of a case
+LONGEST = 5000  # maximum characters of an error message
 TINY: dict[str, Any] = {"K": 8, "hidden": 16, "time_dim": 4, "epochs": 1, "eval_every": 1, "batch_size": 20}
 MODELS = {
     "paper": PRESETS["paper"].override(TINY),
@@ -49,7 +49,7 @@ MEMBERS = {"data/ratings.csv": b"user,item\n1,2\n" * 1000, "data/movies.csv": b"
 
 
 class Box:
-    """A folder in which cases run one after the other; what is valid is made once."""
+    """A folder in which cases run one after the other. The valid files are created once."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.case = root, root / "case"
@@ -75,40 +75,40 @@ class Box:
         return Trainer(config, self.split, 0, torch.device("cpu"))
 
     def outside(self) -> dict[str, tuple[int, int]]:
-        """What lies beside the case's folder."""
+        """Size and modification time of all files outside the folder of the case."""
         own = (self.case, self.root / "scratch")
         paths = [path for top in self.root.iterdir() if top not in own for path in (top, *top.rglob("*"))]
         return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths}
 
     def run(self, seed: int, number: int) -> tuple[str, str]:
-        """(kind, what came of it): "read", "refused", or what is against the law."""
+        """Runs a case. Returns (type of file, outcome): "read", "refused" or a description of the violation."""
         rng = random.Random(f"{seed}:{number}")
         kind = list(KINDS)[number % len(KINDS)]
         shutil.rmtree(self.case, ignore_errors=True)
         self.case.mkdir()
         before, started = memory_mb(os.getpid(), "VmRSS"), time.perf_counter()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak memory
         attempt = KINDS[kind](rng, self)
         try:
             attempt()
-            found = "read"
+            outcome = "read"
         except SDiffError as error:
-            found = "refused" if len(str(error)) < LONGEST else f"an error of {len(str(error)):,} characters"
+            outcome = "refused" if len(str(error)) < LONGEST else f"an error of {len(str(error)):,} characters"
         except Exception as error:
-            found = f"{type(error).__name__}: {error}"[:300]
+            outcome = f"{type(error).__name__}: {error}"[:300]
         seconds, megabytes = time.perf_counter() - started, memory_mb(os.getpid(), "VmHWM") - before
         if seconds > SECONDS:
-            found = f"{seconds:.0f} seconds"
+            outcome = f"{seconds:.0f} seconds"
         if megabytes > MEGABYTES:
-            found = f"{megabytes} MB"
+            outcome = f"{megabytes} MB"
         if self.outside() != self.before:
-            found = f"written outside: {sorted(self.outside().items() ^ self.before.items())}"[:300]
+            outcome = f"written outside: {sorted(self.outside().items() ^ self.before.items())}"[:300]
             self.before = self.outside()
-        return kind, found
+        return kind, outcome
 
 
 def checkpoint(rng: random.Random, box: Box) -> Callable[[], Any]:
-    """A folder with any of its files damaged, the checksum made right again, read as the app reads it."""
+    """A checkpoint with a damaged file and a corrected checksum, read as by the app."""
     folder = box.case / "stranger"
     shutil.copytree(box.root / "valid" / rng.choice(list(MODELS)), folder)
     [weights] = folder.glob("model-*")
@@ -139,7 +139,7 @@ def checkpoint(rng: random.Random, box: Box) -> Callable[[], Any]:
 
 
 def run_state(rng: random.Random, box: Box) -> Callable[[], Any]:
-    """A run that goes on from a damaged state."""
+    """A run that is resumed from a damaged training state."""
     name = rng.choice(list(MODELS))
     path = box.case / "training.safetensors"
     path.write_bytes(of_tensors(rng, (box.root / "valid" / f"{name}.state").read_bytes()))
@@ -153,7 +153,7 @@ def run_state(rng: random.Random, box: Box) -> Callable[[], Any]:
 
 
 def table(rng: random.Random, box: Box) -> Callable[[], Any]:
-    """An upload as the app takes it: shown, kept, opened, with any options."""
+    """An upload with random options that is previewed, saved and opened as by the app."""
     name = rng.choice(list(box.tables))
     path, items = box.case / name, box.case / "titles.csv"
     if rng.random() < 0.5:
@@ -182,28 +182,28 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         with suppress(SDiffError):
             preview(path, Layout(reading.names, reading.delimiter, reading.encoding))
         tables = path, items if rng.random() < 0.5 else None, reading
-        found = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
-        key = found.dataset.key
-        state.hold(key, found)
-        found.catalog.rows(found.catalog.search("heat"))
-        user = found.dataset.split.users.ids[0]
+        opened = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
+        key = opened.dataset.key
+        state.hold(key, opened)
+        opened.catalog.rows(opened.catalog.search("heat"))
+        user = opened.dataset.split.users.ids[0]
         handlers.recommend(Query(key, state.INSTANT, user, k=3))
 
     return read
 
 
 def download(rng: random.Random, box: Box) -> Callable[[], Any]:
-    """An archive as it comes from the web."""
+    """A downloaded archive."""
     data, folder = archive(rng, MEMBERS), box.case / "set"
-    wanted = Archive("https://x/x.zip", 1 << 20, {name: Path(name).name for name in MEMBERS})
+    expected = Archive("https://x/x.zip", 1 << 20, {name: Path(name).name for name in MEMBERS})
 
-    def sent(client: Any, archive: Archive, part: Path, note: Any, progress: Any) -> None:
+    def write(client: Any, archive: Archive, part: Path, note: Any, progress: Any) -> None:
         part.write_bytes(data)
 
     def read() -> None:
-        with mock.patch.object(fetching, "_download", sent):
-            fetch(wanted, folder)
-        if {path.name for path in folder.iterdir()} != set(wanted.names) or any(
+        with mock.patch.object(fetching, "_download", write):
+            fetch(expected, folder)
+        if {path.name for path in folder.iterdir()} != set(expected.names) or any(
             p.is_symlink() for p in folder.iterdir()
         ):
             raise AssertionError(f"{list(folder.iterdir())} was unpacked")
@@ -215,7 +215,7 @@ KINDS = {"checkpoint": checkpoint, "table": table, "state": run_state, "archive"
 
 
 def _tables(folder: Path, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
-    """The same rows in every format, by file name."""
+    """(file name, contents) of the same rows in every format."""
     rows = [(user, item, n % 5 + 1, 1_600_000_000 + n) for n, (user, item) in enumerate(pairs)]
     text = "user,item,rating,timestamp\n" + "".join(f"{u},{i},{r},{t}\n" for u, i, r, t in rows)
     objects = [json.dumps(dict(zip(("user", "item", "rating", "timestamp"), row, strict=True))) for row in rows]

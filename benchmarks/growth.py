@@ -1,10 +1,10 @@
-"""How time and memory grow with users, items and pairs: `python -m benchmarks.growth --save`.
+"""Scaling of time and memory with the number of users, items and pairs: `python -m benchmarks.growth --save`.
 
-Synthetic graphs (`benchmarks.basis.drawn`), from 1,000 users, 1,000 items and 20,000 pairs on: all three 10 and 100
-times as many, then the users alone with their pairs, then the items alone. For each the spectrum (K = 200), an epoch
-of the presets paper and tuned, and top-20 lists for 100 users, each in a process of its own; the exponent p of
-time ~ size^p and memory ~ size^p is fitted to the three sizes. Memory is the most that the process held beyond what it
-held before, as Linux says. The last line is JSON.
+Uses synthetic graphs (`benchmarks.basis.drawn`). Starting at 1,000 users, 1,000 items and 20,000 pairs, it increases by
+factors of 10 and 100: all three numbers, only users and pairs, or only items. It measures the spectrum (K = 200), one
+epoch of the presets paper and tuned, and top-20 lists for 100 users, each in a separate process. The exponent p of
+time ~ size^p and memory ~ size^p is fitted to the three sizes. Memory is the increase of the peak resident memory of
+the process, as reported by Linux. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.training import timed, unvalidated
 from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
 from sdiff.evaluation.evaluate import exclude_, top_n
-from sdiff.experiments.record import tell
+from sdiff.experiments.record import report
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import cached_basis
@@ -44,26 +44,26 @@ WORK = ("spectrum", "epoch, paper", "epoch, tuned", "lists, paper", "lists, tune
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--factors", type=int, nargs="+", default=FACTORS)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # what a process of its own is asked for
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # used by `alone`
     arguments = parser.parse_args()
     if arguments.one:
         work, *size = arguments.one
         return print(json.dumps(measured(work, tuple(map(int, size)))))
     rows = []
-    with tempfile.TemporaryDirectory() as cache:  # the spectrum is made once for each size
+    with tempfile.TemporaryDirectory() as cache:  # the spectrum is computed once per size
         measure = functools.cache(functools.partial(alone, cache))
         for grows, powers in GROWS.items():
             sizes = [tuple(n * f**p for n, p in zip(BASE, powers, strict=True)) for f in arguments.factors]
             for work in WORK:
-                found = [measure(work, size) for size in sizes]
+                costs = [measure(work, size) for size in sizes]
                 row: dict[str, Any] = {"grows": grows, "work": work, "sizes": sizes}
                 for unit in ("seconds", "MB"):
-                    values = [f[unit] for f in found]
+                    values = [cost[unit] for cost in costs]
                     slope = np.polyfit(np.log(arguments.factors), np.log(np.maximum(values, 1e-4)), 1)[0]
                     row |= {unit: values, f"exponent of {unit}": round(float(slope), 2)}
                 rows.append(row)
-                print(f"{grows:<24} {work:<14}", *(f"{f['seconds']:9.3f} s {f['MB']:6.0f} MB" for f in found))
+                print(f"{grows:<24} {work:<14}", *(f"{c['seconds']:9.3f} s {c['MB']:6.0f} MB" for c in costs))
     result = {
         "command": "python -m benchmarks.growth",
         "factors": list(arguments.factors),
@@ -71,22 +71,22 @@ def main() -> None:
         "torch": torch.__version__,
         "rows": rows,
     }
-    tell(result, "growth", arguments.save)
+    report(result, "growth", arguments.save)
 
 
 def alone(cache: str, work: str, size: tuple[int, ...]) -> dict[str, float]:
-    """`measured` in a fresh process, whose peak of memory is nobody else's."""
+    """`measured` in a new process, for its own peak memory."""
     command = [sys.executable, "-m", "benchmarks.growth", "--one", work, *map(str, size)]
     done = subprocess.run(command, env=os.environ | {"SDIFF_CACHE_DIR": cache}, capture_output=True, check=True)
     return json.loads(done.stdout)
 
 
 def measured(work: str, size: tuple[int, ...]) -> dict[str, float]:
-    """Seconds and MB of one kind of work."""
+    """Seconds and megabytes of one type of work."""
     n_users, n_items, n_pairs = size
     train = drawn(n_users, n_items, n_pairs)
     kind, _, name = work.partition(", ")
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the most that was held counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak memory (Linux)
     before = memory_mb(os.getpid(), "VmRSS")
 
     def beyond() -> int:

@@ -1,12 +1,13 @@
-"""How long inference takes, S-Diff beside rivals and the floor. Random weights and histories: time does not depend on
-them, and the spectral basis is a random orthonormal one.
+"""Inference time of S-Diff compared with baselines and a lower bound.
 
     python -m benchmarks.inference --items 94949 --batch 100
 
-Top-20 lists for a batch, from sparse histories to ids, all in one process and in turns; the median counts. The floor
-is what no spectral model can do without: the product U v and torch's top-k of it, in single precision. GiffCF's part
-is its propagation alone, five products with the item graph as two sparse ones. `--beside N` measures the same beside N
-processes that keep busy, as on a shared host. The last line is JSON, with the ratios.
+Measures top-20 lists for a batch of users, from sparse histories to item indices. All models run in one process and
+take turns; the median counts. Weights and histories are random and the spectral basis is a random orthonormal matrix;
+the time does not depend on them. The floor is the part that every spectral model needs: the product U v and its top-k,
+in single precision. Of GiffCF only the propagation is measured: five products with the item graph, as two sparse
+products each. `--beside N` measures next to N busy processes, as on a shared host. The last line is JSON, with the
+ratios.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sdiff.config import Config, preset
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.experiments.peers.diffrec import DiffRec
 from sdiff.experiments.peers.giffcf import STEPS
-from sdiff.experiments.record import tell
+from sdiff.experiments.record import report
 from sdiff.experiments.scaling import DIFFREC_STEPS, DIFFREC_WIDTHS, LENGTH, in_turns, random_spectrum
 from sdiff.method.diffusion import score
 from sdiff.method.eigen import to_torch
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=15)
     add_beside(parser)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     with busy_processes(arguments.beside):
         milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats)
@@ -67,12 +68,12 @@ def main() -> None:
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
     }
     beside = f"-beside-{arguments.beside}" * bool(arguments.beside)
-    tell(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}{beside}", arguments.save)
+    report(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}{beside}", arguments.save)
 
 
 @torch.inference_mode()
 def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
-    """Milliseconds of each model for the lists of one batch of users."""
+    """Median milliseconds of each model for the top-20 lists of one batch of users."""
     torch.manual_seed(0)
     x = Histories.from_lists(list(np.random.default_rng(0).integers(n_items, size=(n_users, LENGTH))), CPU)
     noise = torch.Generator().manual_seed(0)
@@ -80,7 +81,7 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
     spectrum = random_spectrum(n_items, paper.K)
     U, v = spectrum.U, torch.randn(n_users, paper.K)
     models = [Model(config, spectrum, torch.ones(n_items)).eval() for config in (paper, fused)]
-    if (graph := models[1].graph) is not None:  # random neighbours: what they are makes no difference
+    if (graph := models[1].graph) is not None:  # random neighbours; the time does not depend on them
         graph.weights.uniform_()
         if graph.neighbours is not None:
             graph.neighbours.random_(n_items)
@@ -108,7 +109,7 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
 
 
 def random_graph(n_items: int) -> sp.csr_array:
-    """As many users as items, and `PAIRS` interactions of each item."""
+    """A random interaction matrix with as many users as items and `PAIRS` interactions per item."""
     rng = np.random.default_rng(0)
     items = np.arange(n_items).repeat(PAIRS)
     users = rng.integers(n_items, size=len(items))

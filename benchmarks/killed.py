@@ -1,4 +1,4 @@
-"""What `benchmarks.faults` kills: every kind of work that writes files, and what may be found of it at any moment."""
+"""The work that `benchmarks.faults` kills: each operation that writes files, and the allowed states of its files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SETTINGS = ["K=16", "hidden=64", "eval_every=2", "ema=0.9", "dropout=0.3", "lr=0
 
 @dataclass(frozen=True)
 class World:
-    """What the work is about: a folder with a data set, two checkpoints of it, and the address of a file."""
+    """Inputs of the work: a folder with a data set and two checkpoints, and the URL of a file to download."""
 
     folder: Path
     url: str
@@ -52,22 +52,25 @@ class World:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of work in a folder: what is there before, the work, and what a reader may find at any moment.
+    """A type of work in a folder.
 
-    found: of the folder and the one of a run that nobody killed, the parts that are there, by their names, and what
-    each of them may be.
+    Attributes:
+        before: creates the initial contents of the folder.
+        work: the work itself.
+        states: takes the world, the folder and the folder of an uninterrupted run. Yields (name, state, allowed states)
+            for each part that exists. Raises an exception if a part cannot be read.
     """
 
     before: Callable[[World, Path], None]
     work: Callable[[World, Path], None]
-    found: Callable[[World, Path, Path], Iterator[tuple[str, Any, tuple[Any, ...]]]]
+    states: Callable[[World, Path, Path], Iterator[tuple[str, Any, tuple[Any, ...]]]]
 
 
 def train(world: World, folder: Path) -> None:
     world.train(folder / "model", seed=0, epochs=world.epochs)
 
 
-def trained(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def trained(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     model = folder / "model"
     if (model / "config.json").exists():
         Checkpoint.load(model)
@@ -82,14 +85,14 @@ def save(world: World, folder: Path) -> None:
         checkpoint.save(folder / "model")
 
 
-def saved(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def saved(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     checkpoint = Checkpoint.load(folder / "model")
     versions = [world.checkpoint(version) for version in ("a", "b")]
-    yield "checkpoint", said(checkpoint), tuple(map(said, versions))
+    yield "checkpoint", identity(checkpoint), tuple(map(identity, versions))
     yield "metrics", checkpoint.metrics, ({}, *(version.metrics for version in versions))
 
 
-def said(checkpoint: Checkpoint) -> tuple[Any, ...]:
+def identity(checkpoint: Checkpoint) -> tuple[Any, ...]:
     return checkpoint.fingerprint, checkpoint.config, asdict(checkpoint.provenance)
 
 
@@ -120,7 +123,7 @@ def upload(world: World, folder: Path) -> None:
 
 
 def download_table(world: World, folder: Path) -> None:
-    """With a stand-in for the library `datasets`, which writes its table bit by bit."""
+    """Uses a stub of the library `datasets` that writes its table in small pieces."""
 
     def to_parquet(path: Path) -> None:
         with path.open("wb") as file:
@@ -134,15 +137,15 @@ def download_table(world: World, folder: Path) -> None:
         hub_table(name, folder / "hub")
 
 
-def whole_uploads(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Each upload is there with all its tables, or not at all."""
-    for new in whole.glob("uploads/*/*"):
-        old = folder / new.relative_to(whole)
-        yield str(new.relative_to(whole)), contents(old), ({}, contents(new))
+def whole_uploads(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Each upload is complete or missing."""
+    for new in reference.glob("uploads/*/*"):
+        old = folder / new.relative_to(reference)
+        yield str(new.relative_to(reference)), contents(old), ({}, contents(new))
 
 
-def all_or_nothing(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    yield "folder", contents(folder / "set"), ({}, contents(whole / "set"))
+def all_or_nothing(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    yield "folder", contents(folder / "set"), ({}, contents(reference / "set"))
 
 
 def old_set(world: World, folder: Path) -> None:
@@ -168,11 +171,11 @@ def nothing(world: World, folder: Path) -> None:
     pass
 
 
-def whole_files(world: World, folder: Path, whole: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Each file is the old one or the new one."""
+def whole_files(world: World, folder: Path, reference: Path) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Each file is the old or the new version."""
     for name, data in contents(folder).items():
         if name.partition("/")[0] != ".downloads":
-            yield name, data, (hashed(b"old"), contents(whole).get(name))
+            yield name, data, (hashed(b"old"), contents(reference).get(name))
 
 
 KINDS = {
@@ -201,8 +204,8 @@ def hashed(data: bytes) -> str:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Files by their names below a folder, scratch folders left out. Where times are told, all but those."""
-    found = {}
+    """Hashes of all files in a folder by relative path, without scratch folders. Recorded times are ignored."""
+    hashes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and MARK not in str(path.relative_to(folder)):
             data = path.read_bytes()
@@ -212,5 +215,5 @@ def contents(folder: Path) -> dict[str, str]:
                 data = json.dumps(state | {"seconds": 0}).encode() + b"".join(numbers)
             if path.name == "metrics.json":
                 data = json.dumps(json.loads(data) | {"train_seconds": 0, "command": ""}).encode()
-            found[path.relative_to(folder).as_posix()] = hashed(data)
-    return found
+            hashes[path.relative_to(folder).as_posix()] = hashed(data)
+    return hashes

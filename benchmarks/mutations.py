@@ -1,4 +1,4 @@
-"""What a hostile file may be: valid bytes, JSON documents, tensors and archives, damaged as a seed decides."""
+"""Random damage to valid files: bytes, JSON documents, tensors, tables and archives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load, save
 
 DEEP = 200_000  # levels of nesting
-HUGE = "9" * 400  # a whole number that no float holds
+HUGE = "9" * 400  # an integer that overflows a float
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 FRAGMENTS = (
     *(b'"', b"'", b"\0", b"\n", b"\r\n", b",", b"\t", b"::", b"{", b"[" * 5000, b"\xff\xfe", b"\xef\xbb\xbf", b"\xf0"),
@@ -32,7 +32,7 @@ VALUES: tuple[Any, ...] = (
     *TEXTS,
 )
 
-COLUMNS = (  # what a column may be instead of itself, {0}, in DuckDB's words
+COLUMNS = (  # SQL expressions (DuckDB) that replace a column {0}
     *("NULL", "true", "md5({0})::UUID", "{0}::BLOB", "[{0}]", "[{0}][:0]", "{{'a': {0}}}", "MAP {{{0}: 1}}", "''"),
     *("hash({0})", "-hash({0})::HUGEINT", "hash({0})::DOUBLE", "hash({0}) % 7", "9e37::DECIMAL(38)", "1e-300::DOUBLE"),
     *("'nan'::FLOAT", "'-infinity'::DOUBLE", "INTERVAL 1 DAY", "TIME '12:00'", "DATE '9999-12-31'", "DATE 'infinity'"),
@@ -43,12 +43,12 @@ COLUMNS = (  # what a column may be instead of itself, {0}, in DuckDB's words
 
 
 def of_bytes(rng: random.Random, data: bytes) -> bytes:
-    """A few blows: bits flipped, lengths overwritten, parts cut out, doubled, moved, or fragments put in."""
+    """Flips bits, overwrites lengths, deletes, repeats or zeroes parts, or inserts fragments, up to four times."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if not changed:
             break
-        # Headers and footers hold the lengths.
+        # Positions near the start and the end are preferred: headers and footers contain the lengths.
         place = rng.choice((rng.randrange(len(changed)), rng.randrange(min(len(changed), 64))))
         place = place if rng.random() < 0.8 else len(changed) - 1 - rng.randrange(min(len(changed), 64))
         n = rng.choice((1, 1, 4, 30, 5000))
@@ -75,7 +75,7 @@ def of_bytes(rng: random.Random, data: bytes) -> bytes:
 
 
 def of_json(rng: random.Random, data: bytes) -> bytes:
-    """A document with a few of its values replaced, taken away or added; or damaged as bytes."""
+    """Replaces, deletes or adds values of a JSON document, or damages its bytes."""
     if rng.random() < 0.2:
         return of_bytes(rng, data)
     document = json.loads(data)
@@ -96,7 +96,7 @@ def of_json(rng: random.Random, data: bytes) -> bytes:
 
 
 def of_tensors(rng: random.Random, data: bytes) -> bytes:
-    """A safetensors file with tensors of other types, shapes or values, other metadata; or damaged as bytes."""
+    """Changes types, shapes, values or metadata of a safetensors file, or damages its bytes."""
     if rng.random() < 0.4:
         return of_bytes(rng, data)
     tensors = load(data)
@@ -132,7 +132,7 @@ def of_tensors(rng: random.Random, data: bytes) -> bytes:
 
 
 def archive(rng: random.Random, members: dict[str, bytes]) -> bytes:
-    """A zip or tar archive of the members, with entries that lead elsewhere, links, bombs and doubles among them."""
+    """A zip or tar archive of the members and of hostile entries: path traversal, links, bombs and duplicates."""
     entries = [*members.items()] * rng.choice((1, 1, 2))
     hostile: list[tuple[str, bytes]] = [
         ("../outside", b"x"),
@@ -169,25 +169,24 @@ def archive(rng: random.Random, members: dict[str, bytes]) -> bytes:
 
 
 def of_columns(rng: random.Random, source: Path, target: Path) -> None:
-    """The rows of a CSV file, whole and in good order in the format of `target`, but with a few columns of other types,
-    with odd texts or names."""
+    """Writes the rows of a CSV file to `target`, in its format, with odd types, texts or names of some columns."""
     odd = rng.choice((*TEXTS, *(fragment.decode("latin-1") for fragment in FRAGMENTS)))
     with duckdb.connect() as con:
-        con.execute("CREATE TABLE told AS FROM read_csv(?, all_varchar=true)", [str(source)])
-        columns = {row[0]: f'"{row[0]}"' for row in con.execute("DESCRIBE told").fetchall()}
+        con.execute("CREATE TABLE valid AS FROM read_csv(?, all_varchar=true)", [str(source)])
+        columns = {row[0]: f'"{row[0]}"' for row in con.execute("DESCRIBE valid").fetchall()}
         for column in rng.choices(list(columns), k=rng.randint(1, 3)):
             columns[column] = rng.choice(COLUMNS).format(f'"{column}"')
         if rng.random() < 0.2:
             columns[odd[:50] or "''"] = rng.choice(list(columns.values()))
         names = (name.replace('"', '""') for name in columns)
-        told = ", ".join(f'{made} AS "{name}"' for made, name in zip(columns.values(), names, strict=True))
-        con.execute(f"CREATE TABLE odd AS SELECT {told} FROM told", {"odd": odd} if "$odd" in told else None)
+        select = ", ".join(f'{made} AS "{name}"' for made, name in zip(columns.values(), names, strict=True))
+        con.execute(f"CREATE TABLE odd AS SELECT {select} FROM valid", {"odd": odd} if "$odd" in select else None)
         tabs = "(DELIMITER '\t')" if target.suffix == ".tsv" else ""
         con.execute(f"COPY odd TO ? {tabs}", [str(target)])
 
 
 def of_table(rng: random.Random, data: bytes) -> bytes:
-    """Mostly damaged as bytes, at times by the line: rows doubled, moved, and one with any text in a field."""
+    """Damages the bytes of a table, or inserts fragments into fields and shuffles the lines."""
     if data.startswith(b"\x1f\x8b") and rng.random() < 0.5:
         return gzip.compress(of_table(rng, gzip.decompress(data)), mtime=0)
     if rng.random() < 0.5 or data.startswith((b"PAR1", b"\x1f\x8b")):

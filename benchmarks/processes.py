@@ -1,4 +1,4 @@
-"""What benchmarks share: the memory of processes, and busy processes to measure beside."""
+"""Helpers of the benchmarks: memory of processes, and busy background processes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Ends by itself when the benchmark is gone, however that ended.
+# Exits when the benchmark has ended, even if it was killed.
 SPINNING = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def own_memory_mb(pid: int) -> float:
-    """Memory of a process, where pages that it shares with others count in part; 0 when it has just ended."""
+    """Proportional set size (PSS) of a process: shared pages count in part. 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").split("\nPss:")[1].split()[0]) / 1024
     except (FileNotFoundError, ProcessLookupError):
@@ -22,29 +22,29 @@ def own_memory_mb(pid: int) -> float:
 
 
 def all_memory_mb(pid: int) -> float:
-    """Memory of a process and of all that it started, where pages that some share count once."""
+    """PSS of a process and its descendants: pages shared among them count once."""
     try:
-        started = [n for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
+        children = [n for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return own_memory_mb(pid) + sum(all_memory_mb(int(child)) for child in started)
+    return own_memory_mb(pid) + sum(all_memory_mb(int(child)) for child in children)
 
 
 def memory_mb(pid: int, what: str) -> int:
-    """Memory of a process as Linux names it: VmRSS, what is resident now, or VmHWM, the most that has been."""
+    """Memory of a process from /proc: "VmRSS", the current resident memory, or "VmHWM", its peak."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         [kilobytes] = [line.split()[1] for line in status if line.startswith(f"{what}:")]
     return int(kilobytes) // 1024
 
 
 def add_beside(parser: argparse.ArgumentParser) -> None:
-    """Adds the option --beside N, the number of `busy_processes` to measure beside."""
-    parser.add_argument("--beside", type=int, default=0, metavar="N", help="measure beside N processes that keep busy")
+    """Adds the option --beside N: the number of `busy_processes` during the measurement."""
+    parser.add_argument("--beside", type=int, default=0, metavar="N", help="measure next to N busy processes")
 
 
 @contextmanager
 def busy_processes(n: int) -> Iterator[None]:
-    """n processes that spin while the block runs, as on a host that others use, too."""
+    """Runs n busy processes in the background, as on a shared host."""
     processes = [subprocess.Popen([sys.executable, "-c", SPINNING]) for _ in range(n)]
     try:
         yield

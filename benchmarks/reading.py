@@ -1,10 +1,10 @@
-"""How long does a table of interactions take from file to split, and how much memory?
+"""Time and memory to read a table of interactions from a file and split it.
 
     python -m benchmarks.reading --rows 10000000
 
-The table is synthetic: users and items with Zipf's popularity, times, ratings from 0.5 to 5. Beside ours, each in a
-process of its own: the floor, DuckDB scanning the text and no more, and pandas, which makes the
-indices of users and items and neither checks, nor orders, nor removes what is repeated. The last line is JSON.
+The table is synthetic: users and items with skewed popularity, timestamps, and ratings from 0.5 to 5. Compared, each in
+a separate process: DuckDB, which only scans the text (the floor); pandas, which computes user and item indices without
+checks, sorting or deduplication; and ours. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def main() -> None:
         write(path, arguments.rows)
         megabytes = path.stat().st_size / 1e6
         print(f"{arguments.rows:,} rows, {megabytes:.0f} MB, {torch.get_num_threads()} threads of torch")
-        found = {}
+        results = {}
         for run in (scan, with_pandas, ours):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                found[run.__name__] = pool.submit(measured, run, path).result()
-            print(f"{run.__name__:<12} {found[run.__name__]}")
-    print(json.dumps({"rows": arguments.rows, "megabytes": round(megabytes), "duckdb": duckdb.__version__} | found))
+                results[run.__name__] = pool.submit(measured, run, path).result()
+            print(f"{run.__name__:<12} {results[run.__name__]}")
+    print(json.dumps({"rows": arguments.rows, "megabytes": round(megabytes), "duckdb": duckdb.__version__} | results))
 
 
 def write(path: Path, rows: int) -> None:
-    """About a hundred and forty rows to a user and a thousand to an item, the same for the same number of rows."""
+    """Writes a table with about 140 rows per user and 1,000 per item. Equal `rows` give the same table."""
     con = duckdb.connect(config={"threads": 1})
     con.execute("SELECT setseed(0.5)")
     con.execute(f"""

@@ -1,14 +1,15 @@
-"""Does the app stay right, quick and small while many use it?
+"""Load test: correctness, latency and memory of the app with many concurrent sessions.
 
     python -m benchmarks.soak --sessions 50 --minutes 30 --save
 
-app.py runs in a process of its own. Each session does what a page does (benchmarks.app), with pauses in which a visitor
-looks: it lets go of sliders, takes other users, asks why, searches, adds an item to a history; after some minutes it
-leaves, and another comes. Two of them train all the time. When all is over every list that any session was shown is
-made again, in this process and for one session alone: the two have to be equal, and what the page says of itself has to
-be what that session asked for. Memory is measured all the while, that of the app alone and with the processes of its
-runs; a line is fitted to the former after a quarter of an hour, when all that the app keeps is full. The last line is
-JSON, which --save keeps in benchmarks/results; what is broken of all this is told there, and by the exit status.
+app.py runs in a separate process. Each session behaves like a page (benchmarks.app) whose visitor pauses between
+clicks: it moves sliders, selects other users, explains items, searches, and adds items to the history. After some
+minutes, the session ends and a new one starts. Two sessions train models all the time.
+
+At the end, every list that a session received is computed again in this process: the lists must be equal, and the query
+shown by the page must be that of the session. The memory of the app, alone and with its training processes, is measured
+throughout. After 15 minutes, when all caches are full, a line is fitted to the memory of the app alone. The last line
+is JSON; --save writes it to benchmarks/results. Violations are reported there and by the exit status.
 """
 
 from __future__ import annotations
@@ -39,27 +40,26 @@ from sdiff.app.query import Query
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
-LOOKS, STAYS = 5.0, 180.0  # seconds that a visitor looks at what came, and uses the app, on average
+LOOKS, STAYS = 5.0, 180.0  # mean seconds between clicks, and mean seconds of a session
 TRAINERS, EPOCHS = 2, 60
-LISTS = ("slider", "user", "add")  # the clicks that end in another list
-SLOWEST = 1000  # milliseconds within which 95 % of the lists come
-FULL, RISE = 15, 0.2  # minutes after which memory is level, and the MB a minute that it may still grow by
+LISTS = ("slider", "user", "add")  # clicks that update the list
+SLOWEST = 1000  # maximum of the 95th percentile of the time to a list, in milliseconds
+FULL, RISE = 15, 0.2  # minutes until caches are full, and the maximum growth after that in MB per minute
 CLICKS = ("slider", "slider", "user", "why", "search", "add")
 
 
 @dataclass
 class Seen:
-    """What all sessions saw: the milliseconds until each click was answered, lists with what was asked for, and what
-    went wrong."""
+    """Observations of all sessions: response times by type of click, lists with their queries, errors and memory."""
 
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     lists: list[tuple[Query, list[str]]] = field(default_factory=list)
     wrong: Counter[str] = field(default_factory=Counter)
     visits: int = 0
     trained: int = 0
-    app_mb: list[float] = field(default_factory=list)  # once a second, as the next
+    app_mb: list[float] = field(default_factory=list)  # once a second, like `all_mb`
     all_mb: list[float] = field(default_factory=list)
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="demo")
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
     seen = soaked(dataset, Query(arguments.dataset, arguments.checkpoint), arguments.sessions, 60 * arguments.minutes)
@@ -84,14 +84,14 @@ def main() -> None:
     result["broken"] = broken(result)
     for name, value in result.items():
         print(f"{name}: {value}")
-    tell(result, f"soak-{arguments.dataset}", arguments.save)
+    report(result, f"soak-{arguments.dataset}", arguments.save)
     raise SystemExit(bool(result["broken"]))
 
 
 def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> Seen:
-    """Runs the sessions, then checks what they saw."""
+    """Runs the sessions, then checks the lists."""
     seen = Seen()
-    with tempfile.TemporaryDirectory() as runs:  # what is trained here is of no use later
+    with tempfile.TemporaryDirectory() as runs:  # the trained models are discarded
         with running_app(HOME, os.environ | {"SDIFF_RUNS_DIR": runs}) as (address, app, _):
             end = time.monotonic() + seconds
             threads = [
@@ -104,22 +104,22 @@ def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> See
                 seen.all_mb.append(all_memory_mb(app.pid))
                 time.sleep(1)
         if len([*Path(runs).glob("soak-*/config.json")]) != seen.trained:
-            seen.wrong["a model that was not kept"] += 1
+            seen.wrong["a model that was not saved"] += 1
     check(seen)
     return seen
 
 
 def check(seen: Seen) -> None:
-    """Makes every list again and counts those that differ."""
-    for asked, items in seen.lists:
-        if [row.id for row in handlers.recommend(asked).recommendations] != items:
+    """Computes every list again and counts those that differ."""
+    for query, items in seen.lists:
+        if [row.id for row in handlers.recommend(query).recommendations] != items:
             seen.wrong["a list of another query"] += 1
 
 
 def session(address: str, dataset: Dataset, query: Query, n: int, end: float, seen: Seen) -> None:
-    """One visitor after the other, until the end; whatever goes wrong is counted by its words."""
+    """Opens one page after the other until `end`. Errors are counted by message."""
     rng = np.random.default_rng(n)
-    time.sleep(rng.uniform(0, LOOKS))  # they do not come at once
+    time.sleep(rng.uniform(0, LOOKS))  # sessions do not all start at the same time
     try:
         while time.monotonic() < end:
             with closing(Page(address, dict(parse_qsl(query.encode())))) as page:
@@ -134,7 +134,7 @@ def session(address: str, dataset: Dataset, query: Query, n: int, end: float, se
 
 
 def visit(page: Page, dataset: Dataset, rng: np.random.Generator, leaves: float, seen: Seen) -> None:
-    """Clicks and looks until it is time to leave."""
+    """Clicks at random intervals until the time `leaves`."""
     users = [dataset.split.users.ids[i] for i in np.flatnonzero(dataset.split.train.lengths)]
     clicks = clicks_of(page, dataset, users, rng)
     while time.monotonic() < leaves:
@@ -172,15 +172,15 @@ def clicks_of(
 
 
 def look(page: Page, seen: Seen) -> None:
-    """Keeps a list with the query that the page has for it, which has to be what its visitor set."""
-    told = json.loads(page.value("told"))
-    asked = Query.parse(parse_qsl(told["address"]))
-    set_here = {name: page.value(name) for name in MOVED}
-    if asked.user != page.value("user") or set_here != {
-        name: float(asked.settings.get(name, told["trained"][name])) for name in MOVED
+    """Records the list with the query in the page's address, and checks that this query matches the page's controls."""
+    page_state = json.loads(page.value("told"))
+    query = Query.parse(parse_qsl(page_state["address"]))
+    sliders = {name: page.value(name) for name in MOVED}
+    if query.user != page.value("user") or sliders != {
+        name: float(query.settings.get(name, page_state["trained"][name])) for name in MOVED
     }:
-        seen.wrong["a page that shows what was not asked for"] += 1
-    seen.lists.append((asked, items_of(page)))
+        seen.wrong["a page whose query does not match its controls"] += 1
+    seen.lists.append((query, items_of(page)))
 
 
 def items_of(page: Page) -> list[str]:
@@ -188,7 +188,7 @@ def items_of(page: Page) -> list[str]:
 
 
 def train(page: Page, n: int, end: float, seen: Seen) -> None:
-    """One run after the other, each awaited."""
+    """Trains one model after the other until `end`."""
     for run in count():
         if time.monotonic() > end:
             return
@@ -203,7 +203,7 @@ def train(page: Page, n: int, end: float, seen: Seen) -> None:
 
 
 def summary(seen: Seen) -> dict[str, Any]:
-    """Milliseconds of each click as [median, 95th percentile, most], and memory minute by minute."""
+    """Milliseconds of each type of click as [median, 95th percentile, maximum], and memory by minute."""
     return {
         "clicks": {name: len(values) for name, values in seen.milliseconds.items()},
         "milliseconds": {
@@ -225,21 +225,21 @@ def by_minute(megabytes: list[float]) -> list[float]:
 
 
 def growth(minutes: list[float]) -> float | None:
-    """MB a minute after the first `FULL` minutes, by a fitted line; None where too few are left to tell."""
-    late = minutes[FULL:-1]  # in the last minute, which is not a whole one, sessions leave
+    """Slope in MB per minute of a line fitted after the first `FULL` minutes; None if there are too few values."""
+    late = minutes[FULL:-1]  # the last minute is incomplete, and sessions end in it
     return round(float(np.polyfit(range(len(late)), late, 1)[0]), 3) if len(late) > 2 else None
 
 
 def broken(result: dict[str, Any]) -> list[str]:
-    """Which promises these figures (`summary`) do not keep."""
-    said = [f"{words}: {times}" for words, times in result["wrong"].items()]
+    """The violations of correctness, latency and memory limits in a `summary`."""
+    violations = [f"{error}: {count}" for error, count in result["wrong"].items()]
     slowest = max((result["milliseconds"][name][1] for name in LISTS if name in result["milliseconds"]), default=0)
     if slowest > SLOWEST:
-        said.append(f"one list in twenty took over {slowest} ms")
+        violations.append(f"one list in twenty took over {slowest} ms")
     rise = result["MB a minute at the end"]
     if rise is not None and rise > RISE:
-        said.append(f"memory grew by {rise} MB a minute at the end")
-    return said
+        violations.append(f"memory grew by {rise} MB a minute at the end")
+    return violations
 
 
 if __name__ == "__main__":

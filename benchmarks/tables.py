@@ -1,4 +1,4 @@
-"""Markdown tables of what benchmarks/results holds on speed and on what was tried to break the app."""
+"""Markdown tables of the results of speed, load, crash and fuzz tests in benchmarks/results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdiff.experiments.record import RESULTS
 
 
 def lists() -> str:
-    """Top-20 lists of a batch, milliseconds, and how S-Diff stands to the floor and to rivals."""
+    """Milliseconds for the top-20 lists of a batch, and ratios of S-Diff to the floor and the baselines."""
     cells = []
     for run in at_rest("inference-*.json"):
         times, ratios = run["milliseconds"], run["ratios"]
@@ -28,7 +28,7 @@ def lists() -> str:
 
 
 def training() -> str:
-    """Users a second of each model, and its seconds of training to the best validation."""
+    """Training speed of each model in users per second, and seconds of training to its best epoch."""
     cells = []
     for run in at_rest("training-*.json"):
         of = [run["dataset"], "{:,} × {:,}".format(*run["users, items"])]
@@ -40,42 +40,42 @@ def training() -> str:
 
 
 def spectra() -> str:
-    """The spectrum beside scipy's svds."""
+    """The spectral basis compared with SciPy's svds."""
     cells = []
     for run in read("basis-*.json"):
         ours, theirs = run["spectral_basis"], run["svds"]
         of = [run["dataset"], "{:,} × {:,}, {:,}".format(*run["users, items, pairs"])]
         numbers = [f"{x['seconds']} s, {x['residual']:.0e}, {x['peak MB']:,} MB" for x in (ours, theirs)]
         cells.append([*of, *numbers, f"{run['ratio']} ×", run["device"]])
-    return markdown(["data", "users × items, pairs", "ours", "svds", "time beside svds", "device"], cells)
+    return markdown(["data", "users × items, pairs", "ours", "svds", "time relative to svds", "device"], cells)
 
 
 def growth() -> str:
-    """Seconds and memory as sizes grow, and the exponents."""
+    """Seconds and memory by size, and the fitted exponents."""
     cells = []
     for run in read("growth.json"):
         for row in run["rows"]:
             values = [f"{_brief(s)} s, {mb:,} MB" for s, mb in zip(row["seconds"], row["MB"], strict=True)]
             exponents = [f"{row[f'exponent of {unit}']:.2f}" for unit in ("seconds", "MB")]
             cells.append([row["grows"], row["work"], *values, *exponents])
-    return markdown(["what grows", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
+    return markdown(["increasing", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
 
 
 def app() -> str:
-    """For each data set the start of the app and what each kind of event takes."""
+    """Start time of the app and response times of its events, for each data set."""
     documents = at_rest("app-*.json")
     events = list(documents[0]["milliseconds"])
     cells = []
     for document in documents:
         start = [f"{document['seconds to the first list']} s", f"{document['resident MB then']} MB"]
         times = [document["milliseconds"][event] for event in events]
-        shown = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
-        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *shown, document["device"]])
+        latencies = [f"{t['client'][0]}, {t['client'][1]} ({t['function'][0]}, {t['function'][1]})" for t in times]
+        cells.append([document["dataset"], f"`{document['checkpoint']}`", *start, *latencies, document["device"]])
     return markdown(["data", "model", "first list", "memory then", *events, "device"], cells)
 
 
 def beside() -> str:
-    """What busy processes beside do to lists, clicks and training."""
+    """Slowdown of lists, clicks and training next to busy processes."""
     cells = []
     for pattern, figures in (("inference-*.json", _lists), ("app-*.json", _clicks), ("training-*.json", _training)):
         rest = {run["command"]: run for run in at_rest(pattern)}
@@ -86,7 +86,7 @@ def beside() -> str:
                     alone = figures(rest[command])[name]
                     slower = busy / alone if figures is not _training else alone / busy
                     cells.append([f"`{command}`", name, f"{alone:,.4g}", f"{busy:,.4g}", f"{slower:.1f} ×", str(n)])
-    return markdown(["command", "what", "at rest", "beside", "slower", "busy processes"], cells)
+    return markdown(["command", "measure", "idle machine", "busy machine", "slowdown", "busy processes"], cells)
 
 
 def _lists(run: dict[str, Any]) -> dict[str, float]:
@@ -104,33 +104,33 @@ def _training(run: dict[str, Any]) -> dict[str, float]:
 
 
 def soak() -> str:
-    """What many sessions at once saw."""
+    """Results of the load test."""
     cells = []
     for run in read("soak-*.json"):
         clicks, times, memory = run["clicks"], run["milliseconds"], run["MB by minute"]
-        shown = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
-        wrong = ", ".join(f"{words}: {n}" for words, n in run["wrong"].items()) or "none"
+        latencies = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
+        wrong = ", ".join(f"{error}: {n}" for error, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
         rise = run.get("MB a minute at the end")  # not in older files
-        kept = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
-        cells.append([f"`{run['command']}`", *counts, shown, kept, run["device"]])
-    head = ["command", "sessions opened", "clicks", "lists checked", "wrong", "models trained"]
-    head += ["median and 95th percentile, ms", "memory in the second minute, at most, MB a minute after the 15th"]
+        usage = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
+        cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
+    head = ["command", "sessions opened", "clicks", "lists checked", "errors", "models trained"]
+    head += ["median and 95th percentile, ms", "memory: second minute, peak, growth in MB/min after 15 minutes"]
     head.append("device")
     return markdown(head, cells)
 
 
 def broken() -> str:
-    """What killed processes and files from strangers did."""
+    """Results of the crash test and of the fuzz test."""
     cells = []
     for run in read("faults.json"):
         kills = ", ".join(f"{kind} {n}" for kind, n in run["kills"].items())
-        cells.append([f"`{run['command']}`", kills, ", ".join(map(str, run["broken"])) or "nothing"])
+        cells.append([f"`{run['command']}`", kills, ", ".join(map(str, run["broken"])) or "none"])
     for run in read("fuzz.json"):
         counts = (f"{kind} {of['read']} read, {of['refused']} refused" for kind, of in run["counts"].items())
-        cells.append([f"`{run['command']}`", ", ".join(counts), ", ".join(run["against the law"]) or "nothing"])
-    return markdown(["command", "tried", "broken"], cells)
+        cells.append([f"`{run['command']}`", ", ".join(counts), ", ".join(run["against the law"]) or "none"])
+    return markdown(["command", "cases", "violations"], cells)
 
 
 def markdown(head: list[str], cells: Iterable[list[str]]) -> str:
@@ -142,7 +142,7 @@ def _brief(number: float) -> str:
 
 
 def at_rest(pattern: str) -> list[dict[str, Any]]:
-    """Runs that had no busy processes beside."""
+    """Runs without busy background processes."""
     return [run for run in read(pattern) if not run.get("busy processes beside")]
 
 

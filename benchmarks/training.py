@@ -1,11 +1,14 @@
-"""How many users a second are trained on, beside rivals? `python -m benchmarks.training --dataset ml-1m-diffrec --save`
+"""Training speed in users per second, compared with baselines and a lower bound.
 
-All train on the same users in the same process and take turns, an epoch each, `--rounds` times; the median counts.
-Validation is not in it. The floor is what the preset cannot do without: the products of its two layers, forwards and
-backwards, and with a softmax those of the scores U v, at the same batch size, single precision and number of threads.
+    python -m benchmarks.training --dataset ml-1m-diffrec --save
 
-The epochs that each needed to its best validation are those of Table 1 (benchmarks/results/table1.json, where it has
-been run on this data set); times the users they give the seconds of training up to there. The last line is JSON.
+All models train on the same users in the same process. They take turns, one epoch each, `--rounds` times; the median
+counts, without validation. The floor is the part that a preset cannot avoid: the matrix products of its two layers,
+forward and backward, and with a softmax loss those of the scores U v, with the same batch size, precision and number of
+threads.
+
+The number of epochs to the best validation result is taken from Table 1 (benchmarks/results/table1.json), if it
+includes this data set; it gives the training time to the best epoch. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.experiments.peers import diffrec, giffcf
 from sdiff.experiments.peers.training import Recipe, train_epoch
-from sdiff.experiments.record import RESULTS, tell
+from sdiff.experiments.record import RESULTS, report
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -41,63 +44,63 @@ TABLE_1 = {"S-Diff paper": "S-Diff paper", "S-Diff tuned": "S-Diff tuned", "Diff
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="demo")
-    parser.add_argument("--users", type=int, default=0, help="train on so many of them, drawn at random; 0: on all")
+    parser.add_argument("--users", type=int, default=0, help="number of users, drawn at random; 0: all")
     parser.add_argument("--rounds", type=int, default=5)
     add_beside(parser)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     beside = arguments.beside
-    whole = load_dataset(arguments.dataset).split
-    n_users = arguments.users or len(whole.users)
-    split = some(whole, n_users)
+    full = load_dataset(arguments.dataset).split
+    n_users = arguments.users or len(full.users)
+    split = sample_users(full, n_users)
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as cache, busy_processes(beside):
-        os.environ["SDIFF_CACHE_DIR"] = cache  # the spectrum of these users alone is of no use later
+        os.environ["SDIFF_CACHE_DIR"] = cache  # the spectrum of a subset of users is not used again
         runs = contestants(split, arguments.rounds + 1)
         for repeat in range(arguments.rounds + 1):
             for name, run in runs.items():
-                took = run()
-                if repeat:  # the first warms up
-                    seconds.setdefault(name, []).append(took)
+                duration = run()
+                if repeat:  # the first round is a warm-up
+                    seconds.setdefault(name, []).append(duration)
     rates = {name: n_users / float(np.median(values)) for name, values in seconds.items()}
     epochs = best_epochs(arguments.dataset)
     for name, rate in rates.items():
         print(f"{name:<24} {rate:9.0f} users/s")
     result = {
         "dataset": arguments.dataset,
-        "data_fingerprint": whole.fingerprint,
+        "data_fingerprint": full.fingerprint,
         "command": f"python -m benchmarks.training --dataset {arguments.dataset} --users {arguments.users} "
         f"--rounds {arguments.rounds}" + f" --beside {beside}" * bool(beside),
         "busy processes beside": beside,
-        "users, items": [n_users, len(whole.items)],
+        "users, items": [n_users, len(full.items)],
         "device": device_name(CPU),
         "torch": torch.__version__,
         "users a second": {name: round(rate) for name, rate in rates.items()},
         "epochs to the best": epochs,
-        "seconds to the best": {name: round(n * len(whole.users) / rates[name], 1) for name, n in epochs.items()},
+        "seconds to the best": {name: round(n * len(full.users) / rates[name], 1) for name, n in epochs.items()},
     }
-    tell(result, f"training-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
+    report(result, f"training-{arguments.dataset}" + f"-beside-{beside}" * bool(beside), arguments.save)
 
 
-def some(split: Split, n: int) -> Split:
-    """The train part of n users, drawn at random."""
+def sample_users(split: Split, n: int) -> Split:
+    """The training part of n random users."""
     train = split.train
-    chosen = np.sort(np.random.default_rng(0).permutation(len(train.users))[:n])
-    place = np.full(len(train.users), -1)
-    place[chosen] = np.arange(len(chosen))
-    inside = train.where(place[train.rows] >= 0)
-    users = train.users.subset(chosen)
-    return unvalidated(Interactions.from_pairs(users, train.items, place[inside.rows], inside.indices))
+    sampled = np.sort(np.random.default_rng(0).permutation(len(train.users))[:n])
+    new_index = np.full(len(train.users), -1)
+    new_index[sampled] = np.arange(len(sampled))
+    inside = train.where(new_index[train.rows] >= 0)
+    users = train.users.subset(sampled)
+    return unvalidated(Interactions.from_pairs(users, train.items, new_index[inside.rows], inside.indices))
 
 
 def unvalidated(train: Interactions) -> Split:
-    """A train part of which nothing is held out."""
-    nothing = train.where(np.zeros(len(train), dtype=bool))
-    return Split(train, nothing, nothing)
+    """A split with only a training part."""
+    empty = train.where(np.zeros(len(train), dtype=bool))
+    return Split(train, empty, empty)
 
 
 def contestants(split: Split, epochs: int) -> dict[str, Callable[[], float]]:
-    """By name what trains one epoch more and says how many seconds that took."""
+    """Functions by model name. Each call trains one more epoch and returns its seconds."""
     runs: dict[str, Callable[[], float]] = {}
     for name in ("paper", "tuned"):
         config = preset(name).override({"epochs": epochs})
@@ -122,12 +125,17 @@ def rival(model: nn.Module, recipe: Recipe) -> Callable[[], float]:
 
 
 def products(config: Config, n_users: int, n_items: int) -> None:
-    """The matrix products of an epoch, and nothing else of it."""
+    """Only the matrix products of an epoch."""
     widths = config.K + config.time_dim, config.hidden, config.K
     entered, hidden, left = (torch.rand(config.batch_size, width) for width in widths)
     first, last = (torch.rand(*pair) for pair in pairwise(widths))
     factors = [(entered, first), (hidden, last)]
-    factors += [(hidden.T, left), (left, last.T), (entered.T, hidden), (hidden, first.T)]  # of weights and inputs
+    factors += [
+        (hidden.T, left),
+        (left, last.T),
+        (entered.T, hidden),
+        (hidden, first.T),
+    ]  # gradients
     if config.loss == "softmax":
         U, scores = torch.rand(n_items, config.K), torch.rand(config.batch_size, n_items)
         factors += [(left, U.T), (scores, U)]
@@ -143,16 +151,16 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def best_epochs(dataset: str) -> dict[str, int]:
-    """The epoch that each of them took as its best in Table 1; empty where that has not been run."""
+    """The best epoch of each model in Table 1; empty if Table 1 does not include the data set."""
     runs: list[dict[str, Any]] = json.loads((RESULTS / "table1.json").read_text(encoding="utf-8"))["runs"]
-    found = {
+    epochs = {
         row["model"]: row["epoch"]
         for run in runs
         if run["dataset"] == dataset
         for rows in run["jobs"].values()
         for row in rows
     }
-    return {name: found[label] for name, label in TABLE_1.items() if label in found}
+    return {name: epochs[label] for name, label in TABLE_1.items() if label in epochs}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import REFERENCES, Scorer
-from sdiff.evaluation.beyond_accuracy import accuracy, lists, measures
+from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
 
@@ -86,7 +86,7 @@ def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
     for side in (a, b):
         opened, score, device = _scorer(a.dataset, side)
         split = opened.dataset.split
-        shown = lists(score, split, 20, part, users, device)
+        shown = top_n_lists(score, split, 20, part, users, device)
         found.append((accuracy(shown, split, part), measures(shown, split)))
     rows = []
     for name, hint in HINTS.items():
@@ -118,7 +118,7 @@ def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
     for sigma_max, alpha_min in product(*grid(a).values()):
         setting = {"sigma_max": sigma_max, "alpha_min": alpha_min}
         opened, score, device = _scorer(a.dataset, replace(a, settings=a.settings | setting))
-        shown = lists(score, opened.dataset.split, 20, part, users, device)
+        shown = top_n_lists(score, opened.dataset.split, 20, part, users, device)
         cells.append(setting | {"recall@20": accuracy(shown, opened.dataset.split, part)["recall@20"].mean()})
         yield cells
 

@@ -1,1 +1,1 @@
-"""Ranking metrics, their averages over users, and baselines."""
+"""Ranking metrics, evaluation over users, and baselines."""

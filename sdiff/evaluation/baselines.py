@@ -1,4 +1,7 @@
-"""Two references without any training, which a model has to beat: scorers, histories (B, n_items) -> (B, n_items)."""
+"""Two untrained reference scorers that a model should outperform.
+
+A scorer maps histories (B, n_items) to scores (B, n_items).
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,22 @@ Scorer = Callable[[Histories], Tensor]
 
 
 def popularity(split: Split) -> Scorer:
-    """Every user gets the most popular items of train."""
+    """Scores each item by its number of users in the training part."""
     counts = torch.from_numpy(split.train.item_counts).float()
     return lambda x: counts.repeat(len(x), 1)
 
 
 def linear_filter(split: Split) -> Scorer:
-    """A x = X~'X~ x by two sparse products: the least that graph filtering does (compare Shen et al. 2021, "How
-    powerful is graph convolution for recommendation?")."""
+    """A x = X~'X~ x by two sparse products: the simplest graph filter.
+
+    Compare Shen et al. 2021, "How powerful is graph convolution for recommendation?".
+    """
     smooth = smoothing(normalised_adjacency_root(split.train.matrix()))
     return lambda x: smooth(x.dense(len(split.items)))
 
 
 def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
-    """x A of dense rows (B, n_items) with A = root' root, by two sparse products."""
+    """x A for dense rows x (B, n_items) and A = root' root, by two sparse products."""
     down, up = to_torch(root), to_torch(sp.csr_array(root.T))
     return lambda x: (up @ (down @ x.T)).T.contiguous()
 
@@ -39,8 +44,8 @@ def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
 REFERENCES = {"popularity": popularity, "A x": linear_filter}
 
 
-def reached(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
-    """The metrics of each reference on each of the parts."""
+def reference_metrics(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
+    """The metrics of each reference on the given parts: name -> part -> metric -> value."""
     cpu = torch.device("cpu")
     scorers = {name: make(split) for name, make in REFERENCES.items()}
     return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}

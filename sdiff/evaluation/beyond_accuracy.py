@@ -1,4 +1,4 @@
-"""What lists are like beside their mean accuracy: per user, and in coverage, novelty, diversity and popularity."""
+"""Top-N lists: accuracy per user, and coverage, novelty, diversity and popularity lift."""
 
 from __future__ import annotations
 
@@ -19,78 +19,80 @@ BATCH = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
-    """users (U,) and the items of their lists (U, n), best first; -1 where none was left."""
+class TopNLists:
+    """users (U,) and their recommended items (U, n), best first; -1 at ranks for which no item was left."""
 
     users: np.ndarray
     items: np.ndarray
 
     def matrix(self, n_items: int) -> sp.csr_array:
-        """Ones (U, n_items) where an item is in a list."""
-        row, place = (self.items >= 0).nonzero()
-        return sp.csr_array((np.ones(len(row)), (row, self.items[row, place])), shape=(len(self.users), n_items))
+        """Matrix (U, n_items) with 1 where an item is in a user's list."""
+        row, rank = (self.items >= 0).nonzero()
+        return sp.csr_array((np.ones(len(row)), (row, self.items[row, rank])), shape=(len(self.users), n_items))
 
 
 @torch.inference_mode()
-def lists(
+def top_n_lists(
     score: Scorer,
     split: Split,
     n: int,
     part: Part = "test",
     users: np.ndarray | None = None,
     device: Device = CPU,
-) -> Lists:
-    """The n best `unseen` items: of all who have something held out in `part`, or of `users`.
+) -> TopNLists:
+    """The n best `unseen` items of `users`, or of all users with held-out items in `part`.
 
-    `device` is that on which `score` takes histories.
+    Args:
+        device: where `score` expects the histories.
     """
     device = best_device(device)
-    whose = np.flatnonzero(getattr(split, part).lengths) if users is None else users
-    batches = torch.from_numpy(whose).to(device).split(BATCH)
-    found = unseen(score, split, part, n, batches, device)
-    return Lists(
-        whose, np.concatenate([items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in found])
+    if users is None:
+        users = np.flatnonzero(getattr(split, part).lengths)
+    batches = torch.from_numpy(users).to(device).split(BATCH)
+    rankings = unseen(score, split, part, n, batches, device)
+    return TopNLists(
+        users, np.concatenate([items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in rankings])
     )
 
 
-def accuracy(shown: Lists, split: Split, part: Part) -> dict[str, np.ndarray]:
-    """Recall and NDCG (U,) of each user's list, at its length n. All users must have something held out in `part`."""
-    wanted, n = getattr(split, part), shown.items.shape[1]
-    member = wanted.matrix()[shown.users].toarray() > 0
-    hits = torch.from_numpy(np.take_along_axis(member, shown.items, axis=1) & (shown.items >= 0))
-    relevant = torch.from_numpy(wanted.lengths[shown.users])
+def accuracy(lists: TopNLists, split: Split, part: Part) -> dict[str, np.ndarray]:
+    """Recall@n and NDCG@n (U,) of each user's list of length n. All users must have held-out items in `part`."""
+    held_out, n = getattr(split, part), lists.items.shape[1]
+    is_relevant = held_out.matrix()[lists.users].toarray() > 0
+    hits = torch.from_numpy(np.take_along_axis(is_relevant, lists.items, axis=1) & (lists.items >= 0))
+    relevant = torch.from_numpy(held_out.lengths[lists.users])
     return {f"{name}@{n}": metric(hits, relevant, n).numpy() for name, metric in (("recall", recall), ("ndcg", ndcg))}
 
 
-def measures(shown: Lists, split: Split) -> dict[str, float]:
-    """What lists are like, whoever they are for.
+def measures(lists: TopNLists, split: Split) -> dict[str, float]:
+    """Measures of the lists beyond accuracy.
 
-    - coverage: the share of items that anybody is shown;
-    - novelty: -log2 of the share of users who have an item, in bits;
-    - diversity: 1 - the cosine of two items' users, its mean over the pairs of a list
+    - coverage: share of the items that are in at least one list;
+    - novelty: -log2 of the share of users who have an item, in bits, averaged over all recommendations;
+    - diversity: 1 - the mean cosine similarity of the pairs of items in a list, over their users
       (all three: Castells et al. 2022, "Novelty and diversity in recommender systems");
-    - popularity lift: how much more popular the items of users' lists are than those of their histories, as a share of
-      the latter's popularity: 0 as popular, 1 twice as popular (Abdollahpouri et al. 2020, "The connection between
+    - popularity lift: relative difference between the mean popularity of the recommended items and that of the items in
+      the users' histories; 0: equally popular, 1: twice as popular (Abdollahpouri et al. 2020, "The connection between
       popularity bias, calibration, and fairness in recommendation").
     """
     counts = split.train.item_counts
-    seen_by, chosen = np.maximum(counts, 1), shown.matrix(len(split.items))
-    X = sp.csr_array(split.train.matrix() @ sp.diags_array(seen_by**-0.5))
+    n_users, recommended = np.maximum(counts, 1), lists.matrix(len(split.items))  # n_users (n_items,): users per item
+    X = sp.csr_array(split.train.matrix() @ sp.diags_array(n_users**-0.5))
     cosines = []
-    for rows in np.array_split(np.arange(len(shown.users)), -(-len(shown.users) // BATCH)):
-        block = chosen[rows]
-        whole, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the unit columns ||^2
-        cosines.append((whole - n) / np.maximum(n * (n - 1), 1))
-    usual = _popularity(split.train.matrix()[shown.users], counts)
+    for rows in np.array_split(np.arange(len(lists.users)), -(-len(lists.users) // BATCH)):
+        block = recommended[rows]
+        total, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the unit columns ||^2
+        cosines.append((total - n) / np.maximum(n * (n - 1), 1))
+    history_popularity = _popularity(split.train.matrix()[lists.users], counts)
     return {
-        "coverage": float((chosen.sum(0) > 0).mean()),
-        "novelty": float(-np.log2(seen_by / len(split.users))[chosen.indices].mean()),
+        "coverage": float((recommended.sum(0) > 0).mean()),
+        "novelty": float(-np.log2(n_users / len(split.users))[recommended.indices].mean()),
         "diversity": float(1 - np.concatenate(cosines).mean()),
-        "popularity lift": float(_popularity(chosen, counts) / usual - 1),
+        "popularity lift": float(_popularity(recommended, counts) / history_popularity - 1),
     }
 
 
 def _popularity(rows: sp.csr_array, counts: np.ndarray) -> float:
-    """Mean over the rows of the mean popularity of their items."""
+    """Mean popularity of the items of each row, averaged over the non-empty rows."""
     n = rows.sum(1)
     return ((rows @ counts)[n > 0] / n[n > 0]).mean()

@@ -1,4 +1,4 @@
-"""Rank every user's unseen items, compare with what was held out, average."""
+"""Evaluation: rank each user's unseen items, compare with the held-out items, average over users."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from sdiff.evaluation.metrics import ndcg, recall, recall_all
 from sdiff.method.histories import Histories
 
 CUTOFFS = (10, 20)
-GROUP = 64  # items whose maximum is looked at first; 32 and 128 are as fast
-SCORES = 4_000_000  # that are looked at together: many more at once go through memory instead of caches
+GROUP = 64  # items per group in `top_n`; 32 and 128 are as fast
+SCORES = 4_000_000  # maximum number of scores in a batch; much larger batches do not fit in the CPU caches
 Part = Literal["valid", "test"]
 
 
 def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-    """The n best-scored items of each row of `scores` (B, n_items), without those that `exclude_` excludes.
+    """The n items with the highest scores in each row of `scores` (B, n_items), without seen or disallowed items.
+
+    Args:
+        seen, allowed: as in `exclude_`.
 
     Returns:
-        (scores, items), each (B, min(n, n_items)); ranks that no item is left for score -inf.
+        (scores, items), each (B, min(n, n_items)). The score is -inf at ranks for which no item is left.
 
     Raises:
-        SDiffError: a score is not a number, or infinite.
+        SDiffError: a score is NaN or infinite.
     """
     if seen is not None or allowed is not None:
         scores = exclude_(scores.clone(), seen, allowed)
-    n_items, whole = scores.shape[1], scores.shape[1] // GROUP
-    if n >= whole:
+    n_items, n_groups = scores.shape[1], scores.shape[1] // GROUP
+    if n >= n_groups:
         return _finite(*scores.topk(min(n, n_items), dim=1))
-    # The n best lie in the n groups with the largest maxima, or in the rest that fills no group: exact, and one pass
-    # over the scores in place of a partial sort of them.
-    maxima = scores[:, : whole * GROUP].view(len(scores), whole, GROUP).amax(2)
-    within, rest = (torch.arange(a, b, device=scores.device) for a, b in ((0, GROUP), (whole * GROUP, n_items)))
+    # The n best items are in the n groups with the largest maxima, or in the remainder after the last full group. This
+    # is exact and needs one pass over the scores instead of a partial sort.
+    maxima = scores[:, : n_groups * GROUP].view(len(scores), n_groups, GROUP).amax(2)
+    within, rest = (torch.arange(a, b, device=scores.device) for a, b in ((0, GROUP), (n_groups * GROUP, n_items)))
     inside = (maxima.topk(n, dim=1).indices[:, :, None] * GROUP + within).flatten(1)  # (B, n GROUP)
     candidates = torch.cat([inside, rest.expand(len(scores), -1)], dim=1)
-    values, place = scores.gather(1, candidates).topk(n, dim=1)
-    return _finite(values, candidates.gather(1, place))
+    values, index = scores.gather(1, candidates).topk(n, dim=1)
+    return _finite(values, candidates.gather(1, index))
 
 
 def exclude_(scores: Tensor, seen: Histories | None, allowed: np.ndarray | None = None) -> Tensor:
-    """Sets the scores (B, n_items) of seen items, and of those not `allowed` (n_items,) of bool, to -inf.
-
-    In place: only for a tensor that nobody else uses.
-    """
+    """Sets the scores (B, n_items) of seen items, and of items not `allowed` (n_items,) bool, to -inf, in place."""
     if allowed is not None:
         scores[:, torch.from_numpy(~allowed).to(scores.device)] = -torch.inf
     if seen is not None:
@@ -59,7 +59,7 @@ def exclude_(scores: Tensor, seen: Histories | None, allowed: np.ndarray | None 
 
 
 def _finite(values: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    if not (values[:, :1] < torch.inf).all():  # NaN comes before any number, and before infinity
+    if not (values[:, :1] < torch.inf).all():  # topk sorts NaN first, before infinity
         raise SDiffError("The scores are not finite numbers: lower guidance or T, or train the model again.")
     return values, items
 
@@ -72,8 +72,11 @@ def unseen(
     batches: Iterable[Tensor],
     device: torch.device,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(users, scores, items) of each batch of users: their `top_n` by the train history alone, as the paper's peers do
-    it for both parts. The items of train, and of valid for the test part, are left out of the ranking."""
+    """Yields (users, scores, items) for each batch of users: their `top_n` items, given their training history.
+
+    The history is the training part also when `part` is "test", as in the published baselines. Items of the training
+    part and, for "test", of the validation part are excluded from the ranking.
+    """
     train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
     for users in batches:
         history = train.take(users)
@@ -83,7 +86,7 @@ def unseen(
                 f"Scores must be floating-point numbers of shape ({len(users)}, {len(split.items)}), not "
                 f"{tuple(scores.shape)} of {scores.dtype}."
             )
-        scores = exclude_(scores.clone(), history)  # a scorer may keep the tensor that it returned
+        scores = exclude_(scores.clone(), history)  # the scorer may still use its tensor
         if part == "test":
             exclude_(scores, valid.take(users))
         yield users, *top_n(scores, None, n)
@@ -98,21 +101,21 @@ def evaluate(
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    """Recall and NDCG at 10 and 20 of the `unseen`, averaged over the users who have something held out in `part`.
+    """Recall and NDCG at 10 and 20 of the `unseen` items, averaged over the users with held-out items in `part`.
 
     Args:
-        score: histories (B, n_items) sparse -> scores (B, n_items). An item that scores -inf is not recommended.
+        score: sparse histories (B, n_items) -> scores (B, n_items). Items with the score -inf are not recommended.
         progress: wraps the list of user batches, for a progress bar.
-        ranks: each of them scores its share of the users, and all get the mean over everybody.
+        ranks: each scores its share of the users; all return the mean over all users.
 
     Raises:
-        SDiffError: nothing is held out, or the scores are of another shape or kind, NaN or infinite.
+        SDiffError: nothing is held out, or the scores have a wrong shape or type, or are NaN or infinite.
     """
     held_out: Interactions = getattr(split, part)
     users = torch.from_numpy(np.flatnonzero(held_out.lengths))
     if not len(users):
         raise SDiffError(
-            f"Nothing is held out in the {part} part of this data set, so there is nothing to evaluate on."
+            f"Nothing is held out in the {part} part of this data set: evaluate on another part or data set."
         )
     device = best_device(device)
     rows = min(max(SCORES // len(split.items), 1), 1000)
@@ -120,10 +123,10 @@ def evaluate(
     sums: dict[str, float] = {}
     batches = progress(ranks.share(users.to(device)).split(rows))
     for batch, scores, items in unseen(score, split, part, max(CUTOFFS), batches, device):
-        wanted = target.take(batch)
+        targets = target.take(batch)
         relevant = torch.zeros(len(batch), len(split.items), dtype=torch.bool, device=device)
-        relevant[wanted.rows, wanted.items] = True
-        hits, count = relevant.gather(1, items) & (scores > -torch.inf), wanted.offsets.diff()
+        relevant[targets.rows, targets.items] = True
+        hits, count = relevant.gather(1, items) & (scores > -torch.inf), targets.offsets.diff()
         for k in CUTOFFS:
             for name, metric in (("recall", recall), ("ndcg", ndcg), ("recall_all", recall_all)):
                 key = f"{name}@{k}"

@@ -1,4 +1,4 @@
-"""Ranking metrics per user, from which of the ranked items were hits. Averages are the caller's."""
+"""Ranking metrics per user, computed from the hits among the ranked items."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 def recall(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
     """Recall@k = |hits in the first k| / min(k, |T|), in [0, 1] (B,).
 
-    The convention of MultiVAE (Liang et al. 2018) and GiffCF, which the figures of the paper's Table 1 fit: a full
-    list of hits is 1 also where more than k items are relevant.
+    This is the convention of MultiVAE (Liang et al. 2018) and GiffCF, and the one consistent with Table 1 of the paper.
+    A list of hits only scores 1, even if more than k items are relevant.
 
     Args:
         hits: (B, >= k) bool, whether the item at each rank is relevant, best rank first.

@@ -1,1 +1,1 @@
-"""The tables and figures of the paper, ablations, and rival models."""
+"""Tables and figures of the paper, ablations, and baseline models."""

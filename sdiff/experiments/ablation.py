@@ -1,8 +1,8 @@
-"""What does each addition to the paper bring? Each is switched off alone, and the model trained again.
+"""Ablation study: trains a preset with each of its parts switched off, one at a time.
 
     python -m sdiff.experiments.ablation --dataset ml-1m-diffrec --preset tuned --save
 
-Prints a line for each; the last line is JSON, which --save keeps in benchmarks/results.
+Prints one line per part. The last line is JSON; --save writes it to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from sdiff.base.device import best_device, device_name
 from sdiff.config import parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import run
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 
-# What is switched off -> the settings that do it
+# Part that is switched off -> settings
 OFF = {
     "tuned": {
         "nothing": "",
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--preset", required=True, choices=OFF)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)
@@ -64,8 +64,8 @@ def main() -> None:
         config = preset(arguments.preset).override(parse_assignments(settings.split()))
         row = run(config, dataset, arguments.seed)
         rows.append({"off": off, "set": settings} | row)
-        reached = (f"{part} recall@20 {row[part]['recall@20']:.4f}" for part in ("valid", "test"))
-        print(f"{off:<42}", *reached, f"{row['seconds']:.0f} s", flush=True)
+        recalls = (f"{part} recall@20 {row[part]['recall@20']:.4f}" for part in ("valid", "test"))
+        print(f"{off:<42}", *recalls, f"{row['seconds']:.0f} s", flush=True)
     result = {
         "dataset": arguments.dataset,
         "data_fingerprint": dataset.split.fingerprint,
@@ -76,7 +76,7 @@ def main() -> None:
         "device": device_name(best_device()),
         "rows": rows,
     }
-    tell(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
+    report(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""How accurate is a preset, or a rival, over seeds, beside plain references on the same split?
+"""Accuracy of a preset or a baseline over several seeds, compared with simple references on the same split.
 
     python -m sdiff.experiments.accuracy --dataset demo --preset paper --seeds 3 --save
     python -m sdiff.experiments.accuracy --dataset ml-1m-diffrec --preset sasrec --save
     python -m sdiff.experiments.accuracy --dataset yelp2018 --preset tuned --refit --save
 
-With --refit the epochs are chosen on the validation part and the model trained as long once more, on train and
-validation part together; the test figures are of that model and of references that see as much. It is how splits that
-come without a validation part are to be compared with what others publish on them.
+With --refit, the number of epochs is chosen on the validation part. The model is then trained again for that many
+epochs on the training and validation parts together, and tested; so are the references. Use it to compare with
+published results on splits without a validation part.
 
-Prints mean and standard deviation, then one JSON line; --save keeps that in benchmarks/results.
+Prints the mean test metrics. The last line is JSON with mean and standard deviation; --save writes it to
+benchmarks/results.
 """
 
 from __future__ import annotations
@@ -33,39 +34,39 @@ from sdiff.experiments.peers.ease import ease
 from sdiff.experiments.peers.gfcf import gfcf
 from sdiff.experiments.peers.recency import RECENT
 from sdiff.experiments.peers.sasrec import sasrec
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PARTS: tuple[Part, ...] = ("valid", "test")
-RIVALS = {"sasrec": sasrec}
-DENSE = 10_000  # items; EASE and the ridge invert a matrix of that size
+BASELINES = {"sasrec": sasrec}
+DENSE = 10_000  # maximum number of items of models with a dense matrix over all pairs of items, such as EASE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
     parser.add_argument(
-        "--preset", default="paper", help=f"one of {', '.join(PRESETS)}, or a rival: {', '.join(RIVALS)}"
+        "--preset", default="paper", help=f"preset ({', '.join(PRESETS)}) or baseline ({', '.join(BASELINES)})"
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 ... N - 1")
-    parser.add_argument("--refit", action="store_true", help="train on the validation part too before the test")
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
+    parser.add_argument("--refit", action="store_true", help="also train on the validation part before testing")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)
-    if arguments.refit and arguments.preset in RIVALS:
-        parser.error("--refit is for presets: a rival chooses its settings on the validation part as it trains.")
-    if arguments.preset in RIVALS:
-        train = partial(run_rival, RIVALS[arguments.preset])
+    if arguments.refit and arguments.preset in BASELINES:
+        parser.error("--refit is for presets only: baselines need the validation part for early stopping.")
+    if arguments.preset in BASELINES:
+        train = partial(run_baseline, BASELINES[arguments.preset])
     else:
         train = partial(run, preset(arguments.preset).override(parse_assignments(arguments.set)), refit=arguments.refit)
     runs = [train(dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
-    memory = peak_memory_mb()  # before the references, which are not of this preset
+    memory = peak_memory_mb()  # before the references are computed
     makers = REFERENCES | {"GF-CF": gfcf}
-    if len(dataset.split.items) <= DENSE and not arguments.refit:  # these choose on the validation part
+    if len(dataset.split.items) <= DENSE and not arguments.refit:  # these choose settings on the validation part
         makers |= {"EASE": ease} | (RECENT if dataset.split.train.ordered else {})
     result: dict[str, Any] = {
         "dataset": arguments.dataset,
@@ -92,11 +93,11 @@ def main() -> None:
     ):
         print(f"{name:<16}", *(f"{key} {row[key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")))
     name = f"accuracy-{arguments.dataset}-{arguments.preset}{'-refit' if arguments.refit else ''}"
-    tell(result, name, arguments.save)
+    report(result, name, arguments.save)
 
 
 def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dict[str, Any]:
-    """Trains one seed and evaluates its best epoch once on each part."""
+    """Trains with one seed and evaluates the best epoch on the validation and test parts."""
     started = time.perf_counter()
     trainer = fitted(config, dataset.split, seed)
     valid, epoch = trainer.best.valid, trainer.best.epoch
@@ -110,6 +111,7 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dic
 
 
 def fitted(config: Config, split: Split, seed: int) -> Trainer:
+    """Trains to the end, with a progress bar."""
     trainer = Trainer(config, split, seed)
     for _ in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", leave=False, disable=None):
         pass
@@ -117,6 +119,7 @@ def fitted(config: Config, split: Split, seed: int) -> Trainer:
 
 
 def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dict[str, dict[str, float]]:
+    """Validation and test metrics of a reference. With `refit`, the test uses the validation part for training, too."""
     score = make(split)
     valid = evaluate(score, split, "valid", CPU)
     if refit:
@@ -125,7 +128,8 @@ def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dic
     return {"valid": valid, "test": evaluate(score, split, "test", CPU)}
 
 
-def run_rival(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
+def run_baseline(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Trains a baseline with one seed and evaluates its best epoch on the validation and test parts."""
     started = time.perf_counter()
     score, epoch = train(dataset.split, seed)
     seconds = time.perf_counter() - started

@@ -1,10 +1,10 @@
-"""What does a setting change, judged without touching the validation or the test part?
+"""Compares settings without using the validation or test part.
 
     python -m sdiff.experiments.choose --dataset ml-1m-diffrec --preset temporal --set horizon=7 --set K=64 hidden=256
 
-The last eighth of every user's train part becomes the validation part of a smaller data set. That is what comes right
-after the history, as the test part of most splits does. One line for the preset as it is and for each --set; the last
-line is JSON.
+The last eighth of every user's training part serves as the validation part. As in the test part of most splits, these
+items directly follow the history. Prints one line for the unchanged preset and one for each --set. The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def main() -> None:
 
 
 def row(name: str, settings: list[str], split: Split, seed: int) -> dict[str, Any]:
+    """Trains a preset with some settings; prints and returns its validation metrics."""
     trainer = Trainer(preset(name).override(parse_assignments(settings)), split, seed)
     started = time.perf_counter()
     trainer.fit()
@@ -54,7 +55,7 @@ def row(name: str, settings: list[str], split: Split, seed: int) -> dict[str, An
 
 
 def before_validation(split: Split) -> Split:
-    """The train part alone, its last eighth (at least one interaction of who has two) held out."""
+    """Holds out the last eighth of each user's training part: at least one interaction if the user has two or more."""
     train = split.train
     lengths = np.repeat(train.lengths, train.lengths)
     rest = train.positions < np.maximum(np.minimum(lengths * 7 // 8, lengths - 1), 1)

@@ -1,7 +1,8 @@
-"""Beyond the mean accuracy: for whom and for which items it holds, and what the lists of 20 are like.
+"""Recall@20 by groups of users and of items, and measures beyond accuracy of the top-20 lists.
 
-Recall@20 by the length of the users' histories, and the share of what is held out that the lists show by how often an
-item was seen in train, both in five groups of equal size; coverage, novelty, diversity and popularity lift.
+Users are grouped by the length of their history; their recall@20 is averaged. Held-out interactions are grouped by the
+number of users of the item in the training part; the value is the share that is in the lists. There are five groups of
+equal size each. The measures are coverage, novelty, diversity and popularity lift.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import REFERENCES, Scorer
-from sdiff.evaluation.beyond_accuracy import accuracy, lists, measures
+from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.experiments.accuracy import DENSE, fitted
 from sdiff.experiments.peers.ease import ease
 from sdiff.experiments.study import Job, Row, Study
@@ -45,30 +46,27 @@ def of_reference(name: str, study: Study) -> list[Row]:
 
 
 def described(model: str, score: Scorer, split: Split) -> list[Row]:
-    """One row with the measures of the lists, then one for each group, all on the test part."""
-    shown = lists(score, split, N)
-    test = split.test
-    users, recall = shown.users, accuracy(shown, split, "test")[f"recall@{N}"]
-    pairs = test.matrix()[users].tocoo()
-    found = np.asarray(
-        shown.matrix(len(split.items))[pairs.row, pairs.col]
-    ).ravel()  # of each held-out pair, 1 if shown
+    """One row with the measures of the lists, then one row for each group, all on the test part."""
+    lists = top_n_lists(score, split, N)
+    users, recall = lists.users, accuracy(lists, split, "test")[f"recall@{N}"]
+    pairs = split.test.matrix()[users].tocoo()
+    hits = np.asarray(lists.matrix(len(split.items))[pairs.row, pairs.col]).ravel()  # for each held-out pair: 1 or 0
 
-    def grouped(what: str, size: np.ndarray, values: np.ndarray) -> list[Row]:
+    def grouped(kind: str, size: np.ndarray, values: np.ndarray) -> list[Row]:
         return [
-            {"model": model, "group": f"{what} {name}", "recall@20": float(values[members].mean())}
+            {"model": model, "group": f"{kind} {name}", "recall@20": float(values[members].mean())}
             for name, members in fifths(size)
         ]
 
     return [
-        {"model": model, "group": "all", "recall@20": float(recall.mean()), **measures(shown, split)},
+        {"model": model, "group": "all", "recall@20": float(recall.mean()), **measures(lists, split)},
         *grouped("history", split.train.lengths[users], recall),
-        *grouped("item seen", split.train.item_counts[pairs.col], found),
+        *grouped("item seen", split.train.item_counts[pairs.col], hits),
     ]
 
 
 def fifths(size: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Five groups of equal number by size, (range, members), smallest first; of equal sizes any may come first."""
+    """Five groups of equally many members, sorted by size: (range of sizes, indices of the members)."""
     for members in np.array_split(np.argsort(size, kind="stable"), GROUPS):
         if len(members):
             yield f"{size[members].min()}-{size[members].max()}", members

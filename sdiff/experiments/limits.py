@@ -1,11 +1,13 @@
-"""What limits a preset: the epoch that is chosen, the luck of a seed, or what the histories tell?
+"""What limits the accuracy of a preset: the choice of the epoch, the variance between seeds, or the data?
 
     python -m sdiff.experiments.limits --dataset ml-1m-diffrec --preset tuned --epochs 66 --seeds 4 --save
 
-Three answers. The curves of loss, validation and test over the epochs, far beyond the best one. The oracle: what would
-be reached on test if the epoch were chosen on test itself, which nothing else in this project does. And the mean of
-several models' probabilities, each at its best epoch, which takes the luck out. The last line is JSON, which --save
-keeps in benchmarks/results.
+Computes three results:
+- the curves of loss, validation and test metrics over the epochs, far beyond the best epoch;
+- the oracle: the test metrics if the epoch were chosen on the test part (nothing else in this project does that);
+- the mean of the probabilities of several models, each at its best epoch, which reduces the variance between seeds.
+
+The last line is JSON; --save writes it to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -23,26 +25,26 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.accuracy import PARTS, fitted
-from sdiff.experiments.record import tell, versions
+from sdiff.experiments.record import report, versions
 from sdiff.method.diffusion import score
 from sdiff.method.model import Model
 from sdiff.training.trainer import Trainer
 
-EVERY = 3  # epochs from one look at the test part to the next
+EVERY = 3  # epochs between two evaluations
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--preset", required=True)
-    parser.add_argument("--epochs", type=int, default=66, help="of the curves")
-    parser.add_argument("--seeds", type=int, default=4, help="models whose probabilities are averaged")
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--epochs", type=int, default=66, help="number of epochs of the curves")
+    parser.add_argument("--seeds", type=int, default=4, help="number of models to average")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     dataset, config = load_dataset(arguments.dataset), preset(arguments.preset)
     curves = curve(config.override({"epochs": arguments.epochs, "patience": arguments.epochs}), dataset.split)
-    chosen, oracle = (max(curves, key=lambda row: row[part]["recall@20"]) for part in PARTS)
+    best, oracle = (max(curves, key=lambda row: row[part]["recall@20"]) for part in PARTS)
     result: dict[str, Any] = {
         "dataset": arguments.dataset,
         "data_fingerprint": dataset.split.fingerprint,
@@ -52,17 +54,17 @@ def main() -> None:
         "versions": versions("torch"),
         "device": device_name(best_device()),
         "curves": curves,
-        "epoch chosen on valid": chosen,
+        "epoch chosen on valid": best,
         "epoch chosen on test": oracle,
         "mean of models": mean_of_models(config, dataset.split, arguments.seeds),
     }
     for name in ("epoch chosen on valid", "epoch chosen on test"):
         print(name, result[name]["epoch"], *(f"{key} {value:.4f}" for key, value in result[name]["test"].items()))
-    tell(result, f"limits-{arguments.dataset}-{arguments.preset}", arguments.save)
+    report(result, f"limits-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
 def curve(config: Config, split: Split) -> list[dict[str, Any]]:
-    """Loss, validation and test of seed 0 after every third epoch."""
+    """Loss, validation and test metrics of seed 0 after every third epoch."""
     trainer = Trainer(config, split, seed=0)
     rows = []
     for progress in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", disable=None):
@@ -70,13 +72,13 @@ def curve(config: Config, split: Split) -> list[dict[str, Any]]:
             score = scorer(trainer.serving, config)
             parts = {part: evaluate(score, split, part, trainer.device) for part in PARTS}
             rows.append({"epoch": progress.epoch, "loss": progress.loss} | parts)
-            reached = (f"{part} recall@20 {parts[part]['recall@20']:.4f}" for part in PARTS)
-            print(f"epoch {progress.epoch:>3}  loss {progress.loss:.4f} ", *reached, flush=True)
+            recalls = (f"{part} recall@20 {parts[part]['recall@20']:.4f}" for part in PARTS)
+            print(f"epoch {progress.epoch:>3}  loss {progress.loss:.4f} ", *recalls, flush=True)
     return rows
 
 
 def mean_of_models(config: Config, split: Split, seeds: int) -> list[dict[str, Any]]:
-    """What 1, 2, ... models reach together."""
+    """Metrics of the averaged probabilities of 1, 2, ... `seeds` models."""
     scorers: list[Scorer] = []
     rows = []
     for seed in range(seeds):
@@ -90,8 +92,8 @@ def mean_of_models(config: Config, split: Split, seeds: int) -> list[dict[str, A
                 for part in PARTS
             }
         )
-        reached = (f"{part} recall@20 {rows[-1][part]['recall@20']:.4f}" for part in PARTS)
-        print(f"{len(scorers)} models ", *reached, flush=True)
+        recalls = (f"{part} recall@20 {rows[-1][part]['recall@20']:.4f}" for part in PARTS)
+        print(f"{len(scorers)} models ", *recalls, flush=True)
     return rows
 
 

@@ -1,9 +1,9 @@
-"""In which order in time do the parts of a split lie? What is easier to foresee lies nearer to the train part.
+"""In which chronological order are the parts of a split? Parts closer to the training part are easier to predict.
 
     python -m sdiff.experiments.parts --dataset ml-1m-diffrec
 
-Recall@20 (hits / |T|, T a fifth of every user's part in the order of its list) of two linear models. The last line is
-JSON.
+Divides each user's validation and test items, in the order of the file, into fifths. Prints the recall@20 (hits / |T|)
+of two linear models on each fifth. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ def main() -> None:
     for name, score in (("A x", linear_filter(split)), ("EASE", ease(split))):
         for part in PARTS:
             fifths = [fifth(split, part, n) for n in range(FIFTHS)]
-            reached = [evaluate(score, f, "test", torch.device("cpu"))["recall_all@20"] for f in fifths]
-            print(f"{name:<5} {part:<6}", *(f"{value:.4f}" for value in reached))
-            result[f"{name}, {part}"] = reached
+            recalls = [evaluate(score, f, "test", torch.device("cpu"))["recall_all@20"] for f in fifths]
+            print(f"{name:<5} {part:<6}", *(f"{recall:.4f}" for recall in recalls))
+            result[f"{name}, {part}"] = recalls
     print(json.dumps(result))
 
 
 def fifth(split: Split, part: Part, n: int) -> Split:
-    """The n-th fifth of a part as the test part of users who have at least five there; the rest of it is not ranked."""
+    """A split whose test part is the n-th fifth of `part`, for users with at least five items in it.
+
+    The other fifths form the validation part, so they are excluded from the ranking.
+    """
     x = getattr(split, part)
     lengths = np.repeat(x.lengths, x.lengths)
     inside = (x.positions * FIFTHS // np.maximum(lengths, 1) == n) & (lengths >= FIFTHS)

@@ -1,4 +1,4 @@
-"""How an experiment or a benchmark keeps its result: a JSON document with the versions that it depends on."""
+"""Prints and saves the results of experiments and benchmarks as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sdiff
 from sdiff.base.paths import RESULTS
 
 
-def tell(result: dict[str, Any], name: str, save: bool) -> None:
-    """Prints `result` as the last line, one JSON document; `save` also keeps it in benchmarks/results."""
+def report(result: dict[str, Any], name: str, save: bool) -> None:
+    """Prints `result` as one line of JSON. With `save`, also writes it to benchmarks/results."""
     if save:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -20,6 +20,6 @@ def tell(result: dict[str, Any], name: str, save: bool) -> None:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Of this project, of the packages that a result may depend on, and of Python."""
-    found = {"sdiff": sdiff.__version__} | {name: version(name) for name in packages}
-    return found | {"python": platform.python_version()}
+    """The versions of this project, of `packages` and of Python."""
+    packages_used = {name: version(name) for name in packages}
+    return {"sdiff": sdiff.__version__, **packages_used, "python": platform.python_version()}

@@ -1,9 +1,9 @@
-"""Runs an experiment, job by job, and writes its numbers and its picture to a folder.
+"""Runs an experiment, job by job, and writes its results and its figure to a folder.
 
     python -m sdiff reproduce fig7 --dataset ml-1m-diffrec
 
-What is done is kept after each job, so that the same command goes on where it was interrupted. Each file holds one run
-for each data set and preset.
+Results are saved after each job, so an interrupted experiment is resumed by running the same command again. The result
+file of an experiment contains one run per data set and preset.
 """
 
 from __future__ import annotations
@@ -30,20 +30,26 @@ from sdiff.experiments.studies import EXPERIMENTS
 from sdiff.experiments.study import Row, Study
 from sdiff.training.trainer import CRITERION
 
-QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # of a smoke run: everything happens, nothing is learnt
-AFFORDED = {"epochs": 100, "patience": 30}  # paper creeps on to epoch 335 on ML-1M (table1): 0.158 instead of 0.147
+QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # settings of a smoke run
+# Limits of sweeps. On ML-1M, the preset paper improves until epoch 335 (table1): recall 0.158 instead of 0.147.
+CAPS = {"epochs": 100, "patience": 30}
 
 
 def reproduce(
     what: str, key: str, name: str, seed: int, quick: bool, results: Path | None = None, only: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Runs what is still missing of an experiment, prints its rows, draws them, and returns the run.
+    """Runs the missing jobs of an experiment, prints and draws the rows, and returns the run.
 
     Args:
-        only: the names of the jobs to run, where not all of them are wanted.
+        what: name of the experiment.
+        key: key of the data set.
+        name: name of the preset.
+        quick: whether this is a smoke run, with a tiny model.
+        results: folder of the result files.
+        only: names of the jobs to run; all by default.
 
     Raises:
-        SDiffError: there is no such experiment, job, data set or preset.
+        SDiffError: unknown experiment, job, data set or preset.
     """
     if what not in EXPERIMENTS:
         raise SDiffError(f"Unknown experiment {what!r}: choose one of {', '.join(EXPERIMENTS)}.")
@@ -55,15 +61,16 @@ def reproduce(
     fitting = [job for job in experiment.jobs if experiment.fits(job, dataset)]
     if unfit := set(only) - set(fitting):
         raise SDiffError(
-            f"{', '.join(sorted(unfit))} cannot run on {key}: the data set has too many items for it, or no order."
+            f"{', '.join(sorted(unfit))} cannot run on {key}: the data set has too many items for it, or no order: "
+            f"choose another data set."
         )
-    kept_as = name if experiment.of_preset else None
-    capped = {} if experiment.exact else {k: min(getattr(config, k), v) for k, v in AFFORDED.items()}
+    preset_key = name if experiment.of_preset else None
+    capped = {} if experiment.exact else {k: min(getattr(config, k), v) for k, v in CAPS.items()}
     config = config.override(QUICK if quick else capped)
     identity = {
         "dataset": key,
         "data_fingerprint": dataset.split.fingerprint,
-        "preset": kept_as,
+        "preset": preset_key,
         "command": f"python -m sdiff reproduce {what} --dataset {key}"
         + (f" --preset {name}" if experiment.of_preset else "")
         + f" --seed {seed}"
@@ -78,16 +85,16 @@ def reproduce(
     document = read(path) or {"what": what, "runs": []}
     document |= {"title": experiment.title, "figure": experiment.figure}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
-    run = runs.get((key, kept_as), {})
-    if {k: run.get(k) for k in identity} != identity:  # of other data, settings or versions: begun anew
+    run = runs.get((key, preset_key), {})
+    if {k: run.get(k) for k in identity} != identity:  # other data, settings or versions: start again
         run = identity | {"jobs": {}}
     run.setdefault("seconds", {})
     run["paper"] = experiment.paper.get(key, {})
 
-    def keep() -> None:
-        for name in ("jobs", "seconds"):  # in their order, however they came
+    def save() -> None:
+        for name in ("jobs", "seconds"):  # in the order of the experiment
             run[name] = {job: run[name][job] for job in experiment.jobs if job in run[name]}
-        runs[key, kept_as] = run
+        runs[key, preset_key] = run
         document["runs"] = list(runs.values())
         results.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(document, indent=1).encode())
@@ -98,23 +105,23 @@ def reproduce(
             started = time.perf_counter()
             run["jobs"][job] = experiment.jobs[job](study)
             run["seconds"][job] = round(time.perf_counter() - started, 1)
-        keep()
+        save()
     for row in rows(run):
         if "test" in row:
             labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)
             print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
-    picture = path.with_name("-".join(filter(None, (what, key, kept_as))) + ".svg")
+    picture = path.with_name("-".join(filter(None, (what, key, preset_key))) + ".svg")
     draw(what, run, picture)
     return run | {"file": str(path), "picture": str(picture)}
 
 
 def rows(run: dict[str, Any]) -> list[Row]:
-    """The rows of all jobs of a run."""
+    """All rows of a run."""
     return [row for job in run["jobs"].values() for row in job]
 
 
 def draw(what: str, run: dict[str, Any], path: Path) -> None:
-    """The figure of a run as a picture, which needs Chromium."""
+    """Draws the figure of a run to a file. Needs Chromium; without it, prints a warning."""
     experiment = EXPERIMENTS[what]
     figure = experiment_figures.picture(rows(run), run["paper"], **experiment.figure)
     of = ", ".join(filter(None, (run["dataset"], run["preset"])))
@@ -123,10 +130,10 @@ def draw(what: str, run: dict[str, Any], path: Path) -> None:
     figure.update_layout(paper_bgcolor="white", margin={"t": 90}, height=figure.layout.height + 60, width=760)
     try:
         figure.write_image(path)
-    except (RuntimeError, ValueError) as error:  # kaleido or its browser is not there
-        print(f"No picture: {error}", file=sys.stderr)
+    except (RuntimeError, ValueError) as error:  # kaleido or its browser is missing
+        print(f"Cannot draw {path}: {error}", file=sys.stderr)
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The document of an experiment, None where it has not been run."""
+    """The saved results of an experiment, or None if it has not been run."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,7 +1,8 @@
-"""Figure 5: how long the scores of a batch of 100 users take as items or users grow, beside DiffRec.
+"""Figure 5: inference time of S-Diff and DiffRec for a batch of 100 users, by number of items and of users.
 
-Random weights and histories: time does not depend on them, and the spectral basis is a random orthonormal one. Users do
-not enter inference of either model; their number is that of the train part which the batch is taken from.
+Weights and histories are random and the spectral basis is a random orthonormal matrix; the time does not depend on
+them. The number of users is that of the training part from which the batch is taken; inference of neither model
+depends on it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def growth(study: Study) -> list[Row]:
-    """Rows of milliseconds, the median over repeats that take turns, while items or users grow."""
+    """Median milliseconds per batch, for increasing numbers of items and of users."""
     sizes = SIZES[:1] if study.quick else SIZES
     return [
         {"model": f"{model}, more {grows}", "size": size, "milliseconds": milliseconds}
@@ -43,7 +44,7 @@ def growth(study: Study) -> list[Row]:
 
 @torch.inference_mode()
 def batch_times(config: Config, n_users: int, n_items: int, seed: int) -> dict[str, float]:
-    """Milliseconds of each model for one batch."""
+    """Median milliseconds per batch of each model."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     everyone = Histories.from_lists(list(generator.integers(n_items, size=(n_users, LENGTH))), CPU)
@@ -64,7 +65,7 @@ def batch_times(config: Config, n_users: int, n_items: int, seed: int) -> dict[s
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each; they take turns, and the first round warms up."""
+    """Median milliseconds of each run. The runs take turns; the first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -77,4 +78,4 @@ def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str
 
 def random_spectrum(n_items: int, K: int) -> SpectralBasis:
     U, _ = torch.linalg.qr(torch.randn(n_items, K))
-    return SpectralBasis(U.contiguous(), torch.linspace(0, 1, K))  # qr leaves it by columns, slow to read rows of
+    return SpectralBasis(U.contiguous(), torch.linspace(0, 1, K))  # qr returns column order

@@ -1,6 +1,6 @@
-"""What the paper shows and what we add: every experiment by its name.
+"""All experiments by name: the tables and figures of the paper, and further ones.
 
-A job trains at most one model, so that a run that was interrupted goes on with the next one.
+Each job trains at most one model, so that an interrupted experiment loses at most one training run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ SCHEDULES = ("ddpm", "ve", "vp")
 
 
 def log_snr(study: Study, config: Config) -> Row:
-    """log(SNR), which the paper does not define, taken as the natural logarithm of the power of the signal over that
-    of the noise, sum_k alpha_t^2 E[v_0k^2] / sum_k sigma_t^2, its mean over the times t_1 ... t_T of sampling."""
+    """log(SNR) of Table 3, which the paper does not define.
+
+    We use the natural logarithm of the ratio of signal power to noise power, sum_k alpha_t^2 E[v_0k^2] /
+    sum_k sigma_t^2, averaged over the sampling times t_1 ... t_T.
+    """
     basis = cached_basis(study.dataset.split.train, config.K)
     schedule = NoiseSchedule.of(config)
     ratio = _power_ratio(schedule, schedule.times(config.T)[1:], basis.lam, _signal_power(study, config))
@@ -31,7 +34,7 @@ def log_snr(study: Study, config: Config) -> Row:
 
 
 def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
-    """Figure 3: the ratio of the powers of signal and noise over 1,000 steps, at every tenth."""
+    """Figure 3: the ratio of signal power to noise power at every tenth of 1,000 steps."""
     basis = cached_basis(study.dataset.split.train, study.config.K)
     power = _signal_power(study, study.config)
     rows = []
@@ -43,14 +46,14 @@ def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
 
 
 def _signal_power(study: Study, config: Config) -> torch.Tensor:
-    """E[v_0k^2] (K,) of the histories as the denoiser sees them."""
+    """E[v_0k^2] (K,) over the histories, normalised as for the denoiser."""
     basis = cached_basis(study.dataset.split.train, config.K)
     histories = Histories.from_interactions(study.dataset.split.train, torch.device("cpu"))
     return condition(basis, histories, config.override({"half_life": 0})).mean(1).square().mean(0)
 
 
 def _power_ratio(schedule: NoiseSchedule, times: torch.Tensor, lam: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
-    """(n,) at times (n,)."""
+    """Ratio of signal power to noise power (n,) at times (n,)."""
     signal = (schedule.alpha(times, lam) ** 2 * power).sum(1)
     return signal / (schedule.sigma(times, lam) ** 2).sum(1)
 

@@ -1,4 +1,4 @@
-"""How an experiment is put down: jobs that give rows, a label and what was measured under it, and a figure of them."""
+"""Definition of experiments: jobs that return rows of labels and measured values, and a figure of the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Job = Callable[["Study"], list[Row]]
 
 @dataclass(frozen=True)
 class Study:
-    """On what an experiment is run: a data set, the preset it starts from, the seed; `quick` is a smoke run."""
+    """Inputs of an experiment: data set, configuration and seed. `quick` marks a smoke run."""
 
     dataset: Dataset
     config: Config
@@ -33,7 +33,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is varied in one row: its label, the settings of its training and those of its sampling."""
+    """One row of a sweep: its label, its training settings and its sampling settings."""
 
     label: Row
     training: Row = field(default_factory=dict)
@@ -42,11 +42,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Jobs by name, how `experiment_figures` draws their rows, and what the paper prints, by data set and first label.
+    """An experiment.
 
-    An experiment `of_preset` starts from a preset and is kept once for each; it trains as long as the preset says if
-    that is what it needs to be `exact`, else for so many epochs as a sweep can afford. `fits` says which jobs a data
-    set allows.
+    Attributes:
+        jobs: jobs by name.
+        figure: how `experiment_figures` draws the rows.
+        paper: the values published in the paper, by data set and value of the first label.
+        of_preset: whether it depends on a preset; results are then saved for each preset.
+        exact: whether to train for as many epochs as the preset says; otherwise epochs are limited to shorten sweeps.
+        fits: whether a job can run on a data set.
     """
 
     title: str
@@ -59,7 +63,7 @@ class Experiment:
 
 
 def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = None) -> dict[str, Job]:
-    """One job for each training; cells that differ in sampling alone share it."""
+    """One job per training run. Consecutive cells with equal training settings share a job."""
 
     def train(training: Row, cells: list[Cell], study: Study) -> list[Row]:
         config = study.config.override(training)

@@ -1,7 +1,7 @@
-"""Table 1: S-Diff beside its rivals, on one split and by one evaluation.
+"""Table 1: S-Diff and the baselines, on the same split and with the same evaluation.
 
-Each is trained in a process of its own, so that the memory is its own as well: that of Python, torch and the data
-(about the peak of popularity) is in all of them.
+Each model is trained in a separate process, so that its peak memory can be measured. All peaks include the memory of
+Python, torch and the data, which is about the peak of the popularity baseline.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ LEARNT: dict[str, Callable[[Split, int, int | None], tuple[Scorer, int]]] = {
     "Giff": giffcf,
 }
 OURS = {f"S-Diff {name}": name for name in ("paper", "instant", "tuned", "temporal")}
-IN_ORDER = {"S-Diff temporal", *RECENT}  # what sees in which order a user chose
-MATRICES = {"EASE", "Giff", "EASE, recency", "next-items ridge"}  # what needs a dense one over all pairs of items
+IN_ORDER = {"S-Diff temporal", *RECENT}  # models that use the order of the interactions
+DENSE_MODELS = {"EASE", "Giff", "EASE, recency", "next-items ridge"}  # need a dense matrix over all pairs of items
 PAPER = {
     "ml-1m-diffrec": {
         "MF": (0.0876, 0.1503, 0.0749, 0.0966),
@@ -79,24 +79,24 @@ COLUMNS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
 def fits(model: str, dataset: Dataset) -> bool:
-    """Whether a data set has the order, or is small enough for the matrix, that a model needs."""
+    """Whether a model can run on a data set: some need the order of the interactions, some a small catalogue."""
     small = len(dataset.split.items) <= DENSE
-    return (dataset.split.train.ordered or model not in IN_ORDER) and (small or model not in MATRICES)
+    return (dataset.split.train.ordered or model not in IN_ORDER) and (small or model not in DENSE_MODELS)
 
 
 def jobs() -> dict[str, Job]:
     names = sorted((*CLOSED, *LEARNT, *OURS), key=lambda name: name in IN_ORDER)
-    return {name: partial(apart, name) for name in names}
+    return {name: partial(measure_in_process, name) for name in names}
 
 
-def apart(model: str, study: Study) -> list[Row]:
-    """`measured` in a fresh process."""
+def measure_in_process(model: str, study: Study) -> list[Row]:
+    """`measure` in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return [pool.submit(measured, model, study.dataset.key, study.seed, study.quick).result()]
+        return [pool.submit(measure, model, study.dataset.key, study.seed, study.quick).result()]
 
 
-def measured(model: str, key: str, seed: int, quick: bool) -> Row:
-    """Accuracy, seconds to train and to score every user, and the peak of memory of one model."""
+def measure(model: str, key: str, seed: int, quick: bool) -> Row:
+    """Accuracy, seconds to train and to score all test users, and peak memory of one model."""
     dataset = load_dataset(key)
     split = dataset.split
     started = time.perf_counter()

@@ -1,1 +1,1 @@
-"""The paper: the spectrum of the item graph, noise schedules, the denoiser, training loss and sampling."""
+"""The method of the paper: graph spectrum, noise schedules, denoiser, training losses and sampling."""

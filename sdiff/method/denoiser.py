@@ -1,4 +1,4 @@
-"""The denoiser phi_theta (Section 3.3, Figure 4): FiLM fusion per frequency, a time code and an MLP."""
+"""The denoiser phi_theta (Section 3.3, Figure 4): FiLM fusion per frequency, a time embedding and an MLP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdiff.config import Config
 
 
 def time_code(t: Tensor, dim: int) -> Tensor:
-    """Sinusoidal code (B, dim) of times t (B,), as in DDPM; t in [0, 1] spans the 1,000 steps it was made for."""
+    """Sinusoidal embedding (B, dim) of times t (B,), as in DDPM. t in [0, 1] covers DDPM's 1,000 steps."""
     half = dim // 2
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
     angles = 1000 * t[:, None] * frequencies  # (B, half)
@@ -24,8 +24,8 @@ def time_code(t: Tensor, dim: int) -> Tensor:
 class FiLM(nn.Module):
     """v_fused = v_t + gamma * c + beta with gamma_i = f(c_i), beta_i = h(c_i), Eq. (17), for each of M memories.
 
-    f and h are affine for each frequency on its own, which keeps the fusion elementwise. They start at gamma = 1
-    and beta = 0, that is v_t + c.
+    f and h are affine functions of each frequency separately, so the fusion is elementwise. They are initialised to
+    gamma = 1 and beta = 0, which gives v_t + c.
     """
 
     def __init__(self, K: int, memories: int = 1) -> None:
@@ -41,17 +41,17 @@ class FiLM(nn.Module):
 
 
 class Concat(nn.Module):
-    """The ablation without FiLM: the condition beside v_t, (B, 1 + M, K) (Figure 6)."""
+    """Ablation without FiLM: v_t and the condition concatenated, (B, 1 + M, K) (Figure 6)."""
 
     def forward(self, v_t: Tensor, c: Tensor) -> Tensor:
         return torch.cat([v_t[:, None], c], dim=1)
 
 
 class Denoiser(nn.Module):
-    """Estimates v_0 (B, K) from v_t (B, K), the condition's spectrum c = U'c (B, M, K) and times t (B,), Eq. (16).
+    """Estimates v_0 (B, K) from v_t (B, K), the condition's spectrum U'c (B, M, K) and times t (B,), Eq. (16).
 
-    c holds M memories of the same history; the paper has one. With `residual` the MLP starts at zero and corrects a
-    mean of v_t and c with learnt weights.
+    c contains M memories of the same history; the paper has one. With `residual`, the MLP is initialised to zero and
+    its output is added to a weighted mean of v_t and c, whose weights are learned.
     """
 
     def __init__(self, config: Config, K: int) -> None:
@@ -78,16 +78,17 @@ class Denoiser(nn.Module):
         return v0_hat if self.skip is None else v0_hat + (self.skip * fused).sum(1)
 
     def conditioned(self, c: Tensor, s: float) -> Callable[[Tensor, Tensor], Tensor]:
-        """`guided` for one condition and every step: (v_t, t) -> v_c + s (v_c - v_u), with half of its arithmetic.
+        """`guided` for a fixed condition: returns (v_t, t) -> v_c + s (v_c - v_u) at half the cost.
 
-        The fusion and the first layer are linear in v_t, so that what the condition adds to them is computed once, and
-        once for all rows where there is none; the last layer is linear, so that both passes meet before it.
+        The fusion and the first layer are linear in v_t. The contribution of the condition is therefore computed once
+        for all steps, and that of the empty condition once for all rows. The last layer is linear, too, so the
+        conditional and unconditional passes are combined before it.
         """
         first: nn.Linear = self.mlp[0]  # pyright: ignore[reportAssignmentType]
         W_in, W_time = first.weight.split([first.in_features - self.time_dim, self.time_dim], dim=1)
         fused, nothing = (self.fuse(torch.zeros_like(a[:, 0]), a) for a in (c, torch.zeros_like(c[:1])))
         of_c, of_nothing = (linear(a.flatten(1), W_in) for a in (fused, nothing))  # (B, hidden), (1, hidden)
-        entered = slice(None) if isinstance(self.fuse, FiLM) else slice(1)  # the parts that hold v_t
+        entered = slice(None) if isinstance(self.fuse, FiLM) else slice(1)  # the parts that contain v_t
         W_v = W_in.unflatten(1, fused.shape[1:])[:, entered].sum(1)  # (hidden, K)
 
         def estimate(v_t: Tensor, t: Tensor) -> Tensor:

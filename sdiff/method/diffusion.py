@@ -1,4 +1,4 @@
-"""The diffusion on one screen: the condition, forward noising, guidance and sampling (Algorithm 2)."""
+"""The diffusion process: condition, forward noising, guidance and sampling (Algorithm 2)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sdiff.method.schedule import NoiseSchedule
 
 
 class Predictor(Protocol):
-    """Anything that estimates v_0 (B, K) from v_t (B, K), U'c (B, M, K) and t (B,)."""
+    """A denoiser: estimates v_0 (B, K) from v_t (B, K), U'c (B, M, K) and t (B,)."""
 
     def __call__(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor: ...
 
 
 class Basis(Protocol):
-    """A graph Fourier transform: the graph's own, or one that is learnt."""
+    """A graph Fourier transform: the eigenvectors of the graph, or a learned basis."""
 
     @property
     def lam(self) -> Tensor: ...
@@ -30,30 +30,30 @@ class Basis(Protocol):
 
 
 def scaled(x: Histories, config: Config) -> Histories:
-    """x as the model reads it: each row divided by its sum where the configuration says so."""
+    """x as the model's input: with `config.normalise`, each row is divided by its sum."""
     return x.normalised() if config.normalise else x
 
 
-def remembered(x: Histories, config: Config) -> list[Histories]:
-    """c, a history as each of M memories weighs it. Without a half-life all of it weighs the same."""
+def memory_inputs(x: Histories, config: Config) -> list[Histories]:
+    """The history x weighted by recency, once for each of M memories. Without a half-life, all weights are equal."""
     x = scaled(x, config)
     half_lives = [config.half_life * 4**m for m in range(config.memories)]
     return [x.recent(h) if h else x for h in half_lives]
 
 
 def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
-    """U'c (B, M, K): the spectrum of a history, once for each memory."""
-    return torch.stack([basis.gft(c) for c in remembered(x, config)], dim=1)
+    """U'c (B, M, K): the spectrum of a history for each memory."""
+    return torch.stack([basis.gft(c) for c in memory_inputs(x, config)], dim=1)
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
-    """v_t = alpha_t * v_0 + sigma_t * eps (B, K): Eq. (1) per frequency; without eps the mean."""
+    """v_t = alpha_t * v_0 + sigma_t * eps (B, K): Eq. (1) per frequency. Without eps, returns the mean."""
     mean = schedule.alpha(t, lam) * v_0
     return mean if eps is None else mean + schedule.sigma(t, lam) * eps  # Eqs. (3), (8)-(11)
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:
-    """Classifier-free guidance v_c + s (v_c - v_u) in one pass of the network: s = 0 is the conditional estimate."""
+    """Classifier-free guidance v_c + s (v_c - v_u) in one forward pass; s = 0 gives the conditional estimate."""
     if s == 0:
         return denoiser(v_t, c, t)
     both = denoiser(torch.cat([v_t, v_t]), torch.cat([c, torch.zeros_like(c)]), torch.cat([t, t]))
@@ -62,10 +62,10 @@ def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> 
 
 
 def guide(denoiser: Predictor, c: Tensor, s: float, T: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """`guided` for one condition and T steps: (v_t, t) -> v0_hat, with one time t (1,) for all rows.
+    """`guided` for a fixed condition and T steps: returns (v_t, t) -> v0_hat, with one time t (1,) for all rows.
 
-    A denoiser may offer `conditioned(c, s)`, which computes once what steps and passes have in common. That takes less
-    time only where there are several steps of two passes each.
+    A denoiser may provide `conditioned(c, s)`, which computes once what all steps and both passes share. It is used
+    only with several guided steps; otherwise it is not faster.
     """
     conditioned = getattr(denoiser, "conditioned", None)
     if conditioned is not None and s and T > 1:
@@ -83,12 +83,12 @@ def sample(
     noise: Tensor | None = None,
     callback: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Algorithm 2: from the noised spectrum of the whole history back to an estimate of v_0, Eq. (2).
+    """Algorithm 2: starts at the noised spectrum of the full history and estimates v_0, Eq. (2).
 
     Args:
-        c: U'c (B, M, K), the whole history's spectrum: the condition and, noised to t = tau, the start.
+        c: U'c (B, M, K), the spectrum of the full history. It is the condition and, noised to t = tau, the start.
         T: number of reverse steps.
-        noise: eps (T, B, K), the draw for each step down from t = tau; without it sampling follows the means.
+        noise: eps (T, B, K), one draw per step, from t = tau downwards. Without it, each step uses the mean.
         callback: called as callback(k, v_t, v0_hat) at each step k = T ... 1.
 
     Returns:
@@ -114,9 +114,9 @@ def denoise(
     generator: torch.Generator,
     callback: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Algorithm 2 as the configuration has it: sparse histories x in, v0_hat (B, K) out.
+    """Runs Algorithm 2 with the settings of `config`: sparse histories x in, v0_hat (B, K) out.
 
-    The generator is a CPU one, so that every device sees the same noise.
+    `generator` is a CPU generator, so that the noise is the same on every device.
     """
     c = condition(model.basis, x, config)  # (B, M, K)
     shape = (config.T, *c[:, 0].shape)
@@ -126,5 +126,5 @@ def denoise(
 
 
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
-    """x_hat (B, n_items): what Algorithm 2 estimates of histories x, back among the items."""
+    """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x."""
     return model.scores(denoise(model, x, config, generator), x)

@@ -1,4 +1,4 @@
-"""The item graph itself: what a history says of its nearest neighbours, and how that meets the spectral estimate."""
+"""The item graph, and a head that fuses neighbourhood scores with the spectral estimate."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from sdiff.data.interactions import Interactions
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
 
-BLOCK = 20_000_000  # entries of A that are looked at together
+BLOCK = 20_000_000  # entries of A computed at once
 
 
 class ItemGraph(nn.Module):
     """A = D_I^-1/2 X' D_U^-1/2 X D_I^-1/2 as in GiffCF (Zhu et al. 2024), without its diagonal.
 
-    The K lowest frequencies hold what is common to many items, this what only near ones share. `entries` of A are
-    kept: all n_items^2 in a small catalogue, else the N largest of each row. `weights` (n_items, N) sum to n_items in
-    the mean row; `neighbours` (n_items, N) int32 are their columns, None where all are kept in order.
+    The K lowest frequencies describe global structure; the graph adds local similarity. About `entries` entries of A
+    are kept: all n_items^2 for a small catalogue, otherwise the N largest of each row. `weights` (n_items, N) are
+    scaled so that a row sums to n_items on average. `neighbours` (n_items, N) int32 are their column indices, or None
+    if all entries are kept.
     """
 
     def __init__(self, n_items: int, entries: int) -> None:
@@ -32,7 +33,7 @@ class ItemGraph(nn.Module):
         self.register_buffer("neighbours", None if n_items == N else torch.zeros(n_items, N, dtype=torch.int32))
 
     def build(self, train: Interactions) -> None:
-        """Fills the graph from the train part; A is made and forgotten a block of rows at a time."""
+        """Computes the graph from the training part. A is computed in blocks of rows to bound the memory."""
         root = normalised_adjacency_root(train.matrix(), p=1 / 4).astype(np.float32)
         transposed = sp.csr_array(root.T)
         n_items, N = self.weights.shape
@@ -48,25 +49,27 @@ class ItemGraph(nn.Module):
         self.weights *= n_items / self.weights.sum(1).mean().clamp(min=1e-12)
 
     def dot(self, x: Histories) -> Tensor:
-        """x A (B, n_items): each entry of a history adds its weight to its neighbours."""
+        """x A (B, n_items): each item of a history adds its weight to its neighbours."""
         if self.neighbours is None:
             return x.dot(self.weights)
         n_items = len(self.weights)
         cells = x.rows[:, None] * n_items + self.neighbours[x.items]  # (nnz, N)
         values = x.weights[:, None] * self.weights[x.items]
-        found = self.weights.new_zeros(len(x) * n_items).scatter_add_(0, cells.flatten(), values.flatten())
-        return found.view(len(x), n_items)
+        scores = self.weights.new_zeros(len(x) * n_items).scatter_add_(0, cells.flatten(), values.flatten())
+        return scores.view(len(x), n_items)
 
     def column(self, items: Tensor, i: int) -> Tensor:
-        """A_ji (n,) of items j: what each of them adds to item i in `dot`."""
+        """A_ji (n,) for items j: the contribution of each to item i in `dot`."""
         if self.neighbours is None:
             return self.weights[items, i]
         return self.weights[items].where(self.neighbours[items] == i, 0).sum(1)
 
 
 class FusionHead(nn.Module):
-    """g(s, a) = s + w a + h silu(p s + q a + r) of an item's score s = (U v0_hat)_i and a = (A c)_i: one hidden unit,
-    five numbers for all items."""
+    """g(s, a) = s + w a + h silu(p s + q a + r) for an item's scores s = (U v0_hat)_i and a = (A c)_i.
+
+    One hidden unit, with five parameters shared by all items.
+    """
 
     def __init__(self) -> None:
         super().__init__()

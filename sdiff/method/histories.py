@@ -1,4 +1,4 @@
-"""A batch of interaction vectors on the device, kept sparse from the file to the scores."""
+"""A batch of sparse interaction vectors on a device."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sdiff.data.interactions import Interactions, Unknown, Vocabulary
 class Histories:
     """x (B, n_items) as ragged rows: `items` (nnz,) int64, `offsets` (B + 1,) int64, `weights` (nnz,) float32.
 
-    `users` (B,) says whose rows they are where they were taken from a whole; S-Diff never looks at it, but some rivals
-    know a user only by that.
+    `users` (B,) are the user indices of the rows after `take`. S-Diff does not use them; baselines with user embeddings
+    do.
     """
 
     items: Tensor
@@ -44,7 +44,7 @@ class Histories:
     def from_ids(
         cls, ids: Iterable[str | int], items: Vocabulary, device: Device, unknown: Unknown = "error"
     ) -> Histories:
-        """One history (1, n_items) of item ids, oldest first. An id that comes again is left out: x is in {0, 1}.
+        """One history (1, n_items) of item ids, oldest first. Repeated ids are dropped: x is in {0, 1}.
 
         Raises:
             SDiffError: as `Vocabulary.encode`.
@@ -60,7 +60,7 @@ class Histories:
         return torch.repeat_interleave(self.offsets.diff())
 
     def dot(self, matrix: Tensor) -> Tensor:
-        """x M (B, K) for a matrix M (n_items, K): the weighted sum of the rows of M that each history names."""
+        """x M (B, K) for a matrix M (n_items, K): for each history, the weighted sum of its items' rows of M."""
         return embedding_bag(
             self.items, matrix, self.offsets, mode="sum", per_sample_weights=self.weights, include_last_offset=True
         )
@@ -72,7 +72,7 @@ class Histories:
         return matrix
 
     def take(self, users: Tensor) -> Histories:
-        """The rows `users` (B,), in that order, without a Python loop."""
+        """The rows `users` (B,), in that order."""
         lengths = (self.offsets[1:] - self.offsets[:-1])[users]  # (B,)
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])  # (B + 1,)
         shift = torch.repeat_interleave(self.offsets[users] - offsets[:-1], lengths)  # (nnz,)
@@ -80,23 +80,26 @@ class Histories:
         return Histories(self.items[entries], offsets, self.weights[entries], users)
 
     def where(self, keep: Tensor) -> Histories:
-        """The entries at which `keep` (nnz,) is true; rows may become empty."""
+        """The entries where `keep` (nnz,) is true; rows may become empty."""
         offsets = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])[self.offsets]
         return Histories(self.items[keep], offsets, self.weights[keep], self.users)
 
     def mask(self, p: float, generator: torch.Generator) -> tuple[Histories, Histories]:
         """(c, hidden) with c = Mask(x): each entry is hidden with probability p (Algorithm 1).
 
-        What stays is divided by 1 - p, as the dropout of DiffRec does, whose masking the paper takes over: at
-        inference nothing is hidden, and the condition then has the size that the network knows.
+        The entries of c are divided by 1 - p, as in the dropout of DiffRec, whose masking the paper adopts. At
+        inference, when nothing is hidden, the condition then has the same scale as in training.
         """
-        kept = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
-        c = self.where(kept)
-        return replace(c, weights=c.weights / (1 - p)), self.where(~kept)
+        visible = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
+        c = self.where(visible)
+        return replace(c, weights=c.weights / (1 - p)), self.where(~visible)
 
     def cut(self, horizon: float, generator: torch.Generator) -> tuple[Histories, Histories]:
-        """(past, future) of each row at a random point with something before it: the weight of what comes after halves
-        every `horizon` entries. A row of one entry is all past."""
+        """(past, future) of each row, split at a random point.
+
+        The past has at least one entry; a row of one entry has no future. The weights of the future halve every
+        `horizon` entries after the split point.
+        """
         lengths = self.offsets.diff()
         u = torch.rand(len(self), generator=generator, device=self.weights.device)
         point = (1 + (u * (lengths - 1)).long())[self.rows]  # (nnz,)
@@ -105,7 +108,7 @@ class Histories:
         return self.where(position < point), fading.where(position >= point)
 
     def recent(self, half_life: float) -> Histories:
-        """The weight of each entry halves every `half_life` entries back from the newest; a row's sum stays."""
+        """Weights that halve every `half_life` entries back from the newest, scaled to keep the L1 norm of each row."""
         rows = self.rows
         age = self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
         return replace(self, weights=2.0 ** (-age / half_life))._scaled_to(self.size)

@@ -1,4 +1,4 @@
-"""Algorithm 1: the paper's loss, a squared error in the spectrum, and a loss that ranks the unseen items."""
+"""Training losses (Algorithm 1): the paper's squared error in the spectral domain, and a ranking loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule
 
-OWN_ESTIMATE = 0.2  # without leak: share of v_t made from the denoiser's own estimate, as after the first step
+OWN_ESTIMATE = 0.2  # without leak: share of rows whose v_t is made from the denoiser's own estimate
 
 
 class LossSum(NamedTuple):
-    """A loss before it is averaged: the sum over its terms, and their total weight."""
+    """A loss before averaging: the sum over its terms, and their total weight."""
 
     sum: Tensor
     weight: Tensor
@@ -28,16 +28,16 @@ class LossSum(NamedTuple):
     def mean(self, ranks: Ranks = ALONE) -> Tensor:
         """sum / weight.
 
-        On several ranks each divides by the mean of their weights, not by its own. The mean over the ranks, of this and
-        of its gradients, is then that of the whole batch, however its users and hidden items fell to the ranks.
+        With several ranks, each divides by the mean weight of all ranks. The mean over ranks of the losses and of their
+        gradients then equals that of the whole batch, however its users and hidden items are distributed.
         """
-        return self.sum / ranks.mean(self.weight).clamp(min=1e-9)  # a batch may hide nothing
+        return self.sum / ranks.mean(self.weight).clamp(min=1e-9)  # a batch may have no hidden items
 
 
 def denoising_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
     """Algorithm 1: || phi(v_t, U'c, t) - v_0 ||^2 over users and frequencies.
 
-    This is the term at one t, Eq. (16), of the bound on the likelihood, Eq. (15).
+    This is the term at one t, Eq. (16), of the likelihood bound, Eq. (15).
     """
     shown, _ = hide(x, config, generator)  # c = Mask(x)
     c = condition(model.basis, shown, config)  # U'c (B, M, K)
@@ -50,10 +50,10 @@ def denoising_loss(model: Model, x: Histories, config: Config, generator: Genera
 
 
 def ranking_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
-    """How likely a user's n hidden items are among all that are not shown: the mean of (1 - (n p)^q) / q over them.
+    """Softmax loss over the items that are not shown: the mean of (1 - (n p)^q) / q over a user's n hidden items.
 
-    This is the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with p relative to the best that it can be.
-    q = 0 is its limit -log(n p).
+    This is the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n,
+    the best value for n items. For q = 0 it is the limit -log(n p).
     """
     shown, hidden = hide(x, config, generator)
     c = condition(model.basis, shown, config)  # U'c (B, M, K)
@@ -76,12 +76,12 @@ LOSSES: dict[Kind, Callable[[Model, Histories, Config, Generator], LossSum]] = {
 
 
 def hide(x: Histories, config: Config, generator: Generator) -> tuple[Histories, Histories]:
-    """(shown, hidden): what the condition holds of each history, and the rest. With a half-life: past and future."""
+    """Splits each history into (shown, hidden): the condition and the rest. With a half-life: past and future."""
     return x.cut(config.horizon, generator) if config.half_life else x.mask(config.mask, generator)
 
 
 def drop_condition(c: Tensor, p_uncond: float, generator: Generator) -> Tensor:
-    """c (B, M, K), with the whole condition of a user dropped with probability p_uncond, for guidance."""
+    """c (B, M, K), with each user's condition set to zero with probability p_uncond (classifier-free guidance)."""
     return c * (torch.rand(len(c), 1, 1, generator=generator, device=c.device) >= p_uncond)
 
 
@@ -95,8 +95,8 @@ def noised(
 ) -> tuple[Tensor, Tensor]:
     """v_t (B, K) ~ q(v_t | v_0), and its t (B,).
 
-    Without leak, v_t is what sampling will see, and holds nothing of v_0 that the condition does not: the condition
-    noised to t = tau or, in a share `OWN_ESTIMATE` of the rows, the estimate made from that, noised to t.
+    Without leak, v_t is made from the condition instead of v_0, as in sampling, so that it contains no hidden items. It
+    is the condition noised to t = tau or, for a share `OWN_ESTIMATE` of the rows, the estimate from that noised to t.
     """
     schedule, lam = NoiseSchedule.of(config), model.basis.lam
 

@@ -1,4 +1,4 @@
-"""A model is a basis, a denoiser and, where asked for, a head that meets the graph's neighbours."""
+"""The model: a basis, a denoiser and, optionally, an item graph with a fusion head."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sdiff.method.spectrum import EVERY, SpectralBasis
 
 
 class LearntBasis(nn.Module):
-    """A graph Fourier transform into logits: it starts at the eigenvectors and is trained by a softmax.
+    """A learned graph Fourier transform, initialised to the eigenvectors, whose inverse gives logits.
 
-    U_in reads histories, U_out ranks items: one and the same matrix where the basis is tied, and where it is fixed,
-    when only scale and bias are learnt. Both start at sqrt(n_items) U, so that the mean over a history is of order one.
-    The scores are logits, scale * U_out v + bias; the bias starts at the items' log popularity.
+    U_in encodes histories and U_out scores items. They are the same matrix if the basis is "tied" or "fixed"; if it is
+    "fixed", only scale and bias are learned. Both are initialised to sqrt(n_items) U, so that the mean over a history
+    is of order one. The logits are scale * U_out v + bias; the bias is initialised to the log popularity of the items.
     """
 
     def __init__(self, spectrum: SpectralBasis, item_counts: Tensor, config: Config) -> None:
@@ -38,16 +38,16 @@ class LearntBasis(nn.Module):
         return self.U_in if self._U_out is None else self._U_out
 
     def gft(self, x: Histories) -> Tensor:
-        """U_in'x (B, K) of sparse rows."""
+        """U_in'x (B, K) of sparse histories."""
         return x.dot(self.U_in)
 
     def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
-        """Logits (B, n_items), or those of some items."""
+        """Logits (B, n_items), or only those of `items`."""
         return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.U_out[items].T)
 
 
 class Model(nn.Module):
-    """What is trained and kept: `basis`, `denoiser`, `graph` and `head`, beside the graph's own `spectrum`."""
+    """All trained parts (`basis`, `denoiser`, `graph`, `head`), and the graph's `spectrum`."""
 
     def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:
         super().__init__()
@@ -59,6 +59,6 @@ class Model(nn.Module):
         self.head = FusionHead() if self.graph else None
 
     def scores(self, v0_hat: Tensor, x: Histories) -> Tensor:
-        """x_hat (B, n_items) = U v0_hat; with a head, fused with what the history x says of its neighbours."""
+        """x_hat (B, n_items) = U v0_hat; with a head, fused with the neighbourhood scores x A."""
         s = self.basis.igft(v0_hat)
         return s if self.graph is None or self.head is None else self.head(s, self.graph.dot(x.normalised()))

@@ -1,4 +1,4 @@
-"""How much signal stays and how much noise comes, per frequency and time: Eqs. (9)-(14) and their ablations."""
+"""Noise schedules: signal and noise levels per frequency and time, Eqs. (9)-(14), and the ablations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NoiseSchedule:
         return cls(config.schedule, config.alpha_min, config.sigma_max, config.tau)
 
     def alpha(self, t: Tensor, lam: Tensor) -> Tensor:
-        """Share of v_0 that is left at time t."""
+        """Factor of v_0 in v_t, in [0, 1]."""
         if self.kind == "ddpm":
             return _ddpm_alpha(t / self.tau)[..., None].expand(*t.shape, len(lam))
         return (1 - self.alpha_min) * heat_kernel(t, lam) + self.alpha_min  # Eq. (13)
@@ -38,12 +38,12 @@ class NoiseSchedule:
         """Standard deviation of the noise at time t."""
         if self.kind == "ddpm":
             return (1 - self.alpha(t, lam) ** 2).clamp(min=0).sqrt()
-        if self.kind == "ve":  # grows uniformly over time, whatever the frequency (Section 4.3)
+        if self.kind == "ve":  # grows linearly in time, equal for all frequencies (Section 4.3)
             return (self.sigma_max * t / self.tau)[..., None].expand(*t.shape, len(lam))
         return (1 - heat_kernel(t, lam) ** 2).clamp(min=0).sqrt().clamp(max=self.sigma_max)  # Eq. (14)
 
     def snr(self, t: Tensor, lam: Tensor) -> Tensor:
-        """SNR(t) = alpha_t^2 / sigma_t^2 (Section 3.2); infinite where no noise comes, as at lam = 0 or t = 0."""
+        """SNR(t) = alpha_t^2 / sigma_t^2 (Section 3.2); infinite without noise, as at lam = 0 or t = 0."""
         return self.alpha(t, lam) ** 2 / self.sigma(t, lam) ** 2
 
     def times(self, T: int, device: torch.device | None = None) -> Tensor:
@@ -52,13 +52,13 @@ class NoiseSchedule:
 
 
 def heat_kernel(t: Tensor, lam: Tensor) -> Tensor:
-    """lambda_t = exp(-t lam): the eigenvalues of C_t = exp(-L t), which solves the heat equation, Eqs. (4)-(7)."""
+    """lambda_t = exp(-t lam): the eigenvalues of C_t = exp(-L t), the solution of the heat equation, Eqs. (4)-(7)."""
     return torch.exp(-t[..., None] * lam)  # Eqs. (9), (10)
 
 
 def _ddpm_alpha(u: Tensor) -> Tensor:
-    """alpha of the DDPM (Ho et al. 2020) at the share u of its 1,000 steps, beta linear from 1e-4 to 0.02.
+    """alpha of the DDPM (Ho et al. 2020) at the fraction u of its 1,000 steps, with beta linear from 1e-4 to 0.02.
 
-    The continuous limit, alpha = exp(-1/2 int beta), with beta from 0.1 to 20 per unit of u (Song et al. 2021).
+    Uses the continuous limit, alpha = exp(-1/2 int beta), with beta from 0.1 to 20 per unit of u (Song et al. 2021).
     """
     return torch.exp(-0.5 * (0.1 * u + 0.5 * (20 - 0.1) * u**2))

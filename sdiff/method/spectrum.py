@@ -28,8 +28,8 @@ EVERY = slice(None)
 class SpectralBasis:
     """The K lowest frequencies of the item graph's Laplacian L = I - A.
 
-    U (n_items, K): orthonormal eigenvectors, one in a column. lam (K,): their eigenvalues, ascending in [0, 1]
-    (the paper's d; it says [0, 2], but A = X~'X~ is positive semi-definite, so that L's spectrum ends at 1).
+    U (n_items, K): orthonormal eigenvectors, one per column. lam (K,): their eigenvalues, ascending in [0, 1] (the
+    paper's d). The paper states [0, 2], but A = X~'X~ is positive semi-definite, so the spectrum of L ends at 1.
     """
 
     U: Tensor
@@ -40,11 +40,11 @@ class SpectralBasis:
         return len(self.lam)
 
     def gft(self, x: Histories) -> Tensor:
-        """Graph Fourier transform U'x (B, K) of sparse rows."""
+        """Graph Fourier transform U'x (B, K) of sparse histories."""
         return x.dot(self.U)
 
     def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
-        """Inverse transform U v (B, n_items), or its columns of some items."""
+        """Inverse transform U v (B, n_items), or only the columns of `items`."""
         return v @ self.U[items].T
 
     def to(self, device: Device) -> SpectralBasis:
@@ -52,22 +52,24 @@ class SpectralBasis:
 
 
 def normalised_adjacency_root(X: sp.csr_array, p: float = 1 / 2) -> sp.csr_array:
-    """X~ = D_U^-p X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1; GiffCF takes p = 1/4). Degree zero
-    stays zero."""
+    """X~ = D_U^-p X D_I^-1/2 (n_users, n_items), the root of A = X~'X~ (Section 2.1; GiffCF uses p = 1/4).
+
+    Rows and columns of degree zero remain zero.
+    """
     return sp.csr_array(sp.diags_array(inverse_power(X.sum(1), p)) @ X @ sp.diags_array(inverse_power(X.sum(0), 1 / 2)))
 
 
 def inverse_power(degree: np.ndarray, p: float) -> np.ndarray:
-    """degree^-p, and 0 for a degree of 0."""
+    """degree^-p, or 0 if the degree is 0."""
     return np.power(degree, -p, out=np.zeros_like(degree), where=degree > 0)
 
 
 def spectral_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralBasis:
-    """The K eigenvectors of L = I - A with the smallest eigenvalues (Section 3.2), computed on a device, for the CPU.
+    """The K eigenvectors of L = I - A with the smallest eigenvalues (Section 3.2).
 
-    Frequencies beyond the rank of X~ carry nothing of any history: where K is larger than the rank, the rank is
-    what comes back. Signs are fixed (the largest entry of each vector is positive) and every start is seeded, so that
-    equal data gives equal vectors on one machine.
+    They are computed on `device` and returned on the CPU. If the rank of X~ is lower than K, only as many are returned:
+    the transform of every history is zero at the other frequencies. Signs are fixed (the largest entry of each vector
+    is positive) and starting vectors are seeded, so that equal data gives equal vectors on the same machine.
     """
     a, U = largest(normalised_adjacency_root(train.matrix()), K, best_device(device))
     order = np.argsort(-a)[:K]
@@ -75,30 +77,30 @@ def spectral_basis(train: Interactions, K: int, device: Device = CPU) -> Spectra
     U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
     lam = np.clip(1.0 - a[order], 0.0, 1.0)
-    # Copied into memory that torch aligns: where it lies decides the last digits of every sum.
+    # Copied into memory aligned by torch: the alignment affects the last digits of every sum.
     return SpectralBasis(*(torch.from_numpy(x.astype(np.float32, order="C")).clone() for x in (U, lam)))
 
 
 def cached_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralBasis:
-    """`spectral_basis`, kept on disk under a key of data, normalisation and K."""
+    """`spectral_basis`, cached on disk by data, normalisation and K."""
     key = hashlib.sha256(f"{train.fingerprint}|X~ = Du^-1/2 X Di^-1/2|{K}".encode()).hexdigest()[:24]
     path = cache_dir() / "spectra" / f"{key}.safetensors"
-    sweep(path.parent)  # where the file is there already, no writer comes who would
+    sweep(path.parent)  # also sweep here: a cache hit writes nothing
     try:
         tensors = load_file(regular(path))
         return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
-    except (OSError, SafetensorError, KeyError, TypeError):  # not there yet, or damaged: made anew
+    except (OSError, SafetensorError, KeyError, TypeError):  # missing or damaged
         basis = spectral_basis(train, K, device)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save({"U": basis.U.contiguous(), "lam": basis.lam}))
-    except OSError:  # a read-only or full disk costs the cache, not the result
+    except OSError:  # a read-only or full disk prevents caching, not the result
         pass
     return basis
 
 
 def shared_basis(train: Interactions, K: int, device: torch.device, ranks: Ranks) -> SpectralBasis:
-    """`cached_basis` of rank 0 for all: another machine may not share the cache, nor compute the same last bits."""
+    """`cached_basis` of rank 0, sent to all ranks: other machines may have another cache or other rounding errors."""
     if not ranks.launched:
         return cached_basis(train, K, device).to(device)
 

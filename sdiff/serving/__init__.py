@@ -1,1 +1,1 @@
-"""Recommendations from a trained model: lists, explanations, exports."""
+"""Recommendations, explanations and exports from a trained model."""

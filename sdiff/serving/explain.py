@@ -1,4 +1,4 @@
-"""Why an item is recommended: what each item of the history and each frequency adds to its score."""
+"""Explanations: the contribution of each history item and each frequency to the score of an item."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 import torch
 
 from sdiff.base.checks import generator
-from sdiff.method.diffusion import remembered, sample
+from sdiff.method.diffusion import memory_inputs, sample
 from sdiff.method.schedule import NoiseSchedule
 from sdiff.serving.recommender import Recommender
 
-STEPS = 64  # between no history and the whole one
+STEPS = 64  # of the integral, from the empty history to the full one
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Two accounts of one score, each of which adds up to it.
+    """Two decompositions of a score; each sums to the score.
 
     Attributes:
-        score: of the item, as the model ranks by it: a logit where it was trained by a softmax.
-        without: the score where the history says nothing.
-        by_item: (n,) what each item of the history adds, in its order.
-        remainder: score - without - sum(by_item), the error of the integral's sum.
-        by_frequency: (K,) U_ik v̂_k, what each frequency of the estimate adds.
-        beside: score - sum(by_frequency): the item's own bias, and what a head takes from the graph's neighbours.
+        score: the score by which the item is ranked; a logit if the model was trained with a softmax loss.
+        without: the score with an empty history.
+        by_item: (n,) contribution of each item of the history, in the order of the history.
+        remainder: score - without - sum(by_item), the error of the numerical integration.
+        by_frequency: (K,) U_ik v̂_k, contribution of each frequency.
+        beside: score - sum(by_frequency): the bias of the item, and the contribution of the fusion head.
     """
 
     score: float
@@ -41,14 +41,14 @@ class Explanation:
 def explain(
     model: Recommender, history: Sequence[str | int], item: str | int, *, seed: int = 0, **settings: Any
 ) -> Explanation:
-    """Takes a score apart, for the history, noise and settings of `Recommender.recommend`.
+    """Decomposes the score of an item, for the same history, noise and settings as `Recommender.recommend`.
 
-    By item: integrated gradients (Sundararajan et al. 2017, ICML) along a c from a = 0 to 1. The condition c and the
-    neighbours' weights are sums over the history, so that the integral is one too; T steps of sampling lie inside it.
-    By frequency: the inverse transform is a sum over frequencies already.
+    By item: integrated gradients (Sundararajan et al. 2017, ICML) along a c from a = 0 to 1, through all T sampling
+    steps. The condition c and the neighbourhood scores are sums over the history, hence so is the integral. By
+    frequency: the inverse transform is a sum over frequencies.
 
     Raises:
-        SDiffError: an unknown id, or a setting that is unknown, out of range or fixed in training.
+        SDiffError: an unknown id, or a setting that is unknown, out of range, or fixed in training.
     """
     config = model.config.at_inference(settings)
     x = model.encode(history)
@@ -56,8 +56,10 @@ def explain(
     of_item = slice(i, i + 1)
     basis, graph, head = model.basis, model.model.graph, model.model.head
     n, K = len(x.items), len(basis.lam)
-    each = torch.arange(n + 1, device=model.device)  # offsets that make a row of every entry
-    parts = torch.stack([basis.gft(replace(past, offsets=each)) for past in remembered(x, config)], dim=1)  # (n, M, K)
+    one_per_row = torch.arange(n + 1, device=model.device)  # offsets: each history item in a row of its own
+    parts = torch.stack(
+        [basis.gft(replace(weighted, offsets=one_per_row)) for weighted in memory_inputs(x, config)], dim=1
+    )  # (n, M, K)
     near = x.normalised().weights * graph.column(x.items, i) if graph else parts.new_zeros(n)  # (n,)
 
     a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
@@ -74,15 +76,15 @@ def explain(
     by_c, by_neighbours = torch.autograd.grad(score[:STEPS].sum(), (c, neighbours), materialize_grads=True)
     by_item = torch.einsum("nmk,mk->n", parts, by_c.sum(0) / STEPS) + near * (by_neighbours.sum() / STEPS)
 
-    nothing, whole = score[-2].item(), score[-1].item()
-    alone = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency, and none
-    found = basis.igft(alone, of_item)[:, 0]
-    by_frequency = (found[:-1] - found[-1]).double()
+    without_history, full_score = score[-2].item(), score[-1].item()
+    single = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency alone; last row: none
+    single_scores = basis.igft(single, of_item)[:, 0]
+    by_frequency = (single_scores[:-1] - single_scores[-1]).double()
     return Explanation(
-        score=whole,
-        without=nothing,
+        score=full_score,
+        without=without_history,
         by_item=by_item.cpu().numpy(),
-        remainder=whole - nothing - by_item.sum().item(),
+        remainder=full_score - without_history - by_item.sum().item(),
         by_frequency=by_frequency.cpu().numpy(),
-        beside=whole - by_frequency.sum().item(),
+        beside=full_score - by_frequency.sum().item(),
     )

@@ -1,4 +1,4 @@
-"""The lists of all users: ranked batch by batch, gathered where memory stays bounded, written as one file."""
+"""Exports the recommendations of all users to one file, in batches and with bounded memory."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".csv": {"header": True},
     ".csv.gz": {"header": True, "compression": "gzip"},
 }
-FORMULA = r"^[=+@\t\r-]"  # texts that a spreadsheet would run, a regular expression; an apostrophe keeps them text
-MEMORY = "512MB"  # what the writer holds before it spills to disk
+FORMULA = r"^[=+@\t\r-]"  # regular expression for texts that a spreadsheet would evaluate; escaped by an apostrophe
+MEMORY = "512MB"  # memory limit of DuckDB, beyond which it spills to disk
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Lists of some users, one row an item: user and item index, rank from 1, score; each (n,)."""
+    """Recommendations of some users, one item per row: user index, rank from 1, item index, score; each (n,)."""
 
     user: np.ndarray
     rank: np.ndarray
@@ -51,14 +51,14 @@ def ranked(
     progress: Callable[[Sequence[int]], Iterable[int]] = lambda numbers: numbers,
     only: Sequence[int] | None = None,
 ) -> Iterator[Rows]:
-    """What `Recommender.recommend` gives each user with a history in `train`, in the order of the vocabulary.
+    """Yields the recommendations of all users with a history in `train`, in batches, in vocabulary order.
 
-    A user has fewer than k rows where fewer unseen items are left. Each batch draws its noise from a seed of its own,
-    so that it is the same with or without the others; another batch size is another draw.
+    A user has fewer than k rows if fewer unseen items are left. Each batch has its own seed for the sampling noise, so
+    its result does not depend on the other batches. The noise does depend on the batch size.
 
     Args:
-        progress: wraps the numbers of the user batches, for a progress bar.
-        only: the numbers of those batches that are wanted, if not all of them.
+        progress: wraps the batch numbers, for a progress bar.
+        only: numbers of the batches to compute; all by default.
     """
     histories = Histories.from_interactions(train, model.device)
     users = torch.from_numpy(np.flatnonzero(train.lengths)).to(model.device)
@@ -67,21 +67,21 @@ def ranked(
     for number in progress(range(len(batches)) if only is None else only):
         batch, noise = batches[number], torch.Generator().manual_seed(seeds[number])
         scores, items = model.top(histories.take(batch), k, config, noise)
-        row, place = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,)
-        columns = (batch[row], place + 1, items[row, place], scores[row, place])
+        row, rank = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,), rank from 0
+        columns = (batch[row], rank + 1, items[row, rank], scores[row, rank])
         yield Rows(*(column.cpu().numpy() for column in columns))
 
 
 def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = False) -> tuple[int, int]:
-    """Writes user, rank, item, score (and title, year, genres) by user and rank; ids as in `dataset`.
+    """Writes user, rank, item, score (and title, year, genres), sorted by user and rank, with the ids of `dataset`.
 
-    The suffix of `out` chooses among `FORMATS`. Only a whole file takes that name, in the place of an older one.
+    The suffix of `out` selects one of `FORMATS`. An older file is replaced atomically.
 
     Returns:
-        The numbers of rows, and of users who have any.
+        The number of rows, and the number of users with at least one row.
 
     Raises:
-        SDiffError: another suffix, or a place that cannot be written to.
+        SDiffError: an unknown suffix, or `out` cannot be written.
     """
     suffix = next((suffix for suffix in FORMATS if out.name.lower().endswith(suffix)), None)
     if suffix is None:
@@ -90,8 +90,8 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
         raise SDiffError(f"Cannot write {out}: it is a folder.")
     try:
         with (
-            replacing(out) as whole,
-            connect(":memory:", MEMORY, f"{whole}.spilled") as con,
+            replacing(out) as temporary,
+            connect(":memory:", MEMORY, f"{temporary}.spilled") as con,
         ):
             con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
             for rows in batches:
@@ -100,25 +100,25 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
             create_items(con, dataset)
             [(first, n)] = con.sql("SELECT min(user), max(user) - min(user) + 1 FROM lists").fetchall()
             first, n = first or 0, n or 0  # there may be no rows
-            ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # a shard needs few of them
+            ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # only those of these rows
             con.register("users", {"i": np.arange(first, first + n), "id": ids})
-            found = con.sql(_query(titles, guarded=suffix != ".parquet"))
-            (found.to_parquet if suffix == ".parquet" else found.to_csv)(str(whole), **FORMATS[suffix])
+            table = con.sql(_query(titles, escaped=suffix != ".parquet"))
+            (table.to_parquet if suffix == ".parquet" else table.to_csv)(str(temporary), **FORMATS[suffix])
             [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
     except OSError as error:
         raise SDiffError(f"Cannot write {out}: {error.strerror}.") from error
     except duckdb.Error as error:
         raise SDiffError(f"Cannot write {out}: {str(error).splitlines()[0]}") from error
     except RuntimeError as error:
-        if str(error) == "Query interrupted":  # all that DuckDB leaves of a Ctrl-C
+        if str(error) == "Query interrupted":  # DuckDB turns Ctrl-C into this error
             raise KeyboardInterrupt from error
         raise
     return n_rows, n_users
 
 
-def _query(titles: bool, guarded: bool) -> str:
+def _query(titles: bool, escaped: bool) -> str:
     def text(column: str) -> str:
-        return rf"regexp_replace({column}, '{FORMULA}', '''\0') AS {column}" if guarded else column
+        return rf"regexp_replace({column}, '{FORMULA}', '''\0') AS {column}" if escaped else column
 
     metadata = f", {text('title')}, year, {text('genres')}" if titles else ""
     return f"""

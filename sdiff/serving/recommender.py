@@ -1,4 +1,4 @@
-"""A trained model in use: any history in, the top of the unseen items out. No user is ever looked up."""
+"""Recommendations from a trained model for any history of items, known user or not."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sdiff.training.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Recommendations:
-    """Best first: external ids, their indices in the vocabulary, and scores.
+    """Recommended items, best first: item ids, their indices in the vocabulary, and scores.
 
-    A score is the probability of the item among those that may be recommended where the model was trained by a softmax;
-    otherwise it has no unit. Higher is better.
+    If the model was trained with a softmax loss, a score is the probability of the item among all that may be
+    recommended; otherwise it has no unit. Higher is better.
     """
 
     ids: list[str]
@@ -37,7 +37,7 @@ class Recommendations:
 
 
 class Recommender:
-    """Scores all items for histories of items; users who were not there in training are served alike (fold-in)."""
+    """Recommends items for histories of items, also those of users who are not in the training data (fold-in)."""
 
     def __init__(self, checkpoint: Checkpoint, device: Device | None = None) -> None:
         damaged = [name for name, tensor in checkpoint.weights.items() if not tensor.isfinite().all()]
@@ -55,11 +55,14 @@ class Recommender:
         try:
             model.load_state_dict(checkpoint.weights)
         except RuntimeError as error:
-            raise SDiffError("The checkpoint's weights do not fit its configuration: it is damaged.") from error
+            raise SDiffError(
+                "The checkpoint is damaged, as its weights do not match its configuration: copy it again, or train it "
+                "again."
+            ) from error
 
     @classmethod
     def load(cls, folder: Path | str, device: Device | None = None) -> Recommender:
-        """From a checkpoint's folder. Raises SDiffError when that cannot be read, or its weights are not finite."""
+        """Loads a checkpoint. Raises SDiffError if it cannot be read or its weights are not finite."""
         return cls(Checkpoint.load(folder), device)
 
     def __repr__(self) -> str:
@@ -78,16 +81,21 @@ class Recommender:
         unknown: Unknown = "error",
         **settings: Any,
     ) -> Recommendations:
-        """The k best items for a history of item ids, oldest first.
+        """The k best items for a history.
 
-        An empty history is answered too, with what the model expects of anybody. `seed` draws the sampling noise;
-        `settings` are those of `Config.at_inference`, such as guidance=0.5 or T=1. `allowed` says which items may be
-        recommended, where not all of them may: their ids, or an array (n_items,) of bool in vocabulary order. With
-        unknown="ignore", ids of the history that the model does not know are skipped.
+        Args:
+            history: item ids, oldest first. It may be empty.
+            k: number of items; fewer are returned if fewer are left.
+            seed: seed of the sampling noise.
+            exclude_seen: whether to exclude the items of the history.
+            allowed: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
+                default.
+            unknown: "error", or "ignore" to skip ids of the history that the model does not know.
+            settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
 
         Raises:
-            SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; k, a seed or an
-                array of another kind.
+            SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
+                or `allowed`.
         """
         x, config, noise = self.encode(history, unknown), self.config.at_inference(settings), generator(seed)
         scores, items = self.top(x, k, config, noise, exclude_seen, self._mask(allowed))
@@ -103,10 +111,10 @@ class Recommender:
         exclude_seen: bool = True,
         allowed: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(scores, items), each (B, min(k, n_items)), best first, as `Recommendations` has them.
+        """(scores, items), each (B, min(k, n_items)), best first; scores as in `Recommendations`.
 
-        Ranks that no item is left for score -inf. `allowed` (n_items,) is of bool. Raises SDiffError where k is not a
-        whole number from 1 on.
+        The score is -inf at ranks for which no item is left. `allowed` is (n_items,) bool. Raises SDiffError unless k
+        is an integer of at least 1.
         """
         k = whole("k", k, 1)
         scores = exclude_(self.scores(x, config, noise), x if exclude_seen else None, allowed)
@@ -114,22 +122,24 @@ class Recommender:
         if self.config.loss == "softmax":
             best = values[:, :1]
             probabilities = (values - best).exp() / scores.sub_(best).exp_().sum(1, keepdim=True)
-            values = probabilities.where(values > -torch.inf, -torch.inf)  # a probability may be as small as 0
+            values = probabilities.where(values > -torch.inf, -torch.inf)  # 0 may be a probability of a remaining item
         return values, items
 
     def encode(self, history: Sequence[str | int], unknown: Unknown = "error") -> Histories:
-        """A history of item ids, oldest first, as x (1, n_items). Raises SDiffError for an unknown id, unless "ignore"
-        skips it."""
+        """A history of item ids, oldest first, as x (1, n_items).
+
+        Raises SDiffError for an unknown id; unknown="ignore" skips it.
+        """
         return Histories.from_ids(history, self.items, self.device, unknown)
 
     def _mask(self, allowed: np.ndarray | Iterable[str | int] | None) -> np.ndarray | None:
-        """`allowed` of `recommend` as an array (n_items,) of bool."""
+        """The argument `allowed` of `recommend` as an array (n_items,) bool."""
         n_items = len(self.items)
         if isinstance(allowed, np.ndarray):
             if allowed.dtype != bool or allowed.shape != (n_items,):
                 raise SDiffError(
-                    f"allowed must be a list of ids, or an array of {n_items:,} bool, not of shape {allowed.shape} and "
-                    f"{allowed.dtype}."
+                    f"allowed must be a list of ids, or an array of {n_items:,} bool, not an array of shape "
+                    f"{allowed.shape} and type {allowed.dtype}."
                 )
             return allowed
         if allowed is None:

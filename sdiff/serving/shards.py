@@ -1,4 +1,4 @@
-"""The lists of all users as a folder of Parquet files, each made once by one of several ranks and read as one."""
+"""Exports the recommendations of all users to a folder of Parquet files, on one or several ranks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdiff.data.tables import connect
 from sdiff.serving.export import MEMORY, ranked, write
 from sdiff.serving.recommender import Recommender
 
-BATCH, BATCHES = 1000, 10  # users that are scored together, and how many such batches make a shard
+BATCH, BATCHES = 1000, 10  # users per batch, and batches per shard
 
 
 def write_shards(
@@ -31,25 +31,26 @@ def write_shards(
     ranks: Ranks,
     progress: Callable[[Sequence[int]], Iterable[int]] = lambda numbers: numbers,
 ) -> tuple[int, int]:
-    """Writes `part-00000.parquet` and so on, each with the lists of 10,000 users: together what `batch.write` gives.
+    """Writes `part-00000.parquet` and so on, each with the recommendations of 10,000 users, as by `export.write`.
 
-    Shards are dealt to the ranks in turn. One that is there is whole and is not made again, so that a run goes on
-    where it was killed, with as many ranks as there are now. `lists.json` beside them says what they are of.
+    Shards are assigned to the ranks in turn. Existing shards are complete and are skipped, so an interrupted export can
+    be resumed, with any number of ranks. `lists.json` in the same folder describes their contents.
 
     Returns:
-        The numbers of rows and of users who have any, of all ranks.
+        The number of rows, and the number of users with at least one row, over all ranks; (0, 0) on other ranks than
+        the first.
 
     Raises:
-        SDiffError: the folder holds other lists or cannot be written to.
+        SDiffError: the folder contains other recommendations or cannot be written to.
     """
     train = dataset.split.train
     n_batches = -(-int((train.lengths > 0).sum()) // BATCH)
     shards = {
         folder / f"part-{i:05d}.parquet": range(start, min(start + BATCHES, n_batches))
-        for i, start in enumerate(range(0, max(n_batches, 1), BATCHES))  # where nobody has a list, an empty one
+        for i, start in enumerate(range(0, max(n_batches, 1), BATCHES))  # at least one, which may be empty
     }
     if ranks.first:
-        of = {
+        description = {
             "checkpoint": model.checkpoint.fingerprint,
             "dataset": dataset.key,
             "data_fingerprint": dataset.split.fingerprint,
@@ -59,7 +60,7 @@ def write_shards(
             "titles": titles,
             "users_in_a_shard": BATCH * BATCHES,
         }
-        _open(folder, of)
+        _open(folder, description)
     ranks.wait()
     missing = [path for path in list(shards)[ranks.rank :: ranks.size] if not path.exists()]
     lists = ranked(model, train, k, config, seed, BATCH, progress, [n for path in missing for n in shards[path]])
@@ -74,22 +75,22 @@ def write_shards(
     return n_rows, n_users
 
 
-def _open(folder: Path, of: dict[str, Any]) -> None:
-    """Makes the folder, or sees that it holds lists of the same and removes what a killed rank left half done."""
-    told = folder / "lists.json"
+def _open(folder: Path, description: dict[str, Any]) -> None:
+    """Creates the folder, or checks that its contents match `description` and removes incomplete files."""
+    card = folder / "lists.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not told.exists():
+        if not card.exists():
             if next(folder.glob("*.parquet"), None):
-                raise SDiffError(f"{folder} holds Parquet files of something else: choose another --out.")
-            write_atomically(told, (json.dumps(of, indent=2) + "\n").encode())
-        elif json.loads(regular(told).read_text(encoding="utf-8")) != of:
+                raise SDiffError(f"{folder} contains other Parquet files: choose another --out.")
+            write_atomically(card, (json.dumps(description, indent=2) + "\n").encode())
+        elif json.loads(regular(card).read_text(encoding="utf-8")) != description:
             raise SDiffError(
-                f"{folder} holds lists of another checkpoint, data set, k, seed or settings: choose another --out, or "
-                f"delete it."
+                f"{folder} contains recommendations of another checkpoint, data set, k, seed or settings: choose "
+                f"another --out, or delete the folder."
             )
         sweep(folder)
     except OSError as error:
         raise SDiffError(f"Cannot write to {folder}: {error.strerror}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SDiffError(f"{told} is damaged: choose another --out, or delete {folder}.") from error
+        raise SDiffError(f"{card} is damaged: choose another --out, or delete {folder}.") from error

@@ -1,1 +1,1 @@
-"""Training a model, its state on disk, and checkpoints."""
+"""Training, resumable training state, and checkpoints."""

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: JSON and safetensors, fingerprinted, replaced in one step. A folder holds
+"""Checkpoints on disk, in JSON and safetensors, replaced atomically. A checkpoint folder contains:
 
-config.json               hyper-parameters, provenance and the name of the weights file: the commit point
+config.json                  hyper-parameters, provenance and the name of the weights file; written last
 model-<sha256>.safetensors   weights, spectrum, item counts; item ids in its header
-metrics.json              what these weights reach on the data they were trained for
+metrics.json                 metrics of these weights on the data set that they were trained on
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights come from: data-set key and split fingerprint, seed, best epoch, date and versions."""
+    """Origin of the weights: data set key, split fingerprint, seed, best epoch, preset, date and package versions."""
 
     dataset: str
     data_fingerprint: str
@@ -46,12 +46,15 @@ class Provenance:
         for name, value in vars(self).items():
             kind = {"seed": int, "epoch": int, "versions": dict}.get(name, str)
             if type(value) is not kind:
-                raise SDiffError(f"The provenance says no {name}, where it should be of type {kind.__name__}.")
+                raise SDiffError(f"Invalid provenance: {name} must be of type {kind.__name__}.")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that recommending needs, and nothing of the users: item_counts (n_items,), the spectrum, the weights."""
+    """Everything needed to recommend: configuration, item ids, item_counts (n_items,), spectrum and weights.
+
+    It contains no user data.
+    """
 
     config: Config
     items: Vocabulary
@@ -63,7 +66,7 @@ class Checkpoint:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of weights, spectrum, item counts and ids: of the file that `save` writes."""
+        """SHA-256 of weights, spectrum, item counts and item ids: the checksum of the weights file."""
         return hashlib.sha256(self._weights_file()).hexdigest()
 
     def _weights_file(self) -> bytes:
@@ -73,7 +76,11 @@ class Checkpoint:
         return save(tensors, metadata={"items": json.dumps(self.items.ids)})
 
     def save(self, folder: Path | str) -> None:
-        """Writes the folder. Until config.json is replaced, at the very end, the old checkpoint is the valid one."""
+        """Writes the checkpoint. An older checkpoint in the folder stays valid until config.json is replaced, last.
+
+        Raises:
+            SDiffError: the folder cannot be written to.
+        """
         folder, data = expanded(folder), self._weights_file()
         digest = hashlib.sha256(data).hexdigest()
         weights = folder / f"model-{digest[:12]}.safetensors"
@@ -98,10 +105,10 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path | str) -> Checkpoint:
-        """Reads a folder, or the checkpoint of that name (`checkpoint_dir`); if it is replaced meanwhile, once more.
+        """Reads a checkpoint from a folder or by its name (`checkpoint_dir`). Retries if it is replaced while reading.
 
         Raises:
-            SDiffError: it is missing, damaged, or of another version.
+            SDiffError: the checkpoint is missing, damaged, or of another version.
         """
         folder = checkpoint_dir(folder)
         while True:
@@ -122,8 +129,8 @@ class Checkpoint:
             card = read_json(folder / "config.json")
             if card["schema"] != SCHEMA:
                 raise SDiffError(
-                    f"{folder} has checkpoint schema {card['schema']!s:.20}, this version reads {SCHEMA}: train it "
-                    f"again."
+                    f"{folder} has checkpoint schema {card['schema']!s:.20}, but this version reads only {SCHEMA}: "
+                    f"train the model again."
                 )
             unknown = set(card["provenance"]) - {f.name for f in fields(Provenance)}
             if unknown:
@@ -132,12 +139,12 @@ class Checkpoint:
                 )
             provenance = Provenance(**card["provenance"])
             config = Config.from_dict(card["config"])
-            weights = folder / Path(card["weights"]["file"]).name  # a file beside it, never a path elsewhere
-            header, metadata = read_header(weights)  # first, as hashing and reading take as long as the file is large
+            weights = folder / Path(card["weights"]["file"]).name  # only a file in this folder
+            header, metadata = read_header(weights)  # before hashing and reading, which are slow for a large file
             items = _vocabulary(parse_json(metadata["items"]))
             check_shapes(config, *_parts(header, len(items)))
             if _sha256(weights) != card["weights"]["sha256"]:
-                raise SDiffError(f"{weights} is damaged (its checksum differs from config.json's): copy it again.")
+                raise SDiffError(f"{weights} is damaged (its checksum differs from config.json): copy it again.")
             spectrum, counts, model = _parts(read_tensors(weights)[0], len(items))
             check_values(spectrum, counts, model)
         except OSError as error:
@@ -145,35 +152,37 @@ class Checkpoint:
         except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
             if isinstance(error, SDiffError):
                 raise
-            said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-            raise SDiffError(f"The checkpoint in {folder} is damaged ({said:.200}): copy or train it again.") from error
+            reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            raise SDiffError(
+                f"The checkpoint in {folder} is damaged ({reason:.200}): copy it again, or train it again."
+            ) from error
         return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
 
 
 def _version(folder: Path) -> tuple[int, int] | None:
-    """What differs as soon as config.json has been replaced."""
+    """Inode and modification time of config.json, which change when it is replaced."""
     with suppress(OSError):
-        found = (folder / "config.json").stat()
-        return found.st_ino, found.st_mtime_ns
+        stat = (folder / "config.json").stat()
+        return stat.st_ino, stat.st_mtime_ns
 
 
 def _metrics(folder: Path, digest: str) -> dict[str, Any]:
-    """metrics.json, unless it is absent, damaged, or speaks of other weights."""
+    """The contents of metrics.json; empty if it is missing, damaged, or belongs to other weights."""
     try:
         metrics = read_json(folder / "metrics.json")
         measured = [metrics, *metrics.get("references", {}).values()]
-        reached = [row[part]["recall@20"] for row in measured for part in ("valid", "test") if part in row]
-        return metrics if metrics.pop("weights") == digest and all(map(math.isfinite, reached)) else {}
+        recalls = [row[part]["recall@20"] for row in measured for part in ("valid", "test") if part in row]
+        return metrics if metrics.pop("weights") == digest and all(map(math.isfinite, recalls)) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 
 
 def _parts(tensors: dict[str, Tensor], n_items: int) -> tuple[SpectralBasis, Tensor, dict[str, Tensor]]:
-    """Spectrum, item counts and weights, out of the tensors of a file."""
+    """Splits the tensors of a file into spectrum, item counts and weights."""
     spectrum = SpectralBasis(tensors.pop("spectrum.U"), tensors.pop("spectrum.lam"))
     counts = tensors.pop("item_counts")
     if counts.shape != (n_items,):
-        raise ValueError(f"its tensors do not fit its {n_items} items")
+        raise ValueError(f"its tensors do not match its {n_items} items")
     return spectrum, counts, {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
 
 
@@ -184,7 +193,7 @@ def _sha256(path: Path) -> str:
 
 def _vocabulary(ids: Any) -> Vocabulary:
     if not isinstance(ids, list) or not ids or not all(isinstance(id, str) for id in ids) or len({*ids}) < len(ids):
-        raise ValueError("its items are no list of different texts")
+        raise ValueError("its item ids are not a list of distinct strings")
     return Vocabulary(tuple(ids))
 
 

@@ -1,4 +1,4 @@
-"""Training that leaves its best weights in a folder, however it ends."""
+"""Training that saves the best weights to a checkpoint folder, even if it is interrupted."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ def checkpointed(
     state: Path | None = None,
     epochs: Epochs = Trainer.iter_epochs,
 ) -> Generator[Progress, None, None]:
-    """Trains to the end and yields the progress of each epoch; closing it stops sooner.
+    """Trains to the end and yields the progress after each epoch. Close the generator to stop earlier.
 
-    However it ends, `folder` then holds the checkpoint of the best weights, if an epoch was completed. Of several ranks
-    only the first writes.
+    When it ends, for whatever reason, `folder` contains the checkpoint of the best weights, provided that an epoch was
+    completed. With several ranks, only the first writes.
 
     Args:
-        dataset, preset: what the checkpoint says of its origin.
-        state: file for the state of the run. It is written after the first epoch and after each validation, or every
-            `eval_every` epochs, and each time before a better checkpoint: wherever there is a checkpoint, there is a
-            run to resume.
+        dataset, preset: recorded in the provenance of the checkpoint.
+        state: file for the training state. It is written after the first epoch and after each validation, or every
+            `eval_every` epochs, always before the checkpoint, so that every checkpoint can be resumed.
         epochs: trains epoch by epoch.
 
     Raises:
-        SDiffError: as `epochs`, or nothing can be written.
+        SDiffError: as raised by `epochs`, or a file cannot be written.
     """
-    saved = 0  # the epoch of the checkpoint
+    saved = 0  # epoch of the saved checkpoint
 
     def save() -> None:
         nonlocal saved

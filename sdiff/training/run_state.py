@@ -1,4 +1,4 @@
-"""A training run on disk: what a later process needs to go on with it as if nothing had happened, in one file."""
+"""Saves the state of a training run to a file and resumes from it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from sdiff.base.files import write_atomically
 from sdiff.training.trainer import Best, Trainer, trained
 from sdiff.training.validate import check_alike, parse_json, read_header, read_tensors
 
-SPARE = 1 << 20  # bytes of a state beside weights and moments
+SPARE = 1 << 20  # bytes allowed for a state in addition to weights and moments
 
 
 def save_state(trainer: Trainer, path: Path) -> None:
-    """Writes weights, Adam's moments, the generator, and the best so far; an older file is replaced in one step."""
+    """Writes weights, Adam's moments, the generator and the best result so far. Replaces an older file atomically.
+
+    Raises:
+        SDiffError: the file cannot be written.
+    """
     tensors = {"generator": trainer.generator.get_state()}
     for part, module in trainer.modules().items():
         tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
@@ -46,10 +50,13 @@ def save_state(trainer: Trainer, path: Path) -> None:
 def load_state(
     path: Path, read: Callable[[Path], tuple[dict[str, Tensor], dict[str, str]]] = read_tensors
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the rest of what `save_state` wrote. Raises SDiffError where it is missing or damaged.
+    """Reads the tensors and the metadata written by `save_state`.
 
     Args:
         read: `read_tensors`, or `read_header` for tensors without values.
+
+    Raises:
+        SDiffError: the file is missing or damaged.
     """
     try:
         tensors, metadata = read(path)
@@ -61,16 +68,18 @@ def load_state(
 
 
 def resume(trainer: Trainer, path: Path) -> None:
-    """Goes on from `save_state`: on the same kind of device as if nothing had happened, else with other noise.
+    """Restores the state written by `save_state`.
+
+    On the same type of device, training continues exactly as without the interruption; on another, with other noise.
 
     Raises:
-        SDiffError: that state is of another run, or missing or damaged.
+        SDiffError: the state is missing, damaged, or belongs to another run.
     """
     header, state = load_state(path, read_header)
     try:
         if state["identity"] != _identity(trainer):
             raise SDiffError(
-                f"{path} belongs to another run (settings, seed or data differ): train into another folder."
+                f"{path} belongs to another run (settings, seed or data differ): choose another folder for this run."
             )
         own = [tensor for module in trainer.modules().values() for tensor in trained(module).values()]
         if _size(header.values()) > 4 * _size(own) + _size(trainer.serving.state_dict().values()) + SPARE:
@@ -87,7 +96,7 @@ def _size(tensors: Iterable[Tensor]) -> int:
 
 
 def _identity(trainer: Trainer) -> dict[str, object]:
-    # More epochs or more patience go on with the same run; anything else would be another one.
+    # A run may be resumed with other epochs or patience; with any other setting, it would be another run.
     settings = {k: v for k, v in trainer.config.to_dict().items() if k not in ("epochs", "patience")}
     return {"config": settings, "seed": trainer.seed, "data": trainer.split.fingerprint}
 
@@ -102,18 +111,17 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]
     trainer.epoch, trainer.seconds, trainer.best = state["epoch"], state["seconds"], _best(state, weights)
     for part, module in trainer.modules().items():
         check_alike(_strip(tensors, f"{part}."), trained(module))
-        module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest comes from the data
+        module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest is computed from the data
     adam = _moments(_strip(tensors, "adam."), trainer.optimizer.param_groups[0]["params"])
     trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": adam})
     if tensors["generator"].shape == trainer.generator.get_state().shape:
         trainer.generator.set_state(tensors["generator"])
-    else:  # of another kind of device, which cannot go on with it
+    else:  # the state of another type of device cannot be restored
         trainer.generator.manual_seed(trainer.seed + trainer.epoch)
 
 
 def _best(state: Mapping[str, Any], weights: dict[str, Tensor]) -> Best:
-    """The best result that a state tells. Raises ValueError, or what comes of odd types, where epochs, seconds or that
-    result are none."""
+    """The best result of a state. Raises ValueError or TypeError if its epochs, seconds or best result are invalid."""
     epoch, value, valid = state["best"]
     counts = type(state["epoch"]) is int and type(epoch) is int and 0 <= epoch <= state["epoch"]
     if not (counts and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
@@ -124,18 +132,18 @@ def _best(state: Mapping[str, Any], weights: dict[str, Tensor]) -> Best:
 
 
 def _moments(tensors: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Adam's moments of parameters, from tensors "index.moment". Raises ValueError where they are not those."""
-    found: dict[int, dict[str, Tensor]] = {}
+    """Adam's moments by parameter index, from tensors named "index.moment". Raises ValueError if they do not match."""
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, moment = name.partition(".")
-        found.setdefault(int(index), {})[moment] = tensor
-    for i, of in found.items():
+        moments.setdefault(int(index), {})[moment] = tensor
+    for i, state in moments.items():
         if i not in range(len(parameters)):
             raise ValueError(f"there is no parameter {i}")
-        check_alike(of, {"step": torch.zeros(()), "exp_avg": parameters[i], "exp_avg_sq": parameters[i]})
-        if not of["step"] >= 0:
-            raise ValueError("a step has a negative number")
-    return found
+        check_alike(state, {"step": torch.zeros(()), "exp_avg": parameters[i], "exp_avg_sq": parameters[i]})
+        if not state["step"] >= 0:
+            raise ValueError("a step count is negative")
+    return moments
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Training (Algorithm 1): one visible loop that yields its progress and keeps the best weights."""
+"""The training loop (Algorithm 1). It yields its progress and keeps the best weights."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from sdiff.method.spectrum import shared_basis
 from sdiff.training.checkpoint import Checkpoint, Provenance
 
 CRITERION = "recall@20"
-GLOBAL = RLock()  # whoever holds it draws from torch's global generators
+GLOBAL = RLock()  # guards torch's global generators
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One epoch: mean loss, validation metrics where it was validated, best epoch so far, time in seconds."""
+    """Progress after an epoch: mean loss, validation metrics or None, best epoch so far, total time in seconds."""
 
     epoch: int
     epochs: int
@@ -51,13 +51,13 @@ class Progress:
 
     @property
     def eta(self) -> float:
-        """Seconds to the last epoch allowed; early stopping may end sooner."""
+        """Estimated seconds to the maximum number of epochs; early stopping may end sooner."""
         return self.seconds / self.epoch * (self.epochs - self.epoch)
 
 
 @dataclass
 class Best:
-    """The best validation so far and the weights that reached it; before the first one, those of the last epoch."""
+    """The best validation result so far and its weights. Before the first validation: the weights of the last epoch."""
 
     epoch: int = 0
     value: float | None = None
@@ -68,24 +68,27 @@ class Best:
 class Trainer:
     """One training run: `trainer.fit()`, or `for progress in trainer.iter_epochs(): ...`, then `trainer.checkpoint()`.
 
-    On several ranks each takes its share of the users of every batch and of the validation. What is drawn for all of
-    them comes from `generator`, the same on each; masks and noise are drawn by each rank for its own users.
+    With several ranks, each processes its share of the users, in every batch and in validation. Draws that concern all
+    ranks come from `generator`, which has the same state on each; masks and noise are drawn by each rank separately.
+
+    Raises:
+        SDiffError: the data set, the configuration and the number of ranks do not fit together, or memory is too small.
     """
 
     def __init__(
         self, config: Config, split: Split, seed: int, device: Device | None = None, ranks: Ranks = ALONE
     ) -> None:
         if not len(split.train):
-            raise SDiffError("The train part of this data set is empty, so there is nothing to learn from.")
+            raise SDiffError("The training part of this data set is empty: choose another data set or split.")
         if config.half_life and not split.train.ordered:
             raise SDiffError(
-                "This data set has neither timestamps nor an order, so there is no recent past to learn from: "
-                "choose a preset that does not look at the order (half_life=0), such as tuned."
+                "This data set has neither timestamps nor an order, but the preset weights histories by recency: "
+                "choose a preset that ignores the order (half_life=0), such as tuned."
             )
         if config.batch_size < ranks.size:
             raise SDiffError(
-                f"A batch of {config.batch_size} cannot be shared by {ranks.size} processes: start fewer of them, or "
-                f"raise batch_size."
+                f"A batch of {config.batch_size} users cannot be split among {ranks.size} processes: start fewer "
+                f"processes, or increase batch_size."
             )
         self.config, self.split, self.seed, self.ranks = config, split, whole("seed", seed, 0), ranks
         self.device = best_device(device)
@@ -93,51 +96,53 @@ class Trainer:
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         less = "lower hidden, K, memories or time_dim, and train again"
-        with enough_memory(less), self._global_generator(self.seed):  # nn.Linear draws from it
+        with enough_memory(less), self._global_generator(self.seed):  # used by the initialisation of nn.Linear
             self.model = Model(config, spectrum, counts).to(self.device)
         if self.model.graph is not None and ranks.first:
             self.model.graph.build(split.train)
-        self.loss = ranks.averaged(LOSSES[config.loss], self.model)  # and the first one's graph is everybody's
+        self.loss = ranks.averaged(LOSSES[config.loss], self.model)  # also copies the graph of the first rank to all
         self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr, fused=True)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
-        shared = {id(tensor): tensor for tensor in fixed}  # a large graph stands in memory once
-        self.serving = deepcopy(self.model, shared) if config.ema else self.model  # what is validated and kept
+        shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
+        self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
 
     @property
     def epochs(self) -> int:
-        """The most that are trained; solving twice is solving once."""
+        """Maximum number of epochs; 1 for the closed-form denoiser."""
         return 1 if isinstance(self.model.denoiser, LinearDenoiser) else self.config.epochs
 
     @property
     def finished(self) -> bool:
-        """Whether `epochs` are over, or `patience` epochs brought nothing better on validation.
+        """Whether all `epochs` are done, or validation has not improved for `patience` epochs.
 
-        A data set without a validation part trains to the end and keeps the last weights.
+        Without a validation part, training runs for all epochs and keeps the last weights.
         """
         patience = self.config.patience if len(self.split.valid) else self.epochs
         return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
 
     def fit(self) -> Self:
-        """Trains until it is `finished`. Raises SDiffError as `iter_epochs`."""
+        """Trains until `finished`. Raises SDiffError as `iter_epochs`."""
         for _ in self.iter_epochs():
             pass
         return self
 
     def iter_epochs(self) -> Generator[Progress, None, None]:
-        """Trains one epoch for each item that is asked for, until it is `finished`.
+        """Trains until `finished`, and yields the progress after each epoch.
 
         Raises:
-            SDiffError: loss, weights or scores are no longer finite, or memory does not suffice, and the best weights
-                so far are kept; or the ranks did not resume from the same state.
+            SDiffError: loss, weights or scores are not finite, or memory is too small; the best weights so far are
+                kept. Or the ranks did not resume from the same state.
         """
         epochs = self.ranks.sum(torch.tensor([self.epoch], device=self.device)).item()
         if epochs != self.epoch * self.ranks.size:
-            raise SDiffError("The processes do not see the same state: --out must be a folder that all machines share.")
+            raise SDiffError(
+                "The processes resumed from different states: --out must be a folder that all machines share."
+            )
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
-        less = f"lower batch_size, which is {self.config.batch_size}, or hidden and K, and train again"
+        less = f"lower batch_size (now {self.config.batch_size}), hidden or K, and train again"
         while not self.finished:
             started, epoch = time.perf_counter(), self.epoch + 1
             with enough_memory(less):
@@ -156,7 +161,7 @@ class Trainer:
             yield Progress(self.epoch, self.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
 
     def _epoch(self, histories: Histories, users: Tensor) -> float:
-        """One pass over the users in random order, or the closed form. Returns the mean loss."""
+        """One pass over the users in random order, or the closed-form solution. Returns the mean loss."""
         model, config = self.model.train(), self.config
         if isinstance(model.denoiser, LinearDenoiser):
             model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
@@ -166,7 +171,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device)) + self.ranks.rank
-        with self._global_generator(seed):  # nn.Dropout draws from it
+        with self._global_generator(seed):  # used by nn.Dropout
             noise = self.generator
             if self.ranks.size > 1:
                 noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
@@ -182,7 +187,7 @@ class Trainer:
 
     @contextmanager
     def _global_generator(self, seed: int) -> Iterator[None]:
-        """Borrows torch's global generators, which all threads share, seeded, and gives them back as they were."""
+        """Seeds torch's global generators, which all threads share, and restores their state at the end."""
         with GLOBAL, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
@@ -209,7 +214,7 @@ class Trainer:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
 
     def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
-        """The best weights so far (those of the last epoch where nothing was validated) as a checkpoint."""
+        """A checkpoint of the best weights so far, or of the last weights if nothing was validated."""
         versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
         provenance = Provenance(
             dataset=dataset,
@@ -231,10 +236,10 @@ class Trainer:
         )
 
     def modules(self) -> dict[str, Model]:
-        """The models that training moves, by name: what is trained, and the mean of its weights where there is one."""
+        """The models with trained weights, by name: the model and, with `ema`, the running mean of its weights."""
         return {"model": self.model} | ({"mean": self.serving} if self.config.ema else {})
 
 
 def trained(model: Model) -> dict[str, Tensor]:
-    """The parameters that training moves, by name."""
+    """The trainable parameters, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

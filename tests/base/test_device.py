@@ -6,7 +6,7 @@ import torch
 from sdiff import Recommender, SDiffError
 from sdiff.base.device import best_device, device_name
 from sdiff.evaluation.baselines import popularity
-from sdiff.evaluation.beyond_accuracy import lists
+from sdiff.evaluation.beyond_accuracy import top_n_lists
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.spectrum import spectral_basis
 from sdiff.training.trainer import Trainer
@@ -21,7 +21,7 @@ def test_the_name_of_a_device_is_as_good_as_the_device(split):
     score = popularity(split)
     assert evaluate(score, split, "test", "cpu") == evaluate(score, split, "test", CPU)
     assert torch.equal(spectral_basis(split.train, 5, "cpu").U, spectral_basis(split.train, 5, CPU).U)
-    assert (lists(score, split, 5, device="cpu").items == lists(score, split, 5).items).all()
+    assert (top_n_lists(score, split, 5, device="cpu").items == top_n_lists(score, split, 5).items).all()
     assert device_name("cpu") == device_name(CPU)
 
 

@@ -7,7 +7,7 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter, popularity
-from sdiff.evaluation.beyond_accuracy import lists
+from sdiff.evaluation.beyond_accuracy import top_n_lists
 from sdiff.evaluation.evaluate import evaluate, top_n
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
 from sdiff.method.histories import Histories
@@ -71,7 +71,7 @@ def test_scores_are_never_written_to(layout, split):
     x = Histories.from_interactions(split.train, CPU)
     top_n(kept, x, 5)
     values = [evaluate(lambda x: kept, split, part, CPU) for part in ("test", "valid", "test", "valid")]
-    lists(lambda x: kept, split, 5)
+    top_n_lists(lambda x: kept, split, 5)
     assert torch.equal(kept, before)
     assert values[:2] == values[2:] == [evaluate(lambda x: before.clone(), split, p, CPU) for p in ("test", "valid")]
 

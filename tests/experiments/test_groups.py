@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdiff.evaluation.baselines import linear_filter
-from sdiff.evaluation.beyond_accuracy import Lists, accuracy, lists, measures
+from sdiff.evaluation.beyond_accuracy import TopNLists, accuracy, measures, top_n_lists
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.groups import N, described, fifths
 from tests.conftest import CPU
@@ -12,7 +12,7 @@ from tests.conftest import CPU
 
 def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
     score = linear_filter(split)
-    shown = lists(score, split, N)
+    shown = top_n_lists(score, split, N)
     seen = (split.train.matrix() + split.valid.matrix())[shown.users]
     assert shown.matrix(30).multiply(seen).sum() == 0 and shown.matrix(30).sum(1).max() <= N
     expected = evaluate(score, split, "test", CPU)
@@ -24,7 +24,7 @@ def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
 
 
 def test_the_same_two_items_for_all_cover_little_and_differ_as_their_users_do(split):
-    found = measures(Lists(np.arange(60), np.tile([0, 1], (60, 1))), split)
+    found = measures(TopNLists(np.arange(60), np.tile([0, 1], (60, 1))), split)
     X = split.train.matrix().toarray()
     a, b = X[:, 0], X[:, 1]
     assert found["coverage"] == pytest.approx(2 / 30)
@@ -36,9 +36,9 @@ def test_lists_like_the_histories_have_no_lift_and_twice_the_popularity_is_a_lif
     counts = split.train.item_counts
     histories = [split.train.history(u) for u in range(60)]
     padded = np.array([np.pad(history, (0, 8 - len(history)), constant_values=-1) for history in histories])
-    assert measures(Lists(np.arange(60), padded), split)["popularity lift"] == pytest.approx(0)
+    assert measures(TopNLists(np.arange(60), padded), split)["popularity lift"] == pytest.approx(0)
     usual = np.mean([counts[history].mean() for history in histories])
-    found = measures(Lists(np.arange(60), np.full((60, 1), counts.argmax())), split)
+    found = measures(TopNLists(np.arange(60), np.full((60, 1), counts.argmax())), split)
     assert found["popularity lift"] == pytest.approx(counts.max() / usual - 1)
 
 

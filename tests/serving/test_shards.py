@@ -97,7 +97,7 @@ def test_a_folder_of_other_lists_or_files_is_refused_and_left_as_it_is(make, tmp
     with pytest.raises(SDiffError, match="damaged"):
         make()
     (tmp_path / "lists" / "lists.json").unlink()
-    with pytest.raises(SDiffError, match="something else"):
+    with pytest.raises(SDiffError, match="other Parquet files"):
         make()
     (tmp_path / "file").touch()
     with pytest.raises(SDiffError, match="Cannot write to"):

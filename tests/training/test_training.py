@@ -265,7 +265,7 @@ def test_a_card_that_does_not_fit_is_refused(saved, keys, message):
 
 def test_a_configuration_that_does_not_fit_the_weights_is_refused(saved):
     change(saved, config=SMALL.override({"hidden": 63}).to_dict())
-    with pytest.raises(SDiffError, match="do not fit"):
+    with pytest.raises(SDiffError, match="do not match"):
         Recommender.load(saved, CPU)
 
 

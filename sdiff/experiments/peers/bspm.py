@@ -1,7 +1,7 @@
 """BSPM: Choi et al. 2023, "Blurring-sharpening process models for collaborative filtering", SIGIR.
 
-The history is blurred by the graph and then sharpened along dy/dt = -A y. Which of the settings that its authors give
-for their data sets is taken is chosen on validation recall@20.
+The history is blurred by the graph, then sharpened along dy/dt = -A y. The authors' settings for their three data sets
+are tried, and the one with the best validation recall@20 is used.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from sdiff.experiments.peers.training import best
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
 
-EULER, RUNGE_KUTTA = (1, 1), (1, 1, 1 / 2, 1 / 6, 1 / 24)  # of a linear equation, in powers of the step times -A
+EULER, RUNGE_KUTTA = (1, 1), (1, 1, 1 / 2, 1 / 6, 1 / 24)  # coefficients of the powers of (-step A)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How long is sharpened and in how many steps; K and beta of the ideal low-pass, 0 for none; whether the mean over
-    the points in time is taken instead of the last."""
+    """Settings of BSPM.
+
+    Attributes:
+        time, steps, solver: duration, number of steps and solver of the sharpening process.
+        beta, K: weight and number of frequencies of the ideal low-pass filter; 0 for none.
+        mean: whether to use the mean over all points in time instead of the last.
+    """
 
     time: float
     steps: int

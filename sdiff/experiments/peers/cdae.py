@@ -1,7 +1,7 @@
 """CDAE: Wu et al. 2016, "Collaborative denoising auto-encoders for top-N recommender systems", WSDM.
 
-One hidden layer reads a corrupted history and a vector of the user's own; logistic loss on the history and five random
-other items for each of it.
+The input of the single hidden layer is a corrupted history and a user embedding. The loss is logistic, on the items of
+the history and five random negatives for each.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class CDAE(nn.Module):
     def loss(self, batch: Tensor) -> Tensor:
         x = self.x.take(batch).dense(self.n_items)
         share = NEGATIVES * x.sum(1, keepdim=True) / self.n_items
-        asked = (x > 0) | (torch.rand_like(x) < share)
-        return binary_cross_entropy_with_logits(self(x, batch), x, asked.float(), reduction="sum") / len(batch)
+        sampled = (x > 0) | (torch.rand_like(x) < share)
+        return binary_cross_entropy_with_logits(self(x, batch), x, sampled.float(), reduction="sum") / len(batch)
 
     def scores(self, x: Histories) -> Tensor:
-        assert x.users is not None, "vectors of users are of those of the train part"
+        assert x.users is not None, "the model has embeddings only for users of the training part"
         return self(x.dense(self.n_items), x.users)
 
 

@@ -1,7 +1,7 @@
 """CODIGEM: Walker et al. 2022, "Recommendation via collaborative diffusion generative model", KSEM.
 
-Three steps of noise on the interaction vector, a network of its own for each step back, and one that decodes the least
-noised vector, which alone makes the scores. Settings as its authors give them.
+Adds noise to the interaction vector in three steps. Each reverse step has its own network, and a decoder maps the least
+noisy vector to the scores; only the decoder is used at inference. Settings are those of the authors.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Codigem(nn.Module):
         self.n_items, self.examples = len(split.items), len(split.users)
         self.back = nn.ModuleList(network(self.n_items, 2 * self.n_items) for _ in range(STEPS - 1))
         self.decode = nn.Sequential(network(self.n_items, self.n_items), nn.Tanh())
-        for back in self.back:  # as published: only the first layer starts near zero
+        for back in self.back:  # as published: only the first layer is initialised near zero
             for parameter in next(back.children()).parameters():
                 nn.init.normal_(parameter, std=1e-4)
 
     def loss(self, batch: Tensor) -> Tensor:
-        """The negative bound on the likelihood: squared error of the decoder and a Gaussian for each step back."""
+        """Negative likelihood bound: squared error of the decoder, and a Gaussian for each reverse step."""
         x = self.x.take(batch).dense(self.n_items)
         z = [noised(x)]
         for _ in range(STEPS - 1):

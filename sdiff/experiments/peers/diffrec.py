@@ -1,8 +1,9 @@
 """DiffRec: Wang et al. 2023, "Diffusion recommender model", SIGIR.
 
-Gaussian noise on the interaction vector, an MLP that predicts the clean one from it and a time code. Steps, noise and
-widths are those that its authors give for ML-1M; the loss of each step is weighted by the fall of its signal-to-noise
-ratio and the steps are drawn by their share in it. Sampling starts at the history itself, without noise.
+Adds Gaussian noise to the interaction vector; an MLP predicts the clean vector from it and a time embedding. Number of
+steps, noise and widths are the authors' settings for ML-1M. The loss of each step is weighted by the decrease of its
+signal-to-noise ratio, and steps are sampled in proportion to their recent losses. Sampling starts at the history
+itself, without noise.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from sdiff.method.histories import Histories
 
 WIDTHS, TIME, DROPOUT = (600, 200, 600), 10, 0.5
 STEPS, SCALE, LOW, HIGH = 40, 0.005, 0.005, 0.01
-KEPT = 10  # losses of each step that its probability follows
+LOSSES = 10  # number of recent losses per step that determine its sampling probability
 RECIPE = Recipe(lr=1e-3, batch_size=400, epochs=400, patience=60, eval_every=5, optimizer=torch.optim.AdamW)
 
 
 class Noise:
-    """Variances 1 - alpha_bar that rise linearly, and what follows from them for each step (steps,)."""
+    """A linear schedule of the variances 1 - alpha_bar, and the quantities derived from it, each (steps,)."""
 
     def __init__(self, steps: int = STEPS) -> None:
         self.steps = steps
         alpha_bar = 1 - SCALE * torch.linspace(LOW, HIGH, steps, dtype=torch.float64)
         before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         beta = (1 - alpha_bar / before).clamp(max=0.999)
-        beta[0] = 1e-5  # so that the first step does not fit the noise
+        beta[0] = 1e-5  # as published: avoids overfitting to the noise of the first step
         alpha_bar = (1 - beta).cumprod(0)
         before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         snr = alpha_bar / (1 - alpha_bar)
         self.alpha_bar = alpha_bar.float()
-        self.of_x0 = (beta * before.sqrt() / (1 - alpha_bar)).float()  # mean of the posterior
+        self.of_x0 = (beta * before.sqrt() / (1 - alpha_bar)).float()  # coefficients of the posterior mean
         self.of_xt = ((1 - before) * (1 - beta).sqrt() / (1 - alpha_bar)).float()
         self.weight = torch.cat([torch.ones(1), (snr[:-1] - snr[1:]).float()])
 
@@ -54,14 +55,14 @@ class DiffRec(nn.Module):
         self.time = nn.Linear(TIME, TIME)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_0 (B, n_items) as it is estimated from x_t (B, n_items) at steps t (B,)."""
+        """Estimates x_0 (B, n_items) from x_t (B, n_items) at steps t (B,)."""
         h = torch.cat([dropout(x_t, DROPOUT, self.training), self.time(time_code(t / 1000, TIME))], dim=1)
         for layer in self.layers[:-1]:
             h = torch.tanh(layer(h))
         return self.layers[-1](h)
 
     def sample(self, x: Tensor) -> Tensor:
-        """From histories (B, n_items), taken as x_T, back through the means of all steps."""
+        """Reverse process from x_T = histories (B, n_items), with the posterior mean at each step."""
         for t in range(self.noise.steps - 1, -1, -1):
             x0_hat = self(x, torch.full((len(x),), t))
             x = self.noise.of_x0[t] * x0_hat + self.noise.of_xt[t] * x
@@ -72,12 +73,12 @@ class DiffRec(nn.Module):
 
 
 class Trained(DiffRec):
-    """DiffRec with its loss on a train part."""
+    """DiffRec with its training loss on the training part of a split."""
 
     def __init__(self, split: Split) -> None:
         super().__init__(len(split.items))
         self.x, self.examples = Histories.from_interactions(split.train, CPU), len(split.users)
-        self.losses = torch.zeros(self.noise.steps, KEPT)
+        self.losses = torch.zeros(self.noise.steps, LOSSES)
         self.counts = torch.zeros(self.noise.steps, dtype=torch.int64)
 
     def loss(self, batch: Tensor) -> Tensor:
@@ -86,17 +87,17 @@ class Trained(DiffRec):
         t = torch.multinomial(share, len(x), replacement=True)
         of_user = self.noise.weight[t] * (self(self.noise.add(x, t), t) - x).square().mean(1)
         for step, value in zip(t.tolist(), of_user.detach().tolist(), strict=True):
-            self.losses[step, self.counts[step] % KEPT] = value
+            self.losses[step, self.counts[step] % LOSSES] = value
             self.counts[step] += 1
         return (of_user / (share[t] * self.noise.steps)).mean()
 
     def _share(self) -> Tensor:
-        """Probability (steps,) of each step: all alike until each has losses to go by."""
-        even = torch.full((self.noise.steps,), 1 / self.noise.steps)
-        if (self.counts < KEPT).any():
-            return even
+        """Sampling probability (steps,) of each step: uniform until each step has enough losses."""
+        uniform = torch.full((self.noise.steps,), 1 / self.noise.steps)
+        if (self.counts < LOSSES).any():
+            return uniform
         root = self.losses.square().mean(1).sqrt()
-        return 0.999 * root / root.sum() + 0.001 * even
+        return 0.999 * root / root.sum() + 0.001 * uniform
 
 
 def diffrec(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:

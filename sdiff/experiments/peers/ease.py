@@ -28,5 +28,5 @@ def _scorer(gram: np.ndarray, strength: float) -> Scorer:
 
 
 def rank_by(B: Tensor) -> Scorer:
-    """x B (B, n_items) of sparse histories, for a matrix B (n_items, n_items)."""
+    """A scorer that returns x B (B, n_items) for sparse histories x and a matrix B (n_items, n_items)."""
     return lambda x: x.dot(B)

@@ -15,13 +15,13 @@ K, ALPHA = 256, 0.3
 
 
 def gfcf(split: Split) -> Scorer:
-    """A x + 0.3 times an ideal low-pass of K frequencies, as published."""
+    """A x plus 0.3 times an ideal low-pass filter with K frequencies, as published."""
     smooth, low_pass = linear_filter(split), ideal_low_pass(split, K)
     return lambda x: smooth(x).add_(low_pass(x), alpha=ALPHA)
 
 
 def ideal_low_pass(split: Split, K: int) -> Scorer:
-    """D_I^1/2 U U' D_I^-1/2 x with the K lowest frequencies."""
+    """A scorer that returns D_I^1/2 U U' D_I^-1/2 x, with U the eigenvectors of the K lowest frequencies."""
     U = cached_basis(split.train, K).U
     root = torch.from_numpy(np.sqrt(np.maximum(split.train.item_counts, 1))).float()[:, None]
     U_in, U_out = U / root, (U * root).T.contiguous()

@@ -1,8 +1,8 @@
-"""LightGCN: He et al. 2020, SIGIR; with no layer it is MF by BPR: Rendle et al. 2009, UAI.
+"""LightGCN (He et al. 2020, SIGIR) and, without layers, matrix factorisation with BPR (Rendle et al. 2009, UAI).
 
-Embeddings of users and items, averaged over the layers of a graph convolution without weights, and a pairwise loss
-against one random item. Width, penalty and layers as published; with layers, batches and learning rate are four times
-the published 2,048 and 0.001, since each batch passes over the whole graph.
+User and item embeddings are averaged over the layers of a graph convolution without weights. The loss is pairwise,
+against one random item. Width, penalty and number of layers are as published. With layers, batch size and learning rate
+are four times the published 2,048 and 0.001, because each batch requires a pass over the whole graph.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class LightGCN(nn.Module):
         self.embedding = nn.Parameter(0.1 * torch.randn(self.n_users + len(interactions.items), WIDTH))
         self.graph = to_torch(normalised_bipartite(interactions))
         self.examples = len(self.pairs)
-        self.final: Tensor | None = None  # the smoothed embeddings, while the weights stand still
+        self.final: Tensor | None = None  # cached smoothed embeddings, until the weights change
 
     def smoothed(self) -> Tensor:
-        """Users and items (n_users + n_items, WIDTH), the mean over all layers."""
+        """Embeddings of users and items (n_users + n_items, WIDTH), averaged over all layers."""
         h = total = self.embedding
         for _ in range(self.n_layers):
             h = self.graph @ h
@@ -55,18 +55,18 @@ class LightGCN(nn.Module):
         return softplus((u * (j - i)).sum(1)).mean() + PENALTY * penalty
 
     def scores(self, x: Histories) -> Tensor:
-        assert x.users is not None, "embeddings of users are of those of the train part"
+        assert x.users is not None, "the model has embeddings only for users of the training part"
         if self.final is None:
             self.final = self.smoothed()
         return self.final[x.users] @ self.final[self.n_users :].T
 
 
 def normalised_bipartite(interactions: Interactions) -> sp.csr_array:
-    """D^-1/2 [[0, X], [X', 0]] D^-1/2 over users, then items."""
+    """D^-1/2 [[0, X], [X', 0]] D^-1/2, with users first, then items."""
     X = interactions.matrix()
-    whole = sp.csr_array(sp.block_array([[None, X], [X.T, None]]))
-    root = sp.diags_array(inverse_power(whole.sum(1), 1 / 2))
-    return sp.csr_array(root @ whole @ root)
+    adjacency = sp.csr_array(sp.block_array([[None, X], [X.T, None]]))
+    root = sp.diags_array(inverse_power(adjacency.sum(1), 1 / 2))
+    return sp.csr_array(root @ adjacency @ root)
 
 
 def mf(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:

@@ -21,13 +21,15 @@ EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def linkprop(split: Split) -> Scorer:
-    """D_U^-alpha X D_I^-beta X' D_U^-gamma X D_I^-delta, where alpha changes no ranking. The three exponents are chosen
-    on validation recall@20, one after the other, twice around."""
-    chosen = [0.5, 0.5, 0.5]
-    for place in (0, 1, 2, 0, 1, 2):
-        candidates = [[*chosen[:place], e, *chosen[place + 1 :]] for e in EXPONENTS]
-        chosen = max(candidates, key=lambda c: evaluate(propagated(split, *c), split, "valid", CPU)[CRITERION])
-    return propagated(split, *chosen)
+    """D_U^-alpha X D_I^-beta X' D_U^-gamma X D_I^-delta; alpha does not affect the ranking.
+
+    The other three exponents are chosen on validation recall@20 by two rounds of coordinate search.
+    """
+    exponents = [0.5, 0.5, 0.5]
+    for i in (0, 1, 2, 0, 1, 2):
+        candidates = [[*exponents[:i], e, *exponents[i + 1 :]] for e in EXPONENTS]
+        exponents = max(candidates, key=lambda c: evaluate(propagated(split, *c), split, "valid", CPU)[CRITERION])
+    return propagated(split, *exponents)
 
 
 def propagated(split: Split, beta: float, gamma: float, delta: float) -> Scorer:

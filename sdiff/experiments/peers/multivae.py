@@ -1,7 +1,7 @@
 """MultiDAE and MultiVAE: Liang et al. 2018, "Variational autoencoders for collaborative filtering", WWW.
 
-MultiDAE++ is of the DiffRec paper (Wang et al. 2023): a MultiDAE that is given DiffRec's noise and takes it off in one
-step.
+MultiDAE++ is a baseline of the DiffRec paper (Wang et al. 2023): a MultiDAE whose input has DiffRec's noise, which it
+removes in one step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdiff.experiments.peers.training import CPU, Recipe, layers, train
 from sdiff.method.histories import Histories
 
 WIDTH, LATENT, DROPOUT = 600, 200, 0.5
-BETA, ANNEAL = 0.2, 2_000  # largest weight of the KL term, and after how many batches it is reached
+BETA, ANNEAL = 0.2, 2_000  # final weight of the KL term, and number of batches of its linear warm-up
 RECIPE = Recipe(lr=1e-3, batch_size=500, epochs=200, patience=30)
 
 
@@ -43,7 +43,7 @@ class MultiDAE(nn.Module):
 
 
 class MultiVAE(nn.Module):
-    """[n_items, 600, 200, 600, n_items] with a Gaussian in the middle."""
+    """[n_items, 600, 200, 600, n_items] with a Gaussian latent variable."""
 
     def __init__(self, split: Split) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class MultiVAE(nn.Module):
         self.batches = 0
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, n_items), and mean and log variance (B, LATENT) of the Gaussian."""
+        """Logits (B, n_items), and mean and log variance (B, LATENT) of the latent variable."""
         h = torch.tanh(self.encode[0](dropout(normalize(x), DROPOUT, self.training)))
         mean, log_var = self.encode[1](h).chunk(2, dim=1)
         z = mean + torch.randn_like(mean) * (log_var / 2).exp() if self.training else mean
@@ -72,7 +72,7 @@ class MultiVAE(nn.Module):
 
 
 def multinomial(logits: Tensor, x: Tensor) -> Tensor:
-    """-log of the multinomial likelihood of x, its mean over users."""
+    """Negative multinomial log-likelihood of x, averaged over users."""
     return -(logits.log_softmax(1) * x).sum(1).mean()
 
 

@@ -1,6 +1,6 @@
-"""Linear rivals that see the order: a recency-weighted history, or a ridge from the recent past to what came next.
+"""Linear baselines that use the order: recency-weighted histories, and ridge regression from past to future items.
 
-Each has its half-life (and ridge) chosen on validation recall@20.
+The half-life (and the strength of the ridge penalty) is chosen on validation recall@20.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from sdiff.experiments.peers.training import CPU, best
 from sdiff.method.histories import Histories
 
 HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0)
-STRENGTHS = (1.0, 3.0, 10.0)  # times the mean of the diagonal
+STRENGTHS = (1.0, 3.0, 10.0)  # relative to the mean of the diagonal of P'P
 CUTS, HORIZON = 6, 10.0
 
 
 def recent_ease(split: Split) -> Scorer:
-    """EASE as it is, asked with a history whose weights fade with age."""
+    """EASE, applied to recency-weighted histories."""
     return _with_recency(ease(split), split)
 
 
 def recent_filter(split: Split) -> Scorer:
-    """A x of a history whose weights fade with age."""
+    """A x for recency-weighted histories x."""
     return _with_recency(linear_filter(split), split)
 
 
 def next_items_ridge(split: Split) -> Scorer:
-    """B that minimises || P B - F ||^2 + strength || B ||^2: P the recency-weighted means of the pasts before six
-    random cuts of each training history, F what came after, fading with distance."""
+    """Ridge regression: B that minimises || P B - F ||^2 + strength || B ||^2.
+
+    Each training history is cut at six random points. P are the recency-weighted, normalised items before the cut; F
+    are the items after it, with weights that decrease with the distance from the cut.
+    """
     generator = torch.Generator().manual_seed(0)
     x = Histories.from_interactions(split.train, CPU)
     pairs = [x.cut(HORIZON, generator) for _ in range(CUTS)]

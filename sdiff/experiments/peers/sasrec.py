@@ -1,8 +1,8 @@
-"""SASRec: Kang & McAuley 2018, "Self-attentive sequential recommendation", ICDM; trained by a softmax over all items.
+"""SASRec: Kang & McAuley 2018, "Self-attentive sequential recommendation", ICDM.
 
-Written plainly: causal self-attention over the last items of a history, every position predicts the next item. The
-softmax over all items instead of one sampled negative is what makes it strong (Klenitskiy & Vasilev 2023, "Turning
-dross into gold loss", RecSys).
+Causal self-attention over the last items of a history; each position predicts the next item. The loss is a softmax over
+all items instead of one sampled negative, which is much more accurate (Klenitskiy & Vasilev 2023, "Turning dross into
+gold loss", RecSys).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RECIPE = Recipe(lr=1e-3, batch_size=128, epochs=150, patience=15)
 
 
 class SASRec(nn.Module):
-    """Histories as (B, LENGTH) item indices, newest last, padded on the left with n_items."""
+    """Input: item indices (B, LENGTH), newest last, padded on the left with n_items."""
 
     def __init__(self, split: Split) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ class SASRec(nn.Module):
         self.future: Tensor
         self.register_buffer("future", torch.triu(torch.ones(LENGTH, LENGTH, dtype=torch.bool), diagonal=1))
         histories = Histories.from_interactions(split.train, CPU)
-        self.padded = pad(chunks(histories, LENGTH + 1), LENGTH + 1, n_items)  # LENGTH to see, each with its next
+        self.padded = pad(chunks(histories, LENGTH + 1), LENGTH + 1, n_items)  # LENGTH inputs and their targets
         self.examples = len(self.padded)
 
     def forward(self, items: Tensor) -> Tensor:
-        """States (B, LENGTH, WIDTH), each having seen the items up to its place."""
+        """States (B, LENGTH, WIDTH); each depends on the items up to its position."""
         h = self.dropout(self.item(items) * WIDTH**0.5 + self.position)
-        empty = (items == self.n_items)[:, None] & ~torch.eye(LENGTH, dtype=torch.bool)  # padding sees itself alone
+        empty = (items == self.n_items)[:, None] & ~torch.eye(LENGTH, dtype=torch.bool)  # padding sees only itself
         return self.attention(h, mask=(self.future | empty).repeat_interleave(HEADS, dim=0))
 
     def logits(self, states: Tensor) -> Tensor:
@@ -72,10 +72,10 @@ def pad(x: Histories, length: int, padding: int) -> Tensor:
 
 
 def chunks(x: Histories, length: int) -> Histories:
-    """Each row cut into rows of at most `length` items, counted from the newest."""
+    """Splits each row into rows of at most `length` items, starting from the newest."""
     lengths = x.offsets.diff()
     pieces = -(-lengths // length)
-    first = lengths - (pieces - 1) * length  # the oldest piece is the short one
+    first = lengths - (pieces - 1) * length  # the oldest piece may be shorter
     sizes = torch.full((int(pieces.sum()),), length)
     starts = pieces.cumsum(0) - pieces
     sizes[starts[pieces > 0]] = first[pieces > 0]

@@ -1,4 +1,4 @@
-"""One loop for rivals that learn: mini-batches, the epoch chosen on the validation part, its weights kept."""
+"""Training loop of the baselines: mini-batches, and early stopping on the validation part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class Learner(Protocol):
-    """A rival: what an epoch goes through (users, or pairs), the loss of some of it, the scores of histories."""
+    """A baseline: number of training examples (users or pairs), loss of a batch of them, and scores of histories."""
 
     @property
     def examples(self) -> int: ...
@@ -31,7 +31,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a rival is trained; `patience` counts epochs, as ours does."""
+    """Training settings of a baseline; `patience` is in epochs."""
 
     lr: float
     batch_size: int
@@ -46,14 +46,16 @@ class Recipe:
 
 
 def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = None) -> tuple[Scorer, int]:
-    """The scorer at the epoch that is best on validation recall@20, and that epoch; `epochs` shortens a smoke run.
+    """Returns the scorer of the epoch with the best validation recall@20, and that epoch.
 
-    `model` is a Learner as well. What it draws at random comes from torch's global generator, seeded by the caller.
+    Args:
+        model: a module that is also a `Learner`. It uses torch's global generator, which the caller must seed.
+        epochs: replaces `recipe.epochs`, for smoke runs.
     """
     learner: Learner = model  # pyright: ignore[reportAssignmentType]
     optimizer = recipe.optimizer_of(model)
     last = epochs or recipe.epochs
-    best, kept, found = -1.0, {}, 0
+    best_value, best_weights, best_epoch = -1.0, {}, 0
 
     def scores(x: Histories) -> Tensor:
         return learner.scores(x)
@@ -64,14 +66,14 @@ def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = N
         if epoch % recipe.eval_every == 0 or epoch == last:
             model.eval()
             value = evaluate(scores, split, "valid", CPU)[CRITERION]
-            if value > best:
-                best, found = value, epoch
-                kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            if epoch - found >= recipe.patience:
+            if value > best_value:
+                best_value, best_epoch = value, epoch
+                best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if epoch - best_epoch >= recipe.patience:
                 break
-    model.load_state_dict(kept)
+    model.load_state_dict(best_weights)
     model.eval()
-    return scores, found
+    return scores, best_epoch
 
 
 def train_epoch(learner: Learner, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
@@ -83,12 +85,12 @@ def train_epoch(learner: Learner, optimizer: torch.optim.Optimizer, batch_size: 
 
 
 def best(scorers: Iterable[Scorer], split: Split) -> Scorer:
-    """The one with the largest validation recall@20."""
+    """The scorer with the highest validation recall@20."""
     return max(scorers, key=lambda score: evaluate(score, split, "valid", CPU)[CRITERION])
 
 
 def layers(*widths: int) -> nn.ModuleList:
-    """Linear maps from each width to the next, drawn by Xavier's rule, biases near zero."""
+    """Linear layers between consecutive widths, with Xavier initialisation and biases near zero."""
     maps = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
     for layer in maps:
         assert isinstance(layer, nn.Linear)
