@@ -172,4 +172,4 @@ def test_several_processes_do_not_write_one_file(tmp_path):
     )
     arguments.ranks = Ranks(0, 2)
     with pytest.raises(SDiffError, match="give --out a folder"):
-        arguments.run(arguments)
+        recommend(arguments)
