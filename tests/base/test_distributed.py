@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from sdiff import Recommender, SDiffError
 from sdiff.base.distributed import ALONE, Ranks, torchrun
+from sdiff.cli.commands import recommend
 from sdiff.cli.main import main, parser
 from sdiff.data.datasets import load_dataset
 from sdiff.evaluation.evaluate import evaluate
