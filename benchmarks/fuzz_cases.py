@@ -184,7 +184,7 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         tables = path, items if rng.random() < 0.5 else None, reading
         found = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
         key = found.dataset.key
-        state.hold(key, found)
+        state.keep_open(key, found)
         found.catalog.rows(found.catalog.search("heat"))
         user = found.dataset.split.users.ids[0]
         handlers.recommend(Query(key, state.INSTANT, user, k=3))

@@ -17,7 +17,7 @@ from gradio.mcp import GradioMCPServer
 
 from sdiff.app import comparison, handlers, openings, spectral, state
 from sdiff.app.query import MOST, K, Query, text
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import REGISTRY
@@ -35,7 +35,7 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return endpoint(*values, **named)
         except SDiffError as error:
-            raise gr.Error(told(error), print_exception=False) from None
+            raise gr.Error(public_message(error), print_exception=False) from None
 
     return run
 
@@ -51,15 +51,15 @@ def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         bound.apply_defaults()
         if "dataset" in bound.arguments:
             try:
-                await openings.opened(Query(bound.arguments["dataset"]).dataset)
+                await openings.wait_until_open(Query(bound.arguments["dataset"]).dataset)
             except SDiffError as error:
-                raise gr.Error(told(error), print_exception=False) from None
+                raise gr.Error(public_message(error), print_exception=False) from None
         return await run_sync(functools.partial(endpoint, *values, **named), limiter=COMPUTING)
 
     return run
 
 
-def asked(
+def make_query(
     dataset: str, checkpoint: str, user: str, history: list[str] | None, settings: str, seed: int, k: int = K
 ) -> Query:
     """A query of an endpoint: by default of the first model of the data set; of a user as on the page, where neither a
@@ -102,7 +102,7 @@ def _card(dataset: str, name: str) -> str:
     try:
         return handlers.model_card(dataset, name)
     except SDiffError as error:
-        return told(error)
+        return public_message(error)
 
 
 @answering
@@ -126,7 +126,7 @@ def recommend(
         settings: JSON object of what is to differ from the checkpoint, such as {"guidance": 0.5, "T": 1}.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    query = asked(dataset, checkpoint, user, history, settings, seed, k)
+    query = make_query(dataset, checkpoint, user, history, settings, seed, k)
     return [asdict(row) for row in handlers.recommend(query).recommendations]
 
 
@@ -166,7 +166,7 @@ def explain(
         settings: JSON object of what is to differ from the checkpoint.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    query = asked(dataset, checkpoint, user, history, settings, seed)
+    query = make_query(dataset, checkpoint, user, history, settings, seed)
     return asdict(handlers.why(query, text("item", item)))
 
 
@@ -196,7 +196,7 @@ def compare(
         other_settings: the same for the other model.
         history: ids of items to take for the user's history instead, oldest first.
     """
-    a = asked(dataset, checkpoint, user, history, settings, seed, k)
+    a = make_query(dataset, checkpoint, user, history, settings, seed, k)
     found = comparison.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
     lists = (
         [asdict(row) | {"shift": shift} for row, shift in zip(rows, shifts, strict=True)]
@@ -218,7 +218,7 @@ def spectrum(
         seed: of the sampling noise.
         settings: JSON object of what is to differ from the checkpoint.
     """
-    view = spectral.spectral_view(asked(dataset, checkpoint, user, None, settings, seed))
+    view = spectral.spectral_view(make_query(dataset, checkpoint, user, None, settings, seed))
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None

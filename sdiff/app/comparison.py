@@ -134,7 +134,7 @@ def sides(dataset: str) -> list[str]:
     return [*models(dataset), *REFERENCES]
 
 
-def described(side: Query) -> str:
+def describe(side: Query) -> str:
     """A side in words: its model, and the settings in which it differs from the checkpoint's."""
     if side.model in REFERENCES:
         return f"**{side.model}** · a reference without settings"

@@ -13,8 +13,8 @@ import sdiff
 from sdiff.app.handlers import models
 from sdiff.app.space import serving_device
 from sdiff.app.state import serve
-from sdiff.app.tabs.train import LINE
-from sdiff.app.words import told
+from sdiff.app.tabs.train import QUEUE
+from sdiff.app.words import public_message
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError
 
@@ -27,12 +27,12 @@ async def health(_: Request) -> JSONResponse:
         "version": sdiff.__version__,
         "device": device_name(serving_device()),
         "seconds": round(time.monotonic() - _started),
-        "training": len(LINE),
+        "training": len(QUEUE),
     }
     try:
         await run_in_threadpool(lambda: serve("demo", models("demo")[0]))
     except SDiffError as error:
-        return JSONResponse({"status": "ill", "why": told(error), **said}, status_code=503)
+        return JSONResponse({"status": "ill", "why": public_message(error), **said}, status_code=503)
     return JSONResponse({"status": "ok", **said})
 
 

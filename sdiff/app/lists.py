@@ -10,7 +10,7 @@ from sdiff.data.catalog import Row
 
 def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
     """A history, newest first if it has an order, with a button beside each item that takes it out."""
-    body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
     newest = ", newest first" if ordered else ""
     return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
 
@@ -19,7 +19,7 @@ def addable_table(rows: Sequence[Row]) -> str:
     """Items with a button beside each that adds it to the history."""
     if not rows:
         return '<div class="empty">No title matches.</div>'
-    body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
     return _table("Add to the history", "", body)
 
 
@@ -27,7 +27,7 @@ def items_table(rows: Sequence[Row], caption: str) -> str:
     """Items with the number of users who have seen each."""
     if not rows:
         return '<div class="empty">No title matches.</div>'
-    body = (f"<tr><td>{_film(row)}</td>{_seen(row)}</tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row)}</td>{_seen(row)}</tr>" for row in rows)
     return _table(caption, f"<th>Title</th>{_SEEN}", body)
 
 
@@ -46,7 +46,7 @@ def recommended_table(
     moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td>'
-        f"<td>{_film(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
+        f"<td>{_title_cell(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
@@ -64,7 +64,7 @@ def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] 
         return '<div class="empty">No item is left to recommend.</div>'
     moved = [""] * len(rows) if moves is None else [f'<td class="number">{_move(places)}</td>' for places in moves]
     body = (
-        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td>{move}<td>{_film(row)}</td>'
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td>{move}<td>{_title_cell(row)}</td>'
         f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
@@ -142,7 +142,7 @@ def _bar(share: float) -> str:
     return f'<span class="bar" style="width:{100 * max(share, 0):.0f}%"></span>'
 
 
-def _film(row: Row) -> str:
+def _title_cell(row: Row) -> str:
     year = f" <small>{row.year}</small>" if row.year else ""
     genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
     extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items())

@@ -14,7 +14,7 @@ from sdiff.app.controls import Parts, at
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import LONGEST, NUMBERS, Query
 from sdiff.app.state import INSTANT, serve
-from sdiff.app.words import guarded, literal, said, warn
+from sdiff.app.words import attempt, guarded, literal, warn
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from sdiff.data.registry import REGISTRY
@@ -55,7 +55,7 @@ class Opening:
         own = read.success(self.open_own, [key, *known], [self.uploaded, *shown], **openings.EVENTS)
         # The openings end first: one more word of theirs would come after the page is back as it was.
         back = page.cancel.click(None, cancels=[loaded, selected, fetched, own]).then(
-            self.cancel, [page.told, *known], shown, **openings.EVENTS
+            self.cancel, [page.list_state, *known], shown, **openings.EVENTS
         )
         slowly: dict[str, Any] = IN_ORDER | dict(show_progress="full", show_progress_on=[page.cards])
         chosen = [page.checkpoint.input, panel.reset.click]
@@ -69,7 +69,7 @@ class Opening:
         """Opens what the page's address asks for. What of it cannot be had is reported, and the rest is opened."""
         pairs = request.query_params.multi_items()
         words = [pair for pair in pairs if pair[0] not in NUMBERS]
-        query = said(lambda: Query.parse(pairs), None) or said(lambda: Query.parse(words), Query())
+        query = attempt(lambda: Query.parse(pairs), None) or attempt(lambda: Query.parse(words), Query())
         if query.dataset not in REGISTRY and query.dataset not in uploaded:
             uploaded = [*uploaded, query.dataset]
         try:
@@ -81,7 +81,7 @@ class Opening:
             query = Query(opened[0])
             parts = await run_sync(self._opened, query, uploaded)
         known = state.open_dataset(query.dataset).dataset.split.items
-        history = said(lambda: known.encode(query.history or ()) is not None and query.history, None)
+        history = attempt(lambda: known.encode(query.history or ()) is not None and query.history, None)
         page, panel = self.page, self.page.controls
         yield parts | {
             panel.seed: query.seed,
@@ -180,12 +180,12 @@ class Opening:
         """
         dataset, user = query.dataset, handlers.pick_user(query.dataset, "typical")
         if query.user:
-            user = said(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
+            user = attempt(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
         first = handlers.models(dataset)[0]
         parts = self.open_checkpoint([dataset, first if query.model else INSTANT], query.model or first)
         if query.settings:
             config = serve(*parts[self.page.opened])[1].config
-            now = said(lambda: config.at_inference(query.settings), config)
+            now = attempt(lambda: config.at_inference(query.settings), config)
             parts |= at(now, self.page.controls.settings)
         return {
             **self._as_before([dataset], uploaded),
@@ -223,7 +223,7 @@ def download(wanted: str, progress: gr.Progress = gr.Progress()) -> None:  # noq
         progress(done / total if total else 0, desc=f"Downloading {wanted}: {done / 1e6:.1f}{of} MB")
 
     try:
-        gate.writing()
+        gate.require_writable()
         datasets.download(wanted, shown)
     except SDiffError as error:
         warn(error)

@@ -50,17 +50,17 @@ class Page:
         # A data set, its user, and the ids of the history instead of that user's own, oldest first.
         self.edited = gr.JSON(visible=False, elem_id="edited")
         # What the page's script is told after each list: the address that brings it back, and the checkpoint's values.
-        self.told = gr.Textbox(visible=False, elem_id="told")
+        self.list_state = gr.Textbox(visible=False, elem_id="told")
         # The tab that is open, as the script says.
         self.view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
         # Of each tab the list that it goes with. What belongs to a list is made once, while its tab is open.
-        self.due = {
+        self.tab_states = {
             tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}") for tab in ("Recommend", "Spectrum", "Compare")
         }
         self.text = gr.Textbox(visible=False)  # what is copied or saved
 
     @property
-    def asked(self) -> set[Any]:
+    def inputs(self) -> set[Any]:
         """The inputs of an event whose handler makes a `query` of them."""
         return {self.opened, self.user, self.edited, *self.controls.inputs}
 
@@ -87,12 +87,12 @@ class Page:
 
     def wire(self) -> None:
         """Tells the script of each list, and the tab that is open that its turn has come."""
-        self.told.change(None, self.told, js="text => window.setPage(text)")
-        keep = f"(told, view, ...due) => {list(self.due)}.map((tab, i) => tab === view ? told : due[i])"
-        due = [*self.due.values()]
-        gr.on([self.told.change, self.view.change], None, [self.told, self.view, *due], due, js=keep)
+        self.list_state.change(None, self.list_state, js="text => window.setPage(text)")
+        keep = f"(told, view, ...due) => {list(self.tab_states)}.map((tab, i) => tab === view ? told : due[i])"
+        due = [*self.tab_states.values()]
+        gr.on([self.list_state.change, self.view.change], None, [self.list_state, self.view, *due], due, js=keep)
 
-    def follows(
+    def on_new_list(
         self, tab: str, handler: Callable[..., Any], outputs: list[Any], inputs: Iterable[Any] = (), events: Any = ()
     ) -> None:
         """What a tab shows beside the list follows each list, and is made when the tab is opened.
@@ -109,7 +109,7 @@ class Page:
 
         # No list waits for it.
         beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id="beside")
-        gr.on([self.due[tab].change, *events], quiet, {*inputs, *self.asked}, outputs, **beside)
+        gr.on([self.tab_states[tab].change, *events], quiet, {*inputs, *self.inputs}, outputs, **beside)
 
     def take_away(self, button: gr.Button, make: Callable[[Query], str], js: str) -> None:
         """A button that gives what is made of the query to a function of the page's script."""
@@ -119,4 +119,4 @@ class Page:
         def made(values: Values) -> str:
             return make(self.query(values))
 
-        button.click(made, self.asked, self.text, **QUIETLY).success(None, self.text, js=js)
+        button.click(made, self.inputs, self.text, **QUIETLY).success(None, self.text, js=js)

@@ -73,7 +73,7 @@ class Reverse:
 
 def spectral_view(query: Query) -> SpectralView:
     """The SNR at the start of sampling, and what sampling does to the energy of one history. Raises SDiffError."""
-    config, model, x = _asked(query)
+    config, model, x = _resolve(query)
     lam = model.basis.lam.cpu()
     at_tau = {kind: s.snr(torch.tensor(config.tau), lam).numpy() for kind, s in _kinds(config).items()}
     noised: list[Tensor] = []
@@ -101,7 +101,7 @@ def spectral_view(query: Query) -> SpectralView:
 
 def schedule_view(query: Query) -> ScheduleView:
     """The spectrum that a model keeps, and the three schedules under these settings. Raises SDiffError."""
-    config, model, _ = _asked(query)
+    config, model, _ = _resolve(query)
     lam = model.basis.lam.cpu()
     times = torch.linspace(0, config.tau, 81)
     levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
@@ -137,7 +137,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     Raises:
         SDiffError: as `recommend`.
     """
-    config, model, x = _asked(query)
+    config, model, x = _resolve(query)
     opened, _ = serve(query.dataset, query.model)
     steps: list[tuple[Tensor, Tensor]] = []
     noise = torch.Generator().manual_seed(query.seed)
@@ -174,7 +174,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     )
 
 
-def _asked(query: Query) -> tuple[Config, Recommender, Histories]:
+def _resolve(query: Query) -> tuple[Config, Recommender, Histories]:
     """The configuration, the model and the history (1, n_items) that a query is about. Raises SDiffError."""
     _, model = serve(query.dataset, query.model)
     return model.config.at_inference(query.settings), model, model.encode(history_of(query))

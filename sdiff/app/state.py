@@ -33,7 +33,7 @@ INSTANT = "instant"  # every data set has this model, without a file
 
 
 EMBEDDED = ("demo",)  # small and always here: opened where they are asked for
-HELD = 8  # data sets in memory
+MAX_OPEN = 8  # data sets in memory
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Opened:
         return int(self.dataset.split.users.encode([user], "user")[0])
 
 
-_held: LRUCache[str, Opened] = LRUCache(HELD)
-_holding = Lock()
+_open_datasets: LRUCache[str, Opened] = LRUCache(MAX_OPEN)
+_lock = Lock()
 
 
 def open_dataset(key: str) -> Opened:
@@ -72,8 +72,8 @@ def open_dataset(key: str) -> Opened:
     journal.note(data=key)
     if key in EMBEDDED:
         return _embedded(key)
-    with _holding:
-        found = _held.get(key)
+    with _lock:
+        found = _open_datasets.get(key)
     if found is None:
         raise SDiffError(f"The data set {key} is not open any more: reload the page, or choose it again.")
     return found
@@ -81,14 +81,14 @@ def open_dataset(key: str) -> Opened:
 
 def is_open(key: str) -> bool:
     """Whether `open_dataset` answers at once."""
-    with _holding:
-        return key in EMBEDDED or key in _held
+    with _lock:
+        return key in EMBEDDED or key in _open_datasets
 
 
-def hold(key: str, opened: Opened) -> None:
+def keep_open(key: str, opened: Opened) -> None:
     """Keeps a data set in memory for all visitors, in the place of the one that was not used for the longest time."""
-    with _holding:
-        _held[key] = opened
+    with _lock:
+        _open_datasets[key] = opened
 
 
 # Of callers who ask for the same thing at once, one computes it and the others wait: `condition` sees to that.

@@ -146,17 +146,17 @@ def test_the_same_file_has_the_same_key_and_other_content_another(log):
 )
 def test_no_key_leads_out_of_the_folder(key):
     with pytest.raises(SDiffError, match="Unknown data set"):
-        run(openings.opened(key))
+        run(openings.wait_until_open(key))
     assert uploads.choices([key], uploads_dir()) == []
 
 
 def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
     key, _ = read(log)
     with pytest.raises(SDiffError, match="beside the interactions"):
-        run(openings.opened(key + "&items=/etc/passwd"))
+        run(openings.wait_until_open(key + "&items=/etc/passwd"))
     assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
     with pytest.raises(SDiffError, match="gone is no longer here: upload it again"):
-        run(openings.opened("own:0123456789abcdef/gone"))
+        run(openings.wait_until_open("own:0123456789abcdef/gone"))
 
 
 def test_what_was_read_is_opened_and_remembered(log, opening):

@@ -18,7 +18,7 @@ from sdiff import Recommender, SDiffError
 from sdiff.app import handlers, state
 from sdiff.app.query import Query
 from sdiff.app.tabs import train as train_tab
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base import files
 from sdiff.base.files import write_atomically
 from sdiff.cli.main import main
@@ -86,7 +86,7 @@ def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path(in_thi
     next(run)
     with pytest.raises(SDiffError) as caught, full_disk(1000):
         list(run)
-    assert told(caught.value).startswith("Cannot write the checkpoint to too-large:")
+    assert public_message(caught.value).startswith("Cannot write the checkpoint to too-large:")
     assert "too-large" not in state.checkpoints()
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components.api_component import Api
 
 from sdiff.app import journal
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 
 LONG = 10_000  # characters of a text field
@@ -32,7 +32,7 @@ def guard(demo: gr.Blocks) -> None:
         try:
             return await preprocess(block_fn, values, *rest, **named)
         except SDiffError as error:
-            raise _refused(block_fn, told(error)) from None
+            raise _refused(block_fn, public_message(error)) from None
         except gr.Error as error:  # as of a slider, for a value beyond its ends
             raise _refused(block_fn, str(error.message)[:SHOWN]) from None
         except Exception as error:  # gradio's components raise whatever a value of another form makes them
@@ -43,7 +43,7 @@ def guard(demo: gr.Blocks) -> None:
         try:
             return await call(*values, **named)
         except SDiffError as error:
-            raise gr.Error(told(error), print_exception=False) from None
+            raise gr.Error(public_message(error), print_exception=False) from None
 
     demo.preprocess_data, demo.call_function = preprocess_data, call_function
 

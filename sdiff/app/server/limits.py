@@ -10,7 +10,7 @@ from cachetools import TTLCache
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdiff.app.gate import SHUT, read_only
+from sdiff.app.gate import READ_ONLY_MESSAGE, read_only
 from sdiff.app.server.refusals import UPLOAD, is_form, refuse
 
 BODY = 4 << 20  # bytes of a request without a file
@@ -26,7 +26,7 @@ class Limits:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._came: TTLCache[str, deque[float]] = TTLCache(ADDRESSES, PERIOD)
+        self._recent: TTLCache[str, deque[float]] = TTLCache(ADDRESSES, PERIOD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +41,7 @@ class Limits:
     def _refusal(self, scope: Scope, upload: bool, most: int) -> tuple[str, int] | None:
         """Why a request is refused, with its status."""
         if upload and read_only():
-            return SHUT, 403
+            return READ_ONLY_MESSAGE, 403
         length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
         if not length.isdigit() or int(length) > most:
             return f"The request is longer than {most >> 20} MB.", 413
@@ -49,7 +49,7 @@ class Limits:
 
     def _too_often(self, address: str) -> tuple[str, int] | None:
         now = time.monotonic()
-        times = self._came[address] = self._came.get(address) or deque(maxlen=FORMS)
+        times = self._recent[address] = self._recent.get(address) or deque(maxlen=FORMS)
         if len(times) == FORMS and times[0] > now - PERIOD:
             wait = round((times[0] + PERIOD - now) / 60) or 1
             return f"More than {FORMS} uploads or logins in {PERIOD // 60} minutes: try again in {wait} min.", 429

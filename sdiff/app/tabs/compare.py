@@ -16,7 +16,7 @@ from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, mo
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.words import guarded, said, told
+from sdiff.app.words import attempt, guarded, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import HELP, INFERENCE_KEYS
 
@@ -74,13 +74,13 @@ class CompareTab:
 
     def wire(self, opened: Iterable[Any]) -> None:
         """B's choices follow the events that open something; what is shown follows the list, and B."""
-        page, asked = self.page, {self.model, *self.settings.values(), *self.page.asked}
+        page, asked = self.page, {self.model, *self.settings.values(), *self.page.inputs}
         chosen, panel = [page.opened, self.model], [self.panel, *self.settings.values()]
         shown = [self.words, self.a_words, self.a_list, self.b_words, self.b_list, self.side]
         self.side.change(None, self.side, js="text => window.setSide(text)")
         for event in opened:
             event.success(self.open_sides, chosen, [self.model, *panel], **QUIETLY)
-        page.follows("Compare", self.compare, shown, {page.view, *asked}, moves(self.settings))
+        page.on_new_list("Compare", self.compare, shown, {page.view, *asked}, moves(self.settings))
         for event in (
             self.model.change(self.settings_of, chosen, panel, **QUIETLY),
             self.reset.click(self.trained_settings, chosen, [*self.settings.values()], **QUIETLY),
@@ -88,7 +88,7 @@ class CompareTab:
             event.success(self.compare, {page.view, *asked}, shown, **QUIETLY)
         self.button.click(self.measure, {self.part, *asked}, self.measured, **MEASURE)
         cells = [self.grid_words, self.grid, self.start, self.stop]
-        grid = self.start.click(self.sensitivity, page.asked, cells, show_progress="hidden", **MEASURE)
+        grid = self.start.click(self.sensitivity, page.inputs, cells, show_progress="hidden", **MEASURE)
         buttons = [self.start, self.stop]
         self.stop.click(self.stopped, None, buttons, cancels=grid, queue=False, api_visibility="private")
 
@@ -112,7 +112,7 @@ class CompareTab:
             return {self.panel: gr.Accordion(visible=False)}
         config, linked = serve(opened[0], model)[1].config, _linked(request)
         if linked.model == model:
-            config = said(lambda: config.at_inference(linked.settings), config)
+            config = attempt(lambda: config.at_inference(linked.settings), config)
         return {self.panel: gr.Accordion(visible=True), **at(config, self.settings)}
 
     def trained_settings(self, opened: list[str], model: str) -> Parts:
@@ -140,9 +140,9 @@ class CompareTab:
         ]
         return {
             self.words: found.words,
-            self.a_words: comparison.described(a),
+            self.a_words: comparison.describe(a),
             self.a_list: tables[0],
-            self.b_words: comparison.described(b),
+            self.b_words: comparison.describe(b),
             self.b_list: tables[1],
             self.side: urlencode({SIDE + name: value for name, value in {"model": b.model, **b.settings}.items()}),
         }
@@ -171,7 +171,7 @@ class CompareTab:
                 figure = gr.Plot(experiment_figures.heat_map(cells, "alpha_min", "sigma_max"), visible=True)
                 yield {self.grid_words: words, self.grid: figure, **self._measuring(len(cells) < n)}
         except SDiffError as error:
-            yield {self.grid_words: escape(told(error)), **self.stopped()}
+            yield {self.grid_words: escape(public_message(error)), **self.stopped()}
 
     def stopped(self) -> Parts:
         """The buttons once a grid was stopped."""
@@ -184,4 +184,4 @@ class CompareTab:
 def _linked(request: gr.Request) -> Query:
     """Model and settings of B as the address has them."""
     pairs = [(name.removeprefix(SIDE), value) for name, value in request.query_params.items() if name.startswith(SIDE)]
-    return said(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())
+    return attempt(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())

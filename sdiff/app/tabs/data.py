@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from sdiff.app import figures, gate, lists, openings, state, uploads
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.state import open_dataset
-from sdiff.app.words import guarded, told
+from sdiff.app.words import guarded, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview, Reading, preview
@@ -46,7 +46,7 @@ class DataTab:
                 self.found = gr.HTML(elem_id="found", padding=False)
             if shut := gate.read_only():
                 with gr.Column(scale=3, min_width=310):
-                    gr.Markdown(gate.SHUT, elem_classes="words")
+                    gr.Markdown(gate.READ_ONLY_MESSAGE, elem_classes="words")
             with gr.Column(scale=3, min_width=310, visible=not shut):
                 gr.Markdown(
                     "## Your own data\nA table with a row for each interaction; it stays with you and this machine."
@@ -184,10 +184,10 @@ def preview_upload(table: str | None, names: str, encoding: str) -> tuple[Any, .
     if not table:
         return "", *nothing, ""
     try:
-        gate.writing()
+        gate.require_writable()
         found = _peek(table, names, encoding)
     except SDiffError as error:
-        return "", *nothing, _message(told(error), table)
+        return "", *nothing, _message(public_message(error), table)
     roles = [gr.Dropdown([NONE, *found.columns], value=found.roles.get(role, NONE)) for role in PAIR]
     return lists.plain_table(f"{Path(table).name} · first rows", found.columns, found.rows), *roles, ""
 
@@ -213,7 +213,7 @@ async def read_upload(
         yield "", _message("Choose a file first."), no_cancel
         return
     try:
-        gate.writing()
+        gate.require_writable()
         yield "", _message(f"Looking at {Path(table).name} …"), no_cancel
         roles = await run_sync(_roles, table, names, encoding, (user, item, rating, timestamp))
         reading = Reading(
@@ -228,7 +228,7 @@ async def read_upload(
         tables = Path(table), Path(items) if items else None
         key, root = await run_sync(uploads.key_of, *tables, reading), uploads_dir()
         undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
-        async for stage in openings.joined(key, partial(uploads.keep, *tables, reading, root), undo):
+        async for stage in openings.join_opening(key, partial(uploads.keep, *tables, reading, root), undo):
             yield "", f"<p>{escape(Path(table).name)}: {stage.html()}</p>", cancel
         found = await run_sync(summarize, state.open_dataset(key).dataset)
     except FaultyRows as error:
@@ -238,7 +238,7 @@ async def read_upload(
         advice = f"{n:,} row{'s cannot' if n > 1 else ' cannot'} be used. Mend the file, or have them left out."
         yield "", _message(advice) + lists.plain_table(caption, ["Row", "What is wrong"], rows), no_cancel
     except SDiffError as error:
-        yield "", _message(told(error), table), no_cancel
+        yield "", _message(public_message(error), table), no_cancel
     else:
         size = f"interactions {found.interactions:,}, users {found.users:,}, items {found.items:,}"
         yield key, _message(f"Open on this page: {size}. Recommend has a first list."), no_cancel

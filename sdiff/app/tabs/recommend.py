@@ -71,23 +71,23 @@ class RecommendTab:
         """The list follows the events that open something, and whatever changes it; the plots follow the list."""
         page = self.page
         listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
-        listed += [self.why_panel, page.told]
+        listed += [self.why_panel, page.list_state]
         for event in opened:
-            event.success(self.recommend, page.asked, listed, **IN_ORDER)
+            event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
-            button.click(functools.partial(self.pick, pick), page.asked, [page.user, *listed], **IN_ORDER)
+            button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *listed], **IN_ORDER)
         for press, change in (
             (self.history.click, self.remove),
             (self.addable.click, self.add),
             (self.empty_button.click, self.empty),
             (self.true_button.click, self.restore),
         ):
-            press(change, page.asked, [page.edited, self.question, *listed], **IN_ORDER)
+            press(change, page.inputs, [page.edited, self.question, *listed], **IN_ORDER)
         typed = [page.user.submit, page.user.blur]
-        gr.on(typed, self.call, {page.told, *page.asked}, [page.user, *listed], **IN_ORDER)
-        gr.on(page.controls.moved, self.recommend, page.asked, listed, trigger_mode="always_last", **IN_ORDER)
-        page.follows("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
-        why = self.recommended.click(self.why, page.asked, self.why_panel, **IN_ORDER)
+        gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *listed], **IN_ORDER)
+        gr.on(page.controls.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
+        page.on_new_list("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
+        why = self.recommended.click(self.why, page.inputs, self.why_panel, **IN_ORDER)
         why.then(None, js=SHOW_WHY)
         asking: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
         self.question.change(find, [page.opened, self.question], self.addable, **asking)
@@ -109,7 +109,7 @@ class RecommendTab:
 
     def call(self, values: Values) -> Parts:
         """The list of the user whose id was typed; an unknown one leaves the page, and its box, as they were."""
-        before = _user_of(values[self.page.told])
+        before = _user_of(values[self.page.list_state])
         try:
             query = self.page.query(values)
             return gr.skip() if query.user == before else {self.page.user: query.user, **self.shown(query)}
@@ -153,7 +153,7 @@ class RecommendTab:
             self.page.controls.changed: found.changed,
             self.true_button: gr.Button(interactive=found.moves is not None),
             self.why_panel: "",
-            self.page.told: json.dumps({"address": query.encode(), "trained": trained}),
+            self.page.list_state: json.dumps({"address": query.encode(), "trained": trained}),
         }
 
     @guarded

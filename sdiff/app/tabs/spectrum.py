@@ -50,10 +50,10 @@ class SpectrumTab:
         """All of it follows the list, and a step the slider as well."""
         plots = [self.eigenvalues, self.alpha_sigma, self.maps]
         words = [self.eigenvalues_words, self.alpha_sigma_words, self.maps_words]
-        self.page.follows("Spectrum", self.schedules, [*plots, *words])
+        self.page.on_new_list("Spectrum", self.schedules, [*plots, *words])
         step = [self.step, self.play_button, self.words, self.bands, self.path, self.listed]
-        self.page.follows("Spectrum", self.reverse, step, [self.step], [self.step.release])
-        self.play_button.click(self.play, self.page.asked, step, show_progress="hidden", api_visibility="private")
+        self.page.on_new_list("Spectrum", self.reverse, step, [self.step], [self.step.release])
+        self.play_button.click(self.play, self.page.inputs, step, show_progress="hidden", api_visibility="private")
         self.page.take_away(self.csv, take_away.spectrum_csv, "text => window.saveText(text, 'spectrum.csv')")
 
     def schedules(self, values: Values) -> Parts:

@@ -19,7 +19,7 @@ from gradio.utils import LRUCache
 from sdiff.app import figures, gate, journal, space, state
 from sdiff.app.controls import Parts
 from sdiff.app.page import Page
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.training.trainer import CRITERION, Progress
@@ -38,7 +38,7 @@ class TrainTab:
         self.page = page
         self.trained = gr.Textbox(visible=False)
         if shut := gate.read_only():
-            gr.Markdown(gate.SHUT, elem_classes="words")
+            gr.Markdown(gate.READ_ONLY_MESSAGE, elem_classes="words")
         with gr.Row(visible=not shut):
             with gr.Column(scale=1, min_width=280):
                 self.preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset")
@@ -100,7 +100,7 @@ class TrainTab:
                     parts |= {self.trained: view.saved_as, self.name: _name(), **self._said(view.status)}
                 yield parts
         except SDiffError as error:
-            yield self._said(escape(told(error)))
+            yield self._said(escape(public_message(error)))
         finally:
             if _running.get(session) is stop:
                 del _running[session]
@@ -141,7 +141,7 @@ class TrainingView:
     saved_as: str | None = None
 
 
-class Line:
+class RunQueue:
     """Runs that wait for one another: one at a time, in the order in which they came, each of another name."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class Line:
         return len(self._names)
 
     @contextmanager
-    def joined(self, name: str) -> Iterator[Callable[[], int]]:
+    def enter(self, name: str) -> Iterator[Callable[[], int]]:
         """Takes a place at the end, and leaves it; what it gives says how many runs are before this one.
 
         Raises:
@@ -168,7 +168,7 @@ class Line:
             self._names.remove(name)
 
 
-LINE = Line()
+QUEUE = RunQueue()
 
 
 def train(
@@ -183,12 +183,12 @@ def train(
         SDiffError: the app is read-only, a name is taken, a setting is wrong, no epoch came to its end, or there is no
             place for the weights.
     """
-    gate.writing()
+    gate.require_writable()
     journal.note(data=dataset, model=name)
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
-    with LINE.joined(name := name.strip()) as before, state.claimed_run(name) as folder:
+    with QUEUE.enter(name := name.strip()) as before, state.claimed_run(name) as folder:
         while n := before():
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")
@@ -222,7 +222,7 @@ def _trained(
                 )
             progress = run.send(stopped)
     how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
-    why = escape(f" {told(progress.failure)}") if progress.failure else ""
+    why = escape(f" {public_message(progress.failure)}") if progress.failure else ""
     yield TrainingView(
         f"{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in {duration(progress.seconds)}. "
         f"The weights of epoch **{progress.best_epoch}** are saved as **{folder.name}**.{why}",
