@@ -1,4 +1,4 @@
-"""Whether the app is well, for whatever watches it: GET /health."""
+"""Health check for monitoring: GET /health."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _started = time.monotonic()
 
 
 async def health(_: Request) -> JSONResponse:
-    """200 where the embedded data set has a model that can be served, else 503 with what is wrong."""
-    said = {
+    """Answers 200 if a model of the embedded data set can be served, else 503 with the error message."""
+    facts = {
         "version": sdiff.__version__,
         "device": device_name(serving_device()),
         "seconds": round(time.monotonic() - _started),
@@ -32,8 +32,8 @@ async def health(_: Request) -> JSONResponse:
     try:
         await run_in_threadpool(lambda: serve("demo", models("demo")[0]))
     except SDiffError as error:
-        return JSONResponse({"status": "ill", "why": public_message(error), **said}, status_code=503)
-    return JSONResponse({"status": "ok", **said})
+        return JSONResponse({"status": "ill", "why": public_message(error), **facts}, status_code=503)
+    return JSONResponse({"status": "ok", **facts})
 
 
 ROUTE = Route("/health", health)

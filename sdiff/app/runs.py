@@ -47,7 +47,7 @@ def warm_up() -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a run. `failure` is the error that ended it early, if any."""
+    """Result of a run: epochs and seconds trained, the best epoch, and the error that ended it early, if any."""
 
     epoch: int
     seconds: float

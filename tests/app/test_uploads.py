@@ -152,10 +152,10 @@ def test_no_key_leads_out_of_the_folder(key):
 
 def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
     key, _ = read(log)
-    with pytest.raises(SDiffError, match="beside the interactions"):
+    with pytest.raises(SDiffError, match="together with the interactions"):
         run(openings.wait_until_open(key + "&items=/etc/passwd"))
     assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
-    with pytest.raises(SDiffError, match="gone is no longer here: upload it again"):
+    with pytest.raises(SDiffError, match="gone no longer exists: upload it again"):
         run(openings.wait_until_open("own:0123456789abcdef/gone"))
 
 
@@ -238,8 +238,8 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_
     monkeypatch.setattr(uploads, "_read", lambda *_: pytest.fail("it is read"))
     assert rows.stat().st_size < 1 << 20 and "30,000,000 rows" in read(rows, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "UNPACKED", 2 << 20)
-    assert "unpacks to more than 2 MB" in read(packed, ("user", "item", NONE, NONE), names="user,item")[1]
-    assert "unpacks to more than 2 MB" in read(cells, ("user", "item", NONE, NONE))[1]
+    assert "more than 2 MB uncompressed" in read(packed, ("user", "item", NONE, NONE), names="user,item")[1]
+    assert "more than 2 MB uncompressed" in read(cells, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "ROWS", 1000)
     assert "3,001 rows" in read(plain, ("user", "item", NONE, NONE))[1]
     assert not list(uploads_dir().rglob("*rows*"))
