@@ -228,7 +228,7 @@ def _writing() -> Iterator[None]:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Modification time, inode and size of a file, or () if there is none. Inode and size detect changes that the clock misses."""
+    """Modification time, inode and size of a file, or () if there is none. The time alone could miss a change."""
     try:
         stat = path.stat()
     except OSError:

@@ -24,10 +24,8 @@ from sdiff.data.tables import database, readable_errors
 TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
-ROWS, UNPACKED = (
-    20_000_000,
-    512 << 20,
-)  # maximum number of rows, about 100 bytes of memory each, and of uncompressed bytes
+ROWS = 20_000_000  # maximum number of rows; each takes about 100 bytes of memory
+UNPACKED = 512 << 20  # maximum number of bytes when uncompressed
 
 
 def key_of(interactions: Path, items: Path | None, reading: Reading) -> str:

@@ -177,7 +177,7 @@ def test_gradio_keeps_no_statistics_of_events(launched, monkeypatch):
 
 def test_an_address_in_the_place_of_a_file_is_not_fetched(launched):
     file = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
-    with pytest.raises(SDiffError, match="not fetched"):
+    with pytest.raises(SDiffError, match="cannot be fetched"):
         run(processing_utils.async_move_files_to_cache([file], gr.File()))
 
 

@@ -90,7 +90,7 @@ def test_faulty_rows_are_listed_and_left_out_on_request(log):
         ({"min_rating": "nan"}, "min_rating must be a number, not &#x27;nan&#x27;"),
         ({"core": 0}, "core must be a whole number between 1 and"),
         ({"names": "user,,item"}, "names must be different column names, none of them empty"),
-        ({"core": 100}, "no interactions left after its rating and 100-core filters"),
+        ({"core": 100}, "no interactions left: lower min_rating or core"),
         ({"roles": ("visitor", "item", NONE, NONE), "split": "chronological"}, "needs a timestamp column"),
         ({"min_rating": "3"}, "no column rating for min_rating"),
     ],
