@@ -101,7 +101,7 @@ def recommend(query: Query) -> Listing:
     """Recommends items for a history (by default the user's training part). Marks held-out items.
 
     Raises:
-        SDiffError: the user, data set or checkpoint is unknown, the checkpoint has other items, or a setting is invalid.
+        SDiffError: unknown user, data set or checkpoint, a checkpoint with other items, or an invalid setting.
     """
     opened, model = serve(query.dataset, query.model)
     split, catalog = opened.dataset.split, opened.catalog
@@ -238,7 +238,7 @@ def model_card(dataset: str, checkpoint: str) -> str:
 
 
 def models(dataset: str) -> list[str]:
-    """Names of the models of a data set, the default one first: those that ship, those trained here, the closed form."""
+    """Names of the models of a data set, default first: those that ship, those trained here, the closed-form model."""
     return [*checkpoints(dataset), INSTANT]
 
 
