@@ -25,8 +25,8 @@ STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 SNR_RANGE = (-5.0, 5.0)  # log10; an infinite SNR (no noise) is drawn at the upper end
 POINTS = 400  # maximum number of points of a training curve
 MAP_RANGE = (-3.0, 3.0)  # log10 SNR at the ends of the colour scale
-# Transparent, because app.css sets the text colour for light and dark mode. A template is validated once; the same values
-# in a figure's layout would be validated for each figure, which takes longer than everything else.
+# Transparent, because app.css sets the text colour for light and dark mode. A template is validated once; the same
+# values in a figure's layout would be validated for each figure, which takes longer than everything else.
 AXIS = {"gridcolor": "rgba(128,128,128,0.18)", "zeroline": False}
 LOOK = {
     "margin": {"l": 56, "r": 16, "t": 36, "b": 44},

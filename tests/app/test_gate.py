@@ -315,5 +315,5 @@ def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_clic
         page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
         page.get_by_role("tab", name="Train").click()
         page.locator("#start").click()
-        page.get_by_text("This run could not be made").wait_for()
+        page.get_by_text("This run could not start").wait_for()
         assert page.locator("#start").is_enabled() and page.locator("#stop").is_disabled()

@@ -73,7 +73,7 @@ def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
 def test_faulty_rows_are_listed_and_left_out_on_request(log):
     roles = ("visitor", "item", "stars", "time")
     key, said = read(log, roles)
-    assert key == "" and "1 row cannot be used" in said and "194" in said and "&#x27;many&#x27;" in said
+    assert key == "" and "1 row is invalid" in said and "194" in said and "&#x27;many&#x27;" in said
     key, said = read(log, roles, skip=True, min_rating="3")
     report = open_dataset(key).dataset.report
     assert (
@@ -85,7 +85,7 @@ def test_faulty_rows_are_listed_and_left_out_on_request(log):
     ("form", "said"),
     [
         ({"table": None}, "Choose a file first"),
-        ({"roles": (NONE, "item", NONE, NONE)}, "Say which column holds the users"),
+        ({"roles": (NONE, "item", NONE, NONE)}, "Choose the columns of users and items"),
         ({"min_rating": "much"}, "min_rating must be a number, not &#x27;much&#x27;"),
         ({"min_rating": "nan"}, "min_rating must be a number, not &#x27;nan&#x27;"),
         ({"core": 0}, "core must be a whole number between 1 and"),
@@ -104,7 +104,7 @@ def test_another_encoding_is_read_when_it_is_chosen(tmp_path):
     table = tmp_path / "old.csv"
     table.write_bytes(b"user,item\n" + "".join(f"é{u},ü{i}\n" for u in range(9) for i in range(5)).encode("latin-1"))
     roles = ("user", "item", NONE, NONE)
-    assert "45 rows cannot be used" in read(table, roles)[1]
+    assert "45 rows are invalid" in read(table, roles)[1]
     assert "ü0" in preview_upload(str(table), "", "latin-1")[0]
     key, _ = read(table, roles, encoding="latin-1")
     assert "é3" in open_dataset(key).dataset.split.users
