@@ -184,7 +184,7 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         tables = path, items if rng.random() < 0.5 else None, reading
         opened = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
         key = opened.dataset.key
-        state.hold(key, opened)
+        state.keep_open(key, opened)
         opened.catalog.rows(opened.catalog.search("heat"))
         user = opened.dataset.split.users.ids[0]
         handlers.recommend(Query(key, state.INSTANT, user, k=3))

@@ -51,7 +51,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of the app take their steps here, where a test can reach into them."""
-    monkeypatch.setattr("sdiff.app.runs.apart", lambda generator, *arguments, **_: generator(*arguments))
+    monkeypatch.setattr("sdiff.app.runs.in_subprocess", lambda generator, *arguments, **_: generator(*arguments))
 
 
 @pytest.fixture(scope="session")

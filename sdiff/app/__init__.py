@@ -1,1 +1,1 @@
-"""The app: gradio widgets around the engine. Nothing outside this folder and app.py knows of gradio."""
+"""The gradio app. Only this package and app.py depend on gradio."""

@@ -1,4 +1,4 @@
-"""The app's named endpoints, also as tools of its MCP server: plain typed values in, rows out, for other programs."""
+"""The app's named API endpoints, which are also the tools of its MCP server."""
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ from gradio.mcp import GradioMCPServer
 
 from sdiff.app import comparison, handlers, openings, spectral, state
 from sdiff.app.query import MOST, K, Query, text
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import REGISTRY
 from sdiff.training.validate import parse_json
 
-WAITING = 32  # calls of an endpoint that may wait at once for a data set to be opened; later ones wait in the queue
-COMPUTING = CapacityLimiter(2)  # of these, those that compute; the others have no thread
+WAITING = 32  # calls of an endpoint that may wait for a data set at once; others wait in the queue
+COMPUTING = CapacityLimiter(2)  # calls that compute at once; waiting calls use no thread
 
 
 def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """An endpoint whose SDiffError reaches the caller as an error with the same words."""
+    """Wraps an endpoint: an SDiffError becomes a gradio error with the same message."""
 
     @functools.wraps(endpoint)
     def run(*values: Any, **named: Any) -> Any:
         try:
             return endpoint(*values, **named)
         except SDiffError as error:
-            raise gr.Error(told(error), print_exception=False) from None
+            raise gr.Error(public_message(error), print_exception=False) from None
 
     return run
 
 
 def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """An endpoint as the app serves it: its data set is opened first, however long that takes, while others are
-    answered."""
+    """Wraps an endpoint for the app: opens its data set first, without blocking other calls."""
     signature = inspect.signature(endpoint)
 
     @functools.wraps(endpoint)
@@ -51,19 +50,21 @@ def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         bound.apply_defaults()
         if "dataset" in bound.arguments:
             try:
-                await openings.opened(Query(bound.arguments["dataset"]).dataset)
+                await openings.wait_until_open(Query(bound.arguments["dataset"]).dataset)
             except SDiffError as error:
-                raise gr.Error(told(error), print_exception=False) from None
+                raise gr.Error(public_message(error), print_exception=False) from None
         return await run_sync(functools.partial(endpoint, *values, **named), limiter=COMPUTING)
 
     return run
 
 
-def asked(
+def make_query(
     dataset: str, checkpoint: str, user: str, history: list[str] | None, settings: str, seed: int, k: int = K
 ) -> Query:
-    """A query of an endpoint: by default of the first model of the data set; of a user as on the page, where neither a
-    user nor a history is given."""
+    """Builds the query of an endpoint.
+
+    Defaults: the first model of the data set, and the user that the page shows first unless a history is given.
+    """
     query = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
     model = query.model or handlers.models(query.dataset)[0]
     typical = handlers.pick_user(query.dataset, "typical") if history is None else ""
@@ -72,7 +73,7 @@ def asked(
 
 @answering
 def list_datasets() -> list[dict[str, Any]]:
-    """The data sets: key, title, terms, origin, and whether the files are here."""
+    """Lists the data sets: key, title, terms, origin, and whether the files are available."""
     return [
         {
             "key": source.key,
@@ -87,14 +88,13 @@ def list_datasets() -> list[dict[str, Any]]:
 
 @answering
 def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
-    """The models for a data set, the one to begin with first: name, and in words what it is and reaches, or what is
-    wrong with it.
+    """Lists the models of a data set, the default one first: name, and a description with metrics, or an error message.
 
     Args:
-        dataset: key of a data set whose files are here.
+        dataset: key of a data set whose files are available.
     """
     dataset = Query(dataset).dataset
-    state.open_dataset(dataset)  # what is wrong with that is wrong with all of them
+    state.open_dataset(dataset)  # its errors concern all models
     return [{"name": name, "card": _card(dataset, name)} for name in handlers.models(dataset)]
 
 
@@ -102,7 +102,7 @@ def _card(dataset: str, name: str) -> str:
     try:
         return handlers.model_card(dataset, name)
     except SDiffError as error:
-        return told(error)
+        return public_message(error)
 
 
 @answering
@@ -115,34 +115,34 @@ def recommend(
     settings: str = "{}",
     history: list[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The top k items for a user of a data set, with titles; held_out says what the user really chose later.
+    """Recommends k items for a user, with titles. held_out marks items that the user chose later.
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
-        user: id of the user; without one, a user whose history is of median length.
+        checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
+        user: id of the user. By default, a user with a history of median length.
         k: length of the list.
-        seed: of the sampling noise.
-        settings: JSON object of what is to differ from the checkpoint, such as {"guidance": 0.5, "T": 1}.
-        history: ids of items to take for the user's history instead, oldest first.
+        seed: seed of the sampling noise.
+        settings: JSON object of settings that differ from the checkpoint's, such as {"guidance": 0.5, "T": 1}.
+        history: item ids that replace the user's history, oldest first.
     """
-    query = asked(dataset, checkpoint, user, history, settings, seed, k)
+    query = make_query(dataset, checkpoint, user, history, settings, seed, k)
     return [asdict(row) for row in handlers.recommend(query).recommendations]
 
 
 @answering
 def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> list[dict[str, Any]]:
-    """Items whose titles hold the words of a question, if only their beginnings or with a slip, the likeliest first.
+    """Searches items by title, best match first. Words may be prefixes or have a typo.
 
     Args:
         dataset: key of a data set.
-        question: words, or an id; without any, the most popular items are found.
-        limit: most items to return.
+        question: words of the title, or an item id. If empty, returns the most popular items.
+        limit: maximum number of items.
     """
     catalog = state.open_dataset(Query(dataset).dataset).catalog
     question, limit = text("question", question), whole("limit", limit, 1, MOST)
-    found = (asdict(row) for row in catalog.rows(catalog.search(question, limit)))
-    return [{key: row[key] for key in ("id", "title", "year", "genres", "popularity", "extra")} for row in found]
+    rows = (asdict(row) for row in catalog.rows(catalog.search(question, limit)))
+    return [{key: row[key] for key in ("id", "title", "year", "genres", "popularity", "extra")} for row in rows]
 
 
 @answering
@@ -155,18 +155,18 @@ def explain(
     settings: str = "{}",
     history: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Why an item has its score: two accounts of it, by item of the history and by frequency, which both add up to it.
+    """Explains the score of an item as two sums: by items of the history, and by frequencies.
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
-        user: id of the user; without one, a user whose history is of median length.
+        checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
+        user: id of the user. By default, a user with a history of median length.
         item: id of the item.
-        seed: of the sampling noise.
-        settings: JSON object of what is to differ from the checkpoint.
-        history: ids of items to take for the user's history instead, oldest first.
+        seed: seed of the sampling noise.
+        settings: JSON object of settings that differ from the checkpoint's.
+        history: item ids that replace the user's history, oldest first.
     """
-    query = asked(dataset, checkpoint, user, history, settings, seed)
+    query = make_query(dataset, checkpoint, user, history, settings, seed)
     return asdict(handlers.why(query, text("item", item)))
 
 
@@ -182,43 +182,43 @@ def compare(
     other_settings: str = "{}",
     history: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Two lists for one history, what they have in common, and by how many places each item stands higher than in the
-    other one (null: it is far down there).
+    """Compares two lists for one history: their overlap, and how many places higher each item is than in the other list
+    (null if it is far down there).
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
-        other: name of a model, the same one perhaps, or a reference: popularity, or A x, the linear graph filter.
-        user: id of the user; without one, a user whose history is of median length.
+        checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
+        other: name of a model, which may be the same one, or a reference: popularity, or A x (linear graph filter).
+        user: id of the user. By default, a user with a history of median length.
         k: length of the lists.
-        seed: of the sampling noise.
-        settings: JSON object of what is to differ from the checkpoint.
-        other_settings: the same for the other model.
-        history: ids of items to take for the user's history instead, oldest first.
+        seed: seed of the sampling noise.
+        settings: JSON object of settings that differ from the checkpoint's.
+        other_settings: settings of the other model.
+        history: item ids that replace the user's history, oldest first.
     """
-    a = asked(dataset, checkpoint, user, history, settings, seed, k)
-    found = comparison.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
+    a = make_query(dataset, checkpoint, user, history, settings, seed, k)
+    result = comparison.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
     lists = (
         [asdict(row) | {"shift": shift} for row, shift in zip(rows, shifts, strict=True)]
-        for rows, shifts in zip(found.lists, found.shifts, strict=True)
+        for rows, shifts in zip(result.lists, result.shifts, strict=True)
     )
-    return dict(zip(("list", "other_list"), lists, strict=True)) | {"overlap": found.overlap, "words": found.words}
+    return dict(zip(("list", "other_list"), lists, strict=True)) | {"overlap": result.overlap, "words": result.words}
 
 
 @answering
 def spectrum(
     dataset: str = "demo", checkpoint: str = "", user: str = "", seed: int = 0, settings: str = "{}"
 ) -> dict[str, Any]:
-    """The eigenvalues a model keeps, the SNR at tau (null: no noise) of each schedule, and a user's energy by band.
+    """The eigenvalues of a model, the SNR at tau of each schedule (null: no noise), and a user's energy by band.
 
     Args:
         dataset: key of a data set.
-        checkpoint: name of a model for it; without one, the first of /list_checkpoints.
-        user: id of the user; without one, a user whose history is of median length.
-        seed: of the sampling noise.
-        settings: JSON object of what is to differ from the checkpoint.
+        checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
+        user: id of the user. By default, a user with a history of median length.
+        seed: seed of the sampling noise.
+        settings: JSON object of settings that differ from the checkpoint's.
     """
-    view = spectral.spectral_view(asked(dataset, checkpoint, user, None, settings, seed))
+    view = spectral.spectral_view(make_query(dataset, checkpoint, user, None, settings, seed))
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
@@ -238,12 +238,12 @@ ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, 
 
 
 def answer_mcp_in_json() -> None:
-    """Has the MCP server write results as JSON; gradio writes them as Python's `str` does."""
-    written = GradioMCPServer.postprocess_output_data
+    """Makes the MCP server return results as JSON. Gradio would return them as Python's `str`."""
+    original = GradioMCPServer.postprocess_output_data
 
     def in_json(self: GradioMCPServer, data: Any, root_url: str) -> Any:
         texts = [output if isinstance(output, str) else json.dumps(output, ensure_ascii=False) for output in data]
-        return written(self, texts, root_url)
+        return original(self, texts, root_url)
 
     GradioMCPServer.postprocess_output_data = in_json
 

@@ -1,4 +1,4 @@
-"""Two models, or two settings of one, beside each other: their lists for a history, and what they reach for many."""
+"""Compares two models, or two settings of a model: their lists for one history, and their metrics over many users."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
 
 CPU = torch.device("cpu")
-SAMPLE = 1000  # users that are measured on
+SAMPLE = 1000  # maximum number of users to measure on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
@@ -38,8 +38,15 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two lists for one history. `shifts` of a list: by how many places each item stands higher there than in the other
-    one, None where the other does not have it among its first 1,000."""
+    """Two lists for one history.
+
+    Attributes:
+        lists: items of both lists, best first.
+        shifts: for each list, how many places higher each item is than in the other one; None if the other list does
+            not have it among its first 1,000.
+        overlap: number of common items.
+        words: description of the differences.
+    """
 
     lists: tuple[list[Row], list[Row]]
     shifts: tuple[list[int | None], list[int | None]]
@@ -48,10 +55,10 @@ class Comparison:
 
 
 def compare(a: Query, b: Query) -> Comparison:
-    """The lists of two queries for the history of the first; `b.model` may be one of `REFERENCES`.
+    """Compares the lists of two queries for the history of the first. `b.model` may be one of `REFERENCES`.
 
     Raises:
-        SDiffError: as `recommend`.
+        SDiffError: like `recommend`.
     """
     history, held_out = history_of(a), held_out_of(a)
     orders, rows = [], []
@@ -74,28 +81,29 @@ def compare(a: Query, b: Query) -> Comparison:
 
 
 def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
-    """Both sides over the same users drawn by seed 0: rows (measure, A, B, B − A, what it says), and words.
+    """Measures both sides on the same sample of users (seed 0).
 
-    The difference in accuracy is paired by user, and given with its standard error.
+    Returns rows (measure, A, B, B − A, meaning) and a caption. The difference in accuracy is paired by user and has its
+    standard error.
 
     Raises:
-        SDiffError: as `recommend`, or where nothing is held out in this part.
+        SDiffError: like `recommend`, or if nothing is held out in this part.
     """
     users = _sample(open_dataset(a.dataset).dataset.split, part)
-    found = []
+    results = []
     for side in (a, b):
         opened, score, device = _scorer(a.dataset, side)
         split = opened.dataset.split
         shown = top_n_lists(score, split, 20, part, users, device)
-        found.append((accuracy(shown, split, part), measures(shown, split)))
+        results.append((accuracy(shown, split, part), measures(shown, split)))
     rows = []
     for name, hint in HINTS.items():
         if name in PER_USER:
-            each = [per_user[name] for per_user, _ in found]
+            each = [per_user[name] for per_user, _ in results]
             values, difference = [one.mean() for one in each], each[1] - each[0]
             error = f" ± {difference.std(ddof=1) / np.sqrt(len(users)):.4f}" if len(users) > 1 else ""
         else:
-            values, error = [of_lists[name] for _, of_lists in found], ""
+            values, error = [of_lists[name] for _, of_lists in results], ""
         rows.append([name, *(f"{value:.4f}" for value in values), f"{values[1] - values[0]:+.4f}{error}", hint])
     title = open_dataset(a.dataset).dataset.title
     words = f"A {a.model}, B {b.model} · {title} · lists of 20 for {len(users):,} users of the {part} part (seed 0)."
@@ -105,11 +113,13 @@ def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
 
 
 def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
-    """Recall@20 on a sample of the validation part over a grid of alpha_min and sigma_max, all else as asked: the cells
-    so far, after each of them. On the test part where nothing is held out for validation.
+    """Measures recall@20 over a grid of alpha_min and sigma_max, with the query's other settings.
+
+    Uses a sample of validation users, or of test users if there is no validation part. Yields all cells so far after
+    each one.
 
     Raises:
-        SDiffError: as `measure`.
+        SDiffError: like `measure`.
     """
     split = open_dataset(a.dataset).dataset.split
     part: Part = "valid" if len(split.valid) else "test"
@@ -124,18 +134,18 @@ def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
 
 
 def grid(a: Query) -> dict[str, tuple[float, ...]]:
-    """The values to measure: without noise sigma_max makes no difference. Raises SDiffError."""
+    """The values of the grid. Without noise, sigma_max has no effect and gets one value. Raises SDiffError."""
     config = serve(a.dataset, a.model)[1].config.at_inference(a.settings)
     return GRID if config.noise else GRID | {"sigma_max": (config.sigma_max,)}
 
 
 def sides(dataset: str) -> list[str]:
-    """What can be put on the other side: the models of a data set, and the references."""
+    """Choices for side B: the models of a data set, and the references."""
     return [*models(dataset), *REFERENCES]
 
 
-def described(side: Query) -> str:
-    """A side in words: its model, and the settings in which it differs from the checkpoint's."""
+def describe(side: Query) -> str:
+    """Describes a side: its model, and the settings that differ from the checkpoint's."""
     if side.model in REFERENCES:
         return f"**{side.model}** · a reference without settings"
     config = serve(side.dataset, side.model)[1].config
@@ -143,7 +153,7 @@ def described(side: Query) -> str:
 
 
 def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:
-    """The first items for a history by the model and settings of `side`, filtered as `a` is."""
+    """The top items for a history with the model and settings of `side`, and the filters of `a`."""
     opened, score, device = _scorer(a.dataset, side)
     x = Histories.from_ids(history, opened.dataset.split.items, device)
     with torch.inference_mode():
@@ -151,7 +161,7 @@ def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, lis
 
 
 def _sample(split: Split, part: Part) -> np.ndarray:
-    """Indices of users, the same ones for all who ask."""
+    """Indices of a fixed sample of users. Raises SDiffError if nothing is held out."""
     held_out = np.flatnonzero(getattr(split, part).lengths)
     if not len(held_out):
         raise SDiffError(f"Nothing is held out in the {part} part of this data set: measure on the other part.")

@@ -1,4 +1,4 @@
-"""What can be moved beside every view."""
+"""The control panel beside every tab: sliders, filters, list length and seed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import gradio as gr
 from sdiff.app.query import LONGEST, K
 from sdiff.config import BOUNDS, HELP, Config
 
-Values = dict[Any, Any]  # of an event's inputs, by component
-Parts = dict[Any, Any]  # new values of components, or updates of them, by component
-Settings = dict[str, Any]  # components by the names of what they set
+Values = dict[Any, Any]  # values of an event's inputs, by component
+Parts = dict[Any, Any]  # new values or updates, by component
+Settings = dict[str, Any]  # components by setting
 
-# name -> (label, hint, range, step): what can be moved without training again, Section 3.2 and Algorithm 2
+# name -> (label, hint, range, step). Settings that apply without retraining: Section 3.2 and Algorithm 2.
 SLIDERS = {
     "half_life": (
         "Recency half-life h",
@@ -27,11 +27,11 @@ SLIDERS = {
     "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
     "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
 }
-FIRST = ("half_life", "guidance", "alpha_min", "sigma_max")  # the others are folded away
+FIRST = ("half_life", "guidance", "alpha_min", "sigma_max")  # the others are in an accordion
 
 
 class Controls:
-    """The panel beside every view; `settings` are the sliders in their order and the switch for noise, by name."""
+    """The control panel. `settings`: the sliders and the noise switch, by name."""
 
     def __init__(self) -> None:
         gr.HTML('<button type="button" id="sheet" aria-expanded="false">Controls</button>', padding=False)
@@ -56,13 +56,13 @@ class Controls:
 
     @property
     def inputs(self) -> set[Any]:
-        """The parts of the panel that say what is listed, and how."""
+        """The components that affect lists."""
         filters = self.genres, self.first_year, self.last_year
         return {*self.settings.values(), self.seed, self.k, self.seen, *filters}
 
     @property
     def moved(self) -> list[Any]:
-        """The events after which a list follows: a slider when it is let go, a box when it is left."""
+        """The events that update the list: a slider is released, or a field is left."""
         boxes = self.seed, self.first_year, self.last_year
         left = [event for box in boxes for event in (box.submit, box.blur)]
         return [*moves(self.settings), self.k.release, self.seen.input, self.genres.input, *left]
@@ -79,7 +79,7 @@ def any_range(self: gr.Slider, payload: float) -> float:
 
 
 def any_choice(self: gr.Dropdown, payload: Any) -> Any:
-    """As `any_range`, for the choices of a dropdown. Where nothing was chosen yet, the value is an empty text."""
+    """Like `any_range`, for the choices of a dropdown. No choice becomes an empty string."""
     return "" if payload is None else payload
 
 
@@ -97,21 +97,23 @@ def slider(name: str, prefix: str = "") -> gr.Slider:
 
 
 def moves(settings: Settings) -> list[Any]:
-    """The events after which a list follows."""
+    """The events of settings that update the list."""
     return [part.release if isinstance(part, gr.Slider) else part.input for part in settings.values()]
 
 
 def at(config: Config, settings: Settings) -> Parts:
-    """The sliders and the switch for noise at the values of a configuration."""
+    """Sets the sliders and the noise switch to the values of a configuration."""
     parts: Parts = {settings["noise"]: config.noise}
     for name, (_, _, (low, high), _) in SLIDERS.items():
-        value = getattr(config, name)  # which may lie beyond what is usual
-        shown = name != "half_life" or value > 0  # a model that ignores the order has no memory
-        parts[settings[name]] = gr.Slider(value=value, minimum=min(low, value), maximum=max(high, value), visible=shown)
+        value = getattr(config, name)  # may be outside the slider's default range
+        visible = name != "half_life" or value > 0  # 0: the model ignores the order
+        parts[settings[name]] = gr.Slider(
+            value=value, minimum=min(low, value), maximum=max(high, value), visible=visible
+        )
     return parts
 
 
 def changed(settings: Settings, values: Values, trained: Config) -> dict[str, Any]:
-    """The values of sliders and switch that differ from the checkpoint's, by name."""
+    """The settings that differ from the checkpoint's, by name."""
     now = {name: values[part] for name, part in settings.items()}
     return {name: value for name, value in now.items() if value != getattr(trained, name)}

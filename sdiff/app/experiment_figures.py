@@ -1,4 +1,4 @@
-"""The pictures of experiments, whose rows come from files: lines, bars, a heat map."""
+"""Figures of experiments: lines, bars and heat maps of rows from result files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import plotly.graph_objects as go
 
 from sdiff.app.figures import LINES, NAMES, PALETTE, SERIES, STYLES, plain
 
-Row = dict[str, Any]  # of an experiment: what was varied, and what was measured, the test part's under "test"
+Row = dict[str, Any]  # settings and measures of a row; test metrics under "test"
 MEASURE = "recall@20"
 
 
 def picture(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
-    """The picture of an experiment's rows: `kind` is lines, bars or heat_map, `options` are those of that function.
+    """Draws the rows of an experiment.
 
-    Where bars show what the paper prints, by a row's value of x, that lies over them.
+    Args:
+        rows: rows of a run.
+        paper: the paper's figures by value of x, drawn over bars.
+        kind: lines, bars or heat_map.
+        options: keyword arguments of the function of that name.
     """
     if kind == "bars":
         return bars(rows, paper, **options)
@@ -24,7 +28,7 @@ def picture(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options:
 
 
 def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
-    """An experiment's measure over one setting, a line for each value of `group`."""
+    """A measure over one setting, with a line for each value of `group`."""
     figure = plain(x, y, height=320)
     for i, (name, members) in enumerate(_groups(rows, group).items()):
         colour, dash = STYLES.get(name, (SERIES[i % len(SERIES)], LINES[i % len(LINES)]))
@@ -42,10 +46,10 @@ def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: b
 
 
 def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE, group: str = "") -> go.Figure:
-    """An experiment's measure for each choice, a bar for each value of `group`; what the paper prints lies over it."""
+    """A measure for each choice, with a bar for each value of `group`, and the paper's figures as markers."""
     choices = list(dict.fromkeys(str(row[x]) for row in rows))
-    apart = len(choices) < len(rows)  # several bars share a place
-    figure = plain(y, "", height=110 + len(choices) * (20 * len(_groups(rows, group)) if apart else 24))
+    grouped = len(choices) < len(rows)  # several bars per choice
+    figure = plain(y, "", height=110 + len(choices) * (20 * len(_groups(rows, group)) if grouped else 24))
     for i, (name, members) in enumerate(_groups(rows, group).items()):
         values = [_measured(row, y) for row in members]
         figure.add_bar(
@@ -69,14 +73,14 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
             marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
             hovertemplate="%{y}: %{x:.4f}",
         )
-    figure.update_layout(showlegend=bool(group or printed), barmode="group" if apart else "overlay")
+    figure.update_layout(showlegend=bool(group or printed), barmode="group" if grouped else "overlay")
     figure.update_layout(bargap=0.25, uniformtext={"minsize": 8, "mode": "hide"})
     figure.update_yaxes(categoryorder="array", categoryarray=choices, autorange="reversed", automargin=True)
     return figure
 
 
 def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure:
-    """An experiment's measure over two settings."""
+    """A measure over two settings."""
     figure = plain(x, y, height=360)
     figure.add_heatmap(
         x=[str(row[x]) for row in rows],
@@ -97,8 +101,8 @@ def _measured(row: Row, key: str) -> float:
 
 
 def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
-    """The rows by what they hold under `group`, in the order of their first; all of them where there is none."""
-    found: dict[str, list[Row]] = {}
+    """Groups rows by their values of `group`, in order of appearance. Without `group`, all rows form one group."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         value = row.get(group)
         if isinstance(value, bool):
@@ -107,5 +111,5 @@ def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
             name = NAMES.get(str(value), str(value))
         else:
             name = f"{group} {value}" if group else "measured here"
-        found.setdefault(name, []).append(row)
-    return found
+        groups.setdefault(name, []).append(row)
+    return groups

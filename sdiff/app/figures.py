@@ -1,4 +1,4 @@
-"""The plots of spectra, training and data: pure functions from arrays to figures; a template gives all their look."""
+"""Plots of spectra, training and data: pure functions from arrays to figures. A shared template sets their style."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sdiff.base.paths import ASSETS
 
 PALETTE = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
 SERIES = PALETTE["series"]
-# One colour for each schedule, wherever it is drawn.
+# Each schedule has the same colour in all figures.
 NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
 COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 LINES = ("solid", "dash", "dot")
 DASHES = dict(zip(NAMES, LINES, strict=True))
 STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
-SNR_RANGE = (-5.0, 5.0)  # log10; SNR is infinite where no noise comes, and drawn at the upper end
-POINTS = 400  # of a curve of training
-MAP_RANGE = (-3.0, 3.0)  # of colours: beyond it, nothing is to be told apart
-# Transparent and quiet; app.css gives text the colour of the page, so that one figure fits light and dark. A template
-# is checked once; in a figure's own layout the same is checked for each figure, which takes longer than all the rest.
+SNR_RANGE = (-5.0, 5.0)  # log10; an infinite SNR (no noise) is drawn at the upper end
+POINTS = 400  # maximum number of points of a training curve
+MAP_RANGE = (-3.0, 3.0)  # log10 SNR at the ends of the colour scale
+# Transparent, because app.css sets the text colour for light and dark mode. A template is validated once; the same
+# values in a figure's layout would be validated for each figure, which takes longer than everything else.
 AXIS = {"gridcolor": "rgba(128,128,128,0.18)", "zeroline": False}
 LOOK = {
     "margin": {"l": 56, "r": 16, "t": 36, "b": 44},
@@ -38,18 +38,18 @@ LOOK = {
     "xaxis": AXIS,
     "yaxis": AXIS,
 }
-# It travels with each figure: without the looks of what is not drawn here.
-USUAL = pio.templates["plotly"].to_plotly_json()
+# The template is sent with each figure, so the styles of unused trace types are left out.
+DEFAULT = pio.templates["plotly"].to_plotly_json()
 DRAWN = {
-    "data": {kind: USUAL["data"][kind] for kind in ("bar", "heatmap")},
-    "layout": {key: look for key, look in USUAL["layout"].items() if key not in ("polar", "ternary", "scene", "geo")},
+    "data": {kind: DEFAULT["data"][kind] for kind in ("bar", "heatmap")},
+    "layout": {key: look for key, look in DEFAULT["layout"].items() if key not in ("polar", "ternary", "scene", "geo")},
 }
 pio.templates["sdiff"] = pio.templates.merge_templates(go.layout.Template(DRAWN), go.layout.Template(layout=LOOK))
 pio.templates.default = "sdiff"
 
 
 def eigenvalues(lam: np.ndarray) -> go.Figure:
-    """The kept part of the Laplacian's spectrum: lam (K,) ascending, the last one marked."""
+    """The kept part of the Laplacian's spectrum, lam (K,) ascending. The last one is marked."""
     K = len(lam)
     index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int))
     figure = plain("frequency index", "eigenvalue λ of L = I − A", height=300)
@@ -64,7 +64,7 @@ def eigenvalues(lam: np.ndarray) -> go.Figure:
 
 
 def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float) -> go.Figure:
-    """log10 SNR (K,) of each schedule at time t over the frequencies, whose eigenvalues are lam (K,)."""
+    """log10 SNR (K,) of each schedule at time t, over the frequencies with eigenvalues lam (K,)."""
     lines = [
         {
             "x": np.arange(1, len(lam) + 1),
@@ -156,7 +156,7 @@ def band_energy(
 
 
 def reverse_path(times: np.ndarray, overlap: np.ndarray, hits: np.ndarray, step: int) -> go.Figure:
-    """Over the steps from t = tau down: how much of the last list each step's list has, and its hits; one is marked."""
+    """Overlap of each step's list with the last list, and its hits, from t = tau down. One step is marked."""
     figure = plain("time t of the step", "items", height=220)
     for name, values, i in (("in common with the last list", overlap, 0), ("held out", hits, 2)):
         figure.add_scatter(
@@ -174,10 +174,10 @@ def reverse_path(times: np.ndarray, overlap: np.ndarray, hits: np.ndarray, step:
 
 
 def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
-    """How many users (items) have 1, 2-3, 4-7, ... interactions, on a logarithmic axis.
+    """Number of users and items with 1, 2-3, 4-7, ... interactions, on a logarithmic axis.
 
-    Labels are short and never turned: for turned ones Plotly moves the axis after it has drawn the bars, over which
-    they then stand.
+    Labels are short and not rotated: for rotated labels, Plotly moves the axis after it has drawn the bars, and the
+    labels overlap them.
     """
     figure = plain("interactions, from … on", "how many", height=260)
     for name, counts, colour in (("users", users, SERIES[0]), ("items", items, SERIES[1])):
@@ -197,7 +197,7 @@ def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
 
 
 def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequence[tuple[int, float]]) -> go.Figure:
-    """Loss on the left axis, validation recall on the right, over epochs; the best epoch marked."""
+    """Loss (left axis) and validation recall (right axis) over epochs. The best epoch is marked."""
     shown, validated = _thinned([*zip(epochs, loss, strict=True)]), _thinned(valid)
     losses = {
         "x": [epoch for epoch, _ in shown],
@@ -223,19 +223,19 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
     seen = {"visible": bool(epochs)}
     right = {"title": {"text": "recall@20"}, "overlaying": "y", "side": "right", "showgrid": False} | seen
     here = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
-    said = {"annotations": [{"text": "The curves appear here."} | here], "margin": {"l": 0, "r": 0}}
+    placeholder = {"annotations": [{"text": "The curves appear here."} | here], "margin": {"l": 0, "r": 0}}
     return _unchecked(
         lines,
         *("epoch", "loss", 340, seen),
         of_x={"tickformat": "d", "rangemode": "tozero"} | seen,
         yaxis2=right,
         showlegend=bool(epochs),
-        **({} if epochs else said),
+        **({} if epochs else placeholder),
     )
 
 
 def plain(x: str, y: str, height: int) -> go.Figure:
-    """An empty figure with its axes named."""
+    """An empty figure with axis titles."""
     return go.Figure(layout={"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "height": height})
 
 
@@ -248,8 +248,10 @@ def _unchecked(
     of_x: Mapping[str, Any] = MappingProxyType({}),
     **layout: Any,
 ) -> go.Figure:
-    """As `plain` with lines in it, for what follows every list or epoch: Plotly does not check what tests have, which
-    takes longer than all the rest."""
+    """Like `plain`, with lines, but without Plotly's validation, which takes longer than everything else.
+
+    For figures that are drawn for each list or epoch. Tests validate them.
+    """
     axes = {"xaxis": {"title": {"text": x}, **of_x}, "yaxis": {"title": {"text": y}, **of_y}}
     return go.Figure(
         [{"type": "scatter"} | line for line in lines], axes | {"height": height} | layout, _validate=False
@@ -257,15 +259,15 @@ def _unchecked(
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:
-    """A figure of subplots, or with two axes, at its height."""
+    """Sets the height of a figure of subplots, and moves the legend away from their titles."""
     figure.update_layout(height=height)
-    if len(list(figure.select_annotations())) > 1:  # the legend would lie on the titles of subplots
+    if len(list(figure.select_annotations())) > 1:
         figure.update_layout(legend={"y": -0.16, "yanchor": "top"}, margin={"b": 80})
     return figure
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most `POINTS` of them, the first and the last among these."""
+    """At most `POINTS` points, including the first and the last one."""
     return [points[i] for i in np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round().astype(int))]
 
 

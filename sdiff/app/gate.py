@@ -1,4 +1,4 @@
-"""Who may use the app, and whether they may change anything: what environment variables say."""
+"""Access control by environment variables: login and read-only mode."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ import os
 
 from sdiff.base.errors import SDiffError
 
-SHUT = "This app is read-only: to train models, upload tables or download data sets, run it on a machine of your own."
+READ_ONLY_MESSAGE = (
+    "This app is read-only. To train models, upload tables or download data sets, run it on your own machine."
+)
 YES, NO = ("1", "true", "on", "yes"), ("", "0", "false", "off", "no")
 
 
 def read_only() -> bool:
-    """Whether `$SDIFF_READ_ONLY` is set. Raises SDiffError where it says neither yes nor no."""
-    given = os.environ.get("SDIFF_READ_ONLY", "").lower()
-    if given not in (*YES, *NO):
-        raise SDiffError(f"SDIFF_READ_ONLY must be one of {', '.join((*YES, *NO[1:]))}, not {given:.20}.")
-    return given in YES
+    """Whether `$SDIFF_READ_ONLY` is on. Raises SDiffError for a value that is neither in YES nor in NO."""
+    value = os.environ.get("SDIFF_READ_ONLY", "").lower()
+    if value not in (*YES, *NO):
+        raise SDiffError(f"SDIFF_READ_ONLY must be one of {', '.join((*YES, *NO[1:]))}, not {value:.20}.")
+    return value in YES
 
 
-def writing() -> None:
-    """Raises SDiffError where the app is read-only."""
+def require_writable() -> None:
+    """Raises SDiffError if the app is read-only."""
     if read_only():
-        raise SDiffError(SHUT)
+        raise SDiffError(READ_ONLY_MESSAGE)
 
 
 def credentials() -> tuple[str, str] | None:
-    """Who may enter: of `$SDIFF_AUTH`, user:password. Raises SDiffError where it is not of that form."""
-    given = os.environ.get("SDIFF_AUTH")
-    if given is None:
+    """User and password from `$SDIFF_AUTH`, or None if it is not set. Raises SDiffError if it is malformed."""
+    value = os.environ.get("SDIFF_AUTH")
+    if value is None:
         return None
-    user, _, password = given.partition(":")
+    user, _, password = value.partition(":")
     if not (user and password):
-        raise SDiffError("SDIFF_AUTH must be user:password.")
+        raise SDiffError("SDIFF_AUTH must have the form user:password.")
     return user, password

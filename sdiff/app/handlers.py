@@ -1,4 +1,4 @@
-"""Users, lists, why an item is there, and what can be opened. Plain functions from values to values."""
+"""Users, lists, explanations, and choices of data sets and models. Plain functions without widgets."""
 
 from __future__ import annotations
 
@@ -27,18 +27,24 @@ from sdiff.serving.explain import explain
 from sdiff.serving.recommender import Recommender
 
 Pick = Literal["typical", "random", "heavy", "light"]
-NAMED = 6  # items of a history that an explanation names
-BANDS = 6  # of frequencies, as many in each
-COMPARED = 1000  # places of a list that a changed one is compared with
+NAMED = 6  # history items shown in an explanation; the others are summed
+BANDS = 6  # frequency bands of an explanation, of equal size
+COMPARED = 1000  # length of the list that a changed list is compared with
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One user's list: history, newest first; recommendations, best first; what was found, in words.
+    """A user's list.
 
-    moves: where the history is not the user's own, by how many places each item has come up (negative: down) since the
-    list of that one; None for an item that was not among its first `COMPARED`. past: ids of the history's items.
-    ordered: whether the data says in which order they were chosen.
+    Attributes:
+        history: items of the history, newest first.
+        recommendations: recommended items, best first.
+        summary: description of the list.
+        changed: description of the settings that differ from the checkpoint's.
+        moves: if the history was edited, how many places each item moved up (negative: down) from the list of the
+            user's own history; None for an item that was not among its first `COMPARED`.
+        past: ids of the history's items.
+        ordered: whether the history has a chronological order.
     """
 
     history: list[Row]
@@ -52,7 +58,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Why:
-    """What speaks for an item: its title, its score in a unit, and two accounts of that, parts that add up to it."""
+    """Explanation of an item's score: title, unit and score, and two lists of parts that each sum to the score."""
 
     title: str
     unit: str
@@ -62,7 +68,7 @@ class Why:
 
 
 def pick_user(dataset: str, pick: Pick) -> str:
-    """A user's id: one with a history of median length, any, one of the longest, one of the shortest."""
+    """Id of a user: of median history length, random, or among the 10 % with the longest or shortest histories."""
     split = open_dataset(dataset).dataset.split
     lengths = split.train.lengths
     present = np.flatnonzero(lengths)
@@ -75,13 +81,16 @@ def pick_user(dataset: str, pick: Pick) -> str:
 
 
 def history_of(query: Query) -> list[str]:
-    """Ids of the items of the history that is asked about, oldest first. Raises SDiffError for an unknown user."""
+    """Item ids of the query's history, oldest first. Raises SDiffError for an unknown user."""
     return open_dataset(query.dataset).history(query.user) if query.history is None else query.history
 
 
 def held_out_of(query: Query) -> list[int]:
-    """Indices of the items held out from the user whose history is asked about: what a list can be held against. None
-    for a history that is nobody's: without a user, or without any item of the user's. Raises SDiffError as that."""
+    """Indices of the items held out from the query's user, to evaluate a list.
+
+    Empty for a history of no user: one without a user, or without any item of the user. Raises SDiffError for an
+    unknown user.
+    """
     opened = open_dataset(query.dataset)
     if query.history is not None and not (query.user and {*query.history} & {*opened.history(query.user)}):
         return []
@@ -89,10 +98,10 @@ def held_out_of(query: Query) -> list[int]:
 
 
 def recommend(query: Query) -> Listing:
-    """A user's history (the train part) and the top of the wanted items; those of the held-out parts are marked.
+    """Recommends items for a history (by default the user's training part). Marks held-out items.
 
     Raises:
-        SDiffError: unknown user, data set or checkpoint, a checkpoint of other items, a setting out of range.
+        SDiffError: unknown user, data set or checkpoint, a checkpoint with other items, or an invalid setting.
     """
     opened, model = serve(query.dataset, query.model)
     split, catalog = opened.dataset.split, opened.catalog
@@ -100,19 +109,19 @@ def recommend(query: Query) -> Listing:
     items = history_of(query)
     held_out = held_out_of(query)
     past = catalog.rows(split.items.encode(items)[::-1].tolist())
-    config = model.config.at_inference(query.settings)  # first, so that a key such as "seed" is refused as a setting
+    config = model.config.at_inference(query.settings)  # first: refuses keys such as "seed" as settings
     allowed = None if query.wanted == ALL else catalog.allowed(query.wanted)
-    asked: dict[str, Any] = dict(seed=query.seed, exclude_seen=not query.seen, allowed=allowed, **query.settings)
+    options: dict[str, Any] = dict(seed=query.seed, exclude_seen=not query.seen, allowed=allowed, **query.settings)
     started = time.perf_counter()
-    found = model.recommend(items, query.k, **asked)
+    recommended = model.recommend(items, query.k, **options)
     milliseconds = 1000 * (time.perf_counter() - started)
-    rows = catalog.rows(found.indices, found.scores, held_out)
+    rows = catalog.rows(recommended.indices, recommended.scores, held_out)
     moves, whose = None, f"**User {literal(query.user)}** has"
     if own is None:
         whose = "**A history of its own:**"
     elif items != own:
-        before = model.recommend(own, COMPARED, **asked).indices
-        moves = shifts(found.indices, before)
+        before = model.recommend(own, COMPARED, **options).indices
+        moves = shifts(recommended.indices, before)
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
         whose = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
     summary = f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
@@ -126,7 +135,7 @@ def recommend(query: Query) -> Listing:
 
 
 def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, split: Split) -> str:
-    """How many of a list the user chose later, in words."""
+    """Describes how many items of a list are held out."""
     hits = sum(row.held_out for row in rows)
     seen = "and that the model was not trained on"
     if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
@@ -144,40 +153,41 @@ def _no_hits(query: Query, n: int) -> str:
 
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
-    """Indices of the first `COMPARED` items by the scores (1, n_items) of a history x, of those that a query wants."""
+    """Indices of the top `COMPARED` items by scores (1, n_items) of a history x, with the query's filters."""
     values, items = top_n(scores, None if query.seen else x, COMPARED, catalog.allowed(query.wanted))
     return items[values > -torch.inf].tolist()
 
 
 def shifts(top: Sequence[Hashable], other: Sequence[Hashable]) -> list[int | None]:
-    """By how many places each item of a list stands higher than in another one; None where that does not have it."""
+    """How many places higher each item of a list is than in another list; None if it is not there."""
     place = {item: rank for rank, item in enumerate(other)}
     return [place[item] - rank if item in place else None for rank, item in enumerate(top)]
 
 
 def why(query: Query, item: str) -> Why:
-    """What speaks for an item in the list of `recommend`. Raises SDiffError as that, and for an unknown item."""
+    """Explains the score of an item. Raises SDiffError like `recommend`, and for an unknown item."""
     opened, model = serve(query.dataset, query.model)
     catalog, items = opened.catalog, opened.dataset.split.items
     past = history_of(query)
-    found = explain(model, past, item, seed=query.seed, **query.settings)
-    first = np.argsort(-np.abs(found.by_item))[:NAMED]
+    explanation = explain(model, past, item, seed=query.seed, **query.settings)
+    by_item, by_frequency = explanation.by_item, explanation.by_frequency
+    first = np.argsort(-np.abs(by_item))[:NAMED]
     rows = catalog.rows(items.encode([past[j] for j in first]).tolist())
-    parts = [(row.title, float(found.by_item[j])) for row, j in zip(rows, first, strict=True)]
+    parts = [(row.title, float(by_item[j])) for row, j in zip(rows, first, strict=True)]
     rest = len(past) - len(first)
     if rest:
         others = f"the other {rest} item{'s' * (rest > 1)}"
-        parts.append((others, float(found.by_item.sum() - found.by_item[first].sum())))
-    bands = np.array_split(np.arange(len(found.by_frequency)), min(BANDS, len(found.by_frequency)))
-    by_band = [(_numbers(band), float(found.by_frequency[band].sum())) for band in bands]
+        parts.append((others, float(by_item.sum() - by_item[first].sum())))
+    bands = np.array_split(np.arange(len(by_frequency)), min(BANDS, len(by_frequency)))
+    by_band = [(_numbers(band), float(by_frequency[band].sum())) for band in bands]
     outside = ["the item's own bias"] * (model.config.loss == "softmax")
     outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
     return Why(
         catalog.rows(items.encode([item]).tolist())[0].title,
         "logit of its score" if model.config.loss == "softmax" else "score",
-        found.score,
-        [("without a history", found.without), *parts, ("error of the sum", found.remainder)],
-        [*by_band, *[(" and ".join(outside), found.beside)] * bool(outside)],
+        explanation.score,
+        [("without a history", explanation.without), *parts, ("error of the sum", explanation.remainder)],
+        [*by_band, *[(" and ".join(outside), explanation.beside)] * bool(outside)],
     )
 
 
@@ -186,7 +196,7 @@ def _numbers(band: np.ndarray) -> str:
 
 
 def changes(trained: Config, now: Config, seed: int) -> str:
-    """Which settings differ from the checkpoint's, and which noise was drawn, in words."""
+    """Describes the settings that differ from the checkpoint's, and the noise."""
 
     def shown(value: Any) -> str:
         return ("off", "on")[value] if isinstance(value, bool) else str(value)
@@ -198,7 +208,7 @@ def changes(trained: Config, now: Config, seed: int) -> str:
 
 
 def data_card(dataset: str) -> str:
-    """Size, density and terms of a data set, in one line."""
+    """One-line description of a data set: size, density and terms."""
     opened = open_dataset(dataset).dataset
     split = opened.split
     n = len(split.train) + len(split.valid) + len(split.test)
@@ -207,10 +217,10 @@ def data_card(dataset: str) -> str:
 
 
 def model_card(dataset: str, checkpoint: str) -> str:
-    """Where a model comes from and what it reaches, in one line."""
+    """One-line description of a model: origin and metrics."""
     card = open_model(checkpoint, dataset).checkpoint
     origin = card.provenance
-    reached = "".join(
+    metrics = "".join(
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
     beside = [
@@ -219,21 +229,21 @@ def model_card(dataset: str, checkpoint: str) -> str:
         if "test" in row
     ]
     if checkpoint == INSTANT:
-        return f"solved in closed form, nothing trained{reached}"
+        return f"solved in closed form, nothing trained{metrics}"
     if beside:
-        reached += f" (beside it: {', '.join(beside)})"
+        metrics += f" (beside it: {', '.join(beside)})"
     trained = "" if origin.dataset == dataset else f"trained on {literal(origin.dataset)} · "
     preset, created = literal(origin.preset), literal(origin.created)
-    return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{reached}"
+    return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{metrics}"
 
 
 def models(dataset: str) -> list[str]:
-    """Names of the models for a data set, the one to open it with first: what ships, then what was trained here."""
+    """Names of the models of a data set, default first: those that ship, those trained here, the closed-form model."""
     return [*checkpoints(dataset), INSTANT]
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
-    """(title, key) of the visitor's own data sets, then of those that are here or may be fetched."""
+    """(title, key) of the visitor's uploads, then of the data sets that are available or can be downloaded."""
     registered = [
         (source.title + (" (not here)" if source.missing else ""), key)
         for key, source in REGISTRY.items()

@@ -1,4 +1,4 @@
-"""Whether the app is well, for whatever watches it: GET /health."""
+"""Health check for monitoring: GET /health."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import sdiff
 from sdiff.app.handlers import models
 from sdiff.app.space import serving_device
 from sdiff.app.state import serve
-from sdiff.app.tabs.train import LINE
-from sdiff.app.words import told
+from sdiff.app.tabs.train import QUEUE
+from sdiff.app.words import public_message
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError
 
@@ -22,18 +22,18 @@ _started = time.monotonic()
 
 
 async def health(_: Request) -> JSONResponse:
-    """200 where the embedded data set has a model that can be served, else 503 with what is wrong."""
-    said = {
+    """Answers 200 if a model of the embedded data set can be served, else 503 with the error message."""
+    facts = {
         "version": sdiff.__version__,
         "device": device_name(serving_device()),
         "seconds": round(time.monotonic() - _started),
-        "training": len(LINE),
+        "training": len(QUEUE),
     }
     try:
         await run_in_threadpool(lambda: serve("demo", models("demo")[0]))
     except SDiffError as error:
-        return JSONResponse({"status": "ill", "why": told(error), **said}, status_code=503)
-    return JSONResponse({"status": "ok", **said})
+        return JSONResponse({"status": "ill", "why": public_message(error), **facts}, status_code=503)
+    return JSONResponse({"status": "ok", **facts})
 
 
 ROUTE = Route("/health", health)

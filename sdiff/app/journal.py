@@ -1,7 +1,7 @@
-"""What the app writes of its work: a line of JSON on stderr for each event.
+"""The app's log: one line of JSON on stderr per event.
 
-It says which event of which session it was, by the ids that gradio gives its clients, how long it took, which data set
-and model it was about, and what was refused or failed. Nothing of a user or a history is in it.
+A line has the event, gradio's ids of event and session, the duration, the data set and model, and errors. It contains
+no user ids and no histories.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from gradio.context import LocalContext
 from sdiff.base.errors import SDiffError
 
 LOG = logging.getLogger("sdiff.app")
-SLOW = 1.0  # seconds from which on an event is written in any case
-LONGEST = 200  # characters of a text that are written: strangers choose some of them
+SLOW = 1.0  # seconds after which an event is logged even without `verbose`
+LONGEST = 200  # maximum number of characters of a value, because clients choose some of them
 
 _facts: ContextVar[dict[str, Any]] = ContextVar("facts")
 
 
 def begin(verbose: bool) -> None:
-    """Sends the lines to stderr: with `verbose` one for every event, else for those that were slow or failed."""
+    """Starts logging to stderr: all events with `verbose`, else only those that are slow or fail."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Line())
     LOG.handlers, LOG.propagate = [handler], False
@@ -39,33 +39,33 @@ def begin(verbose: bool) -> None:
 
 
 def observe(demo: gr.Blocks) -> None:
-    """Has every event of the page and every endpoint written down."""
+    """Logs every event of the page and every endpoint."""
     for event in demo.fns.values():
         if event.fn is not None:
             event.fn = observed(event.fn, str(event.api_name or event.name))
 
 
 def note(**facts: str) -> None:
-    """Adds to the line of the event that is running, where there is one."""
+    """Adds facts to the log line of the current event, if there is one."""
     if (known := _facts.get(None)) is not None:
         known.update(facts)
 
 
 def refused(event: str, why: str, path: str) -> None:
-    """Writes down a request of which no event came."""
+    """Logs a request that was refused before it became an event."""
     LOG.warning(event, extra={"facts": {"event": event, "path": path, "refused": why}})
 
 
 def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A handler of any kind (a function or a generator, async or not) that is written down as `name`."""
+    """Wraps a handler (function or generator, async or not) so that its calls are logged as `name`."""
     if inspect.isasyncgenfunction(handler):
 
         async def run(*values: Any, **named: Any) -> Any:
-            with _event(name, math.inf) as facts:  # meant to last
+            with _event(name, math.inf) as facts:  # a generator may last long
                 async with aclosing(handler(*values, **named)) as steps:
                     async for step in steps:
                         yield step
-                        _facts.set(facts)  # gradio takes each step in another context
+                        _facts.set(facts)  # gradio runs each step in another context
 
         return functools.wraps(handler)(run)
     if inspect.iscoroutinefunction(handler):
@@ -94,11 +94,11 @@ def observed(handler: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 @contextmanager
 def _event(name: str, slow: float) -> Iterator[dict[str, Any]]:
-    """An event that is written down at its end, with what it gives and `note` adds to."""
+    """Logs an event at its end. Yields its facts, to which `note` adds."""
     request = LocalContext.request.get(None)
     session = getattr(request, "session_hash", None)
     facts: dict[str, Any] = {"event": name, "id": LocalContext.event_id.get(None), "session": session}
-    _facts.set(facts)  # the context is this event's own: gradio runs each in a copy
+    _facts.set(facts)  # gradio runs each event in its own copy of the context
     started, level = time.perf_counter(), logging.INFO
     try:
         yield facts

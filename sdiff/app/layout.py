@@ -1,4 +1,4 @@
-"""The page: what stands where, and how it is served."""
+"""Builds the page and launches the server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sdiff.app.theme import theme
 from sdiff.base.paths import ASSETS
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
-# Each thread that computes keeps a team of OpenMP threads and an arena of memory: enough for the runs that wait their
-# turn asleep (tabs.train.Line) and for all that answers meanwhile.
+# Enough for waiting training runs, which sleep in a thread (tabs.train.RunQueue), and for requests. Not more, because
+# each thread that computes keeps a team of OpenMP threads and a memory arena.
 THREADS = 16
-SESSIONS = 250  # of pages and of programs whose widgets gradio keeps in memory
+SESSIONS = 250  # sessions whose components gradio keeps in memory
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -31,7 +31,7 @@ SCRIPTS = [
 
 
 def build() -> gr.Blocks:
-    """The whole app, not yet launched."""
+    """Builds the app without launching it."""
     with gr.Blocks(title="S-Diff", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as demo:
         tour = '<button type="button" id="start-tour">Tour</button>'
         gr.HTML(f'<header id="masthead"><h1>S-Diff</h1><p>{INTRO}</p>{tour}</header>', padding=False)
@@ -54,7 +54,7 @@ def build() -> gr.Blocks:
                     train = TrainTab(page)
         opening = Opening(page, [recommend.history, recommend.recommended, recommend.summary])
 
-        for function in api.ENDPOINTS:  # before any event, whose handler may be called alike
+        for function in api.ENDPOINTS:  # first, because event handlers may have the same names
             endpoint(api.served(function), api_name=function.__name__, concurrency_limit=api.WAITING)
         page.wire()
         train.wire()
@@ -68,18 +68,18 @@ def build() -> gr.Blocks:
 
 
 def launch(demo: gr.Blocks, verbose: bool) -> None:
-    """Serves the app on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT` (this machine alone, port 7860 on, by default);
-    with `verbose` every event is written to stderr.
+    """Serves the app at `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT`. By default, at 127.0.0.1 on the first free port
+    from 7860 on. With `verbose`, every event is logged to stderr.
 
     Raises:
         SDiffError: `$SDIFF_AUTH` is not user:password.
     """
-    who = gate.credentials()
+    credentials = gate.credentials()
     journal.begin(verbose)
     server.prepare(demo)
     api.answer_mcp_in_json()
-    # Nothing passes by the queue, and who waits in it is told every other second: told after each answer, a long
-    # queue would grow by the telling.
+    # All events pass through the queue. Waiting clients get their position every two seconds; updates after each answer
+    # would slow down a long queue.
     demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(
         theme=theme(),
         css_paths=[ASSETS / "vendor" / "driver.css", ASSETS / "app.css"],
@@ -93,8 +93,8 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         max_file_size=limits.FILE,
         state_session_capacity=SESSIONS,
         max_threads=THREADS,
-        mcp_server=who is None,  # gradio's asks for no password
-        auth=who,
+        mcp_server=credentials is None,  # gradio's MCP server has no login
+        auth=credentials,
         auth_message="S-Diff. Whoever runs this app gives out its name and password.",
         app_kwargs={"lifespan": server.guarded, "routes": [health.ROUTE]},
     )

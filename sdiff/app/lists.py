@@ -1,4 +1,4 @@
-"""The two lists, and results, as HTML tables. Every text that comes from data is escaped here."""
+"""HTML tables of histories, lists and results. All text from data is escaped here."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from sdiff.data.catalog import Row
 
 
 def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
-    """A history, newest first if it has an order, with a button beside each item that takes it out."""
-    body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
+    """A history, newest first if it has an order, with a button beside each item to remove it."""
+    body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
     newest = ", newest first" if ordered else ""
     return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
 
 
 def addable_table(rows: Sequence[Row]) -> str:
-    """Items with a button beside each that adds it to the history."""
+    """Items with a button beside each to add it to the history."""
     if not rows:
         return '<div class="empty">No title matches.</div>'
-    body = (f"<tr><td>{_film(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
     return _table("Add to the history", "", body)
 
 
 def items_table(rows: Sequence[Row], caption: str) -> str:
-    """Items with the number of users who have seen each."""
+    """Items with their numbers of users."""
     if not rows:
         return '<div class="empty">No title matches.</div>'
-    body = (f"<tr><td>{_film(row)}</td>{_seen(row)}</tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row)}</td>{_seen(row)}</tr>" for row in rows)
     return _table(caption, f"<th>Title</th>{_SEEN}", body)
 
 
 def recommended_table(
     rows: Sequence[Row], moves: Sequence[int | None] | None = None, past: Collection[str] = ()
 ) -> str:
-    """A list of recommendations, best first: a bar for the score, a mark where the user chose the item later.
+    """Recommendations, best first, with a bar for the score. Held-out items are marked.
 
-    moves: how many places each has gone up, None for one that was far down; shown where given. past: ids of the items
-    of the history, which are told apart where they are listed.
+    Args:
+        moves: how many places each item moved up; None for an item that was far down. Shown if given.
+        past: ids of history items, which are labelled if they are listed.
     """
     if not rows:
         return '<div class="empty">No item is left to recommend.</div>'
@@ -46,7 +47,7 @@ def recommended_table(
     moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td>'
-        f"<td>{_film(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
+        f"<td>{_title_cell(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
@@ -56,15 +57,18 @@ def recommended_table(
 
 
 def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None, than: str) -> str:
-    """A list beside another one: rank, how many places higher than there, title, and the mark of what was chosen later.
+    """A list compared with another one: rank, places won, title, and a mark for held-out items.
 
-    moves: None for an item that is far down in the other list, or where there is no other list. than: its name.
+    Args:
+        moves: how many places higher each item is than in the other list; None for an item that is far down there. None
+            if there is no other list.
+        than: name of the other list.
     """
     if not rows:
         return '<div class="empty">No item is left to recommend.</div>'
     moved = [""] * len(rows) if moves is None else [f'<td class="number">{_move(places)}</td>' for places in moves]
     body = (
-        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td>{move}<td>{_film(row)}</td>'
+        f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td>{move}<td>{_title_cell(row)}</td>'
         f'<td class="mark">{"✓" if row.held_out else ""}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
@@ -76,7 +80,7 @@ def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] 
 def why_panel(
     title: str, unit: str, score: float, by_item: Sequence[tuple[str, float]], by_frequency: Sequence[tuple[str, float]]
 ) -> str:
-    """Two accounts of a score, each a list of parts with a bar to the right (more) or to the left (less)."""
+    """Explanation of a score: two tables of parts, with bars to the right (positive) or left (negative)."""
     largest = max(abs(value) for _, value in (*by_item, *by_frequency)) or 1.0
 
     def row(name: str, value: float, bar: str = "", kind: str = "") -> str:
@@ -92,7 +96,7 @@ def why_panel(
 
 
 def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Any table: columns of numbers to the right, all others to the left."""
+    """A plain table. Columns of numbers are aligned right, others left."""
     columns = zip(*cells, strict=True) if cells else [()] * len(head)
     number = [all(text[:1].isdigit() or text[:1] in "-+" for text in column) for column in columns]
 
@@ -111,7 +115,7 @@ _HIT = ' class="hit" title="held out of the history"'
 
 
 def _signed(share: float) -> str:
-    """A bar from the middle."""
+    """A bar that starts in the middle."""
     width = 50 * abs(share)
     kind, start = ("bar", 50.0) if share >= 0 else ("bar less", 50 - width)
     return f'<span class="{kind}" style="width:{width:.1f}%;margin-left:{start:.1f}%"></span>'
@@ -123,7 +127,7 @@ def _button(row: Row, sign: str, verb: str) -> str:
 
 
 def _move(places: int | None) -> str:
-    """An arrow with the number of places, after the rank."""
+    """An arrow with the number of places, shown after the rank."""
     if places == 0:
         return ""
     text, kind = (
@@ -142,7 +146,7 @@ def _bar(share: float) -> str:
     return f'<span class="bar" style="width:{100 * max(share, 0):.0f}%"></span>'
 
 
-def _film(row: Row) -> str:
+def _title_cell(row: Row) -> str:
     year = f" <small>{row.year}</small>" if row.year else ""
     genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
     extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items())

@@ -1,6 +1,6 @@
-"""Opening data sets: long work that is done once for all visitors who wait for it, and ends when the last one leaves.
+"""Opens data sets. All visitors who wait for a data set share one opening, which is cancelled when the last one leaves.
 
-A visitor waits in an async generator, so that however many wait, no thread does.
+Visitors wait in async generators, which need no threads.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from sdiff.base.paths import uploads_dir
 from sdiff.data.datasets import Dataset, available, load_dataset
 from sdiff.data.registry import REGISTRY
 
-# How gradio queues the events that wait for a data set. They take no thread.
+# Queue options of events that wait for a data set. They need no threads.
 EVENTS: dict[str, Any] = dict(
     show_progress="hidden", concurrency_id="opening", concurrency_limit=200, api_visibility="private"
 )
-AT_ONCE = 2  # data sets that are opened beside each other; the next ones wait
-TICK = 0.25  # seconds between two looks at how far it is
-NICENESS = 5  # lists go before it
+AT_ONCE = 2  # openings that run at the same time
+TICK = 0.25  # seconds between progress updates
+NICENESS = 5  # a lower priority than requests for lists
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How far an opening is: the next of `of` stages, in words, and the seconds since it began."""
+    """Progress of an opening: index of the current stage, number of stages, label, and seconds since the start."""
 
     number: int
     of: int
@@ -43,7 +43,7 @@ class Stage:
     seconds: float
 
     def html(self) -> str:
-        """A progress bar with the words."""
+        """A progress bar with the label."""
         bar = f'<progress max="{self.of}" value="{self.number + 0.5}"></progress>'
         return f"{bar} {self.words} … {self.seconds:.0f} s"
 
@@ -53,13 +53,13 @@ class _Opening:
     load: Callable[[], Dataset]
     undo: Callable[[], None] | None
     started: float = field(default_factory=time.monotonic)
-    stage: int | None = None  # None: it waits for its turn
+    stage: int | None = None  # None while it waits for its turn
     visitors: int = 0
     abandoned: Event = field(default_factory=Event)
     finished: Event = field(default_factory=Event)
     failure: Exception | None = None
 
-    def seen(self) -> Stage:
+    def progress(self) -> Stage:
         words = "waiting for other data sets" if self.stage is None else prepare.STAGES[self.stage]
         return Stage(self.stage or 0, len(prepare.STAGES), words, time.monotonic() - self.started)
 
@@ -70,25 +70,31 @@ _turns = Semaphore(AT_ONCE)
 
 
 async def opening(key: str) -> AsyncIterator[Stage]:
-    """Yields how far the opening of a registered or uploaded data set is, until `state.open_dataset` has it.
+    """Opens a registered or uploaded data set, and yields progress until it is available from `state.open_dataset`.
 
     Raises:
-        SDiffError: an unknown key, files that are missing or cannot be read.
+        SDiffError: the key is unknown, or files are missing or unreadable.
     """
     if not state.is_open(key):
-        async for stage in joined(key, _loader(key)):
+        async for stage in join_opening(key, _loader(key)):
             yield stage
 
 
-async def opened(key: str) -> None:
-    """`opening` to its end."""
+async def wait_until_open(key: str) -> None:
+    """Like `opening`, without progress."""
     async for _ in opening(key):
         pass
 
 
-async def joined(key: str, load: Callable[[], Dataset], undo: Callable[[], None] | None = None) -> AsyncIterator[Stage]:
-    """As `opening`, with what reads the data set and, perhaps, what removes the files that reading it left, where it
-    cannot be opened after all. Whoever asks while another is waiting waits for the same opening."""
+async def join_opening(
+    key: str, load: Callable[[], Dataset], undo: Callable[[], None] | None = None
+) -> AsyncIterator[Stage]:
+    """Like `opening`, with a function that reads the data set. Joins an opening of the same key that is in progress.
+
+    Args:
+        load: reads the data set in another process.
+        undo: removes the files that `load` has written if the data set cannot be opened.
+    """
     with _lock:
         if state.is_open(key):
             return
@@ -99,7 +105,7 @@ async def joined(key: str, load: Callable[[], Dataset], undo: Callable[[], None]
         work.visitors += 1
     try:
         while not work.finished.is_set():
-            yield work.seen()
+            yield work.progress()
             await asyncio.sleep(TICK)
     finally:
         with _lock:
@@ -114,7 +120,7 @@ def _open(key: str, work: _Opening) -> None:
     try:
         with _turn(work), scratch(Path(gettempdir())) as folder:
             work.stage = 0
-            steps = runs.apart(
+            steps = runs.in_subprocess(
                 prepare.steps,
                 *(work.load, serving_device(), folder),
                 niceness=NICENESS,
@@ -124,13 +130,13 @@ def _open(key: str, work: _Opening) -> None:
                 for step in steps:
                     if isinstance(step, Dataset):
                         work.stage = len(prepare.STAGES) - 1
-                        state.hold(key, state.prepared(step, folder))
+                        state.keep_open(key, state.prepared(step, folder))
                     else:
                         work.stage = step
     except Exception as error:
         work.failure = error
         with _lock:
-            if work.undo and _openings.get(key) is work:  # a newer opening may need the files
+            if work.undo and _openings.get(key) is work:  # unless a newer opening needs the files
                 work.undo()
     finally:
         with _lock:
@@ -141,20 +147,20 @@ def _open(key: str, work: _Opening) -> None:
 
 @contextmanager
 def _turn(work: _Opening) -> Iterator[None]:
-    """Waits until no more than `AT_ONCE` are opened. Raises SDiffError where nobody waits any more."""
-    while not (taken := _turns.acquire(timeout=TICK)) and not work.abandoned.is_set():
+    """Waits until fewer than `AT_ONCE` openings run. Raises SDiffError if the opening is abandoned."""
+    while not (acquired := _turns.acquire(timeout=TICK)) and not work.abandoned.is_set():
         pass
     try:
         if work.abandoned.is_set():
-            raise SDiffError("Nobody waits for this any more.")
+            raise SDiffError("This was cancelled because nobody is waiting for it.")
         yield
     finally:
-        if taken:
+        if acquired:
             _turns.release()
 
 
 def _loader(key: str) -> Callable[[], Dataset]:
-    """What reads a data set in another process. What can be said at once, such as missing files, is raised here."""
+    """A function that reads a data set in another process. Raises SDiffError at once if files are missing."""
     if key not in REGISTRY:
         uploads.folder_of(key, uploads_dir())
         return partial(uploads.load, key, uploads_dir())

@@ -1,4 +1,4 @@
-"""What all tabs share of the page: whose list by which model is asked for, and how events follow one another."""
+"""State and wiring that all tabs share: data set, model, user, and updates after each new list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdiff.app.state import INSTANT, serve
 from sdiff.app.words import guarded
 from sdiff.base.errors import SDiffError
 
-# All lists of all sessions pass one queue in order, so that the last click is the last to be shown.
+# Lists of all sessions are computed in order, one at a time, so that the result of the last click is shown last.
 IN_ORDER: dict[str, Any] = dict(
     show_progress="minimal", concurrency_id="lists", concurrency_limit=1, api_visibility="private"
 )
@@ -24,12 +24,12 @@ PICKS: dict[handlers.Pick, str] = {"random": "Random user", "heavy": "Heavy user
 
 
 class Page:
-    """The subject of all tabs, the controls beside them, and what the page remembers between its events.
+    """Pickers, controls and state of the page.
 
-    The page itself keeps that: gradio forgets a session that was away for an hour, or after which many others came.
+    The state is stored in the browser, because gradio drops sessions after an hour of absence or when there are many.
     """
 
-    controls: Controls  # which stand beside the tabs: the layout sets them
+    controls: Controls  # set by `layout.build`
 
     def __init__(self) -> None:
         with gr.Row(elem_id="pickers", equal_height=True):
@@ -44,28 +44,28 @@ class Page:
             self.words = gr.Markdown()
             self.fetch = gr.Button("Download", size="sm", scale=0, min_width=140)
             self.cancel = gr.Button("Cancel", size="sm", scale=0, min_width=140, elem_id="cancel-opening")
-        # The data set and the model that are open, whatever the pickers show at this moment.
+        # The open data set and model. The pickers may already show others.
         self.opened = gr.JSON(["demo", INSTANT], visible=False, elem_id="opened")
         self.cards = gr.Markdown(elem_id="cards")
-        # A data set, its user, and the ids of the history instead of that user's own, oldest first.
+        # Data set, user, and the item ids that replace the user's history, oldest first.
         self.edited = gr.JSON(visible=False, elem_id="edited")
-        # What the page's script is told after each list: the address that brings it back, and the checkpoint's values.
-        self.told = gr.Textbox(visible=False, elem_id="told")
-        # The tab that is open, as the script says.
+        # JSON for the page's script after each list: the URL of the list, and the checkpoint's settings.
+        self.list_state = gr.Textbox(visible=False, elem_id="told")
+        # The open tab, set by the script.
         self.view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
-        # Of each tab the list that it goes with. What belongs to a list is made once, while its tab is open.
-        self.due = {
+        # By tab: the `list_state` it shows. It changes while the tab is open, so each tab is computed once per list.
+        self.tab_states = {
             tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}") for tab in ("Recommend", "Spectrum", "Compare")
         }
-        self.text = gr.Textbox(visible=False)  # what is copied or saved
+        self.text = gr.Textbox(visible=False)  # text to copy or save
 
     @property
-    def asked(self) -> set[Any]:
-        """The inputs of an event whose handler makes a `query` of them."""
+    def inputs(self) -> set[Any]:
+        """Inputs of events whose handlers call `query`."""
         return {self.opened, self.user, self.edited, *self.controls.inputs}
 
     def query(self, values: Values) -> Query:
-        """What the page asks for at an event: what is opened, as its controls say. Raises SDiffError."""
+        """The query that the page's inputs describe. Raises SDiffError for invalid values."""
         panel, (dataset, model) = self.controls, values[self.opened]
         user, edited = values[self.user].strip(), values[self.edited]
         first, last = values[panel.first_year], values[panel.last_year]
@@ -86,37 +86,37 @@ class Page:
         )
 
     def wire(self) -> None:
-        """Tells the script of each list, and the tab that is open that its turn has come."""
-        self.told.change(None, self.told, js="text => window.setPage(text)")
-        keep = f"(told, view, ...due) => {list(self.due)}.map((tab, i) => tab === view ? told : due[i])"
-        due = [*self.due.values()]
-        gr.on([self.told.change, self.view.change], None, [self.told, self.view, *due], due, js=keep)
+        """Passes each new list to the script, and marks the open tab for an update."""
+        self.list_state.change(None, self.list_state, js="text => window.setPage(text)")
+        keep = f"(told, view, ...due) => {list(self.tab_states)}.map((tab, i) => tab === view ? told : due[i])"
+        due = [*self.tab_states.values()]
+        gr.on([self.list_state.change, self.view.change], None, [self.list_state, self.view, *due], due, js=keep)
 
-    def follows(
+    def on_new_list(
         self, tab: str, handler: Callable[..., Any], outputs: list[Any], inputs: Iterable[Any] = (), events: Any = ()
     ) -> None:
-        """What a tab shows beside the list follows each list, and is made when the tab is opened.
+        """Runs a handler after each new list while its tab is open, and else when the tab is opened.
 
-        Not as trigger_mode="always_last": two triggers at once would start each other again for ever.
+        It does not use trigger_mode="always_last", with which two simultaneous triggers restart each other forever.
         """
 
         @functools.wraps(handler)
         def quiet(values: Values) -> Any:
             try:
                 return handler(values)
-            except SDiffError:  # the list has said so
+            except SDiffError:  # the list has already reported it
                 return gr.skip()
 
-        # No list waits for it.
+        # A queue of its own, so that lists do not wait.
         beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id="beside")
-        gr.on([self.due[tab].change, *events], quiet, {*inputs, *self.asked}, outputs, **beside)
+        gr.on([self.tab_states[tab].change, *events], quiet, {*inputs, *self.inputs}, outputs, **beside)
 
     def take_away(self, button: gr.Button, make: Callable[[Query], str], js: str) -> None:
-        """A button that gives what is made of the query to a function of the page's script."""
+        """Connects a button: makes a text from the query and passes it to a function of the page's script."""
 
         @guarded
         @functools.wraps(make)
         def made(values: Values) -> str:
             return make(self.query(values))
 
-        button.click(made, self.asked, self.text, **QUIETLY).success(None, self.text, js=js)
+        button.click(made, self.inputs, self.text, **QUIETLY).success(None, self.text, js=js)

@@ -1,6 +1,6 @@
-"""What opening a data set takes before it can answer: its files, its spectrum, and the model that needs no training.
+"""Steps that open a data set: read its files, compute its spectrum, and solve the model that needs no training.
 
-These steps run in a process of their own (`openings`), so nothing here knows gradio.
+They run in a separate process (see `openings`), so this module does not depend on gradio.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ STAGES = (
     "reading its files",
     "computing the spectrum of its item graph",
     "solving and validating the model that needs no training",
-    "building its catalog of items",  # left to the app's own process
+    "building its catalog of items",  # done in the app's process
 )
 
 
 def steps(load: Callable[[], Dataset], device: torch.device, folder: Path) -> Generator[int | Dataset, None, None]:
     """Reads a data set and saves the checkpoint of its closed-form model (preset `instant`) in a folder.
 
-    Yields the index in `STAGES` of what comes next, and the data set at the end. The model takes the way by the folder
-    because torch would send its tensors between processes through shared memory, of which containers often have little.
+    Yields the index in `STAGES` of the next stage, and finally the data set. The model is passed through the folder
+    because torch sends tensors between processes in shared memory, which is often small in containers.
 
     Raises:
-        SDiffError: the data set cannot be read, or has nothing to learn from.
+        SDiffError: the data set is unreadable or has no training data.
     """
     yield 0
     dataset = load()

@@ -1,4 +1,4 @@
-"""What is asked of the app: whose list by which model. It travels through all handlers, and is the page's address."""
+"""A request for a list: user, model and settings. Handlers take it as an argument, and the page's URL encodes it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.config import INFERENCE_KEYS
 from sdiff.data.catalog import Filter
 
-K, LONGEST = 20, 100  # the length of a list where none is given, and the most
-MOST = 10_000  # places of a list, for programs
-HISTORY = 100_000  # items of a history
-TEXT = 2_000  # characters of a key, a name or an id
-NUMBERS = ("seed", "k", "seen", "from", "to")  # what an address has as whole numbers
+K, LONGEST = 20, 100  # default and maximum length of a list on the page
+MOST = 10_000  # maximum length of a list in the API
+HISTORY = 100_000  # maximum number of items of a history
+TEXT = 2_000  # maximum number of characters of a key, a name or an id
+NUMBERS = ("seed", "k", "seen", "from", "to")  # URL keys whose values are whole numbers
 
 
 @dataclass(frozen=True)
 class Query:
-    """Whose list by which model, and how.
+    """A request for a list.
 
-    history: ids of the items to take in place of the user's own, oldest first. settings: those that differ from the
-    checkpoint's. seed: of the sampling noise. seen: whether the list also ranks what the history holds.
+    Attributes:
+        dataset, model, user: data set key, checkpoint name and user id.
+        history: item ids that replace the user's history, oldest first.
+        settings: settings that differ from the checkpoint's.
+        seed: seed of the sampling noise.
+        k: length of the list.
+        seen: whether the list may contain items of the history.
+        genres, first_year, last_year: filters of the items.
 
     Raises:
-        SDiffError: a value of another type, or out of range.
+        SDiffError: a value has the wrong type or is out of range.
     """
 
     dataset: str = "demo"
@@ -60,11 +66,11 @@ class Query:
 
     @property
     def wanted(self) -> Filter:
-        """Which items may be listed."""
+        """Filter of the items."""
         return Filter(tuple(self.genres), self.first_year, self.last_year)
 
     def encode(self) -> str:
-        """As in an address, without what goes without saying."""
+        """Encodes the query for a URL. Default values are left out, except in data set, model and user."""
         pairs: list[tuple[str, Any]] = [("dataset", self.dataset), ("model", self.model), ("user", self.user)]
         if self.history is not None:
             pairs += [("item", id) for id in self.history or [""]]
@@ -77,35 +83,35 @@ class Query:
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, str]]) -> Query:
-        """From the pairs of an address; other keys, which gradio has too, are not looked at. Raises SDiffError."""
-        found: dict[str, list[str]] = {}
+        """Parses the key-value pairs of a URL. Ignores other keys, because gradio has its own. Raises SDiffError."""
+        values: dict[str, list[str]] = {}
         for name, value in pairs:
-            found.setdefault(name, []).append(value)
+            values.setdefault(name, []).append(value)
 
-        def number(name: str, usual: Any) -> Any:
+        def number(name: str, default: Any) -> Any:
             try:
-                return int(found[name][-1]) if name in found else usual
+                return int(values[name][-1]) if name in values else default
             except ValueError:
                 raise SDiffError(
-                    f"The address is wrong: {name} must be a whole number, not {brief(found[name][-1])}."
+                    f"Invalid URL: {name} must be a whole number, not {brief(values[name][-1])}."
                 ) from None
 
-        texts = {name: found[name][-1] for name in ("dataset", "model", "user") if name in found}
+        texts = {name: values[name][-1] for name in ("dataset", "model", "user") if name in values}
         return cls(
             **texts,
-            history=[id for id in found["item"] if id] if "item" in found else None,
-            settings={key: found[key][-1] for key in INFERENCE_KEYS if key in found},
+            history=[id for id in values["item"] if id] if "item" in values else None,
+            settings={key: values[key][-1] for key in INFERENCE_KEYS if key in values},
             seed=number("seed", 0),
             k=number("k", K),
             seen=number("seen", 0) == 1,
-            genres=found.get("genre", []),
+            genres=values.get("genre", []),
             first_year=number("from", None),
             last_year=number("to", None),
         )
 
 
 def text(name: str, value: Any) -> str:
-    """A text, or a whole number as one. Raises SDiffError for anything else, and for one that is too long."""
+    """Returns a string or a whole number as a string. Raises SDiffError for other types and for texts over `TEXT`."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise SDiffError(f"{name} must be a text, not {brief(value)}.")
     if isinstance(value, str) and len(value) > TEXT:
@@ -114,7 +120,7 @@ def text(name: str, value: Any) -> str:
 
 
 def texts(name: str, values: Any) -> list[str]:
-    """A list of texts. Raises SDiffError likewise."""
+    """Returns a list of strings. Raises SDiffError like `text`, and for more than `HISTORY` entries."""
     if not isinstance(values, list | tuple):
         raise SDiffError(f"{name} must be a list of texts, not {brief(values)}.")
     if len(values) > HISTORY:

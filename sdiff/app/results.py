@@ -1,4 +1,4 @@
-"""What experiments measured, as their files say: read from `benchmarks/results`, nothing is computed here."""
+"""Reads results of experiments from `benchmarks/results`. Computes nothing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import RESULTS
 
 METRICS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
-LONGEST = 60  # rows; what has more, such as a curve, is a picture alone
+LONGEST = 60  # maximum number of rows of a table; longer results, such as curves, have only a figure
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an experiment: its rows, what the paper prints of them by their first label, how they are drawn, a
-    table of them, and where they come from."""
+    """A run of an experiment.
+
+    Attributes:
+        rows: measured rows.
+        paper: the paper's figures by first label of a row.
+        figure: kind and options of the figure.
+        head, cells: table of the rows.
+        source: command, seed, data, device and versions.
+    """
 
     rows: list[dict[str, Any]]
     paper: dict[str, dict[str, float]]
@@ -28,15 +35,15 @@ class Run:
 
 
 def titles(folder: Path = RESULTS) -> list[tuple[str, str]]:
-    """(title, name) of each experiment that has been run."""
+    """(title, name) of each experiment with results."""
     return [(document["title"], name) for name, document in _documents(folder).items()]
 
 
 def runs(name: str, folder: Path = RESULTS) -> list[str]:
-    """Labels of an experiment's runs: the data set, and the preset where it has one.
+    """Labels of an experiment's runs: the data set, and the preset if there is one.
 
     Raises:
-        SDiffError: an unknown experiment.
+        SDiffError: the experiment is unknown.
     """
     return [_label(run) for run in _document(name, folder)["runs"]]
 
@@ -59,9 +66,9 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
 
 
 def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
-    """Head and cells: labels and what else was measured, the test part, recall@20 on valid, and the paper's figures.
+    """Head and cells of a table: labels and other measures, test metrics, validation recall@20, the paper's figures.
 
-    `paper` holds what the paper prints by the first label of a row.
+    `paper`: the paper's figures by first label of a row.
     """
     own = list(dict.fromkeys(key for row in rows for key in row if key not in ("valid", "test")))
     metrics = [key for key in METRICS if any("test" in row for row in rows)]
@@ -78,8 +85,8 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
 
 
 def _documents(folder: Path) -> dict[str, dict[str, Any]]:
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-    return {name: document for name, document in found.items() if "figure" in document}
+    documents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {name: document for name, document in documents.items() if "figure" in document}
 
 
 def _document(name: str, folder: Path) -> dict[str, Any]:

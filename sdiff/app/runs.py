@@ -1,7 +1,7 @@
-"""A training run in a process of its own, so that neither lists nor the page wait for it; nothing here knows gradio.
+"""Training runs in separate processes. Does not depend on gradio.
 
-Python runs one thread at a time, and a run would take it for each of its many small steps. Its process stands back
-where both want a processor, and gives all memory back when the run is over; where that is killed, the app is not.
+In the app's process, a run would hold Python's lock for most of its many small steps and delay lists and pages. A
+separate process has a lower priority, frees all its memory when it ends, and can be killed without ending the app.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from sdiff.data.interactions import Split
 from sdiff.training.checkpointing import Epochs, checkpointed
 from sdiff.training.trainer import Progress, Trainer
 
-LOOK = 0.2  # seconds between two looks whether a step was abandoned
-POLITENESS = 19  # how far a run stands back: Unix' niceness, where 19 is the most
-# A fork of a process that has only imported this, and what torch's optimizers load when the first one is made; a fork
-# of the app, with its threads, could hang.
+POLL = 0.2  # seconds between checks whether a step was abandoned
+NICENESS = 19  # of a run; 19 is the lowest priority on Unix
+# Processes are forked from a server process that has only imported this module and what torch's optimizers load on
+# first use. A fork of the app itself could hang because the app has threads.
 if "forkserver" in multiprocessing.get_all_start_methods():
     PROCESSES = multiprocessing.get_context("forkserver")
     PROCESSES.set_forkserver_preload([__name__, "torch._dynamo"])
@@ -40,14 +40,14 @@ else:  # Windows
 
 
 def warm_up() -> None:
-    """Starts the process that the others are forked from, which takes seconds: before the first one is waited for."""
+    """Starts the fork server in advance, because its start takes seconds."""
     if PROCESSES.get_start_method() == "forkserver":
         forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: after how many epochs and seconds, which of them was the best, and why sooner than it should."""
+    """Result of a run: epochs and seconds trained, the best epoch, and the error that ended it early, if any."""
 
     epoch: int
     seconds: float
@@ -55,11 +55,11 @@ class Ended:
     failure: SDiffError | None
 
 
-# What a run yields; it is sent whether to stop.
+# Yields progress. Sending True stops the run after the current epoch.
 Run = Generator[Progress | Ended, bool | None, None]
 
 
-def kept(
+def train_and_save(
     epochs: Epochs,
     config: Config,
     split: Split,
@@ -69,10 +69,10 @@ def kept(
     preset: str,
     folder: Path,
 ) -> Run:
-    """Trains by `epochs`; the best weights are in the folder however that ends (`checkpointed`).
+    """Trains with `epochs` and keeps the best weights in `folder`, even if the run fails or stops (`checkpointed`).
 
     Raises:
-        SDiffError: no epoch came to its end, or there is no place for the weights.
+        SDiffError: no epoch was completed, or the weights cannot be saved.
     """
     trainer, failure = Trainer(config, split, seed, device), None
     try:
@@ -87,26 +87,27 @@ def kept(
     yield Ended(trainer.epoch, trainer.seconds, trainer.best.epoch, failure)
 
 
-def apart(
+def in_subprocess(
     generator: Callable[..., Generator[Any, Any, None]],
     *arguments: Any,
-    niceness: int = POLITENESS,
+    niceness: int = NICENESS,
     abandoned: Event | None = None,
 ) -> Generator[Any, Any, None]:
-    """A generator whose steps are taken in a process of its own, each when it is asked for; closing this closes that.
+    """Runs a generator in a separate process, one step per request. Closing this generator closes the other one.
 
     Args:
-        niceness: how far the process stands back.
-        abandoned: set by another thread, it ends the process within a step; otherwise a step is waited for.
+        niceness: niceness of the process (0 to 19).
+        abandoned: once another thread sets it, the process ends in the middle of a step. Without it, closing waits for
+            the current step.
 
     Raises:
-        SDiffError: the process was killed, could not even start, or was abandoned; and whatever the generator raises.
+        SDiffError: the process did not start, was killed or was abandoned. Errors of the generator are raised, too.
     """
     here, there = PROCESSES.Pipe()
     process = PROCESSES.Process(target=_steps, args=(there, generator, arguments, niceness), daemon=True)
     try:
         process.start()
-    except (EOFError, OSError) as error:  # no memory for one, or what forks them was killed: the next makes another
+    except (EOFError, OSError) as error:  # out of memory, or the fork server was killed; it restarts next time
         raise SDiffError(f"No process could be started for this run ({error}): start it again.") from error
     there.close()
     sent = None
@@ -114,16 +115,16 @@ def apart(
         while True:
             try:
                 here.send(sent)
-                while abandoned is not None and not here.poll(LOOK):
+                while abandoned is not None and not here.poll(POLL):
                     if abandoned.is_set():
                         process.terminate()
-                        raise SDiffError("Nobody waits for this any more.")
+                        raise SDiffError("This was cancelled because nobody is waiting for it.")
                 value, error = here.recv()
             except (EOFError, OSError):
                 process.join()
                 raise SDiffError(
-                    f"The process of this run was killed (code {process.exitcode}), perhaps as this machine has too "
-                    f"little memory for it: lower batch_size, hidden or K, and train again."
+                    f"The process of this run was killed (exit code {process.exitcode}), perhaps because memory ran "
+                    f"out: lower batch_size, hidden or K, and train again."
                 ) from None
             if isinstance(error, StopIteration):
                 return
@@ -136,25 +137,28 @@ def apart(
 
 
 def _steps(
-    asked: Connection, generator: Callable[..., Generator[Any, Any, None]], arguments: tuple[Any, ...], niceness: int
+    connection: Connection,
+    generator: Callable[..., Generator[Any, Any, None]],
+    arguments: tuple[Any, ...],
+    niceness: int,
 ) -> None:
-    """The other side of `apart`."""
+    """The main function of the process that `in_subprocess` starts."""
     if hasattr(os, "nice"):
         os.nice(niceness)
-    for name in ("SIGINT", "SIGHUP"):  # the terminal's, which are meant for the app; Windows lacks the second
+    for name in ("SIGINT", "SIGHUP"):  # sent by the terminal, for the app to handle; Windows lacks SIGHUP
         if number := getattr(signal, name, None):
             signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the app ends: so does the generator, in good order
-    with closing(generator(*arguments)) as run, asked:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # close the generator when the app ends
+    with closing(generator(*arguments)) as run, connection:
         while True:
             try:
-                sent = asked.recv()
-            except EOFError:  # nobody asks any more
+                sent = connection.recv()
+            except EOFError:  # the app has closed the connection
                 return
             try:
-                asked.send((run.send(sent), None))
-            except Exception as error:  # StopIteration, too
+                connection.send((run.send(sent), None))
+            except Exception as error:  # includes StopIteration
                 error.add_note(traceback.format_exc())
-                with suppress(BrokenPipeError):  # nobody asks any more
-                    asked.send((None, error))
+                with suppress(BrokenPipeError):  # the app has closed the connection
+                    connection.send((None, error))
                 return

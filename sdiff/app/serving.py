@@ -1,4 +1,4 @@
-"""The process of the app: its start, the address that it serves at, and its end."""
+"""The app's process: start, address and shutdown."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     import gradio as gr
 
 PORTS = range(1, 1 << 16)
-GRACE = 1  # seconds that open requests are waited for; a page's stream of answers never ends by itself
-M_ARENA_MAX = -8  # of malloc.h
-SAVING = 2.5  # seconds, with those, that all of it may take, such as training runs that save their best weights
+GRACE = 1  # seconds to wait for open requests at shutdown; the event streams of pages never end by themselves
+M_ARENA_MAX = -8  # from malloc.h
+SAVING = 2.5  # seconds for the whole shutdown, in which training runs save their best weights
 STATUS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
-if hasattr(signal, "SIGHUP"):  # its terminal was closed
+if hasattr(signal, "SIGHUP"):  # the terminal was closed
     STATUS |= {signal.SIGHUP: 128 + signal.SIGHUP}
 
 
 def serve(verbose: bool) -> None:
-    """Serves the app until a signal ends it; with `verbose` every event is written to stderr.
+    """Serves the app until a signal ends it. With `verbose`, every event is logged to stderr.
 
     Raises:
-        SDiffError: it cannot be served at its address, or an environment variable is wrong.
+        SDiffError: the address cannot be used, or an environment variable is invalid.
     """
     check_address()  # before gradio reads it
     _share_heap()
@@ -47,28 +47,28 @@ def serve(verbose: bool) -> None:
     try:
         launch(demo, verbose)
     except OSError:
-        check_address()  # says so where another program has taken the port meanwhile
+        check_address()  # raises if another program has taken the port meanwhile
         raise
 
 
 def _share_heap() -> None:
-    """Has all threads allocate from one heap, where glibc would give each its own.
+    """Makes all threads allocate from one heap. By default, glibc uses several.
 
-    Requests move from thread to thread, so that free memory is scattered over all heaps, and the process grows for
-    hours. Threads that hold Python's lock one at a time gain nothing from several heaps.
+    Requests move between threads, so free memory is scattered over all heaps and the process grows for hours. Several
+    heaps gain nothing, because Python runs one thread at a time.
     """
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
+        with suppress(OSError, AttributeError):  # not glibc
             ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
 
 def check_address() -> None:
-    """Finds out whether the app can be served at `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT`.
+    """Checks that the app can listen on `$GRADIO_SERVER_NAME`:`$GRADIO_SERVER_PORT`.
 
-    A port that is named is the only one; without it gradio tries `$GRADIO_NUM_PORTS` of them, from 7860 on.
+    If the port is not set, gradio tries `$GRADIO_NUM_PORTS` ports from 7860 on.
 
     Raises:
-        SDiffError: a name that is none of this machine's, no port, or no free one.
+        SDiffError: the name is not an address of this machine, the port is invalid, or no port is free.
     """
     if "GRADIO_SERVER_PORT" in os.environ:
         os.environ["GRADIO_NUM_PORTS"] = "1"
@@ -82,11 +82,11 @@ def check_address() -> None:
                 free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 free.bind((name or "?", port))  # an empty name would mean every address
                 return
-        except (OSError, UnicodeError, TypeError) as error:  # the last two of names that are none
+        except (OSError, UnicodeError, TypeError) as error:  # the last two for malformed names
             if not isinstance(error, OSError) or isinstance(error, socket.gaierror) or error.errno == EADDRNOTAVAIL:
                 raise SDiffError(
-                    f"GRADIO_SERVER_NAME must be a name or an IPv4 address of this machine, not {name:.100}: "
-                    f"127.0.0.1 serves this machine alone, 0.0.0.0 others as well."
+                    f"GRADIO_SERVER_NAME must be a host name or an IPv4 address of this machine, not {name:.100}. Use "
+                    f"127.0.0.1 for local access only, or 0.0.0.0 for access from other machines."
                 ) from None
             reason = str(error.strerror)
     which = f"port {first}" if len(ports) == 1 else f"any port from {first} to {ports[-1]}"
@@ -94,29 +94,31 @@ def check_address() -> None:
 
 
 def end_on_signals(demo: gr.Blocks) -> None:
-    """Has Ctrl-C, SIGTERM and the closing of the terminal end the process within seconds, from whatever it does: its
-    training runs are told to keep their best weights, open connections are closed. What is ignored, as SIGHUP after
-    `nohup`, stays ignored."""
+    """Makes Ctrl-C, SIGTERM and the closing of the terminal end the process within seconds.
+
+    Training runs save their best weights, and open connections are closed. Signals that are ignored, such as SIGHUP
+    under `nohup`, stay ignored.
+    """
 
     def end(number: int, _: FrameType | None) -> None:
         status, deadline = STATUS[number], monotonic() + SAVING
         for other in STATUS:
-            signal.signal(other, lambda *_: os._exit(status))  # who asks twice does not want to wait
-        logging.getLogger("uvicorn.error").disabled = True  # which prints each request that is cut off
+            signal.signal(other, lambda *_: os._exit(status))  # a second signal ends the process at once
+        logging.getLogger("uvicorn.error").disabled = True  # it would log each interrupted request
         try:
             runs = multiprocessing.active_children()
             for run in runs:
                 run.terminate()
-            if server := getattr(demo, "server", None):  # gradio sets it once it listens
+            if server := getattr(demo, "server", None):  # set by gradio once it listens
                 server.config.timeout_graceful_shutdown = GRACE
-            # In a thread, as gradio waits up to 5 s for its server.
+            # In a thread, because gradio waits up to 5 s for its server.
             closing = Thread(target=demo.close, kwargs={"verbose": False}, daemon=True)
             closing.start()
             for each in (*runs, closing):
                 each.join(max(0, deadline - monotonic()))
-            sys.stdout.flush()  # fails where the signal came in the midst of a print
+            sys.stdout.flush()  # fails if the signal interrupted a print
         finally:
-            # Python would wait for every thread, such as one that waits for the next epoch of a run.
+            # A regular exit would wait for all threads, such as one that waits for the next epoch of a run.
             os._exit(status)
 
     for number in STATUS:
@@ -124,8 +126,8 @@ def end_on_signals(demo: gr.Blocks) -> None:
             signal.signal(number, end)
 
 
-def _number(variable: str, usual: str) -> int:
-    text = os.environ.get(variable, usual)
+def _number(variable: str, default: str) -> int:
+    text = os.environ.get(variable, default)
     if not (re.fullmatch(r"[0-9]{1,5}", text) and int(text) in PORTS):
         raise SDiffError(f"{variable} must be a whole number from 1 to {PORTS[-1]}, not {text:.20}.")
     return int(text)

@@ -1,8 +1,8 @@
-"""What a Hugging Face Space asks of the app: GPU time on ZeroGPU, and a word on what is lost.
+"""Support for Hugging Face Spaces: training on ZeroGPU, and a note that trained models are lost on restart.
 
-On ZeroGPU this process has no GPU, though torch says that it has one. The package `spaces` runs a decorated function in
-a worker, a fork of this process, which has a GPU for some seconds out of the visitor's quota. Pickled arguments and
-results pass between the two, and files, nothing else. Elsewhere nothing here makes a difference.
+On ZeroGPU this process has no GPU, although torch reports one. The package `spaces` runs a decorated function in a
+worker, a fork of this process, which gets a GPU for some seconds of the visitor's quota. The two processes exchange
+only pickled arguments and results, and files. On other machines this module changes nothing.
 """
 
 from __future__ import annotations
@@ -26,39 +26,45 @@ from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import Progress, Trainer
 
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU") == "true"
-ASKED = 60  # seconds of GPU for a slice: who has fewer left gets none
-TRAINED = 45  # seconds of them in which an epoch may end; the rest is for the start and for saving
+GPU_SECONDS = 60  # requested for a slice; ZeroGPU refuses visitors with less quota left
+TRAIN_SECONDS = 45  # of these, in which epochs must end; the rest is for starting and saving
 
 
 class Interrupted(SDiffError):
-    """ZeroGPU gives no more time to a run that is not finished."""
+    """ZeroGPU refused more time before the run was finished."""
 
 
 def note() -> str:
-    """What a visitor has to know before training here; empty where it is as on any machine."""
+    """A note to show beside the training form; empty outside of Spaces."""
     sentences = []
-    if "SPACE_ID" in os.environ and "SDIFF_RUNS_DIR" not in os.environ:  # a folder of its own may outlast the Space
-        sentences.append("What is trained here is lost when this Space restarts.")
+    if "SPACE_ID" in os.environ and "SDIFF_RUNS_DIR" not in os.environ:  # a folder set explicitly may be persistent
+        sentences.append("Models trained here are lost when this Space restarts.")
     if ZERO_GPU:
-        sentences.append("A run takes GPU time from your ZeroGPU quota, a minute at a time.")
+        sentences.append("A run uses your ZeroGPU quota, one minute at a time.")
     return " ".join(sentences)
 
 
 def serving_device() -> torch.device:
-    """Where this process computes. A list takes the CPU some 10 ms; a worker with a GPU would take seconds to start."""
+    """Device for lists. On ZeroGPU the CPU: a list takes about 10 ms, but a GPU worker takes seconds to start."""
     return torch.device("cpu") if ZERO_GPU else best_device()
 
 
 def run(config: Config, split: Split, seed: int, dataset: str, preset: str, folder: Path) -> runs.Run:
-    """A run that is kept in the folder (`runs.kept`), in a process of its own or in slices on ZeroGPU. SDiffError as
-    that; its failure is Interrupted where ZeroGPU gives no more time."""
-    given = config, split, seed, serving_device(), dataset, preset, folder
-    return runs.kept(sliced, *given) if ZERO_GPU else runs.apart(runs.kept, Trainer.iter_epochs, *given)
+    """Runs `runs.train_and_save` in a separate process, or in slices on ZeroGPU.
+
+    The failure of the run is Interrupted if ZeroGPU gives no more time. Raises SDiffError like `runs.train_and_save`.
+    """
+    arguments = config, split, seed, serving_device(), dataset, preset, folder
+    if ZERO_GPU:
+        return runs.train_and_save(sliced, *arguments)
+    return runs.in_subprocess(runs.train_and_save, Trainer.iter_epochs, *arguments)
 
 
 def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
-    """`trainer.iter_epochs()` in as many slices as it takes, each in a worker that goes on from the state which the
-    last one left. When it ends, or is closed, the trainer stands where the run does."""
+    """Runs `trainer.iter_epochs()` in slices. Each slice runs in a worker that resumes the state saved by the last one.
+
+    At the end, or when closed, the trainer has the state of the run.
+    """
     with TemporaryDirectory() as folder:
         state = Path(folder) / "training.safetensors"
         save_state(trainer, state)
@@ -76,9 +82,11 @@ def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
 
 
 def _train_slice(config: Config, split: Split, seed: int, state: Path) -> Generator[Progress | SDiffError, None, None]:
-    """As many epochs as fit, from the `state` in the file to the next one there. A failure comes as the last item: of
-    an exception that leaves a worker no more than the name arrives."""
-    end = time.monotonic() + TRAINED
+    """Resumes from the file `state`, trains as many epochs as fit into a slice, and saves the state again.
+
+    An SDiffError is yielded as the last item, because only the name of an exception gets out of a worker.
+    """
+    end = time.monotonic() + TRAIN_SECONDS
     trainer = Trainer(config, split, seed)
     resume(trainer, state)
     slowest, before = 0.0, trainer.seconds
@@ -97,6 +105,6 @@ def _train_slice(config: Config, split: Split, seed: int, state: Path) -> Genera
 if ZERO_GPU:
     import spaces  # pyright: ignore[reportMissingImports]
 
-    train_slice = spaces.GPU(duration=ASKED)(_train_slice)
+    train_slice = spaces.GPU(duration=GPU_SECONDS)(_train_slice)
 else:
     train_slice = _train_slice

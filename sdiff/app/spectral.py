@@ -1,4 +1,4 @@
-"""What the spectral plots show: one history's energy, the schedules, the reverse process step by step."""
+"""Data of the spectral plots: energy of a history, noise schedules, and the reverse process step by step."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from sdiff.method.schedule import NoiseSchedule
 from sdiff.serving.recommender import Recommender
 
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
-BANDS = 20  # of frequencies that energy is averaged over
+BANDS = 20  # frequency bands that energy is averaged over
 
 
 @dataclass(frozen=True)
 class SpectralView:
-    """What this list's diffusion starts from: arrays over the frequencies (K,) and over bands of them, and words.
+    """Start and result of the sampling of a list.
 
-    energy: mean v^2 in each band of the history, of its noised version and of the denoised estimate.
+    Attributes:
+        lam: eigenvalues (K,).
+        tau: time at which sampling starts.
+        snr_at_tau: SNR (K,) at tau by schedule.
+        bands: middle index of each frequency band.
+        energy: mean v^2 per band of the history, of its noised version, and of the denoised estimate.
+        words: captions.
     """
 
     lam: np.ndarray
@@ -40,8 +46,17 @@ class SpectralView:
 
 @dataclass(frozen=True)
 class ScheduleView:
-    """Spectrum and schedules: lam (K,), alpha and sigma (n, m) over times (n,) for a few eigenvalues, SNR maps over
-    times and the frequencies of indices `mapped`, and words for each."""
+    """Spectrum and schedules.
+
+    Attributes:
+        lam: eigenvalues (K,).
+        times: times (n,).
+        shown_lam: a few eigenvalues (m,).
+        schedules: alpha and sigma (n, m) by schedule.
+        mapped: frequency indices of the SNR maps, from 1 on.
+        maps: SNR over times and these frequencies, by schedule.
+        words: captions.
+    """
 
     lam: np.ndarray
     times: np.ndarray
@@ -54,10 +69,18 @@ class ScheduleView:
 
 @dataclass(frozen=True)
 class Reverse:
-    """Sampling in steps n = 1 ... T, from t = tau down: arrays (T,), and of one chosen step the rest.
+    """Sampling steps n = 1 ... T, from t = tau down, and details of one step.
 
-    overlap: how many items a step's list shares with the last one's. hits: how many of it were held out.
-    energy: by band, of the history, of v_t and of the estimate. moves: places won since the step before.
+    Attributes:
+        times: time of each step (T,).
+        overlap: number of items that each step's list shares with the last one (T,).
+        hits: number of held-out items in each step's list (T,).
+        step: the step shown, from 1 on.
+        bands: middle index of each frequency band.
+        energy: mean v^2 per band of the history, of v_t, and of the estimate, at this step.
+        rows: list of this step.
+        moves: places won since the previous step.
+        words: caption.
     """
 
     times: np.ndarray
@@ -72,8 +95,8 @@ class Reverse:
 
 
 def spectral_view(query: Query) -> SpectralView:
-    """The SNR at the start of sampling, and what sampling does to the energy of one history. Raises SDiffError."""
-    config, model, x = _asked(query)
+    """SNR at the start of sampling, and energy of a history before and after. Raises SDiffError like `recommend`."""
+    config, model, x = _resolve(query)
     lam = model.basis.lam.cpu()
     at_tau = {kind: s.snr(torch.tensor(config.tau), lam).numpy() for kind, s in _kinds(config).items()}
     noised: list[Tensor] = []
@@ -88,20 +111,20 @@ def spectral_view(query: Query) -> SpectralView:
     medians = ", ".join(f"{median:.2f} under {kind.upper()}" for kind, median in lowest.items())
     low = slice(0, max(len(before_energy) // 4, 1))
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
-    kept = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
+    share_after = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
         "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise."
         + (f" Over the lowest tenth of the others the median log₁₀ SNR is {medians}." if medians else ""),
         "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
-        f"and {kept:.0%} of the denoised estimate's.",
+        f"and {share_after:.0%} of the denoised estimate's.",
     }
     energy = (before_energy, noised_energy, after_energy)
     return SpectralView(lam.numpy(), config.tau, at_tau, bands(len(lam)), energy, words)
 
 
 def schedule_view(query: Query) -> ScheduleView:
-    """The spectrum that a model keeps, and the three schedules under these settings. Raises SDiffError."""
-    config, model, _ = _asked(query)
+    """Spectrum of a model, and the three schedules with the query's settings. Raises SDiffError like `recommend`."""
+    config, model, _ = _resolve(query)
     lam = model.basis.lam.cpu()
     times = torch.linspace(0, config.tau, 81)
     levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
@@ -132,12 +155,12 @@ def schedule_view(query: Query) -> ScheduleView:
 
 
 def reverse_process(query: Query, step: int) -> Reverse:
-    """All of sampling for a query, and its step `step`; one beyond the last is the last.
+    """All sampling steps of a query, and details of one. A `step` beyond the last one gives the last one.
 
     Raises:
-        SDiffError: as `recommend`.
+        SDiffError: like `recommend`.
     """
-    config, model, x = _asked(query)
+    config, model, x = _resolve(query)
     opened, _ = serve(query.dataset, query.model)
     steps: list[tuple[Tensor, Tensor]] = []
     noise = torch.Generator().manual_seed(query.seed)
@@ -174,20 +197,20 @@ def reverse_process(query: Query, step: int) -> Reverse:
     )
 
 
-def _asked(query: Query) -> tuple[Config, Recommender, Histories]:
-    """The configuration, the model and the history (1, n_items) that a query is about. Raises SDiffError."""
+def _resolve(query: Query) -> tuple[Config, Recommender, Histories]:
+    """Configuration, model and history (1, n_items) of a query. Raises SDiffError like `recommend`."""
     _, model = serve(query.dataset, query.model)
     return model.config.at_inference(query.settings), model, model.encode(history_of(query))
 
 
 def _by_band(v: Tensor) -> np.ndarray:
-    """Mean energy of the spectrum v (1, K) in each band."""
+    """Mean energy of the spectrum v (1, K) per band."""
     energy = np.square(v[0].cpu().numpy())
     return np.array([energy[band].mean() for band in _bands(len(energy))])
 
 
 def bands(K: int) -> np.ndarray:
-    """The index, from 1 on, of the middle of each band of K frequencies."""
+    """Middle index, from 1 on, of each band of K frequencies."""
     return np.array([band.mean() + 1 for band in _bands(K)])
 
 

@@ -1,4 +1,4 @@
-"""What the app holds in memory: opened data sets and models, shared by all visitors, never changed by any of them."""
+"""Data sets and models in memory. All visitors share them, and nothing changes them."""
 
 from __future__ import annotations
 
@@ -28,29 +28,27 @@ from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import CRITERION
 from sdiff.training.validate import read_json
 
-LEFT = (MARK, "model-")  # how names begin in the folder of a run that was killed before it had saved a model
-INSTANT = "instant"  # every data set has this model, without a file
-
-
-EMBEDDED = ("demo",)  # small and always here: opened where they are asked for
-HELD = 8  # data sets in memory
+LEFT = (MARK, "model-")  # name prefixes of files left by a run that was killed before it saved a model
+INSTANT = "instant"  # the closed-form model, which every data set has without a checkpoint file
+EMBEDDED = ("demo",)  # small data sets that ship with the app; opened on first use
+MAX_OPEN = 8  # data sets in memory
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A data set with its catalog, and the model that needs no training."""
+    """A data set with its catalog and its closed-form model."""
 
     dataset: Dataset
     catalog: Catalog
     instant: Recommender
 
     def history(self, user: str) -> list[str]:
-        """Ids of the items of a user's train part, oldest first. Raises SDiffError for an unknown user."""
+        """Item ids of a user's training part, oldest first. Raises SDiffError for an unknown user."""
         split = self.dataset.split
         return [split.items.ids[i] for i in split.train.history(self._index(user))]
 
     def held_out(self, user: str) -> list[int]:
-        """Indices of the items that a user chose later: those of the other parts. Raises SDiffError likewise."""
+        """Indices of a user's validation and test items. Raises SDiffError for an unknown user."""
         index = self._index(user)
         return [int(i) for part in (self.dataset.split.valid, self.dataset.split.test) for i in part.history(index)]
 
@@ -58,47 +56,46 @@ class Opened:
         return int(self.dataset.split.users.encode([user], "user")[0])
 
 
-_held: LRUCache[str, Opened] = LRUCache(HELD)
-_holding = Lock()
+_open_datasets: LRUCache[str, Opened] = LRUCache(MAX_OPEN)
+_lock = Lock()
 
 
 def open_dataset(key: str) -> Opened:
-    """A data set that is in memory; an embedded one is opened first. The others are opened by `openings.opening`, which
-    takes long and has a queue of its own.
+    """Returns a data set from memory. Opens embedded data sets on first use; `openings.opening` opens the others.
 
     Raises:
-        SDiffError: it is not in memory.
+        SDiffError: the data set is not in memory.
     """
     journal.note(data=key)
     if key in EMBEDDED:
         return _embedded(key)
-    with _holding:
-        found = _held.get(key)
-    if found is None:
-        raise SDiffError(f"The data set {key} is not open any more: reload the page, or choose it again.")
-    return found
+    with _lock:
+        opened = _open_datasets.get(key)
+    if opened is None:
+        raise SDiffError(f"The data set {key} is no longer open: reload the page, or choose it again.")
+    return opened
 
 
 def is_open(key: str) -> bool:
-    """Whether `open_dataset` answers at once."""
-    with _holding:
-        return key in EMBEDDED or key in _held
+    """Whether `open_dataset` can return the data set."""
+    with _lock:
+        return key in EMBEDDED or key in _open_datasets
 
 
-def hold(key: str, opened: Opened) -> None:
-    """Keeps a data set in memory for all visitors, in the place of the one that was not used for the longest time."""
-    with _holding:
-        _held[key] = opened
+def keep_open(key: str, opened: Opened) -> None:
+    """Keeps a data set in memory for all visitors. Beyond `MAX_OPEN`, the least recently used one is dropped."""
+    with _lock:
+        _open_datasets[key] = opened
 
 
-# Of callers who ask for the same thing at once, one computes it and the others wait: `condition` sees to that.
+# With `condition`, concurrent calls with the same key compute the value once.
 @cached(LRUCache(len(EMBEDDED)), condition=Condition())
 def _embedded(key: str) -> Opened:
     return opened_here(partial(load_dataset, key))
 
 
 def opened_here(load: Callable[[], Dataset]) -> Opened:
-    """Opens a data set in this process, which waits for it. Raises SDiffError as `prepare.steps`."""
+    """Opens a data set in this process. Raises SDiffError like `prepare.steps`."""
     with TemporaryDirectory() as folder:
         *_, dataset = prepare.steps(load, serving_device(), Path(folder))
         assert isinstance(dataset, Dataset)
@@ -106,12 +103,12 @@ def opened_here(load: Callable[[], Dataset]) -> Opened:
 
 
 def prepared(dataset: Dataset, folder: Path) -> Opened:
-    """What `prepare.steps` read, with the model that they left in a folder, ready to answer."""
+    """Builds the result of `prepare.steps`: the data set, and the model that they saved in `folder`."""
     return Opened(dataset, Catalog(dataset), Recommender.load(folder, serving_device()))
 
 
 def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
-    """A data set with its items in the order of a model's, and the model. Raises SDiffError when it lacks some."""
+    """A data set with its items in the model's order, and the model. Raises SDiffError if their items do not match."""
     journal.note(model=checkpoint)
     model, opened = open_model(checkpoint, key), open_dataset(key)
     if model.items.fingerprint != opened.dataset.split.items.fingerprint:
@@ -126,13 +123,15 @@ def _reordered(opened: Opened, items: Vocabulary) -> Opened:
 
 
 def open_model(name: str, dataset: str) -> Recommender:
-    """A checkpoint by its name, or the model of the data set that needs no training. A checkpoint that was replaced on
-    disk is read again."""
+    """Loads a checkpoint by name, or returns the closed-form model of the data set.
+
+    Checkpoints are cached, and reloaded after a change on disk. Raises SDiffError if there is no such checkpoint.
+    """
     if name == INSTANT:
         return open_dataset(dataset).instant
     folder = _folder(name)
     if folder is None:
-        raise SDiffError(f"There is no checkpoint {brief(name)} any more: choose another, or train one.")
+        raise SDiffError(f"There is no checkpoint {brief(name)}: choose another, or train one.")
     return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
 
 
@@ -142,13 +141,15 @@ def _model(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> Recommender:
 
 
 def checkpoints(dataset: str | None = None) -> dict[str, Path]:
-    """Name -> folder of the checkpoints that ship and then of those trained here, of each the best on validation first.
+    """Name -> folder of all checkpoints: first those that ship, then those trained here, each by validation score.
 
-    With a data-set key, only those trained on it, or on another split of its items. This reads files of every model:
-    one that is known by its name is looked up by `open_model`.
+    With a data set key, only checkpoints trained on it or on another split of its items. This reads files of every
+    checkpoint; `open_model` finds one by its name faster.
     """
-    found = {path.parent.name: path.parent for root in (CHECKPOINTS, runs_dir()) for path in root.glob("*/config.json")}
-    folders = [*found.values()]
+    by_name = {
+        path.parent.name: path.parent for root in (CHECKPOINTS, runs_dir()) for path in root.glob("*/config.json")
+    }
+    folders = [*by_name.values()]
     if dataset is not None:
         same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
         folders = [folder for folder in folders if trained_on(folder) in same]
@@ -156,7 +157,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
 
 
 def _folder(name: str) -> Path | None:
-    """The folder of a checkpoint, one that was trained here before one that ships; None where there is none."""
+    """The folder of a checkpoint, or None. Checkpoints trained here take precedence over those that ship."""
     if name in ("", "..") or Path(name).name != name:
         return None
     folders = (root / name for root in (runs_dir(), CHECKPOINTS))
@@ -164,16 +165,16 @@ def _folder(name: str) -> Path | None:
 
 
 def _rank(folder: Path) -> tuple[bool, float, tuple[int, ...]]:
-    """Sorts checkpoints: those that ship first, then by recall on validation, best first, and those without by age."""
+    """Sort key of checkpoints: those that ship first, then by validation recall, best first, then by age."""
     try:
-        reached = float(read_json(folder / "metrics.json")["valid"][CRITERION])
+        score = float(read_json(folder / "metrics.json")["valid"][CRITERION])
     except (OSError, ValueError, KeyError, TypeError):
-        reached = 0.0
-    return folder.parent != CHECKPOINTS, -reached if math.isfinite(reached) else 0.0, _stamp(folder / "config.json")
+        score = 0.0
+    return folder.parent != CHECKPOINTS, -score if math.isfinite(score) else 0.0, _stamp(folder / "config.json")
 
 
 def trained_on(folder: Path) -> str | None:
-    """Key of the data set that a checkpoint was trained on, read without its weights; None when it is damaged."""
+    """Key of the data set that a checkpoint was trained on, or None if the checkpoint is damaged. Reads no weights."""
     try:
         return str(read_json(folder / "config.json")["provenance"]["dataset"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -181,36 +182,36 @@ def trained_on(folder: Path) -> str | None:
 
 
 def new_run(name: str) -> Path:
-    """Folder for a model that a visitor names.
+    """Folder for a new model.
 
     Raises:
-        SDiffError: a name that is taken or no plain name, or a place where nothing can be written.
+        SDiffError: the name is taken or invalid, or the folder is not writable.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         raise SDiffError("Name the model with up to 40 letters, digits, dots, dashes or underscores.")
     with _writing():
         if is_taken(name):
-            raise SDiffError(f"The name {name!r} is taken already: choose another name.")
+            raise SDiffError(f"The name {name!r} is already taken: choose another name.")
         runs_dir().mkdir(parents=True, exist_ok=True)
-        with scratch(runs_dir()):  # before an hour of training, not after it
+        with scratch(runs_dir()):  # fail before training, not after it
             return runs_dir() / name
 
 
 @contextmanager
 def claimed_run(name: str) -> Iterator[Path]:
-    """`new_run`, which no other process can take meanwhile. Raises SDiffError as that, or where another has it."""
+    """Like `new_run`, and locks the folder. Raises SDiffError also if another run has locked it."""
     folder = new_run(name)
     with ExitStack() as claim:
         with _writing():
             try:
                 claim.enter_context(claimed(folder))
             except BlockingIOError:
-                raise SDiffError(f"A run is making a model {name!r} already: choose another name.") from None
-        yield new_run(name)  # again, as another run may have ended since
+                raise SDiffError(f"Another run is training a model {name!r}: choose another name.") from None
+        yield new_run(name)  # check again: another run may have ended since
 
 
 def is_taken(name: str) -> bool:
-    """Whether no new model can have this name. What a run that was killed left does not count."""
+    """Whether a name cannot be used for a new model. Files left by a run that was killed do not count."""
     folder = runs_dir() / name
     if name == INSTANT or name.lower() == uploads_dir().name or _folder(name):
         return True
@@ -219,17 +220,17 @@ def is_taken(name: str) -> bool:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Turns errors of the system into a sentence."""
+    """Turns OSErrors into SDiffErrors."""
     try:
         yield
     except OSError as error:
-        raise SDiffError(f"This app cannot keep a model ({error.strerror}): check the folder of its models.") from error
+        raise SDiffError(f"Cannot save models ({error.strerror}): check the folder for trained models.") from error
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """When a file was changed, and which file it is, as clocks may err; nothing where there is none."""
+    """Modification time, inode and size of a file, or () if there is none. The time alone could miss a change."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return ()
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size

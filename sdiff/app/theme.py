@@ -1,4 +1,4 @@
-"""The page's look: our palette on gradio's plain theme. assets/app.css lays the rest out."""
+"""Gradio theme with the project's palette. The layout is in assets/app.css."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdiff.base.paths import ASSETS
 
 
 def theme() -> Base:
-    """With the fonts that the machine has: the page asks no server for any."""
+    """The theme. It uses system fonts, so the page loads none from other servers."""
     palette = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
     accent, neutral = (Color(*palette[name], name=name) for name in ("accent", "neutral"))
     base = Base(
@@ -23,7 +23,7 @@ def theme() -> Base:
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
-    return base.set(  # gradio's own values are too pale on white, or too dark on black, to be read
+    return base.set(  # gradio's defaults lack contrast
         body_text_color_subdued="*neutral_500",
         body_text_color_subdued_dark="*neutral_400",
         block_info_text_color="*neutral_500",

@@ -1,6 +1,6 @@
-"""Visitors' own tables, kept under a key made of their content: who brings them again finds the models trained on them.
+"""Uploaded tables, stored under a key derived from their content. A second upload of a table finds its trained models.
 
-A key is `own:<digest>/<title>?<options>`. It leads only into the folder of uploads, whatever a visitor sends.
+A key has the form `own:<digest>/<title>?<options>`. No key leads out of the folder for uploads.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
 from sdiff.data.tables import database, readable_errors
 
-TITLE = 60  # characters, of up to four bytes each: a folder's name may have 255 bytes
+TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
-ROWS, UNPACKED = 20_000_000, 512 << 20  # rows take 100 bytes of memory each; bytes of a packed file, and of Parquet
+ROWS = 20_000_000  # maximum number of rows; each takes about 100 bytes of memory
+UNPACKED = 512 << 20  # maximum number of bytes when uncompressed
 
 
 def key_of(interactions: Path, items: Path | None, reading: Reading) -> str:
-    """The key of a table of interactions, and perhaps one of items, read in a certain way."""
+    """The key of a table of interactions, with an optional table of items, read with certain options."""
     digest = hashlib.sha256()
     for path in (interactions, items):
         if path:
@@ -40,10 +41,10 @@ def key_of(interactions: Path, items: Path | None, reading: Reading) -> str:
 
 
 def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -> Dataset:
-    """Reads tables, and copies them to `root` if they can be read: what is refused leaves nothing there.
+    """Reads tables and stores copies in `root`. Unreadable tables leave no files there.
 
     Raises:
-        SDiffError: they cannot be read, or not be kept.
+        SDiffError: the tables cannot be read or stored.
     """
     tables = {"interactions": interactions} | ({"items": items} if items else {})
     for path in tables.values():
@@ -64,38 +65,40 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
                 for names in (folder, folder.parent, root):
                     sync(names)
     except OSError as error:
-        raise SDiffError(f"Cannot keep {interactions.name} ({error.strerror}): make room, or allow writing.") from error
+        raise SDiffError(
+            f"Cannot store {interactions.name} ({error.strerror}): free up space, or allow writing."
+        ) from error
     return dataset
 
 
 def discard(key: str, root: Path) -> None:
-    """Removes what `keep` kept."""
+    """Removes the files stored by `keep`."""
     folder = _folder(key, root)
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
-        folder.parent.rmdir()  # unless the same table is kept by another name
+        folder.parent.rmdir()  # fails if the same table is stored under another title
 
 
 def load(key: str, root: Path) -> Dataset:
-    """The data set of a key. Raises SDiffError when it is not there, or not as its options say."""
+    """Loads the data set of a key. Raises SDiffError if there is none, or if its options do not fit."""
     return _read(folder_of(key, root), key)
 
 
 def folder_of(key: str, root: Path) -> Path:
-    """The folder of a key. Raises SDiffError where there is none."""
+    """The folder of a key. Raises SDiffError if it does not exist."""
     folder = _folder(key, root)
     if not folder.is_dir():
-        raise SDiffError(f"{folder.name} is no longer here: upload it again.")
+        raise SDiffError(f"The upload {folder.name} no longer exists: upload it again.")
     return folder
 
 
 def _read(folder: Path, key: str) -> Dataset:
     query = key.partition("?")[2]
-    if Reading.parse(query).items:  # it would be a path of this machine
-        raise SDiffError("Upload the table of items beside the interactions.")
+    if Reading.parse(query).items:  # it would be a path on the server
+        raise SDiffError("Upload the table of items together with the interactions.")
     try:
         return replace(load_dataset(f"{folder}?{query}"), key=key)
-    except SDiffError as error:  # a visitor knows the file by its own name
+    except SDiffError as error:  # visitors know the file by its original name
         error.args = (re.sub(re.escape(str(folder)) + r"/(interactions|items)[\w.]*", folder.name, str(error)),)
         raise
 
@@ -105,48 +108,48 @@ def is_kept(key: str, root: Path) -> bool:
 
 
 def choices(keys: Iterable[str], root: Path) -> list[tuple[str, str]]:
-    """(title, key) of those that are still here."""
+    """(title, key) of the uploads that still exist."""
     return [(f"{title_of(key)} (yours)", key) for key in keys if is_kept(key, root)]
 
 
 def title_of(key: str) -> str:
-    """What a key calls its data set."""
-    found = KEY.fullmatch(key)
-    return found["title"] if found else key
+    """The title in a key."""
+    match = KEY.fullmatch(key)
+    return match["title"] if match else key
 
 
 def _folder(key: str, root: Path) -> Path:
-    found = KEY.fullmatch(key)
-    if not found:
+    match = KEY.fullmatch(key)
+    if not match:
         raise SDiffError(f"Unknown data set {brief(key)}: choose one from the list.")
-    return root / found["digest"] / found["title"]
+    return root / match["digest"] / match["title"]
 
 
 def _refuse_bomb(path: Path) -> None:
-    """Raises SDiffError where a file, small as it may be, unpacks to more than can be read here."""
+    """Raises SDiffError if a file has too many rows or too much data when uncompressed."""
     with path.open("rb") as file:
         start = file.read(4)
-    rows, too_much = 0, f"{path.name} unpacks to more than {UNPACKED >> 20} MB: upload less of it."
+    rows, too_large = 0, f"{path.name} has more than {UNPACKED >> 20} MB uncompressed: upload a smaller file."
     if start == b"PAR1":
         with database(path) as con, readable_errors(path):
             [[rows]] = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchall()
             columns = "SELECT coalesce(sum(total_uncompressed_size), 0) FROM parquet_metadata(?)"
             [[unpacked]] = con.execute(columns, [str(path)]).fetchall()
         if not 0 <= unpacked <= UNPACKED:
-            raise SDiffError(too_much)
+            raise SDiffError(too_large)
     elif path.suffix.lower() == ".zst" or start == b"\x28\xb5\x2f\xfd":
-        raise SDiffError(f"{path.name} is packed by zstd, which is not looked into here: upload it as .gz.")
+        raise SDiffError(f"{path.name} is compressed with zstd, which uploads do not support: upload it as .gz.")
     else:
         packed = start.startswith(b"\x1f\x8b")
         with suppress(EOFError, zlib.error, gzip.BadGzipFile), gzip.open(path) if packed else path.open("rb") as file:
             for n, block in enumerate(iter(lambda: file.read(1 << 20), b"")):
                 rows += block.count(b"\n")
                 if n << 20 >= UNPACKED:
-                    raise SDiffError(too_much)
+                    raise SDiffError(too_large)
     if not 0 <= rows <= ROWS:
-        raise SDiffError(f"{path.name} has {rows:,} rows, where at most {ROWS:,} are read here: upload fewer.")
+        raise SDiffError(f"{path.name} has {rows:,} rows, more than the limit of {ROWS:,}: upload fewer rows.")
 
 
 def _suffix(path: Path) -> str:
-    """.csv, or .csv.gz."""
+    """The file extension, such as .csv or .csv.gz."""
     return "".join(path.suffixes[-2:] if path.suffix in PACKED else path.suffixes[-1:])

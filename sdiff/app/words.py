@@ -1,4 +1,4 @@
-"""Texts of strangers, and errors, as they may stand in the app's own sentences, and how a handler says an error."""
+"""Escapes text from data, removes paths from error messages, and shows errors on the page."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.paths import HOME, cache_dir, data_dir, runs_dir
 
 T = TypeVar("T")
-NAME = r"[^\s/:;,()'\"]*"  # a part of a path
-PATH = rf"(?<![\w:/.<])(?:/{NAME})+"  # of a file somewhere; an address of the web has a colon before it
+NAME = r"[^\s/:;,()'\"]*"  # one component of a path
+PATH = rf"(?<![\w:/.<])(?:/{NAME})+"  # an absolute path; not the path of a URL, which follows a colon
 
 
 def literal(text: str) -> str:
-    """A text of data within Markdown: whatever it holds, it is shown as it is."""
+    """Escapes text so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_\[\]<>&!$~|#:@])", r"\\\1", " ".join(text.split()))
 
 
-def told(error: SDiffError) -> str:
-    """What an error says to a visitor, and to the journal: files are called by their names, not by where they lie."""
+def public_message(error: SDiffError) -> str:
+    """The message of an error, with paths reduced to file names. Also adds it to the log line of the current event."""
     text = str(error)
     folders = [Path(tempfile.gettempdir()), data_dir(), runs_dir(), cache_dir(), HOME, Path.home()]
     for folder in sorted({str(path) for each in folders for path in (each, each.resolve())}, key=len, reverse=True):
-        text = re.sub(rf"{re.escape(folder)}((?:/{NAME})*)", lambda found: _name(found[1]) or "its folder", text)
-    text = re.sub(PATH, lambda found: _name(found[0]) or found[0], text)
+        text = re.sub(rf"{re.escape(folder)}((?:/{NAME})*)", lambda match: _name(match[1]) or "its folder", text)
+    text = re.sub(PATH, lambda match: _name(match[0]) or match[0], text)
     journal.note(refused=text)
     return text
 
 
-def said(attempt: Callable[[], T], otherwise: T) -> T:
-    """What comes of an attempt; where it raises SDiffError, that is said on the page."""
+def attempt(action: Callable[[], T], default: T) -> T:
+    """Returns the result of `action`. If it raises SDiffError, shows the error on the page and returns `default`."""
     try:
-        return attempt()
+        return action()
     except SDiffError as error:
         warn(error)
-        return otherwise
+        return default
 
 
 def warn(error: SDiffError) -> None:
-    """Shows an error at the foot of the page."""
-    gr.Warning(escape(told(error)), duration=15)
+    """Shows an error as a notification on the page."""
+    gr.Warning(escape(public_message(error)), duration=15)
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose SDiffError becomes a message on the page; everything on it stays as it was."""
+    """Wraps a handler: an SDiffError is shown as a notification, and the page stays unchanged."""
 
     @functools.wraps(handler)
     def run(*values: Any) -> Any:
-        return said(lambda: handler(*values), gr.skip())
+        return attempt(lambda: handler(*values), gr.skip())
 
     return run
 

@@ -101,8 +101,8 @@ def test_what_cannot_be_compared_is_said():
 
 
 def test_a_side_says_its_model_and_its_settings():
-    assert comparison.described(replace(ONE, model="popularity")).startswith("**popularity**")
-    assert "guidance 0.0 → **2.0**" in comparison.described(replace(ONE, settings={"guidance": 2.0}))
+    assert comparison.describe(replace(ONE, model="popularity")).startswith("**popularity**")
+    assert "guidance 0.0 → **2.0**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
     assert comparison.sides("demo")[-2:] == list(REFERENCES)
 
 

@@ -117,7 +117,7 @@ def test_addresses_that_send_forms_are_remembered_up_to_a_bound(monkeypatch):
     guarded = limits.Limits(run)  # which sends nothing on here
     for n in (0, 1, 2, 0, 3):
         assert guarded._too_often(f"10.0.0.{n}") is None
-    assert sorted(guarded._came) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the one quiet longest is forgotten"
+    assert sorted(guarded._recent) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the one quiet longest is forgotten"
 
 
 def test_an_upload_that_breaks_off_is_no_failure():
@@ -177,7 +177,7 @@ def test_gradio_keeps_no_statistics_of_events(launched, monkeypatch):
 
 def test_an_address_in_the_place_of_a_file_is_not_fetched(launched):
     file = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
-    with pytest.raises(SDiffError, match="not fetched"):
+    with pytest.raises(SDiffError, match="cannot be fetched"):
         run(processing_utils.async_move_files_to_cache([file], gr.File()))
 
 
@@ -244,7 +244,8 @@ def test_a_shut_app_serves_no_more_routes_and_those_with_the_password_alone(shut
 def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
     address, cookies = shut
     config = httpx.get(f"{address}config", cookies=cookies).json()
-    assert sum(c["props"].get("value") == gate.SHUT for c in config["components"]) == 2, "in Train and in Data"
+    values = [c["props"].get("value") for c in config["components"]]
+    assert values.count(gate.READ_ONLY_MESSAGE) == 2, "in Train and in Data"
     shown = {id for id in _visible(config["layout"], {c["id"]: c["props"] for c in config["components"]})}
     names = {c["props"].get("elem_id") for c in config["components"] if c["id"] in shown}
     assert "recommended" in names and not names & {"start", "own-table", "own-read", "model-name"}
@@ -255,15 +256,15 @@ def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
 def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, opening, monkeypatch, tmp_path):
     address, cookies = shut
     upload = httpx.post(f"{address}gradio_api/upload", files={"files": b"user,item"}, cookies=cookies)
-    assert (upload.status_code, upload.text) == (403, gate.SHUT)
+    assert (upload.status_code, upload.text) == (403, gate.READ_ONLY_MESSAGE)
     form = {"Content-Type": "Multipart/FORM-data; boundary=x"}
     assert httpx.post(f"{address}gradio_api/upload", content=b"", headers=form, cookies=cookies).status_code == 403
     monkeypatch.setenv("SDIFF_READ_ONLY", "1")
     table = tmp_path / "x.csv"
     table.write_text("user,item\n1,2\n")
-    assert gate.SHUT in data_tab.preview_upload(str(table), "", "")[-1]
+    assert gate.READ_ONLY_MESSAGE in data_tab.preview_upload(str(table), "", "")[-1]
     read = data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)
-    assert gate.SHUT in last(read)[1]
+    assert gate.READ_ONLY_MESSAGE in last(read)[1]
     with pytest.raises(SDiffError, match="read-only"):
         list(train_tab.train("demo", "paper", 1, 0, "", "mine", Event()))
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
@@ -314,5 +315,5 @@ def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_clic
         page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
         page.get_by_role("tab", name="Train").click()
         page.locator("#start").click()
-        page.get_by_text("This run could not be made").wait_for()
+        page.get_by_text("This run could not start").wait_for()
         assert page.locator("#start").is_enabled() and page.locator("#stop").is_disabled()

@@ -69,7 +69,7 @@ def nasty(tmp_path_factory):
         head = ("item", "title", "genres", "=1+1<i>")
         csv.writer(file).writerows([head, *((item, item, item, item) for item in items)])
     opened = state.opened_here(lambda: uploads.keep(table, titles, Reading(), uploads_dir()))
-    state.hold(opened.dataset.key, opened)
+    state.keep_open(opened.dataset.key, opened)
     return opened.dataset.key, users
 
 

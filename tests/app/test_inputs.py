@@ -241,7 +241,7 @@ def test_an_event_that_tells_of_a_press_names_its_item(demo, client):
         presses, [None, 5, "x", {}, {"item": None}, {"item": ["1"]}, {"item": "x" * 2001}]
     ):
         text = answer(client, fn, defaults(fn), "presses", event_data=data)
-        assert "must name the item" in text
+        assert "must contain the id of the pressed item" in text
 
 
 def test_every_input_of_the_page_has_a_kind(demo):

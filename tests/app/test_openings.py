@@ -63,7 +63,7 @@ def blocked(in_this_process, request):
 
 
 async def wait(reader: Reader) -> None:
-    async for _ in openings.joined(reader.key, reader):
+    async for _ in openings.join_opening(reader.key, reader):
         pass
 
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_said_to_all_who_wait_and_tried_again_by_the_next
 
     async def visits() -> list:
         async def visit() -> None:
-            async for _ in openings.joined("faulty", faulty):
+            async for _ in openings.join_opening("faulty", faulty):
                 pass
 
         return [await asyncio.gather(visit(), visit(), return_exceptions=True) for _ in range(2)]
@@ -125,7 +125,7 @@ def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_la
     note = tmp_path / "process"
 
     async def visits() -> int:
-        first, second = (openings.joined("endless", partial(endless, note)) for _ in range(2))
+        first, second = (openings.join_opening("endless", partial(endless, note)) for _ in range(2))
         await anext(first), await anext(second)
         while not (note.exists() and note.read_text()):
             await anext(first)
@@ -184,7 +184,7 @@ def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch
     async def visits() -> None:
         first = asyncio.create_task(wait(blocked))
         await asyncio.sleep(2 * openings.TICK)
-        others = [openings.joined(f"other {n}", Reader(f"other {n}")) for n in range(5)]
+        others = [openings.join_opening(f"other {n}", Reader(f"other {n}")) for n in range(5)]
         for other in others:
             assert (await anext(other)).words == "waiting for other data sets"
             await other.aclose()
@@ -237,12 +237,12 @@ def test_a_data_set_that_is_not_in_memory_is_not_opened_by_a_list(tmp_path):
 
 
 def test_the_least_used_data_set_makes_room(monkeypatch):
-    monkeypatch.setattr(state, "_held", LRUCache(state.HELD))
+    monkeypatch.setattr(state, "_open_datasets", LRUCache(state.MAX_OPEN))
     held = state.open_dataset("demo")
-    for n in range(state.HELD):
-        state.hold(f"set {n}", held)
+    for n in range(state.MAX_OPEN):
+        state.keep_open(f"set {n}", held)
     state.open_dataset("set 0")
-    state.hold("one more", held)
+    state.keep_open("one more", held)
     assert state.is_open("set 0") and state.is_open("one more") and not state.is_open("set 1")
 
 
@@ -278,7 +278,7 @@ def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_t
 
 def test_an_endpoint_takes_the_best_model_of_the_data_set_and_a_user_as_on_the_page(in_this_process, tmp_path):
     opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
-    state.hold(key := opened.dataset.key, opened)
+    state.keep_open(key := opened.dataset.key, opened)
     assert len(api.recommend(key, k=3)) == 3, "by the model that needs no training, as there is no other"
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
 
@@ -346,7 +346,7 @@ def test_years_are_asked_for_as_they_were_typed():
     with gr.Blocks():
         page = Page()
         panel = page.controls = Controls()
-    usual = {part: part.value for part in page.asked} | {
+    usual = {part: part.value for part in page.inputs} | {
         page.opened: ["demo", "demo"],
         page.user: "7",
         panel.genres: [],
@@ -373,7 +373,7 @@ def keys(tmp_path_factory) -> dict[str, str]:
         titles.write_text(text)
         pairs = table(folder / f"{name}.csv")
         opened = state.opened_here(partial(uploads.keep, pairs, titles, Reading(), uploads_dir()))
-        state.hold(found.setdefault(name, opened.dataset.key), opened)
+        state.keep_open(found.setdefault(name, opened.dataset.key), opened)
     return found
 
 

@@ -25,22 +25,22 @@ from tests.faults import TINY, counting
 
 
 def test_a_generator_apart_takes_its_steps_in_a_polite_process_and_ends_as_it_would_here(tmp_path):
-    steps = runs.apart(counting, tmp_path / "ended")
+    steps = runs.in_subprocess(counting, tmp_path / "ended")
     process, niceness = next(steps)
-    assert process != os.getpid() and niceness == min(os.nice(0) + runs.POLITENESS, 19)
+    assert process != os.getpid() and niceness == min(os.nice(0) + runs.NICENESS, 19)
     assert [steps.send(n) for n in range(3)] == [0, 1, 2]
     with pytest.raises(StopIteration):
         steps.send("end")
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
-    steps = runs.apart(counting, tmp_path / "closed")
+    steps = runs.in_subprocess(counting, tmp_path / "closed")
     next(steps)
     steps.close()
     assert (tmp_path / "ended").read_text() == (tmp_path / "closed").read_text() == "closed"
 
 
 def test_a_generator_apart_is_closed_in_good_order_where_the_app_ends(tmp_path):
-    steps = runs.apart(counting, tmp_path / "ended")
+    steps = runs.in_subprocess(counting, tmp_path / "ended")
     next(steps)
     [process] = runs.PROCESSES.active_children()
     process.terminate()  # as Python does with what it started, at its own end
@@ -51,7 +51,7 @@ def test_a_generator_apart_is_closed_in_good_order_where_the_app_ends(tmp_path):
 
 @pytest.mark.parametrize("failure", [SDiffError("Do that."), ZeroDivisionError("by zero"), FileNotFoundError("gone")])
 def test_what_a_generator_apart_raises_is_raised_here_and_says_where(failure):
-    steps = runs.apart(counting, None, failure)
+    steps = runs.in_subprocess(counting, None, failure)
     next(steps)
     with pytest.raises(type(failure), match=str(failure)) as caught:
         steps.send("fail")
@@ -74,24 +74,24 @@ def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins
     process.kill()
     with pytest.raises(SDiffError, match=r"was killed \(code -9\).* lower batch_size"):
         list(run)
-    assert len(train_tab.LINE) == 0 and "killed" not in checkpoints()
+    assert len(train_tab.QUEUE) == 0 and "killed" not in checkpoints()
     *_, last = train_tab.train("demo", "paper", 2, 0, TINY, "next", Event())
     assert last.saved_as == "next"
 
 
 def test_where_no_process_can_be_started_it_is_said_and_the_next_run_begins(tmp_path, monkeypatch):
-    next(runs.apart(counting, tmp_path / "first"))
+    next(runs.in_subprocess(counting, tmp_path / "first"))
     forks = vars(forkserver._forkserver)["_forkserver_pid"]
     os.kill(forks, signal.SIGKILL)
     os.waitid(os.P_PID, forks, os.WEXITED | os.WNOWAIT)
-    next(runs.apart(counting, tmp_path / "second"))
+    next(runs.in_subprocess(counting, tmp_path / "second"))
 
     def start(_):
         raise EOFError("unexpected EOF")
 
     monkeypatch.setattr(runs.PROCESSES.Process, "start", start)
     with pytest.raises(SDiffError, match=r"No process .*\(unexpected EOF\): start it again"):
-        next(runs.apart(counting, tmp_path / "fourth"))
+        next(runs.in_subprocess(counting, tmp_path / "fourth"))
 
 
 @pytest.mark.slow

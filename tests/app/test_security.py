@@ -8,13 +8,13 @@ import gradio as gr
 import pytest
 
 from sdiff.app import api
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 from tests.conftest import ROOT
 
 
 def test_what_is_shown_of_an_error_has_no_path_of_this_machine(tmp_path):
-    words = told(
+    words = public_message(
         SDiffError(f"Cannot read {tmp_path}/file.csv, {ROOT}/runs/x or /home/me/y.csv: see https://x.org/a/b.")
     )
     assert words == "Cannot read file.csv, x or y.csv: see https://x.org/a/b."

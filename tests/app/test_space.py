@@ -90,7 +90,7 @@ def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(t
 
 @pytest.mark.slow
 def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(tmp_path):
-    zero_gpu = {"SPACES_ZERO_GPU": "true", "ZERO_GPU_QUOTA": str(4 * space.ASKED)}
+    zero_gpu = {"SPACES_ZERO_GPU": "true", "ZERO_GPU_QUOTA": str(4 * space.GPU_SECONDS)}
     with running_space(tmp_path, **zero_gpu) as url:
         rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
         assert len(rows) == 3
@@ -115,7 +115,7 @@ def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(
 @pytest.mark.parametrize("config", [SMALL, LEARNT])
 def test_a_run_in_slices_equals_an_uninterrupted_one(config, split, monkeypatch):
     slices = []
-    monkeypatch.setattr(space, "TRAINED", 0)  # an epoch a slice
+    monkeypatch.setattr(space, "TRAIN_SECONDS", 0)  # an epoch a slice
     monkeypatch.setattr(space, "train_slice", lambda *given: slices.append(given) or space._train_slice(*given))
     whole, sliced = (Trainer(config, split, 0, CPU) for _ in range(2))
     progress = [(p.epoch, p.loss, p.valid, p.best) for p in whole.iter_epochs()]
@@ -172,6 +172,6 @@ def test_what_is_said_about_training_depends_on_where_it_runs(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "somebody/s-diff")
     assert space.note() == "", "SDIFF_RUNS_DIR names a folder that may last"
     monkeypatch.delenv("SDIFF_RUNS_DIR")
-    assert space.note() == "What is trained here is lost when this Space restarts."
+    assert space.note() == "Models trained here are lost when this Space restarts."
     monkeypatch.setattr(space, "ZERO_GPU", True)
     assert "ZeroGPU quota" in space.note() and space.serving_device() == CPU

@@ -73,7 +73,7 @@ def test_own_data_is_uploaded_mapped_checked_and_read(page, tmp_path):
     page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
     assert page.locator("#own-item input").input_value() == "item"
     page.locator("#own-read").click()
-    page.get_by_text("Say which column holds the users").wait_for()
+    page.get_by_text("Choose the columns of users and items").wait_for()
     page.locator("#own-user input").click()
     page.locator("#own-user").get_by_role("option", name="visitor", exact=True).click()
     page.locator("#own-read").click()

@@ -109,7 +109,7 @@ def listed(key: str, model: str = INSTANT) -> None:
 
 
 def opened(key: str) -> None:
-    run(openings.opened(key))
+    run(openings.wait_until_open(key))
 
 
 def trained(key: str, name: str) -> None:

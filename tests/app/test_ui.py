@@ -12,7 +12,7 @@ import pytest
 
 from sdiff.app import figures, handlers, lists, openings, spectral, state
 from sdiff.app.query import Query
-from sdiff.app.state import checkpoints, hold, new_run, open_dataset, open_model, opened_here, serve
+from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
 from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
@@ -111,7 +111,7 @@ def test_what_cannot_be_shown_is_said():
     with pytest.raises(SDiffError, match="Unknown user"):
         handlers.recommend(Query("demo", "demo", "nobody"))
     with pytest.raises(SDiffError, match="Unknown data set"):
-        run(openings.opened("/etc/passwd"))
+        run(openings.wait_until_open("/etc/passwd"))
     with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):
@@ -129,7 +129,7 @@ def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
     raw = replace(REGISTRY["demo"], key="raw", files=(), read=reversed_demo, same_items_as="demo")
     monkeypatch.setitem(REGISTRY, "raw", raw)
     assert handlers.models("raw")[0] == "demo"
-    hold("raw", opened_here(partial(load_dataset, "raw")))
+    keep_open("raw", opened_here(partial(load_dataset, "raw")))
     shown, own = (handlers.recommend(Query(key, "demo", "1", k=10)) for key in ("raw", "demo"))
     titles = [[row.title for row in listing.recommendations] for listing in (shown, own)]
     assert titles[0] == titles[1]
@@ -165,9 +165,9 @@ def test_names_of_models_are_plain_and_free(name):
 
 
 def test_of_two_runs_of_one_name_the_second_is_refused_before_it_trains():
-    with train_tab.LINE.joined("twice"), pytest.raises(SDiffError, match="choose another name"):
+    with train_tab.QUEUE.enter("twice"), pytest.raises(SDiffError, match="choose another name"):
         list(train_tab.train("demo", "paper", 4, 0, "", " twice", Event()))
-    assert len(train_tab.LINE) == 0
+    assert len(train_tab.QUEUE) == 0
 
 
 def test_of_two_processes_that_make_one_model_the_second_is_refused_and_the_name_is_free_again_if_none_is_saved():

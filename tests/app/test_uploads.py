@@ -73,7 +73,7 @@ def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
 def test_faulty_rows_are_listed_and_left_out_on_request(log):
     roles = ("visitor", "item", "stars", "time")
     key, said = read(log, roles)
-    assert key == "" and "1 row cannot be used" in said and "194" in said and "&#x27;many&#x27;" in said
+    assert key == "" and "1 row is invalid" in said and "194" in said and "&#x27;many&#x27;" in said
     key, said = read(log, roles, skip=True, min_rating="3")
     report = open_dataset(key).dataset.report
     assert (
@@ -85,7 +85,7 @@ def test_faulty_rows_are_listed_and_left_out_on_request(log):
     ("form", "said"),
     [
         ({"table": None}, "Choose a file first"),
-        ({"roles": (NONE, "item", NONE, NONE)}, "Say which column holds the users"),
+        ({"roles": (NONE, "item", NONE, NONE)}, "Choose the columns of users and items"),
         ({"min_rating": "much"}, "min_rating must be a number, not &#x27;much&#x27;"),
         ({"min_rating": "nan"}, "min_rating must be a number, not &#x27;nan&#x27;"),
         ({"core": 0}, "core must be a whole number between 1 and"),
@@ -104,7 +104,7 @@ def test_another_encoding_is_read_when_it_is_chosen(tmp_path):
     table = tmp_path / "old.csv"
     table.write_bytes(b"user,item\n" + "".join(f"é{u},ü{i}\n" for u in range(9) for i in range(5)).encode("latin-1"))
     roles = ("user", "item", NONE, NONE)
-    assert "45 rows cannot be used" in read(table, roles)[1]
+    assert "45 rows are invalid" in read(table, roles)[1]
     assert "ü0" in preview_upload(str(table), "", "latin-1")[0]
     key, _ = read(table, roles, encoding="latin-1")
     assert "é3" in open_dataset(key).dataset.split.users
@@ -146,17 +146,17 @@ def test_the_same_file_has_the_same_key_and_other_content_another(log):
 )
 def test_no_key_leads_out_of_the_folder(key):
     with pytest.raises(SDiffError, match="Unknown data set"):
-        run(openings.opened(key))
+        run(openings.wait_until_open(key))
     assert uploads.choices([key], uploads_dir()) == []
 
 
 def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
     key, _ = read(log)
-    with pytest.raises(SDiffError, match="beside the interactions"):
-        run(openings.opened(key + "&items=/etc/passwd"))
+    with pytest.raises(SDiffError, match="together with the interactions"):
+        run(openings.wait_until_open(key + "&items=/etc/passwd"))
     assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
-    with pytest.raises(SDiffError, match="gone is no longer here: upload it again"):
-        run(openings.opened("own:0123456789abcdef/gone"))
+    with pytest.raises(SDiffError, match="gone no longer exists: upload it again"):
+        run(openings.wait_until_open("own:0123456789abcdef/gone"))
 
 
 def test_what_was_read_is_opened_and_remembered(log, opening):
@@ -238,8 +238,8 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_
     monkeypatch.setattr(uploads, "_read", lambda *_: pytest.fail("it is read"))
     assert rows.stat().st_size < 1 << 20 and "30,000,000 rows" in read(rows, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "UNPACKED", 2 << 20)
-    assert "unpacks to more than 2 MB" in read(packed, ("user", "item", NONE, NONE), names="user,item")[1]
-    assert "unpacks to more than 2 MB" in read(cells, ("user", "item", NONE, NONE))[1]
+    assert "more than 2 MB uncompressed" in read(packed, ("user", "item", NONE, NONE), names="user,item")[1]
+    assert "more than 2 MB uncompressed" in read(cells, ("user", "item", NONE, NONE))[1]
     monkeypatch.setattr(uploads, "ROWS", 1000)
     assert "3,001 rows" in read(plain, ("user", "item", NONE, NONE))[1]
     assert not list(uploads_dir().rglob("*rows*"))

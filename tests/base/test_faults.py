@@ -18,7 +18,7 @@ from sdiff import Recommender, SDiffError
 from sdiff.app import handlers, state
 from sdiff.app.query import Query
 from sdiff.app.tabs import train as train_tab
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base import files
 from sdiff.base.files import write_atomically
 from sdiff.cli.main import main
@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said
     words = ["train", "--dataset", "demo", "--set", *TINY.split(), "--out", str(tmp_path / folder)]
     assert main(words) == 2 and said in capsys.readouterr().err
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / folder))
-    with pytest.raises(SDiffError, match="cannot keep a model") as caught:
+    with pytest.raises(SDiffError, match="Cannot save models") as caught:
         next(train_tab.train("demo", "paper", 4, 0, TINY, "nowhere", Event()))
     assert str(tmp_path) not in str(caught.value)
 
@@ -86,7 +86,7 @@ def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path(in_thi
     next(run)
     with pytest.raises(SDiffError) as caught, full_disk(1000):
         list(run)
-    assert told(caught.value).startswith("Cannot write the checkpoint to too-large:")
+    assert public_message(caught.value).startswith("Cannot write the checkpoint to too-large:")
     assert "too-large" not in state.checkpoints()
 
 
@@ -146,10 +146,10 @@ def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, w
     assert opening.open_checkpoint(["demo", "demo"], "in-use")[page.opened] == ["demo", "in-use"]
     for path in folder.iterdir():
         path.unlink()
-    with pytest.raises(SDiffError, match="no checkpoint 'in-use' any more"):
+    with pytest.raises(SDiffError, match="no checkpoint 'in-use'"):
         handlers.recommend(Query("demo", "in-use", "1"))
     assert opening.open_checkpoint(["demo", "in-use"], "in-use")[page.opened] == ["demo", "instant"]
-    assert len(warned) == 2 and "damaged" in warned[0] and "any more" in warned[1]
+    assert len(warned) == 2 and "damaged" in warned[0] and "no checkpoint" in warned[1]
     assert not any(str(folder.parent) in text for text in warned), "no path of this machine"
 
 

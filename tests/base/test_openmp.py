@@ -18,7 +18,7 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("program", "processes"),
     [
         pytest.param(
-            "import os; from sdiff.app.runs import apart; next(apart(os.walk, '.'))",
+            "import os; from sdiff.app.runs import in_subprocess; next(in_subprocess(os.walk, '.'))",
             2,  # this one, and the one that the processes of runs are forked from
             marks=pytest.mark.slow,
         ),

@@ -1,4 +1,4 @@
-"""What stands between the network and gradio, and what gradio must not do."""
+"""Protection of the server: ASGI middleware in front of gradio, and limits on gradio itself."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from sdiff.base.errors import SDiffError
 
 
 def prepare(demo: gr.Blocks) -> None:
-    """Changes gradio, and an app before it is launched."""
+    """Patches gradio and the app. Must be called before the launch."""
     inputs.guard(demo)
     sessions.bound()
     processing_utils.async_ssrf_protected_download = fetch_nothing
     uvicorn.config.HTTP_PROTOCOLS["auto"] = "sdiff.app.server.connections:Connection"
-    # Gradio would compute statistics of the last 10,000 events after each event, for a page that is off.
+    # After each event, gradio would compute statistics of the last 10,000 events for a page that is disabled.
     os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 
 
 @asynccontextmanager
 async def guarded(app: Any) -> AsyncIterator[None]:
-    """The lifespan of gradio's application: before its first request, puts the gate in front of all that it has, and
-    bounds what it remembers."""
+    """Lifespan of gradio's application: installs the middleware and limits the cancelled events that gradio keeps."""
     inner = Limits(Documents(app.middleware_stack, app))
     app.middleware_stack = Origins(Routes(inner, app), own_hosts())
     app.iterators_to_reset = sessions.Cancelled(sessions.CANCELLED)
@@ -40,5 +39,5 @@ async def guarded(app: Any) -> AsyncIterator[None]:
 
 
 async def fetch_nothing(url: str, cache_dir: str) -> str:
-    """Takes the place of gradio's download, which would fetch any address that a visitor gives for a file."""
-    raise SDiffError("A file is uploaded, not fetched from an address.")
+    """Replaces gradio's download function, which would fetch any URL that a visitor sends as a file."""
+    raise SDiffError("Files cannot be fetched from a URL: upload the file.")

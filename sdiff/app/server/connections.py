@@ -1,4 +1,4 @@
-"""How many connections the server holds, so that nobody locks others out by opening more than there is room for."""
+"""Limits open connections, so that no client can lock out others by opening too many."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 try:
     import resource
-except ImportError:  # on Windows, where files do not limit connections
+except ImportError:  # on Windows, where open files do not limit connections
     resource = None
 
-CONNECTIONS = 1000
-HEAD = 1 << 20  # bytes of a request besides its body: an address may hold a whole history
+CONNECTIONS = 1000  # maximum number of open connections
+HEAD = 1 << 20  # maximum bytes of a request without its body; a URL may contain a whole history
 
 
 def room() -> int:
-    """How many connections there may be: the other half of the files that may be open is for everything else."""
+    """Maximum number of connections. Half of the process's file descriptors are left for everything else."""
     return CONNECTIONS if resource is None else min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 class Connection(HttpToolsProtocol):
-    """A connection to a client. Where there is no room for it, one is closed of the address that holds most: one
-    without a request, the oldest first, else the newest."""
+    """A connection to a client.
+
+    Above the limit, a connection of the address with most connections is closed: the oldest idle one, or else the
+    newest one.
+    """
 
     opened = 0.0
-    head = 0  # bytes of the current request that are not its body: the head, chunk sizes, trailers
+    head = 0  # bytes of the current request without its body: head, chunk sizes, trailers
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # pyright: ignore[reportArgumentType]
         self.opened = time.monotonic()
-        held = [each for each in self.connections if isinstance(each, Connection)]
-        if len(held) > room():
-            of_address = Counter(each.address for each in held)
-            max(held, key=lambda each: (of_address[each.address], each.idle, each.age)).drop()
+        connections = [each for each in self.connections if isinstance(each, Connection)]
+        if len(connections) > room():
+            per_address = Counter(each.address for each in connections)
+            max(connections, key=lambda each: (per_address[each.address], each.idle, each.age)).drop()
 
     def data_received(self, data: bytes) -> None:
         self.head += len(data)
@@ -57,12 +60,12 @@ class Connection(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether no request is in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def age(self) -> float:
-        """Seconds since it was opened, negative while a request is answered."""
+        """Seconds since the connection was opened, negated while a request is in progress."""
         age = time.monotonic() - self.opened
         return age if self.idle else -age
 

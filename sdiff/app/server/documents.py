@@ -1,4 +1,4 @@
-"""What a request says in JSON, in its path and in its query: ids of one form, and events that exist."""
+"""Validates requests: ids in path, query and JSON body, and the events that they start."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdiff.app.server.refusals import is_form, refuse
 from sdiff.app.server.routes import Found
 
-# Clients choose these, and the app keeps them: gradio's pages send a dozen letters and digits, its Python client UUIDs.
+# Ids that clients choose and the app stores. Gradio's page sends about 12 letters and digits, its Python client UUIDs.
 IDS = ("session_hash", "event_id", "upload_id")
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
 EVENTS = ("queue/join", "run/{api_name}", "call/{api_name}", "call/v2/{api_name}")  # routes that start an event
-ITEM = 2_000  # characters of an item's id
+ITEM = 2_000  # maximum number of characters of an item id
 
 
 class Documents:
-    """ASGI middleware: refuses malformed ids, bodies that are not JSON, and events that the page does not have.
+    """ASGI middleware: refuses malformed ids, bodies that are not JSON, and unknown events.
 
-    What is handed on is the body as it was read here, written anew: every parser reads it alike. `served` is gradio's
-    application.
+    Bodies are parsed and serialized again, so that all later parsers read the same. `served` is gradio's application.
     """
 
     def __init__(self, app: ASGIApp, served: Any) -> None:
@@ -42,49 +39,49 @@ class Documents:
         if wrong := _wrong_ids(named) or self._wrong_stream(route, query):
             return await refuse(*wrong, scope, receive, send)
         if scope["method"] == "POST" and not is_form(scope):
-            if not _says_json(scope):
+            if not _is_json(scope):
                 return await refuse(
-                    "Send JSON, with the header Content-Type: application/json.", 415, scope, receive, send
+                    "Send JSON with the header Content-Type: application/json.", 415, scope, receive, send
                 )
             body = await _body(receive)
             if body is None:
-                return await refuse("The request is too long, or broke off.", 413, scope, receive, send)
+                return await refuse("The request is too long or incomplete.", 413, scope, receive, send)
             try:
                 document = orjson.loads(body)
                 wrong = self._wrong_document(route, document)
                 receive = _replayed(orjson.dumps(document), receive)
-            except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter where it is nested too deeply
-                return await refuse("The request is not JSON.", 400, scope, receive, send)
+            except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter if nested too deeply
+                return await refuse("The request is not valid JSON.", 400, scope, receive, send)
             if wrong:
                 return await refuse(*wrong, scope, receive, send)
         try:
             await self._app(scope, receive, send)
-        except RuntimeError as error:  # a stream whose session another reader of it has closed meanwhile
+        except RuntimeError as error:  # another reader has closed the session of the stream
             if not isinstance(error.__cause__, HTTPException):
                 raise
 
     def _wrong_stream(self, route: Found, query: QueryParams) -> tuple[str, int] | None:
-        """Refuses to stream answers of a session, or of an event, that is not there: gradio would fail half way."""
+        """Refuses streams of unknown sessions and events. Gradio would fail after it has sent the headers."""
         queue = self._served.get_blocks()._queue
         if route.path.endswith("/queue/data"):
             known = query.get("session_hash", "") in queue.pending_messages_per_session
         elif "event_id" in route.parameters:
             id = route.parameters["event_id"]
             sessions = (queue.event_ids_to_events, queue.pending_messages_per_session)
-            known = any(id in kept for kept in (*sessions, *queue.pending_event_ids_session.values()))
+            known = any(id in known_ids for known_ids in (*sessions, *queue.pending_event_ids_session.values()))
         else:
             known = True
-        return None if known else ("There is no such session, or its answers were not read in time.", 404)
+        return None if known else ("Unknown session, or its answers were not read in time.", 404)
 
     def _wrong_document(self, route: Found, document: Any) -> tuple[str, int] | None:
-        """Says what is wrong with a document. Of an event's data, only the item pressed is kept."""
-        if "/mcp/" in route.path:  # JSON-RPC, which the MCP server checks
+        """The error of a document, if any. Removes all event data except the id of the pressed item."""
+        if "/mcp/" in route.path:  # JSON-RPC, validated by the MCP server
             return None
         if not isinstance(document, dict):
             return "The request must be a JSON object.", 422
         if not route.path.endswith(EVENTS):
             return _wrong_ids(document.items())
-        if route.path.endswith("/call/v2/{api_name}"):  # names each of its values
+        if route.path.endswith("/call/v2/{api_name}"):  # its values are named
             return self._wrong_names(route.parameters["api_name"], document)
         fns = self._served.get_blocks().fns
         index, name = document.get("fn_index"), route.parameters.get("api_name")
@@ -95,7 +92,7 @@ class Documents:
         pressed = document.pop("event_data", None)
         if fn.collects_event_data:
             if not _is_press(pressed):
-                return "The event must name the item that was pressed.", 422
+                return "The event must contain the id of the pressed item.", 422
             document["event_data"] = {"item": pressed["item"]}
         return _wrong_ids(document.items())
 
@@ -108,8 +105,8 @@ class Documents:
         return (f"{name} has no parameter {unknown:.100}; it has {', '.join(names)}.", 422) if unknown else None
 
 
-def _says_json(scope: Scope) -> bool:
-    """Whether the one content type of a request is JSON: parsers may differ on which of several they follow."""
+def _is_json(scope: Scope) -> bool:
+    """Whether a request has exactly one content type, and it is JSON. Parsers choose differently among several."""
     types = Headers(scope=scope).getlist("content-type")
     return len(types) == 1 and types[0].partition(";")[0].strip().lower() == "application/json"
 
@@ -122,12 +119,12 @@ def _wrong_ids(named: Iterable[tuple[str, Any]]) -> tuple[str, int] | None:
 
 
 def _is_press(data: Any) -> bool:
-    """Whether an event tells of an item of a list that was pressed."""
+    """Whether event data contains the id of an item that was pressed."""
     return isinstance(data, dict) and isinstance(item := data.get("item"), str) and len(item) <= ITEM
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body of a request; None where it breaks off, or was cut off."""
+    """The whole body of a request, or None if it is incomplete."""
     parts: list[bytes] = []
     while (message := await receive())["type"] == "http.request":
         parts.append(message.get("body", b""))
@@ -137,10 +134,10 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already, and after it what else comes."""
+    """Receives a body that was already read, then the remaining messages."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def given() -> Message:
+    async def replay() -> Message:
         return messages.pop() if messages else await receive()
 
-    return given
+    return replay

@@ -1,4 +1,4 @@
-"""What an event may be sent: as many values as it has inputs, each of its component's kind."""
+"""Validates the values of events: their number, and the type that each component expects."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import gradio as gr
 from gradio.components.api_component import Api
 
 from sdiff.app import journal
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 
-LONG = 10_000  # characters of a text field
-WHOLE = 2**53  # numbers up to which JSON and JavaScript agree
-SHOWN = 500  # characters of gradio's own errors
+LONG = 10_000  # maximum number of characters of a text field
+WHOLE = 2**53  # largest integer that JavaScript represents exactly
+SHOWN = 500  # maximum number of characters of gradio's error messages
 
 
 def guard(demo: gr.Blocks) -> None:
-    """Has the values of every event checked before its handler sees them.
+    """Validates the values of every event before its handler runs.
 
-    What cannot be used becomes an error with one sentence, as does a handler's SDiffError; neither leaves a traceback.
+    Invalid values, and SDiffErrors of handlers, become errors with one sentence and without a traceback.
     """
     preprocess, call = demo.preprocess_data, demo.call_function
 
@@ -32,52 +32,52 @@ def guard(demo: gr.Blocks) -> None:
         try:
             return await preprocess(block_fn, values, *rest, **named)
         except SDiffError as error:
-            raise _refused(block_fn, told(error)) from None
-        except gr.Error as error:  # as of a slider, for a value beyond its ends
+            raise _refused(block_fn, public_message(error)) from None
+        except gr.Error as error:  # such as a slider value out of range
             raise _refused(block_fn, str(error.message)[:SHOWN]) from None
-        except Exception as error:  # gradio's components raise whatever a value of another form makes them
-            words = f"A value cannot be used here ({type(error).__name__}): reload the page and try again."
-            raise _refused(block_fn, words) from None
+        except Exception as error:  # components may raise any error for malformed values
+            message = f"Invalid value ({type(error).__name__}): reload the page and try again."
+            raise _refused(block_fn, message) from None
 
     async def call_function(*values: Any, **named: Any) -> Any:
         try:
             return await call(*values, **named)
         except SDiffError as error:
-            raise gr.Error(told(error), print_exception=False) from None
+            raise gr.Error(public_message(error), print_exception=False) from None
 
     demo.preprocess_data, demo.call_function = preprocess_data, call_function
 
 
-def _refused(block_fn: Any, words: str) -> gr.Error:
-    journal.refused(str(block_fn.api_name), words, "")
-    return gr.Error(words, print_exception=False)
+def _refused(block_fn: Any, message: str) -> gr.Error:
+    journal.refused(str(block_fn.api_name), message, "")
+    return gr.Error(message, print_exception=False)
 
 
 def checked(inputs: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    """The values of an event's inputs; a text field that was never filled holds an empty text.
+    """Validates the values of an event's inputs. A text field without a value gets an empty string.
 
     Raises:
-        SDiffError: another number of values, or a value of another kind.
+        SDiffError: the number of values or the type of a value is wrong.
     """
     if len(values) != len(inputs):
         raise SDiffError(f"This event takes {len(inputs)} values, not {len(values)}: reload the page.")
-    found = []
+    valid = []
     for each, value in zip(inputs, values, strict=True):
         if value is None and isinstance(each, gr.Textbox):
             value = ""
-        kind, holds = kind_of(each)
+        kind, is_valid = kind_of(each)
         unset = value is None and (each.value is None or isinstance(each, gr.Number))
-        if not (unset or holds(value)):
+        if not (unset or is_valid(value)):
             raise SDiffError(f"{each.label or 'A value of the page'} must be {kind}: reload the page and try again.")
-        found.append(value)
-    return found
+        valid.append(value)
+    return valid
 
 
 def kind_of(component: Any) -> tuple[str, Callable[[Any], bool]]:
-    """What the values of an input are, in words and as a test. Raises KeyError for an input that has no kind here."""
+    """The expected type of an input, as text and as a predicate. Raises KeyError for unknown components."""
     if component.elem_id in PARTS:
         return PARTS[component.elem_id]
-    if getattr(component, "precision", None) == 0:  # gradio would round any number
+    if getattr(component, "precision", None) == 0:  # gradio would round fractions
         return "a whole number", _is_whole
     return CHOICES if getattr(component, "multiselect", False) else KINDS[type(component)]
 
@@ -112,11 +112,14 @@ KINDS: dict[type, tuple[str, Callable[[Any], bool]]] = {
     gr.Radio: ("a choice", _is_text),
     gr.File: ("an uploaded file", lambda value: isinstance(value, dict)),
     gr.BrowserState: ("a list of data sets", _are_texts),
-    Api: ("a value", lambda value: True),  # which the endpoint checks itself
+    Api: ("a value", lambda value: True),  # validated by the endpoint
 }
-# What the page remembers between its events, by the names of the components.
+# State of the page, by elem_id.
 PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "opened": ("a data set and a model", lambda value: _are_texts(value) and len(value) == 2),
     "edited": ("a data set, its user and the ids of a history", _is_edit),
-    "told": ("a text", lambda value: isinstance(value, str)),  # as long as a history
+    "told": (
+        "a text",
+        lambda value: isinstance(value, str),
+    ),  # of any length: may contain a history
 }

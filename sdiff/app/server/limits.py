@@ -1,4 +1,4 @@
-"""How much a request may send, and how often an address may send forms."""
+"""Limits the size of requests, and the rate of uploads and logins per address."""
 
 from __future__ import annotations
 
@@ -10,46 +10,45 @@ from cachetools import TTLCache
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdiff.app.gate import SHUT, read_only
+from sdiff.app.gate import READ_ONLY_MESSAGE, read_only
 from sdiff.app.server.refusals import UPLOAD, is_form, refuse
 
-BODY = 4 << 20  # bytes of a request without a file
-FILE = 100 << 20  # bytes of a file
-SPARE = 1 << 20  # bytes of a form around its file
-FORMS, PERIOD = 30, 600  # files and passwords that an address may send, and in how many seconds
-ADDRESSES = 10_000  # addresses that are remembered; beyond that, the one that has been quiet longest is forgotten
+BODY = 4 << 20  # maximum bytes of a request without a file
+FILE = 100 << 20  # maximum bytes of a file
+SPARE = 1 << 20  # maximum bytes of an upload besides its file
+FORMS, PERIOD = 30, 600  # maximum number of uploads and logins per address, within this many seconds
+ADDRESSES = 10_000  # addresses to remember; beyond that, the one inactive for longest is dropped
 
 
 class Limits:
-    """ASGI middleware: refuses requests that are too large, and forms, which bring files or passwords, that come too
-    often from one address. A read-only app takes no file at all."""
+    """ASGI middleware: refuses large requests, too frequent uploads and logins, and all uploads to a read-only app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._came: TTLCache[str, deque[float]] = TTLCache(ADDRESSES, PERIOD)
+        self._recent: TTLCache[str, deque[float]] = TTLCache(ADDRESSES, PERIOD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         upload = scope["sdiff.route"].path == UPLOAD
-        most = FILE + SPARE if upload else BODY
-        if scope["method"] == "POST" and (refusal := self._refusal(scope, upload, most)):
+        limit = FILE + SPARE if upload else BODY
+        if scope["method"] == "POST" and (refusal := self._refusal(scope, upload, limit)):
             return await refuse(*refusal, scope, receive, send)
-        with suppress(ClientDisconnect):  # an upload that broke off: there is nobody to answer
-            await self._app(scope, _at_most(most, receive), send)
+        with suppress(ClientDisconnect):  # the client has gone
+            await self._app(scope, _at_most(limit, receive), send)
 
-    def _refusal(self, scope: Scope, upload: bool, most: int) -> tuple[str, int] | None:
-        """Why a request is refused, with its status."""
+    def _refusal(self, scope: Scope, upload: bool, limit: int) -> tuple[str, int] | None:
+        """The reason and status if a request is refused."""
         if upload and read_only():
-            return SHUT, 403
+            return READ_ONLY_MESSAGE, 403
         length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
-        if not length.isdigit() or int(length) > most:
-            return f"The request is longer than {most >> 20} MB.", 413
+        if not length.isdigit() or int(length) > limit:
+            return f"The request is longer than {limit >> 20} MB.", 413
         return self._too_often(scope["client"][0] if scope.get("client") else "") if is_form(scope) else None
 
     def _too_often(self, address: str) -> tuple[str, int] | None:
         now = time.monotonic()
-        times = self._came[address] = self._came.get(address) or deque(maxlen=FORMS)
+        times = self._recent[address] = self._recent.get(address) or deque(maxlen=FORMS)
         if len(times) == FORMS and times[0] > now - PERIOD:
             wait = round((times[0] + PERIOD - now) / 60) or 1
             return f"More than {FORMS} uploads or logins in {PERIOD // 60} minutes: try again in {wait} min.", 429
@@ -57,14 +56,14 @@ class Limits:
         return None
 
 
-def _at_most(most: int, receive: Receive) -> Receive:
-    """Cuts a request off where it is longer than `most` bytes, whatever length it announces."""
-    came = 0
+def _at_most(limit: int, receive: Receive) -> Receive:
+    """Disconnects a request after `limit` bytes, whatever its Content-Length says."""
+    received = 0
 
     async def counted() -> Message:
-        nonlocal came
+        nonlocal received
         message = await receive()
-        came += len(message.get("body", b""))
-        return message if came <= most else {"type": "http.disconnect"}
+        received += len(message.get("body", b""))
+        return message if received <= limit else {"type": "http.disconnect"}
 
     return counted

@@ -1,4 +1,4 @@
-"""Which web pages may send requests: those that the app itself serves, under a name that is its own."""
+"""Refuses requests from other web pages, and under foreign host names."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sdiff.app.server.refusals import refuse
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# A name, which may end with the dot of the root domain, or an IPv6 address in brackets; then, perhaps, a port.
+# A host name, optionally with a trailing dot, or an IPv6 address in brackets; optionally followed by a port.
 HOST = re.compile(r"(?:([a-z0-9._-]+?)\.?|\[([0-9a-f:.]+)\])(?::[0-9]{1,5})?")
 
 
 def own_hosts() -> frozenset[str] | None:
-    """The host names under which the app can be reached, or None where they cannot be known.
+    """The host names of the app, or None if they are unknown.
 
-    They are known where the app listens on the loopback interface and no proxy stands before it: any other name in a
-    request then belongs to a page that had its name resolve to this machine (DNS rebinding).
+    They are known if the app listens on the loopback interface without a proxy. Any other name in a request then comes
+    from a page whose domain resolves to this machine (DNS rebinding).
     """
     name = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1").strip("[]")
     shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"
@@ -37,7 +37,7 @@ def _is_loopback(name: str) -> bool:
 
 
 class Origins:
-    """ASGI middleware: refuses requests under other host names than `hosts`, and requests of pages of other origins."""
+    """ASGI middleware: refuses requests to host names not in `hosts`, and requests from pages of other origins."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
         self._app, self._hosts = app, hosts
@@ -46,29 +46,29 @@ class Origins:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             if self._hosts is not None and _host(headers) not in self._hosts:
-                words = "The app is not known under this host name. Behind a proxy, set GRADIO_ROOT_PATH."
-                return await refuse(words, 421, scope, receive, send)
+                reason = "Unknown host name. Behind a proxy, set GRADIO_ROOT_PATH."
+                return await refuse(reason, 421, scope, receive, send)
             if _is_foreign(headers):
                 return await refuse("This request comes from a page of another site.", 403, scope, receive, send)
         await self._app(scope, receive, send)
 
 
 def _host(headers: Headers) -> str | None:
-    """The host name of a request without its port; None where it has none, more than one, or one of another form."""
-    found = headers.getlist("host")
-    parts = HOST.fullmatch(found[0].lower()) if len(found) == 1 else None
+    """The host name of a request without its port, or None unless it has exactly one valid host name."""
+    hosts = headers.getlist("host")
+    parts = HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
     return (parts[1] or parts[2]) if parts else None
 
 
 def _is_foreign(headers: Headers) -> bool:
     """Whether a browser sends the request for a page of another origin.
 
-    `Sec-Fetch-Site` tells, which no page can set, and which holds behind a proxy too. Browsers leave it out on plain
-    http; the origin is then compared with the host, as Go's `http.CrossOriginProtection` does.
+    The header `Sec-Fetch-Site` decides: pages cannot set it, and it is reliable behind proxies. Browsers omit it on
+    plain HTTP; the origin is then compared with the host, as in Go's `http.CrossOriginProtection`.
     """
     if (origin := headers.get("origin")) is None:
         return False
     if (site := headers.get("sec-fetch-site")) is not None:
         return site not in ("same-origin", "none")
-    host = origin.lower().partition("://")[2]  # empty for "null", as of a page in a sandbox
+    host = origin.lower().partition("://")[2]  # empty for "null", the origin of a sandboxed page
     return not host or host not in (headers.get(name, "").lower() for name in ("host", "x-forwarded-host"))

@@ -1,4 +1,4 @@
-"""The routes that the app serves. Every other path answers 404, also one that a later version of gradio adds."""
+"""The routes that the app serves. All other paths answer 404, including those that later versions of gradio add."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdiff.app.server.refusals import refuse
 
-# Without a login: the login page with all that it loads, and what tells whether the app is running.
+# Without a login: the login page with its resources, and health checks.
 OPEN = (
     "GET /",
     "HEAD /",
@@ -29,7 +29,7 @@ OPEN = (
     "GET /gradio_api/startup-events",
     "GET /gradio_api/theme.css",
 )
-# With a login where there is one: the events of the page, the endpoints, uploads and downloads.
+# With a login, if one is set: events of the page, endpoints, uploads and downloads.
 PROTECTED = (
     "GET /config",
     "GET /logout",
@@ -49,18 +49,16 @@ PROTECTED = (
     "POST /gradio_api/run/{api_name}",
     "POST /gradio_api/upload",
 )
-# The MCP server, which has no login: it is off where there is one.
+# The MCP server. It has no login, so it is off if a login is set.
 MCP = (
     "GET /gradio_api/mcp/schema",
     *(f"{verb} /gradio_api/mcp/{http}" for http in ("", "http") for verb in ("GET", "POST")),
 )
-
-
-LONGEST = 255, 2000  # bytes of a file's name, and characters of a path
+LONGEST = 255, 2000  # maximum bytes of a file name, and maximum characters of a path
 
 
 class Found(NamedTuple):
-    """A route of the app, with what stands in the path of a request for its parameters."""
+    """The route of a request, with its path parameters."""
 
     path: str
     protected: bool
@@ -68,10 +66,9 @@ class Found(NamedTuple):
 
 
 class Routes:
-    """ASGI middleware: lets through requests for the routes above, and tells what is behind it which one it is
-    (`scope["sdiff.route"]`).
+    """ASGI middleware: refuses requests for other routes than those above. Sets `scope["sdiff.route"]`.
 
-    `served` is gradio's application, which knows who has logged in and where uploads are.
+    `served` is gradio's application, which knows the logins and the folder of uploads.
     """
 
     def __init__(self, app: ASGIApp, served: Any) -> None:
@@ -82,21 +79,21 @@ class Routes:
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close"})
         if scope["type"] == "http":
-            found, status = self._found(scope)
-            if found is None:
-                words = "Not found." if status == 404 else "Method not allowed."
-                return await refuse(words, status, scope, receive, send)
-            scope["sdiff.route"] = found
-            if found.protected and self._served.auth and not self._logged_in(scope):
+            route, status = self._find(scope)
+            if route is None:
+                reason = "Not found." if status == 404 else "Method not allowed."
+                return await refuse(reason, status, scope, receive, send)
+            scope["sdiff.route"] = route
+            if route.protected and self._served.auth and not self._logged_in(scope):
                 return await refuse("Not authenticated.", 401, scope, receive, send)
-            if not (_may_exist(scope["path"]) and self._is_ours(found)):
+            if not (_may_exist(scope["path"]) and self._is_ours(route)):
                 return await refuse("Not found.", 404, scope, receive, send)
         await self._app(scope, receive, send)
 
-    def _found(self, scope: Scope) -> tuple[Found | None, int]:
-        """The route of a request, or None with the status to refuse it with.
+    def _find(self, scope: Scope) -> tuple[Found | None, int]:
+        """The route of a request, or None and the status of the refusal.
 
-        A path with one slash too many at its end, or too few, is let through: the router redirects it.
+        A trailing slash may be missing or superfluous; the router redirects such a path.
         """
         status, path = 404, scope["path"]
         for same in (path, path[:-1] if path.endswith("/") else path + "/"):
@@ -113,14 +110,14 @@ class Routes:
         names = (f"access-token-{self._served.cookie_id}", f"access-token-unsecure-{self._served.cookie_id}")
         return any(cookies.get(name) in self._served.tokens for name in names)
 
-    def _is_ours(self, found: Found) -> bool:
-        """Whether the file asked for, if any, is an upload. Gradio would also fetch an address in its place."""
-        file = found.parameters.get("file")
+    def _is_ours(self, route: Found) -> bool:
+        """Whether the requested file, if any, is an upload. Gradio would also fetch a URL."""
+        file = route.parameters.get("file")
         return file is None or os.path.normpath(file).startswith(os.path.join(self._served.uploaded_file_dir, ""))
 
 
 def _may_exist(path: str) -> bool:
-    """Whether there may be a file of this path: gradio asks the system for it, and fails where that refuses names."""
+    """Whether the system accepts a path. Gradio fails with an internal error if it does not."""
     name, whole = LONGEST
     return len(path) <= whole and "\0" not in path and all(len(part.encode()) <= name for part in path.split("/"))
 
@@ -130,4 +127,4 @@ def _compiled(routes: Iterable[str]) -> list[Route]:
 
 
 def _nothing(_: Any) -> None:
-    """Stands in for an endpoint: these routes are only compared with."""
+    """Placeholder endpoint: these routes are only used for matching."""

@@ -1,4 +1,4 @@
-"""What the app keeps of its clients between their requests, and how much of it: any client can open sessions."""
+"""Limits the state that gradio keeps per client, because any client can open sessions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from gradio import queueing, routes, state_holder
 from gradio.server_messages import ProcessCompletedMessage, ProcessGeneratingMessage
 from gradio.utils import LRUCache
 
-UNREAD = 16 << 20  # bytes of answers that nobody has read yet, of all sessions; the longest lists take 7 MB
-LEAST = 1000  # bytes that a message counts at least
-PENDING = 64  # events of a session whose answers were not read yet
-PATIENCE = 300.0  # seconds that anything may wait for a reader
-SESSIONS = 2000  # that may wait for answers
-JOBS = 512  # events that may go on at once; more than may wait for data sets
-UPLOADS = 200  # whose progress is known
-CANCELLED = 1000  # events that are remembered
-GIVEN_UP = {"error": "Nobody read the answers of this session in time: ask again."}
-FULL = f"This session has {PENDING} answers that were not read: read them first."
+UNREAD = 16 << 20  # maximum bytes of unread answers of all sessions; the longest lists take 7 MB
+LEAST = 1000  # minimum bytes counted per message
+PENDING = 64  # maximum number of events of a session with unread answers
+PATIENCE = 300.0  # seconds that a message may wait for a reader
+SESSIONS = 2000  # maximum number of sessions with messages
+JOBS = 512  # events that may run at once; more than may wait for data sets
+UPLOADS = 200  # uploads whose progress is kept
+CANCELLED = 1000  # cancelled events that are remembered
+GIVEN_UP = {"error": "Nobody read the answers of this session in time: send the request again."}
+FULL = f"This session has {PENDING} unread answers: read them first."
 
 
 def bound() -> None:
-    """Has gradio keep less, in every app that is launched from now on."""
+    """Patches gradio to limit its state, for all apps launched afterwards."""
     queueing.AsyncQueue = Messages  # pyright: ignore[reportPrivateImportUsage]
     queueing.Queue = Queue
     state_holder.SessionState = Session
@@ -35,9 +35,9 @@ def bound() -> None:
 
 
 class Session(state_holder.SessionState):
-    """The components of a session, without a copy of what the page shows: gradio keeps one for links that are off here.
+    """The state of a session without a copy of the page's values.
 
-    It would take 25 ms for each new client, and hold the last values that it sent and was sent.
+    Gradio keeps the copy for a feature that is off here. It would take 25 ms per new client, and memory.
     """
 
     def __init__(self, blocks: Any) -> None:
@@ -46,7 +46,7 @@ class Session(state_holder.SessionState):
 
 
 class Messages(asyncio.Queue):
-    """The messages to a session. It knows their size, since when nobody has read any, and which events are answered."""
+    """The messages to a session, with their size, the time since the last read, and the ids of answered events."""
 
     bytes = 0
     untouched = 0.0
@@ -58,7 +58,7 @@ class Messages(asyncio.Queue):
 
     def _put(self, item: Any) -> None:
         if isinstance(item, ProcessCompletedMessage):
-            if item.event_id in self.answered:  # as of an event that is cancelled again and again
+            if item.event_id in self.answered:  # such as an event that is cancelled repeatedly
                 return
             self.answered.add(item.event_id)
         if self.empty():
@@ -77,7 +77,7 @@ class Messages(asyncio.Queue):
 
 
 def _size(message: Any) -> int:
-    """The bytes that a message counts: of an answer as it is sent, and none of those that say it was given up."""
+    """The bytes counted for a message: the size of an answer as sent, and 0 for `GIVEN_UP`."""
     if not isinstance(message, ProcessCompletedMessage | ProcessGeneratingMessage):
         return LEAST
     if message.output == GIVEN_UP:
@@ -86,7 +86,7 @@ def _size(message: Any) -> int:
 
 
 class Open(LRUCache):
-    """The messages of each session. Where there are too many, one goes that waits for nothing any more."""
+    """The messages of each session. Above the limit, drops a session that has no pending events."""
 
     def __init__(self, events: dict[str, set[str]]) -> None:
         super().__init__(SESSIONS)
@@ -94,8 +94,8 @@ class Open(LRUCache):
 
     def __setitem__(self, session: str, messages: Messages) -> None:
         if session not in self and len(self) >= self.max_size:
-            over = (each for each, kept in self.items() if kept.given_up or not self._events.get(each))
-            del self[next(over, next(iter(self)))]
+            idle = (each for each, queue in self.items() if queue.given_up or not self._events.get(each))
+            del self[next(idle, next(iter(self)))]
         super().__setitem__(session, messages)
 
     def __delitem__(self, session: str) -> None:
@@ -104,7 +104,7 @@ class Open(LRUCache):
 
 
 class Queue(queueing.Queue):
-    """gradio's queue, which gives up sessions whose answers nobody reads."""
+    """Gradio's queue, extended to give up sessions whose answers nobody reads."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -112,43 +112,45 @@ class Queue(queueing.Queue):
         self.pending_messages_per_session = Open(self.pending_event_ids_session)
 
     def start(self) -> None:
-        """Starts it with room for all events that may wait without a thread: gradio takes one for each of them."""
+        """Starts the queue with `JOBS` slots. Each running event takes one, even if it only waits without a thread."""
         super().start()
         self.active_jobs = [None] * JOBS
 
     async def push(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
-        """Adds an event. Refuses it, as where the queue is full, if its session has too many unread answers."""
+        """Adds an event. Refuses it like a full queue if its session has too many unread answers."""
         if (messages := self.pending_messages_per_session.get(body.session_hash)) is not None:
             pending = self.pending_event_ids_session[body.session_hash]
-            # Events whose reader left before their end are never answered; gradio keeps their ids.
+            # Events whose reader left early are never answered, but gradio keeps their ids.
             pending.intersection_update(self.event_ids_to_events.keys() | messages.answered)
             if len(pending) >= PENDING:
                 return False, FULL, "queue_full"
         return await super().push(body, request, username)
 
     def send_message(self, event: Any, event_message: Any) -> None:
-        if event.session_hash not in self.pending_messages_per_session:  # its client has gone
+        if event.session_hash not in self.pending_messages_per_session:  # the client has gone
             return
         super().send_message(event, event_message)
         if isinstance(event_message, ProcessCompletedMessage | ProcessGeneratingMessage):
             self._give_up()
 
     def _give_up(self) -> None:
-        """Empties the sessions that have waited too long for a reader, and where too much is kept in all, those with
-        answers that have waited longest. Deletes those that were emptied before and still have no reader."""
-        kept: Any = self.pending_messages_per_session
-        now, total = time.monotonic(), sum(messages.bytes for messages in kept.values())
-        for session in sorted((id for id in kept if not kept[id].empty()), key=lambda id: kept[id].untouched):
-            size = kept[session].bytes
-            if now - kept[session].untouched > PATIENCE or (total > UNREAD and size):
+        """Empties sessions that wait too long for a reader, and, above `UNREAD` bytes, those that wait longest.
+
+        Deletes sessions that were emptied before and still have no reader.
+        """
+        queues: Any = self.pending_messages_per_session
+        now, total = time.monotonic(), sum(messages.bytes for messages in queues.values())
+        for session in sorted((id for id in queues if not queues[id].empty()), key=lambda id: queues[id].untouched):
+            size = queues[session].bytes
+            if now - queues[session].untouched > PATIENCE or (total > UNREAD and size):
                 total -= size
-                if kept[session].given_up:
-                    del kept[session]
+                if queues[session].given_up:
+                    del queues[session]
                 else:
                     self._empty(session)
 
     def _empty(self, session: str) -> None:
-        """Ends a session's events, and leaves a reader who comes after all a message that says so for each."""
+        """Ends a session's events, and leaves a `GIVEN_UP` message for each in case a reader comes."""
         for events in [job for job in self.active_jobs if job]:
             for event in events:
                 event.alive = event.alive and event.session_hash != session
@@ -165,7 +167,7 @@ class Queue(queueing.Queue):
 
 
 class Cancelled(LRUCache):
-    """The events that were cancelled. Gradio forgets one only when it is asked to go on with it, which is seldom."""
+    """Ids of cancelled events. Gradio would hardly ever remove one."""
 
     def add(self, id: str) -> None:
         self[id] = None
@@ -175,7 +177,7 @@ class Cancelled(LRUCache):
 
 
 class Signals(LRUCache):
-    """An event for each id, made when it is first asked for."""
+    """An asyncio event per id, created on first access."""
 
     def __missing__(self, id: str) -> asyncio.Event:
         self[id] = asyncio.Event()

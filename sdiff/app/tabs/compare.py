@@ -1,4 +1,4 @@
-"""The Compare tab: what the page shows, A, beside another model or other settings, B."""
+"""The Compare tab: the page's list (A) beside a list of another model or other settings (B)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, mo
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.words import guarded, said, told
+from sdiff.app.words import attempt, guarded, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import HELP, INFERENCE_KEYS
 
-SIDE = "b-"  # how in the address what is B's begins
+SIDE = "b-"  # prefix of B's keys in the URL
 MEASURE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1, api_visibility="private")
 
 
 class CompareTab:
-    """B's model and settings, what is shown of both, and the measuring of both."""
+    """Model and settings of B, the two lists, and the measurement of both sides."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -70,57 +70,58 @@ class CompareTab:
                 elem_classes="words",
             )
         self.grid = gr.Plot(visible=False, show_label=False, elem_id="grid-plot", container=False)
-        self.side = gr.Textbox(visible=False)  # what the address has to hold of B
+        self.side = gr.Textbox(visible=False)  # B's part of the URL
 
     def wire(self, opened: Iterable[Any]) -> None:
-        """B's choices follow the events that open something; what is shown follows the list, and B."""
-        page, asked = self.page, {self.model, *self.settings.values(), *self.page.asked}
+        """Connects the events. `opened`: events that open a data set or a model; they update B's choices."""
+        page, inputs = self.page, {self.model, *self.settings.values(), *self.page.inputs}
         chosen, panel = [page.opened, self.model], [self.panel, *self.settings.values()]
         shown = [self.words, self.a_words, self.a_list, self.b_words, self.b_list, self.side]
         self.side.change(None, self.side, js="text => window.setSide(text)")
         for event in opened:
             event.success(self.open_sides, chosen, [self.model, *panel], **QUIETLY)
-        page.follows("Compare", self.compare, shown, {page.view, *asked}, moves(self.settings))
+        page.on_new_list("Compare", self.compare, shown, {page.view, *inputs}, moves(self.settings))
         for event in (
             self.model.change(self.settings_of, chosen, panel, **QUIETLY),
             self.reset.click(self.trained_settings, chosen, [*self.settings.values()], **QUIETLY),
         ):
-            event.success(self.compare, {page.view, *asked}, shown, **QUIETLY)
-        self.button.click(self.measure, {self.part, *asked}, self.measured, **MEASURE)
+            event.success(self.compare, {page.view, *inputs}, shown, **QUIETLY)
+        self.button.click(self.measure, {self.part, *inputs}, self.measured, **MEASURE)
         cells = [self.grid_words, self.grid, self.start, self.stop]
-        grid = self.start.click(self.sensitivity, page.asked, cells, show_progress="hidden", **MEASURE)
+        grid = self.start.click(self.sensitivity, page.inputs, cells, show_progress="hidden", **MEASURE)
         buttons = [self.start, self.stop]
         self.stop.click(self.stopped, None, buttons, cancels=grid, queue=False, api_visibility="private")
 
     def open_sides(self, request: gr.Request, opened: list[str], model: str) -> Parts:
-        """B's choices for the data set that is open, and its panel; at first they are the address's, or another model
-        than A's."""
+        """B's choices for the open data set, and its panel. Initially from the URL, or else another model than A's."""
         choices, linked = comparison.sides(opened[0]), _linked(request)
         if not model and linked.model not in ("", *choices):
-            words = f"There is no model {linked.model:.200} to compare with here: choose another."
-            gr.Warning(escape(words), duration=15)
-        wished = (model, linked.model, *(name for name in choices if name != opened[1]))
-        chosen = next(name for name in wished if name in choices)
-        # At once, before a comparison tells the address something else.
+            message = f"There is no model {linked.model:.200} to compare with here: choose another."
+            gr.Warning(escape(message), duration=15)
+        preferred = (model, linked.model, *(name for name in choices if name != opened[1]))
+        chosen = next(name for name in preferred if name in choices)
+        # At once, before a comparison changes the URL.
         panel = {} if model else self.settings_of(request, opened, chosen)
         return {self.model: gr.Dropdown(choices, value=chosen), **panel}
 
     def settings_of(self, request: gr.Request, opened: list[str], model: str) -> Parts:
-        """B's panel at the address's values where that is of this model, else at its checkpoint's; a reference has
-        none."""
+        """B's panel, with the settings of the URL if they are of this model, else the checkpoint's.
+
+        The panel is hidden for a reference, which has no settings.
+        """
         if model in comparison.REFERENCES:
             return {self.panel: gr.Accordion(visible=False)}
         config, linked = serve(opened[0], model)[1].config, _linked(request)
         if linked.model == model:
-            config = said(lambda: config.at_inference(linked.settings), config)
+            config = attempt(lambda: config.at_inference(linked.settings), config)
         return {self.panel: gr.Accordion(visible=True), **at(config, self.settings)}
 
     def trained_settings(self, opened: list[str], model: str) -> Parts:
-        """B's settings at its checkpoint's values."""
+        """Resets B's settings to its checkpoint's values."""
         return at(serve(opened[0], model)[1].config, self.settings)
 
     def sides(self, values: Values) -> tuple[Query, Query]:
-        """What the page asks for, and the same of B. Raises SDiffError."""
+        """The queries of A and B. Raises SDiffError."""
         a, model = self.page.query(values), values[self.model]
         if model in comparison.REFERENCES:
             return a, replace(a, model=model, settings={})
@@ -129,32 +130,32 @@ class CompareTab:
 
     @guarded
     def compare(self, values: Values) -> Parts:
-        """Both lists, while they can be seen, and what the address has to hold of B."""
-        if values[self.page.view] != "Compare" or not values[self.model]:  # chosen once a data set is open
+        """Both lists, if the tab is open, and B's part of the URL."""
+        if values[self.page.view] != "Compare" or not values[self.model]:  # no data set is open yet
             return gr.skip()
         a, b = self.sides(values)
-        found = comparison.compare(a, b)
+        result = comparison.compare(a, b)
         tables = [
             lists.moving_table(f"{side} · top {len(rows)}", rows, shifts, than)
-            for side, rows, shifts, than in zip("AB", found.lists, found.shifts, "BA", strict=True)
+            for side, rows, shifts, than in zip("AB", result.lists, result.shifts, "BA", strict=True)
         ]
         return {
-            self.words: found.words,
-            self.a_words: comparison.described(a),
+            self.words: result.words,
+            self.a_words: comparison.describe(a),
             self.a_list: tables[0],
-            self.b_words: comparison.described(b),
+            self.b_words: comparison.describe(b),
             self.b_list: tables[1],
             self.side: urlencode({SIDE + name: value for name, value in {"model": b.model, **b.settings}.items()}),
         }
 
     @guarded
     def measure(self, values: Values) -> str:
-        """What both reach over many users."""
+        """Metrics of both sides over many users."""
         rows, words = comparison.measure(*self.sides(values), values[self.part])
         return lists.plain_table(words, ["measure", "A", "B", "B − A", "what it says"], rows)
 
     def sensitivity(self, values: Values) -> Iterator[Parts]:
-        """The heat map cell by cell; a stop, or the page's end, ends it where it is."""
+        """The heat map, cell by cell, until it is complete, stopped, or the page is closed."""
         try:
             query = self.page.query(values)
             grid = comparison.grid(query)
@@ -171,10 +172,10 @@ class CompareTab:
                 figure = gr.Plot(experiment_figures.heat_map(cells, "alpha_min", "sigma_max"), visible=True)
                 yield {self.grid_words: words, self.grid: figure, **self._measuring(len(cells) < n)}
         except SDiffError as error:
-            yield {self.grid_words: escape(told(error)), **self.stopped()}
+            yield {self.grid_words: escape(public_message(error)), **self.stopped()}
 
     def stopped(self) -> Parts:
-        """The buttons once a grid was stopped."""
+        """The buttons after a measurement was stopped."""
         return self._measuring(False)
 
     def _measuring(self, on: bool) -> Parts:
@@ -182,6 +183,6 @@ class CompareTab:
 
 
 def _linked(request: gr.Request) -> Query:
-    """Model and settings of B as the address has them."""
+    """B's model and settings in the URL."""
     pairs = [(name.removeprefix(SIDE), value) for name, value in request.query_params.items() if name.startswith(SIDE)]
-    return said(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())
+    return attempt(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())

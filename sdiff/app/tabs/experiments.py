@@ -1,4 +1,4 @@
-"""The Experiments tab: the figure and the table of each run that is kept, and the command that makes it again."""
+"""The Experiments tab: figure, table and command of each run with results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdiff.app import experiment_figures, lists, results
 
 
 def experiments_tab() -> None:
-    """Builds the tab from the files that are there when the app starts."""
+    """Builds the tab from the result files at the start of the app."""
     titles = results.titles()
     if not titles:
         gr.Markdown("No experiment has been run: `python -m sdiff reproduce --help` tells how.")

@@ -1,4 +1,4 @@
-"""The Recommend tab: a history, its list, and what speaks for an item."""
+"""The Recommend tab: a history, its list, and explanations of items."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sdiff.app.words import guarded, warn
 from sdiff.base.errors import SDiffError
 from sdiff.training.validate import parse_json
 
-ADDABLE = 6  # items found
-# A button in a list tells which item it stands beside.
+ADDABLE = 6  # maximum number of items found
+# Buttons in a list send the id of their item.
 PRESSED = """element.addEventListener("click", ({ target }) => {
   const button = target.closest("button[data-item]");
   if (button) trigger("click", { item: button.dataset.item });
@@ -30,7 +30,7 @@ SHOW_WHY = "() => document.querySelector('#why').scrollIntoView({ block: 'neares
 
 
 class RecommendTab:
-    """What changes the list, the list itself, and what follows from it."""
+    """The history and its editor, the list, and the plots beside it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -68,29 +68,29 @@ class RecommendTab:
                 self.energy_words = gr.Markdown(elem_classes="words")
 
     def wire(self, opened: Iterable[Any]) -> None:
-        """The list follows the events that open something, and whatever changes it; the plots follow the list."""
+        """Connects the events. `opened`: events that open a data set or a model; they update the list."""
         page = self.page
         listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
-        listed += [self.why_panel, page.told]
+        listed += [self.why_panel, page.list_state]
         for event in opened:
-            event.success(self.recommend, page.asked, listed, **IN_ORDER)
+            event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
-            button.click(functools.partial(self.pick, pick), page.asked, [page.user, *listed], **IN_ORDER)
+            button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *listed], **IN_ORDER)
         for press, change in (
             (self.history.click, self.remove),
             (self.addable.click, self.add),
             (self.empty_button.click, self.empty),
             (self.true_button.click, self.restore),
         ):
-            press(change, page.asked, [page.edited, self.question, *listed], **IN_ORDER)
+            press(change, page.inputs, [page.edited, self.question, *listed], **IN_ORDER)
         typed = [page.user.submit, page.user.blur]
-        gr.on(typed, self.call, {page.told, *page.asked}, [page.user, *listed], **IN_ORDER)
-        gr.on(page.controls.moved, self.recommend, page.asked, listed, trigger_mode="always_last", **IN_ORDER)
-        page.follows("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
-        why = self.recommended.click(self.why, page.asked, self.why_panel, **IN_ORDER)
+        gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *listed], **IN_ORDER)
+        gr.on(page.controls.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
+        page.on_new_list("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
+        why = self.recommended.click(self.why, page.inputs, self.why_panel, **IN_ORDER)
         why.then(None, js=SHOW_WHY)
-        asking: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
-        self.question.change(find, [page.opened, self.question], self.addable, **asking)
+        search: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
+        self.question.change(find, [page.opened, self.question], self.addable, **search)
         page.take_away(self.csv, take_away.list_csv, "text => window.saveText(text, 'recommendations.csv')")
         copy = "text => window.copyText(text, 'The script is copied: run it beside app.py.')"
         page.take_away(self.python, take_away.python, copy)
@@ -102,30 +102,30 @@ class RecommendTab:
 
     @guarded
     def pick(self, pick: handlers.Pick, values: Values) -> Parts:
-        """Another user and the list in one answer, so that the two always belong together."""
+        """Picks another user. Returns user and list in one update, so that they always match."""
         user = handlers.pick_user(values[self.page.opened][0], pick)
         query = self.page.query(values | {self.page.user: user})
         return {self.page.user: query.user, **self.shown(query)}
 
     def call(self, values: Values) -> Parts:
-        """The list of the user whose id was typed; an unknown one leaves the page, and its box, as they were."""
-        before = _user_of(values[self.page.told])
+        """The list of the user whose id was entered. An unknown id is reported, and the previous one restored."""
+        previous = _user_of(values[self.page.list_state])
         try:
             query = self.page.query(values)
-            return gr.skip() if query.user == before else {self.page.user: query.user, **self.shown(query)}
+            return gr.skip() if query.user == previous else {self.page.user: query.user, **self.shown(query)}
         except SDiffError as error:
             warn(error)
-            return {self.page.user: before}
+            return {self.page.user: previous}
 
     @guarded
     def remove(self, event: gr.EventData, values: Values) -> Parts:
-        """The history without the item that was pressed, and the list that follows from it."""
+        """Removes the pressed item from the history, and updates the list."""
         query = self.page.query(values)
         return self._edited(query, [id for id in handlers.history_of(query) if id != event.item])
 
     @guarded
     def add(self, event: gr.EventData, values: Values) -> Parts:
-        """The history with the item that was pressed as its newest."""
+        """Adds the pressed item to the history as the newest one, and updates the list."""
         query = self.page.query(values)
         return self._edited(query, [*(id for id in handlers.history_of(query) if id != event.item), event.item])
 
@@ -142,48 +142,48 @@ class RecommendTab:
         return {self.page.edited: edited, self.question: "", **self.shown(replace(query, history=history))}
 
     def shown(self, query: Query) -> Parts:
-        """The list of a query, and what the page's script has to know of it; no explanation. Raises SDiffError."""
-        found = handlers.recommend(query)
+        """The list of a query, and its state for the page's script. Clears the explanation. Raises SDiffError."""
+        listing = handlers.recommend(query)
         config = state.serve(query.dataset, query.model)[1].config
         trained = {name: getattr(config, name) for name in self.page.controls.settings}
         return {
-            self.history: lists.history_table(found.history, found.ordered),
-            self.recommended: lists.recommended_table(found.recommendations, found.moves, found.past),
-            self.summary: found.summary,
-            self.page.controls.changed: found.changed,
-            self.true_button: gr.Button(interactive=found.moves is not None),
+            self.history: lists.history_table(listing.history, listing.ordered),
+            self.recommended: lists.recommended_table(listing.recommendations, listing.moves, listing.past),
+            self.summary: listing.summary,
+            self.page.controls.changed: listing.changed,
+            self.true_button: gr.Button(interactive=listing.moves is not None),
             self.why_panel: "",
-            self.page.told: json.dumps({"address": query.encode(), "trained": trained}),
+            self.page.list_state: json.dumps({"address": query.encode(), "trained": trained}),
         }
 
     @guarded
     def why(self, event: gr.EventData, values: Values) -> str:
-        """What speaks for the item that was pressed, until the next list comes."""
-        found = handlers.why(self.page.query(values), event.item)
-        return lists.why_panel(found.title, found.unit, found.score, found.by_item, found.by_frequency)
+        """Explains the score of the pressed item. The next list clears the explanation."""
+        why = handlers.why(self.page.query(values), event.item)
+        return lists.why_panel(why.title, why.unit, why.score, why.by_item, why.by_frequency)
 
     def plots(self, values: Values) -> Parts:
         """The plots beside the list."""
-        found = spectral.spectral_view(self.page.query(values))
+        view = spectral.spectral_view(self.page.query(values))
         return {
-            self.snr: figures.snr_by_frequency(found.lam, found.snr_at_tau, found.tau),
-            self.snr_words: found.words["snr"],
-            self.energy: figures.band_energy(found.bands, *found.energy),
-            self.energy_words: found.words["energy"],
+            self.snr: figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau),
+            self.snr_words: view.words["snr"],
+            self.energy: figures.band_energy(view.bands, *view.energy),
+            self.energy_words: view.words["energy"],
         }
 
 
 def find(opened: list[str], question: str) -> str:
-    """Items that may be meant, to be added to the history."""
+    """Searches items to add to the history."""
     if not question.strip():
         return ""
     catalog = state.open_dataset(opened[0]).catalog
     return lists.addable_table(catalog.rows(catalog.search(question, ADDABLE)))
 
 
-def _user_of(told: str) -> str:
-    """The user of the list that is shown, as the page sends it back; "" where it does not."""
+def _user_of(list_state: str) -> str:
+    """The user of the list on the page, from the state that the page sends back. Empty if that is malformed."""
     try:
-        return Query.parse(parse_qsl(parse_json(told)["address"])).user
+        return Query.parse(parse_qsl(parse_json(list_state)["address"])).user
     except (SDiffError, ValueError, TypeError, KeyError, AttributeError):
         return ""

@@ -1,4 +1,4 @@
-"""The Spectrum tab: the reverse process step by step, the eigenvalues, the schedules."""
+"""The Spectrum tab: reverse process step by step, eigenvalues, and noise schedules."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sdiff.app.tabs import take_away
 from sdiff.app.words import warn
 from sdiff.base.errors import SDiffError
 
-PACE = 0.8  # seconds that each step stays when they are played
+PACE = 0.8  # seconds per step during playback
 
 
 class SpectrumTab:
-    """A step of the reverse process, which is chosen or played, and the plots that stay the same at each of them."""
+    """A step of the reverse process, chosen by slider or played, and plots that do not depend on it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -47,25 +47,25 @@ class SpectrumTab:
         self.csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
 
     def wire(self) -> None:
-        """All of it follows the list, and a step the slider as well."""
+        """Connects the events: all plots are updated after each new list, and the step also by its slider."""
         plots = [self.eigenvalues, self.alpha_sigma, self.maps]
         words = [self.eigenvalues_words, self.alpha_sigma_words, self.maps_words]
-        self.page.follows("Spectrum", self.schedules, [*plots, *words])
+        self.page.on_new_list("Spectrum", self.schedules, [*plots, *words])
         step = [self.step, self.play_button, self.words, self.bands, self.path, self.listed]
-        self.page.follows("Spectrum", self.reverse, step, [self.step], [self.step.release])
-        self.play_button.click(self.play, self.page.asked, step, show_progress="hidden", api_visibility="private")
+        self.page.on_new_list("Spectrum", self.reverse, step, [self.step], [self.step.release])
+        self.play_button.click(self.play, self.page.inputs, step, show_progress="hidden", api_visibility="private")
         self.page.take_away(self.csv, take_away.spectrum_csv, "text => window.saveText(text, 'spectrum.csv')")
 
     def schedules(self, values: Values) -> Parts:
         """Spectrum and schedules."""
-        found = spectral.schedule_view(self.page.query(values))
+        view = spectral.schedule_view(self.page.query(values))
         return {
-            self.eigenvalues: figures.eigenvalues(found.lam),
-            self.eigenvalues_words: found.words["eigenvalues"],
-            self.alpha_sigma: figures.schedules(found.times, found.shown_lam.tolist(), found.schedules),
-            self.alpha_sigma_words: found.words["schedules"],
-            self.maps: figures.snr_maps(found.times, found.mapped, found.maps),
-            self.maps_words: found.words["maps"],
+            self.eigenvalues: figures.eigenvalues(view.lam),
+            self.eigenvalues_words: view.words["eigenvalues"],
+            self.alpha_sigma: figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
+            self.alpha_sigma_words: view.words["schedules"],
+            self.maps: figures.snr_maps(view.times, view.mapped, view.maps),
+            self.maps_words: view.words["maps"],
         }
 
     def reverse(self, values: Values) -> Parts:
@@ -73,29 +73,29 @@ class SpectrumTab:
         return self.shown(spectral.reverse_process(self.page.query(values), values[self.step]))
 
     def play(self, values: Values) -> Iterator[Parts]:
-        """Every step in turn."""
+        """Plays all steps."""
         try:
             query, step, steps = self.page.query(values), 0, 1
             while step < steps:
-                found = spectral.reverse_process(query, step + 1)
-                step, steps = found.step, len(found.times)
-                yield self.shown(found)
+                view = spectral.reverse_process(query, step + 1)
+                step, steps = view.step, len(view.times)
+                yield self.shown(view)
                 time.sleep(PACE if step < steps else 0)
         except SDiffError as error:
             warn(error)
 
-    def shown(self, found: spectral.Reverse) -> Parts:
-        """A step, with a slider that ends where the steps do."""
-        steps = len(found.times)
-        energy = figures.band_energy(found.bands, *found.energy, names=("history", "v_t", "estimate of v_0"))
-        path = figures.reverse_path(found.times, found.overlap, found.hits, found.step)
+    def shown(self, view: spectral.Reverse) -> Parts:
+        """The components of a step. The slider's maximum is the number of steps."""
+        steps = len(view.times)
+        energy = figures.band_energy(view.bands, *view.energy, names=("history", "v_t", "estimate of v_0"))
+        path = figures.reverse_path(view.times, view.overlap, view.hits, view.step)
         return {
-            self.step: gr.Slider(value=found.step, maximum=max(steps, 2), visible=steps > 1),
+            self.step: gr.Slider(value=view.step, maximum=max(steps, 2), visible=steps > 1),
             self.play_button: gr.Button(visible=steps > 1),
-            self.words: found.words,
+            self.words: view.words,
             self.bands: energy,
             self.path: gr.Plot(path, visible=steps > 1),
             self.listed: lists.moving_table(
-                f"List of the estimate at step {found.step}", found.rows, found.moves, "step before"
+                f"List of the estimate at step {view.step}", view.rows, view.moves, "step before"
             ),
         }

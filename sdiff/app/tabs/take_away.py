@@ -1,4 +1,4 @@
-"""What can be taken along: the list and the plots' data as CSV, and the list as Python that makes it again."""
+"""Exports: the list and the plots' data as CSV, and a Python script that reproduces the list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdiff.serving.export import FORMULA
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV. Texts that a spreadsheet would take for formulas get an apostrophe; numbers stay numbers."""
+    """Formats a table as CSV. Texts that a spreadsheet would treat as formulas get an apostrophe; numbers do not."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for row in [head, *rows]:
@@ -27,7 +27,7 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def list_csv(query: Query) -> str:
-    """The list of a query. Raises SDiffError as `recommend`."""
+    """The list of a query as CSV. Raises SDiffError like `recommend`."""
     rows = recommend(query).recommendations
     names = list(open_dataset(query.dataset).dataset.items.extra)
     head = ["rank", "item", "title", "year", "genres", "score", "seen_by", "held_out", *names]
@@ -42,7 +42,7 @@ def list_csv(query: Query) -> str:
 
 
 def spectrum_csv(query: Query) -> str:
-    """The data of all spectral plots of a query, a row for each point. Raises SDiffError."""
+    """The data of a query's spectral plots as CSV, one row per point. Raises SDiffError like `recommend`."""
     spectral, schedule = spectral_view(query), schedule_view(query)
     rows: list[list[Any]] = []
     for k, lam in enumerate(schedule.lam, 1):
@@ -64,7 +64,7 @@ def spectrum_csv(query: Query) -> str:
 
 
 def python(query: Query) -> str:
-    """A script that prints the list of a query, to be run beside app.py. Raises SDiffError as `recommend`."""
+    """A script that prints the list of a query. Run it beside app.py. Raises SDiffError like `recommend`."""
     history = list(dict.fromkeys(history_of(query)))
     _, model = serve(query.dataset, query.model)
     changed = {name: value for name, value in query.settings.items() if value != getattr(model.config, name)}
@@ -78,7 +78,7 @@ def python(query: Query) -> str:
     if query.wanted != ALL:
         imports["sdiff.data.catalog"] = "Catalog, Filter"
         arguments.append(f"allowed=catalog.allowed({query.wanted!r})")
-    own = KEY.fullmatch(query.dataset)  # where it lies on this machine is nobody's business
+    own = KEY.fullmatch(query.dataset)  # an upload, whose path on the server stays private
     key = query.dataset.partition("/")[2].replace(own["title"], f"{own['title']}.csv", 1) if own else query.dataset
     lines = [f"dataset = load_dataset({key!r})" + ("  # the path of your table" if own else "")]
     if query.model == INSTANT:

@@ -1,4 +1,4 @@
-"""The Train tab: settings, start and stop, the live curves. A run is kept however it ends."""
+"""The Train tab: settings, start and stop, live curves. The best weights are saved even if a run stops or fails."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from gradio.utils import LRUCache
 from sdiff.app import figures, gate, journal, space, state
 from sdiff.app.controls import Parts
 from sdiff.app.page import Page
-from sdiff.app.words import told
+from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.training.trainer import CRITERION, Progress
 
-WAIT = 0.5  # seconds between two looks at the line
-WAITING = 8  # runs that can see their place in the line; later ones wait for such a place
-# The stop button of a page sets the event of its session's run: one that waits in gradio's queue, or one that goes on.
-_waiting: LRUCache[str, Event] = LRUCache(64)  # as many as the queue holds: any client can ask for one
+WAIT = 0.5  # seconds between updates of a waiting run
+WAITING = 8  # runs that can show their position in the queue; others wait in gradio's queue
+# Stop events of runs by session. `_waiting`: runs in gradio's queue. `_running`: runs that have left it.
+_waiting: LRUCache[str, Event] = LRUCache(64)  # the capacity of the queue, because any client can add one
 _running: dict[str, Event] = {}
 
 
 class TrainTab:
-    """The form of a run and its curves; `trained` names each model when it is saved."""
+    """The form of a run, and its curves. `trained`: the name of the last saved model."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.trained = gr.Textbox(visible=False)
-        if shut := gate.read_only():
-            gr.Markdown(gate.SHUT, elem_classes="words")
-        with gr.Row(visible=not shut):
+        if read_only := gate.read_only():
+            gr.Markdown(gate.READ_ONLY_MESSAGE, elem_classes="words")
+        with gr.Row(visible=not read_only):
             with gr.Column(scale=1, min_width=280):
                 self.preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset")
                 self.epochs = gr.Number(
@@ -63,7 +63,7 @@ class TrainTab:
                 self.plot = gr.Plot(figures.training_curves([], [], []), show_label=False, elem_id="curves")
 
     def wire(self) -> None:
-        """A run is in the line at once, so that its stop button works while it waits."""
+        """Connects the events. A run is registered at once, so that its stop button works while it waits."""
         hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
         gr.on(None, _name, None, self.name, **hidden)  # when the page opens
         buttons = [self.status, self.start, self.stop]
@@ -75,14 +75,14 @@ class TrainTab:
             concurrency_limit=WAITING,
             **hidden,
         )
-        run.failure(self._idle, None, buttons, queue=False, **hidden)  # as where the queue is full
-        # Said by the page before the run hears of it: an answer of `_stop` could come after the run's last words.
+        run.failure(self._idle, None, buttons, queue=False, **hidden)  # such as when the queue is full
+        # Set by the page first: an update by `_stop` could arrive after the last update of the run.
         self.stop.click(None, None, self.status, js="() => 'Stopping after this epoch …'", **hidden).then(
             _stop, None, None, queue=False, **hidden
         )
 
     def _enlist(self, request: gr.Request) -> Parts:
-        """At once: a stop that works while the run waits for others, too."""
+        """Registers the stop event of a run, which also works while the run waits for others."""
         _waiting[str(request.session_hash)] = Event()
         return self._said("Waiting …", running=True)
 
@@ -100,15 +100,15 @@ class TrainTab:
                     parts |= {self.trained: view.saved_as, self.name: _name(), **self._said(view.status)}
                 yield parts
         except SDiffError as error:
-            yield self._said(escape(told(error)))
+            yield self._said(escape(public_message(error)))
         finally:
             if _running.get(session) is stop:
                 del _running[session]
 
     def _idle(self, request: gr.Request) -> Parts:
-        """After a run that could not even begin."""
+        """Resets the buttons after a run that could not start."""
         _waiting.pop(str(request.session_hash), None)
-        return self._said("This run could not be made: try again.")
+        return self._said("This run could not start: try again.")
 
     def _said(self, status: str, running: bool = False) -> Parts:
         buttons = {self.start: gr.Button(interactive=not running), self.stop: gr.Button(interactive=running)}
@@ -116,15 +116,15 @@ class TrainTab:
 
 
 def _stop(request: gr.Request) -> None:
-    found = [event for kept in (_running, _waiting) if (event := kept.get(str(request.session_hash)))]
-    if not found:
+    events = [event for runs in (_running, _waiting) if (event := runs.get(str(request.session_hash)))]
+    if not events:
         gr.Info("Nothing is running.")
-    for event in found:
+    for event in events:
         event.set()
 
 
 def _name() -> str:
-    """A name that is free and sorts by time."""
+    """An unused name that sorts by time."""
     name = datetime.now(UTC).strftime("model-%Y%m%d-%H%M%S")
     names = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(name for name in names if not state.is_taken(name))
@@ -132,7 +132,7 @@ def _name() -> str:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """The state of a run: what to say, the curves so far, and the model's name once it can be used."""
+    """The state of a run: status text, the curves so far, and the model's name once it is saved."""
 
     status: str
     epochs: list[int]
@@ -141,26 +141,26 @@ class TrainingView:
     saved_as: str | None = None
 
 
-class Line:
-    """Runs that wait for one another: one at a time, in the order in which they came, each of another name."""
+class RunQueue:
+    """Queue of training runs. They run one at a time, in order of arrival, and have different names."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
-        self._joining = Lock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._names)
 
     @contextmanager
-    def joined(self, name: str) -> Iterator[Callable[[], int]]:
-        """Takes a place at the end, and leaves it; what it gives says how many runs are before this one.
+    def enter(self, name: str) -> Iterator[Callable[[], int]]:
+        """Holds a place in the queue. Yields a function that returns the number of runs ahead.
 
         Raises:
-            SDiffError: a run of that name is in the line.
+            SDiffError: a run of that name is in the queue.
         """
-        with self._joining:
+        with self._lock:
             if name in self._names:
-                raise SDiffError(f"A run is making a model {name!r} already: choose another name.")
+                raise SDiffError(f"Another run is training a model {name!r}: choose another name.")
             self._names.append(name)
         try:
             yield lambda: self._names.index(name)
@@ -168,28 +168,28 @@ class Line:
             self._names.remove(name)
 
 
-LINE = Line()
+QUEUE = RunQueue()
 
 
 def train(
     dataset: str, preset_name: str, epochs: int, seed: int, changed: str, name: str, stop: Event
 ) -> Generator[TrainingView, None, None]:
-    """Trains a model when the runs before it are over, yielding about twice a second; setting `stop` ends it.
+    """Waits for earlier runs, then trains a model. Yields its state about twice a second. Setting `stop` ends it.
 
-    The best weights are kept either way, and also where it cannot go on: the loss is no longer finite, memory does not
-    suffice, ZeroGPU gives no more time.
+    The best weights are saved even if the run is stopped or fails, because the loss is not finite, memory runs out, or
+    ZeroGPU gives no more time.
 
     Raises:
-        SDiffError: the app is read-only, a name is taken, a setting is wrong, no epoch came to its end, or there is no
-            place for the weights.
+        SDiffError: the app is read-only, the name is taken, a setting is invalid, no epoch was completed, or the
+            weights cannot be saved.
     """
-    gate.writing()
+    gate.require_writable()
     journal.note(data=dataset, model=name)
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
-    with LINE.joined(name := name.strip()) as before, state.claimed_run(name) as folder:
-        while n := before():
+    with QUEUE.enter(name := name.strip()) as runs_ahead, state.claimed_run(name) as folder:
+        while n := runs_ahead():
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")
             yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
@@ -222,7 +222,7 @@ def _trained(
                 )
             progress = run.send(stopped)
     how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
-    why = escape(f" {told(progress.failure)}") if progress.failure else ""
+    why = escape(f" {public_message(progress.failure)}") if progress.failure else ""
     yield TrainingView(
         f"{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in {duration(progress.seconds)}. "
         f"The weights of epoch **{progress.best_epoch}** are saved as **{folder.name}**.{why}",

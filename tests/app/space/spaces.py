@@ -39,7 +39,7 @@ def GPU(*, duration):
 
 
 def in_workers(task, duration):
-    task.__globals__["TRAINED"] = 0
+    task.__globals__["TRAIN_SECONDS"] = 0
 
     @functools.wraps(task)
     def handler(*args, **kwargs):
