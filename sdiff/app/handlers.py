@@ -116,15 +116,15 @@ def recommend(query: Query) -> Listing:
     recommended = model.recommend(items, query.k, **options)
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(recommended.indices, recommended.scores, held_out)
-    moves, whose = None, f"**User {literal(query.user)}** has"
+    moves, subject = None, f"**User {literal(query.user)}** has"
     if own is None:
-        whose = "**A history of its own:**"
+        subject = "**A history of its own:**"
     elif items != own:
         before = model.recommend(own, COMPARED, **options).indices
         moves = shifts(recommended.indices, before)
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
-        whose = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
-    summary = f"{whose} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
+        subject = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
+    summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
     summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
     summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
     if allowed is not None:
@@ -203,8 +203,8 @@ def changes(trained: Config, now: Config, seed: int) -> str:
 
     pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
     differing = [f"{key} {shown(old)} → **{shown(new)}**" for key, old, new in pairs if old != new]
-    drawn = f"Noise of seed {seed}." if now.noise else "No noise."
-    return f"Changed: {', '.join(differing)}. {drawn}" if differing else f"All settings are the checkpoint's. {drawn}"
+    noise = f"Noise of seed {seed}." if now.noise else "No noise."
+    return f"Changed: {', '.join(differing)}. {noise}" if differing else f"All settings are the checkpoint's. {noise}"
 
 
 def data_card(dataset: str) -> str:
@@ -223,15 +223,15 @@ def model_card(dataset: str, checkpoint: str) -> str:
     metrics = "".join(
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
-    beside = [
+    references = [
         f"{literal(name)} {row['test']['recall@20']:.4f}"
         for name, row in card.metrics.get("references", {}).items()
         if "test" in row
     ]
     if checkpoint == INSTANT:
         return f"solved in closed form, nothing trained{metrics}"
-    if beside:
-        metrics += f" (beside it: {', '.join(beside)})"
+    if references:
+        metrics += f" (beside it: {', '.join(references)})"
     trained = "" if origin.dataset == dataset else f"trained on {literal(origin.dataset)} · "
     preset, created = literal(origin.preset), literal(origin.created)
     return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{metrics}"

@@ -77,11 +77,11 @@ class Opening:
         try:
             async for stage in openings.opening(query.dataset):
                 yield self._busy(query.dataset, stage)
-            parts = await run_sync(self._opened, query, uploaded)
+            parts = await run_sync(self._show, query, uploaded)
         except SDiffError as error:
             warn(error)
             query = Query(opened[0])
-            parts = await run_sync(self._opened, query, uploaded)
+            parts = await run_sync(self._show, query, uploaded)
         known = state.open_dataset(query.dataset).dataset.split.items
         history = attempt(lambda: known.encode(query.history or ()) is not None and query.history, None)
         page, panel = self.page, self.page.controls
@@ -103,7 +103,7 @@ class Opening:
             query = Query(dataset)
             async for stage in openings.opening(dataset):
                 yield self._busy(dataset, stage)
-            yield await run_sync(self._opened, query, uploaded)
+            yield await run_sync(self._show, query, uploaded)
         except SDiffError as error:
             source = REGISTRY.get(dataset)
             missing = dataset if source and source.missing and source.archives and not gate.read_only() else ""
@@ -177,7 +177,7 @@ class Opening:
             page.cancel: gr.Button(visible=shown and cancel),
         }
 
-    def _opened(self, query: Query, uploaded: list[str]) -> Parts:
+    def _show(self, query: Query, uploaded: list[str]) -> Parts:
         """The page of a query. The lists are cleared until new ones arrive.
 
         Raises:

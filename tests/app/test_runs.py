@@ -72,7 +72,7 @@ def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins
         pass
     [process] = runs.PROCESSES.active_children()
     process.kill()
-    with pytest.raises(SDiffError, match=r"was killed \(code -9\).* lower batch_size"):
+    with pytest.raises(SDiffError, match=r"was killed \(exit code -9\).* lower batch_size"):
         list(run)
     assert len(train_tab.QUEUE) == 0 and "killed" not in checkpoints()
     *_, last = train_tab.train("demo", "paper", 2, 0, TINY, "next", Event())

@@ -172,6 +172,6 @@ def test_what_is_said_about_training_depends_on_where_it_runs(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "somebody/s-diff")
     assert space.note() == "", "SDIFF_RUNS_DIR names a folder that may last"
     monkeypatch.delenv("SDIFF_RUNS_DIR")
-    assert space.note() == "Models trained here are lost when this Space restarts."
+    assert space.note() == "What is trained here is lost when this Space restarts."
     monkeypatch.setattr(space, "ZERO_GPU", True)
     assert "ZeroGPU quota" in space.note() and space.serving_device() == CPU

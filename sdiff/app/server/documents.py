@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdiff.app.server.refusals import is_form, refuse
-from sdiff.app.server.routes import Found
+from sdiff.app.server.routes import RouteMatch
 
 # Ids that clients choose and the app stores. Gradio's page sends about 12 letters and digits, its Python client UUIDs.
 IDS = ("session_hash", "event_id", "upload_id")
@@ -33,7 +33,7 @@ class Documents:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        route: Found = scope["sdiff.route"]
+        route: RouteMatch = scope["sdiff.route"]
         query = QueryParams(scope["query_string"])
         named = [*route.parameters.items(), *query.multi_items()]
         if wrong := _wrong_ids(named) or self._wrong_stream(route, query):
@@ -60,7 +60,7 @@ class Documents:
             if not isinstance(error.__cause__, HTTPException):
                 raise
 
-    def _wrong_stream(self, route: Found, query: QueryParams) -> tuple[str, int] | None:
+    def _wrong_stream(self, route: RouteMatch, query: QueryParams) -> tuple[str, int] | None:
         """Refuses streams of unknown sessions and events. Gradio would fail after it has sent the headers."""
         queue = self._served.get_blocks()._queue
         if route.path.endswith("/queue/data"):
@@ -73,7 +73,7 @@ class Documents:
             known = True
         return None if known else ("Unknown session, or its answers were not read in time.", 404)
 
-    def _wrong_document(self, route: Found, document: Any) -> tuple[str, int] | None:
+    def _wrong_document(self, route: RouteMatch, document: Any) -> tuple[str, int] | None:
         """The error of a document, if any. Removes all event data except the id of the pressed item."""
         if "/mcp/" in route.path:  # JSON-RPC, validated by the MCP server
             return None

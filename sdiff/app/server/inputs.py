@@ -118,8 +118,5 @@ KINDS: dict[type, tuple[str, Callable[[Any], bool]]] = {
 PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "opened": ("a data set and a model", lambda value: _are_texts(value) and len(value) == 2),
     "edited": ("a data set, its user and the ids of a history", _is_edit),
-    "told": (
-        "a text",
-        lambda value: isinstance(value, str),
-    ),  # of any length: may contain a history
+    "told": ("a text", lambda value: isinstance(value, str)),  # any length: it may contain a history
 }

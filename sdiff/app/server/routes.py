@@ -57,7 +57,7 @@ MCP = (
 LONGEST = 255, 2000  # maximum bytes of a file name, and maximum characters of a path
 
 
-class Found(NamedTuple):
+class RouteMatch(NamedTuple):
     """The route of a request, with its path parameters."""
 
     path: str
@@ -90,7 +90,7 @@ class Routes:
                 return await refuse("Not found.", 404, scope, receive, send)
         await self._app(scope, receive, send)
 
-    def _find(self, scope: Scope) -> tuple[Found | None, int]:
+    def _find(self, scope: Scope) -> tuple[RouteMatch | None, int]:
         """The route of a request, or None and the status of the refusal.
 
         A trailing slash may be missing or superfluous; the router redirects such a path.
@@ -101,7 +101,7 @@ class Routes:
                 for route in routes:
                     match, child = route.matches({**scope, "path": same})
                     if match is Match.FULL:
-                        return Found(route.path, routes is self._protected, child["path_params"]), 200
+                        return RouteMatch(route.path, routes is self._protected, child["path_params"]), 200
                     status = 405 if match is Match.PARTIAL else status
         return None, status
 
@@ -110,7 +110,7 @@ class Routes:
         names = (f"access-token-{self._served.cookie_id}", f"access-token-unsecure-{self._served.cookie_id}")
         return any(cookies.get(name) in self._served.tokens for name in names)
 
-    def _is_ours(self, route: Found) -> bool:
+    def _is_ours(self, route: RouteMatch) -> bool:
         """Whether the requested file, if any, is an upload. Gradio would also fetch a URL."""
         file = route.parameters.get("file")
         return file is None or os.path.normpath(file).startswith(os.path.join(self._served.uploaded_file_dir, ""))

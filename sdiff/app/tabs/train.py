@@ -84,7 +84,7 @@ class TrainTab:
     def _enlist(self, request: gr.Request) -> Parts:
         """Registers the stop event of a run, which also works while the run waits for others."""
         _waiting[str(request.session_hash)] = Event()
-        return self._said("Waiting …", running=True)
+        return self._status("Waiting …", running=True)
 
     def _train(
         self, opened: list[str], preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
@@ -97,10 +97,10 @@ class TrainTab:
                 if view.epochs:
                     parts[self.plot] = figures.training_curves(view.epochs, view.loss, view.valid)
                 if view.saved_as is not None:
-                    parts |= {self.trained: view.saved_as, self.name: _name(), **self._said(view.status)}
+                    parts |= {self.trained: view.saved_as, self.name: _name(), **self._status(view.status)}
                 yield parts
         except SDiffError as error:
-            yield self._said(escape(public_message(error)))
+            yield self._status(escape(public_message(error)))
         finally:
             if _running.get(session) is stop:
                 del _running[session]
@@ -108,9 +108,9 @@ class TrainTab:
     def _idle(self, request: gr.Request) -> Parts:
         """Resets the buttons after a run that could not start."""
         _waiting.pop(str(request.session_hash), None)
-        return self._said("This run could not start: try again.")
+        return self._status("This run could not start: try again.")
 
-    def _said(self, status: str, running: bool = False) -> Parts:
+    def _status(self, status: str, running: bool = False) -> Parts:
         buttons = {self.start: gr.Button(interactive=not running), self.stop: gr.Button(interactive=running)}
         return {self.status: status, **buttons}
 
