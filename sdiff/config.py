@@ -38,7 +38,9 @@ class Config:
     schedule: Schedule = _choice("vp", "noise schedule: vp (the method), ve or ddpm (ablations)")
     alpha_min: float = _number(0.0, 0.0, 1.0, "minimum share of the signal left at any frequency, Eq. (13)")
     sigma_max: float = _number(0.5, 0.0, 1.0, "maximum noise scale, Eq. (14)")
-    tau: float = _number(1.0, 0.01, 10.0, "diffusion time of the last step; larger values smooth the history more")
+    tau: float = _number(
+        1.0, 0.01, 10.0, "diffusion time at which sampling starts; larger values smooth the history more"
+    )
     T: int = _number(5, 1, 1000, "number of reverse steps")
     # Denoiser, Eq. (17) and Figure 4
     denoiser: Estimator = _choice("mlp", "estimator of v_0: mlp (the method) or linear (solved in closed form)")

@@ -16,7 +16,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS
 
 EXTRA = ("gradio", "httptools", "orjson", "plotly", "uvicorn", "uvloop")  # installed only by the extra "app"
-CHECKPOINT = "a folder, or the name of an included checkpoint, such as demo"
+CHECKPOINT = "a folder, or the name of a checkpoint that was trained in the app or is included, such as demo"
 DATASET = "a data set key, or the path of a table file or folder"
 
 
@@ -34,7 +34,9 @@ def dispatch(argv: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        raise SDiffError(f"{error.name} is not installed: run pip install 'sdiff[app]'.") from error
+        raise SDiffError(
+            f"{error.name} is not installed: install the extra app, such as by pip install -e '.[app]'."
+        ) from error
     return 0
 
 
@@ -83,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--dataset", required=True, help=DATASET)
     sub.add_argument("--preset", default="paper", help=f"base configuration: {', '.join(PRESETS)}")
     sub.add_argument("--set", metavar="KEY=VALUE", help="settings to change", **repeatable)
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=int, default=0, help="seed of all random draws")
     sub.add_argument("--out", type=path, required=True, help="folder for the checkpoint")
     sub.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
 
@@ -116,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("what", help="table1, table3, fig3, fig5, ... or all; an unknown name lists them")
     sub.add_argument("--dataset", default="demo", help="a data set key")
     sub.add_argument("--preset", default="paper", help=f"base configuration: {', '.join(PRESETS)}")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=int, default=0, help="seed of all random draws")
     sub.add_argument("--only", metavar="JOB", help="jobs to run, such as one model of table1", **repeatable)
     sub.add_argument("--quick", action="store_true", help="smoke test: two epochs of a tiny model")
     sub.add_argument(

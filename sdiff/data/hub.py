@@ -22,7 +22,7 @@ def hub_table(name: str, folder: Path) -> Path:
     try:
         hub = import_module("datasets")
     except ImportError:
-        raise SDiffError("hf: needs the library datasets: pip install 'sdiff[hub]'.") from None
+        raise SDiffError("hf: needs the library datasets: run pip install datasets.") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

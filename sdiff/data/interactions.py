@@ -72,14 +72,13 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """X in {0, 1}^(n_users x n_items) in CSR form, each row in the user's chronological order.
+    """X in {0, 1}^(n_users x n_items) in CSR form; rows are in chronological order if `ordered`.
 
     Attributes:
         indptr: (n_users + 1,) start of each user's row in `indices`.
         indices: (nnz,) item indices.
         timestamps: (nnz,) in seconds, None if unknown.
-        ordered: whether the order within rows is chronological. False if there are no timestamps and the source is
-            unordered, too.
+        ordered: whether rows are in chronological order. False if there are neither timestamps nor a known order.
     """
 
     users: Vocabulary

@@ -50,9 +50,9 @@ def denoising_loss(model: Model, x: Histories, config: Config, generator: Genera
 
 
 def ranking_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
-    """Softmax loss over the items that are not shown: the mean of (1 - (n p)^q) / q over a user's n hidden items.
+    """Softmax loss over the items that are not shown: the weighted mean of (1 - (n p)^q) / q over all hidden items.
 
-    This is the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n,
+    n is the total weight of a user's hidden items: their number, unless weights fade with `half_life`. This is the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n,
     the best value for n items. For q = 0 it is the limit -log(n p).
     """
     shown, hidden = hide(x, config, generator)
@@ -96,7 +96,8 @@ def noised(
     """v_t (B, K) ~ q(v_t | v_0), and its t (B,).
 
     Without leak, v_t is made from the condition instead of v_0, as in sampling, so that it contains no hidden items. It
-    is the condition noised to t = tau or, for a share `OWN_ESTIMATE` of the rows, the estimate from that noised to t.
+    is the condition noised to t = tau. For a share `OWN_ESTIMATE` of the rows, it is instead the denoiser's estimate
+    from that first v_t, noised to t.
     """
     schedule, lam = NoiseSchedule.of(config), model.basis.lam
 

@@ -47,7 +47,10 @@ class LearntBasis(nn.Module):
 
 
 class Model(nn.Module):
-    """All trained parts (`basis`, `denoiser`, `graph`, `head`), and the graph's `spectrum`."""
+    """The parts of a model, and the item graph's `spectrum`.
+
+    `denoiser` and `head` are trained, `basis` only if loss=softmax. `graph` is computed from the data.
+    """
 
     def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:
         super().__init__()

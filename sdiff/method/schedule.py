@@ -15,7 +15,8 @@ class NoiseSchedule:
     """q(v_t | v_0) = N(alpha_t * v_0, sigma_t^2 I), elementwise per frequency, Eq. (11).
 
     kind: `vp` is the method (alpha_min = 0 and sigma_max = 1 give Eq. (12)); `ve` and `ddpm` are the ablations of
-    Table 3. Times t are in [0, tau].
+    Table 3. `ve` keeps alpha of `vp`, with sigma = sigma_max t / tau at all frequencies; `ddpm` ignores alpha_min and
+    sigma_max. Times t are in [0, tau].
     Every method takes t (B,) or a scalar and lam (K,), and returns (B, K) or (K,).
     """
 
@@ -43,7 +44,7 @@ class NoiseSchedule:
         return (1 - heat_kernel(t, lam) ** 2).clamp(min=0).sqrt().clamp(max=self.sigma_max)  # Eq. (14)
 
     def snr(self, t: Tensor, lam: Tensor) -> Tensor:
-        """SNR(t) = alpha_t^2 / sigma_t^2 (Section 3.2); infinite without noise, as at lam = 0 or t = 0."""
+        """SNR(t) = alpha_t^2 / sigma_t^2 (Section 3.2); infinite at t = 0, and for vp at lam = 0."""
         return self.alpha(t, lam) ** 2 / self.sigma(t, lam) ** 2
 
     def times(self, T: int, device: torch.device | None = None) -> Tensor:

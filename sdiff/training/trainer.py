@@ -66,13 +66,16 @@ class Best:
 
 
 class Trainer:
-    """One training run: `trainer.fit()`, or `for progress in trainer.iter_epochs(): ...`, then `trainer.checkpoint()`.
+    """One training run: `trainer.fit()`, or `for progress in trainer.iter_epochs(): ...`.
+
+    `trainer.checkpoint(dataset, preset).save(folder)` then saves the best weights.
 
     With several ranks, each processes its share of the users, in every batch and in validation. Draws that concern all
     ranks come from `generator`, which has the same state on each; masks and noise are drawn by each rank separately.
 
     Raises:
-        SDiffError: the data set, the configuration and the number of ranks do not fit together, or memory is too small.
+        SDiffError: the data set lacks what the configuration needs, there are more ranks than users in a batch, or
+            memory is too small.
     """
 
     def __init__(
