@@ -52,8 +52,9 @@ def denoising_loss(model: Model, x: Histories, config: Config, generator: Genera
 def ranking_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
     """Softmax loss over the items that are not shown: the weighted mean of (1 - (n p)^q) / q over all hidden items.
 
-    n is the total weight of a user's hidden items: their number, unless weights fade with `half_life`. This is the generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n,
-    the best value for n items. For q = 0 it is the limit -log(n p).
+    n is the total weight of a user's hidden items: their number, unless weights fade with `half_life`. This is the
+    generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n, the best
+    value for n items. For q = 0 it is the limit -log(n p).
     """
     shown, hidden = hide(x, config, generator)
     c = condition(model.basis, shown, config)  # U'c (B, M, K)
