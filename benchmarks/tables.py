@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sdiff.experiments.record import RESULTS
+from sdiff.base.paths import RESULTS
 
 
 def lists() -> str:

@@ -29,12 +29,13 @@ from torch import nn
 
 from benchmarks.processes import add_beside, busy_processes
 from sdiff.base.device import device_name
+from sdiff.base.paths import RESULTS
 from sdiff.config import Config, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.experiments.peers import diffrec, giffcf
 from sdiff.experiments.peers.training import Recipe, train_epoch
-from sdiff.experiments.record import RESULTS, report
+from sdiff.experiments.record import report
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")

@@ -168,7 +168,7 @@ def why(query: Query, item: str) -> Why:
     """Explains the score of an item. Raises SDiffError like `recommend`, and for an unknown item."""
     opened, model = serve(query.dataset, query.model)
     catalog, items = opened.catalog, opened.dataset.split.items
-    past = history_of(query)
+    past = list(dict.fromkeys(history_of(query)))  # an item counts once
     explanation = explain(model, past, item, seed=query.seed, **query.settings)
     by_item, by_frequency = explanation.by_item, explanation.by_frequency
     first = np.argsort(-np.abs(by_item))[:NAMED]

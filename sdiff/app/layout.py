@@ -21,7 +21,7 @@ from sdiff.base.paths import ASSETS
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Enough for waiting training runs, which sleep in a thread (tabs.train.RunQueue), and for requests. Not more, because
-# each thread that computes keeps a team of OpenMP threads and a memory arena.
+# each thread that computes keeps a team of OpenMP threads.
 THREADS = 16
 SESSIONS = 250  # sessions whose components gradio keeps in memory
 SCRIPTS = [

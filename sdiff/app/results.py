@@ -1,4 +1,4 @@
-"""Reads results of experiments from `benchmarks/results`. Computes nothing."""
+"""Reads results of experiments from `paths.RESULTS`. Computes nothing."""
 
 from __future__ import annotations
 

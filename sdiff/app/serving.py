@@ -52,13 +52,13 @@ def serve(verbose: bool) -> None:
 
 
 def _share_heap() -> None:
-    """Makes all threads allocate from one heap. By default, glibc uses several.
+    """Makes all threads allocate from one heap, where glibc would give each its own.
 
-    Requests move between threads, so free memory is scattered over all heaps and the process grows for hours. Several
-    heaps gain nothing, because Python runs one thread at a time.
+    Requests move from thread to thread, so free memory would be scattered over all heaps, and the process would grow
+    for hours. Threads rarely wait for the heap. `$MALLOC_ARENA_MAX` has the last word.
     """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # not glibc
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
 
@@ -102,7 +102,7 @@ def end_on_signals(demo: gr.Blocks) -> None:
 
     def end(number: int, _: FrameType | None) -> None:
         status, deadline = STATUS[number], monotonic() + SAVING
-        for other in STATUS:
+        for other in handled:
             signal.signal(other, lambda *_: os._exit(status))  # a second signal ends the process at once
         logging.getLogger("uvicorn.error").disabled = True  # it would log each interrupted request
         try:
@@ -121,9 +121,9 @@ def end_on_signals(demo: gr.Blocks) -> None:
             # A regular exit would wait for all threads, such as one that waits for the next epoch of a run.
             os._exit(status)
 
-    for number in STATUS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
+    handled = [number for number in STATUS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, end)
 
 
 def _number(variable: str, default: str) -> int:

@@ -12,7 +12,8 @@ PACKAGE = Path(str(files("sdiff")))
 INSTALLED = (PACKAGE / "assets").is_dir()  # a wheel contains these folders; else this is a repository checkout
 HOME = PACKAGE if INSTALLED else PACKAGE.parent
 ASSETS, CHECKPOINTS = HOME / "assets", HOME / "checkpoints"
-RESULTS = HOME / ("results" if INSTALLED else "benchmarks/results")
+RESULTS = HOME / ("results" if INSTALLED else "benchmarks/results")  # that the app shows
+OUTPUT = Path("results") if INSTALLED else RESULTS  # where new ones are saved
 
 
 def expanded(path: Path | str) -> Path:
@@ -44,10 +45,11 @@ def runs_dir() -> Path:
 
 
 def checkpoint_dir(name: Path | str) -> Path:
-    """The folder of a checkpoint, given by its path or by the name of a trained or included one."""
+    """The folder of a checkpoint: a path, or the name of one that was trained in the app or is included."""
     path = expanded(name)
-    candidates = (root / name for root in (runs_dir(), CHECKPOINTS) if path.name == name)
-    return path if path.exists() else next((folder for folder in candidates if folder.is_dir()), path)
+    if (path / "config.json").exists() or path.name != str(name):
+        return path
+    return next((root / path for root in (runs_dir(), CHECKPOINTS) if (root / path / "config.json").exists()), path)
 
 
 def uploads_dir() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import PAIR
-from sdiff.data.tables import Layout, Table, database, readable_errors
+from sdiff.data.tables import Layout, Table, database, readable_errors, verify
 
 # Column names of each role, in order of preference.
 METADATA = {
@@ -64,6 +64,7 @@ def read_items(path: Path, items: Vocabulary, layout: Layout | None = None, know
     """
     with database(path) as con:
         table = Table(con, path, layout or Layout())
+        verify(path)
         columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or table.guessed(METADATA)
         if "item" not in columns:
             raise SDiffError(f"{path} has no column item: its columns are {table.listed}.")

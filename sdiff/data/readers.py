@@ -14,7 +14,7 @@ import numpy as np
 from sdiff.base.checks import number, whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
-from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, readable_errors
+from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, readable_errors, verify
 
 # Column names of each role, in order of preference.
 PAIR = {
@@ -190,6 +190,7 @@ def read_interactions(path: Path, reading: Reading = DEFAULT, where: str = "true
     """
     with database(path) as con:
         table = Table(con, path, reading.layout)
+        verify(path)
         columns = _roles(table, reading, path)
         if reading.min_rating is not None and "rating" not in columns:
             raise SDiffError(f"{path} has no column rating for min_rating: its columns are {table.listed}.")

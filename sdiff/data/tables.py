@@ -223,16 +223,28 @@ def readable_errors(path: Path) -> Iterator[None]:
         raise SDiffError(f"Cannot read {path}: {reason:.500}") from error
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes, decompressed. Raises SDiffError if they are not those of a table, or a gzip file is damaged."""
-    gzipped = path.suffix == ".gz"
-    try:
-        with gzip.open(path) if gzipped else path.open("rb") as file:
-            head = file.read(HEAD)
-            while gzipped and file.read(BLOCK):  # up to the checksum at the end, which DuckDB does not verify
+def verify(path: Path) -> None:
+    """Reads a gzip file to the checksum at its end, which DuckDB does not verify. Raises SDiffError if damaged."""
+    if path.suffix == ".gz":
+        with complete_gzip(path), gzip.open(path) as file:
+            while file.read(BLOCK):
                 pass
+
+
+@contextmanager
+def complete_gzip(path: Path) -> Iterator[None]:
+    """Turns errors of a gzip file in the block into SDiffErrors."""
+    try:
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SDiffError(f"Cannot read {path}: it is not a complete gzip file ({error}). Copy it again.") from error
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes, decompressed. Raises SDiffError if they are not those of a table."""
+    try:
+        with complete_gzip(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(HEAD)
     except OSError as error:
         raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
     if not head.strip():

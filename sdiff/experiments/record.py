@@ -8,14 +8,14 @@ from importlib.metadata import version
 from typing import Any
 
 import sdiff
-from sdiff.base.paths import RESULTS
+from sdiff.base.paths import OUTPUT
 
 
 def report(result: dict[str, Any], name: str, save: bool) -> None:
     """Prints `result` as one line of JSON. With `save`, also writes it to benchmarks/results."""
     if save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        OUTPUT.mkdir(exist_ok=True)
+        (OUTPUT / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 

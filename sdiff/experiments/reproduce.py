@@ -21,7 +21,7 @@ from sdiff.app import experiment_figures
 from sdiff.base.device import best_device, device_name
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
-from sdiff.base.paths import INSTALLED, RESULTS
+from sdiff.base.paths import OUTPUT
 from sdiff.config import preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import PARTS
@@ -80,7 +80,7 @@ def reproduce(
         "device": device_name(best_device()),
         "config": config.to_dict() if experiment.of_preset else None,
     }
-    results = results or (Path("results") if quick or INSTALLED else RESULTS)
+    results = results or (Path("results-quick") if quick else OUTPUT)
     path = results / f"{what}.json"
     document = read(path) or {"what": what, "runs": []}
     document |= {"title": experiment.title, "figure": experiment.figure}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
+from sdiff.base.errors import SDiffError
+from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.run_state import save_state
 from sdiff.training.trainer import Progress, Trainer
 
@@ -28,13 +30,13 @@ def checkpointed(
     Args:
         dataset, preset: recorded in the provenance of the checkpoint.
         state: file for the training state. It is written after the first epoch and after each validation, or every
-            `eval_every` epochs, always before the checkpoint, so that every checkpoint can be resumed.
+            `eval_every` epochs, before the checkpoint. Only the last checkpoint of a run may be ahead of its state.
         epochs: trains epoch by epoch.
 
     Raises:
         SDiffError: as raised by `epochs`, or a file cannot be written.
     """
-    saved = 0  # epoch of the saved checkpoint
+    saved = _saved_epoch(folder)  # of a run that is resumed
 
     def save() -> None:
         nonlocal saved
@@ -53,3 +55,11 @@ def checkpointed(
                 yield progress
     finally:
         save()
+
+
+def _saved_epoch(folder: Path) -> int:
+    """The epoch of the checkpoint in a folder; 0 if there is none that can be read."""
+    try:
+        return Checkpoint.load(folder).provenance.epoch if (folder / "config.json").exists() else 0
+    except SDiffError:
+        return 0

@@ -319,6 +319,8 @@ def test_why_names_the_parts_of_a_score_and_they_add_up(name):
     assert named[0] == "without a history" and named[-2] == f"the other {len(true) - 6} items" and len(named) == 9
     assert handlers.why(replace(query, history=true), row.id) == found
     assert len(handlers.why(replace(query, history=true[:2]), row.id).by_item) == 4
+    once, twice = true[:2], [id for id in true[:2] for _ in range(2)]
+    assert handlers.why(replace(query, history=twice), row.id) == handlers.why(replace(query, history=once), row.id)
     panel = lists.why_panel("<i>", found.unit, found.score, found.by_item, found.by_frequency)
     assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
 

@@ -10,7 +10,8 @@ from sdiff.base.errors import SDiffError
 from sdiff.data import tables
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
-from sdiff.data.readers import Reading, read_interactions, split_of
+from sdiff.data.readers import Reading, preview, read_interactions, split_of
+from sdiff.data.tables import Layout
 
 ROWS = [("9", "b", 4, 3), ("10", "ä", 5, 1), ("10", "b", 3, 2)]
 SKIP = Reading(skip_faulty=True)
@@ -237,6 +238,14 @@ def test_what_is_no_table_is_answered_with_one_sentence(tmp_path, name, content,
     with pytest.raises(SDiffError, match=message) as caught:
         read_interactions(tmp_path / name)
     assert len(str(caught.value)) < 600
+
+
+def test_a_preview_does_not_unpack_a_whole_file(tmp_path):
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(gzip.compress(b"user,item\n" + b"1,2\n" * 100_000)[:-8] + bytes(8))
+    with gzip.open(path) as file, pytest.raises(gzip.BadGzipFile):
+        file.read()
+    assert preview(path, Layout()).columns == ["user", "item"]
 
 
 @pytest.mark.parametrize(

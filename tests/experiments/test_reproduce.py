@@ -80,9 +80,9 @@ def test_all_experiments_run_by_one_command(tmp_path, monkeypatch, capsys):
 
 def test_a_quick_run_does_not_overwrite_results(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "kept")
+    monkeypatch.setattr(reproduce, "OUTPUT", tmp_path / "kept")
     assert main(["reproduce", "fig3", "--quick"]) == 0
-    assert (tmp_path / "results" / "fig3.json").exists() and not (tmp_path / "kept").exists()
+    assert (tmp_path / "results-quick" / "fig3.json").exists() and not (tmp_path / "kept").exists()
 
 
 def test_noise_four_times_as_strong_costs_log_sixteen(split):
@@ -155,6 +155,6 @@ def test_without_order_or_for_many_items_models_that_need_them_are_left_out(spli
 
 
 def test_results_are_kept_in_their_folder_when_no_other_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "RESULTS", tmp_path)
+    monkeypatch.setattr(reproduce, "OUTPUT", tmp_path)
     assert main(["reproduce", "fig3"]) == 0
     assert (tmp_path / "fig3.json").exists()

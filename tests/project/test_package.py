@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -44,12 +46,14 @@ def test_a_checkpoint_is_found_by_its_name_and_a_folder_comes_first(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     included = paths.CHECKPOINTS / "demo"
-    assert paths.checkpoint_dir("demo") == included
+    assert paths.checkpoint_dir("demo") == paths.checkpoint_dir(Path("demo")) == included
     assert Checkpoint.load("demo").fingerprint == Checkpoint.load(included).fingerprint
-    (tmp_path / "runs" / "demo").mkdir(parents=True)
-    assert paths.checkpoint_dir("demo") == tmp_path / "runs" / "demo"
-    (tmp_path / "demo").mkdir()
-    assert paths.checkpoint_dir("demo").resolve() == tmp_path / "demo"
+    assert main(["recommend", "--checkpoint", "demo", "--user", "7"]) == 0
+    for folder in (tmp_path / "runs" / "demo", tmp_path / "demo"):
+        folder.mkdir(parents=True)
+        assert paths.checkpoint_dir("demo").resolve() != folder, "it holds no checkpoint"
+        shutil.copytree(included, folder, dirs_exist_ok=True)
+        assert paths.checkpoint_dir("demo").resolve() == folder
     for name in ("nobody", "x/demo", "..", "/", ""):
         assert paths.CHECKPOINTS not in paths.checkpoint_dir(name).parents
         with pytest.raises(SDiffError, match="no checkpoint"):

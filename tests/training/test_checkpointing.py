@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,17 @@ def test_a_run_killed_between_state_and_checkpoint_still_saves_its_best_weights(
     with pytest.raises(KeyboardInterrupt):
         next(checkpointed(resumed, tmp_path / "model", "", "", epochs=lambda _: failing(KeyboardInterrupt())))
     assert same(Checkpoint.load(tmp_path / "model").weights, first.best.weights)
+
+
+def test_a_resumed_run_that_brings_nothing_better_leaves_the_checkpoint_and_its_metrics(split, tmp_path):
+    trainer, folder = Trainer(SHORT, split, 0, CPU), tmp_path / "model"
+    list(checkpointed(trainer, folder, "", "", tmp_path / "state"))
+    replace(Checkpoint.load(folder), metrics={"test": {"recall@20": 0.5}}).save(folder)
+    resumed = Trainer(SHORT, split, 0, CPU)
+    resume(resumed, tmp_path / "state")
+    with pytest.raises(KeyboardInterrupt):
+        next(checkpointed(resumed, folder, "", "", epochs=lambda _: failing(KeyboardInterrupt())))
+    assert Checkpoint.load(folder).metrics == {"test": {"recall@20": 0.5}}
 
 
 def test_only_the_first_rank_writes(split, tmp_path):

@@ -92,7 +92,7 @@ class RecommendTab:
         search: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
         self.question.change(find, [page.opened, self.question], self.addable, **search)
         page.take_away(self.csv, take_away.list_csv, "text => window.saveText(text, 'recommendations.csv')")
-        copy = "text => window.copyText(text, 'The script is copied: run it beside app.py.')"
+        copy = "text => window.copyText(text, 'The script is copied: run it where sdiff is installed.')"
         page.take_away(self.python, take_away.python, copy)
         self.link.click(None, js="() => window.copyText(location.href, 'The link is copied.')")
 
