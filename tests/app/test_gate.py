@@ -299,6 +299,7 @@ def test_what_finds_the_queue_full_is_told_so_and_the_rest_is_answered(url):
         assert ask_for_a_list().status_code == 200
 
 
+@pytest.mark.slow
 def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_click(profile, url):
     with profile.new_page() as page:
         page.goto(url)

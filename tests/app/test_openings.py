@@ -121,6 +121,7 @@ def endless(note: Path) -> Dataset:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_last_one_leaves(tmp_path):
     note = tmp_path / "process"
 

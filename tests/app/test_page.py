@@ -134,6 +134,7 @@ def test_why_an_item_is_there(page):
 
 
 @WIDTHS
+@pytest.mark.slow
 def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
     first = titles(page)
     page.locator("#history button").nth(2).click()
