@@ -66,7 +66,10 @@ class Config:
         "fixed", "U: fixed, tied (learnt), or directional (one learnt U for histories, one for scores)"
     )
     graph_entries: int = _number(
-        0, 0, 1_000_000_000, "number of entries of the graph's A, largest first, that the scores also use; 0 for none"
+        0,
+        0,
+        1_000_000_000,
+        "number of largest entries of the item graph A' that add to the scores; 0 for none",
     )
     residual: bool = _choice(False, "add the output of the MLP to the fused spectrum instead of replacing it")
     dropout: float = _number(0.0, 0.0, 0.99, "dropout rate in the denoiser's hidden layer")

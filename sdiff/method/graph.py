@@ -12,14 +12,16 @@ from sdiff.data.interactions import Interactions
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
 
-BLOCK = 20_000_000  # entries of A computed at once
+BLOCK = 20_000_000  # entries of A' computed at once
 
 
 class ItemGraph(nn.Module):
-    """A = D_I^-1/2 X' D_U^-1/2 X D_I^-1/2 as in GiffCF (Zhu et al. 2024), without its diagonal.
+    """A' = D_I^-1/2 X' D_U^-1/2 X D_I^-1/2 as in GiffCF (Zhu et al. 2024), without its diagonal.
 
-    The K lowest frequencies describe global structure; the graph adds local similarity. About `entries` entries of A
-    are kept: all n_items^2 for a small catalogue, otherwise the N largest of each row. `weights` (n_items, N) are
+    The A of the spectrum has D_U^-1 in place of D_U^-1/2.
+
+    The K lowest frequencies describe global structure; the graph adds local similarity. About `entries` entries of
+    A' are kept: all n_items^2 for a small catalogue, otherwise the N largest of each row. `weights` (n_items, N) are
     scaled so that a row sums to n_items on average. `neighbours` (n_items, N) int32 are their column indices, or None
     if all entries are kept.
     """
@@ -33,7 +35,7 @@ class ItemGraph(nn.Module):
         self.register_buffer("neighbours", None if n_items == N else torch.zeros(n_items, N, dtype=torch.int32))
 
     def build(self, train: Interactions) -> None:
-        """Computes the graph from the training part. A is computed in blocks of rows to bound the memory."""
+        """Computes the graph from the training part. A' is computed in blocks of rows to bound the memory."""
         root = normalised_adjacency_root(train.matrix(), p=1 / 4).astype(np.float32)
         transposed = sp.csr_array(root.T)
         n_items, N = self.weights.shape
