@@ -25,6 +25,7 @@ from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.training.trainer import CRITERION, Progress
 
 WAIT = 0.5  # seconds between updates of a waiting run
+REDRAW = 1.0  # seconds between updates of the curves, which a slow browser takes long to draw
 WAITING = 8  # runs that can show their position in the queue; others wait in gradio's queue
 # Stop events of runs by session. `_waiting`: runs in gradio's queue. `_running`: runs that have left it.
 _waiting: LRUCache[str, Event] = LRUCache(64)  # the capacity of the queue, because any client can add one
@@ -213,7 +214,7 @@ def _trained(
             if progress.valid:
                 curves[2].append((progress.epoch, progress.valid[CRITERION]))
             stopped = stop.is_set()
-            if not stopped and time.monotonic() - shown > 0.5:
+            if not stopped and time.monotonic() - shown > REDRAW:
                 shown = time.monotonic()
                 yield TrainingView(
                     f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} "
