@@ -166,6 +166,7 @@ def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
     page.goto(f"{url}?dataset=nowhere")
     page.get_by_text("Unknown data set 'nowhere'").wait_for()
     page.wait_for_selector("#recommended tbody tr")
+    settle(page)
 
 
 def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
