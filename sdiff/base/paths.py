@@ -12,8 +12,8 @@ PACKAGE = Path(str(files("sdiff")))
 INSTALLED = (PACKAGE / "assets").is_dir()  # a wheel contains these folders; else this is a repository checkout
 HOME = PACKAGE if INSTALLED else PACKAGE.parent
 ASSETS, CHECKPOINTS = HOME / "assets", HOME / "checkpoints"
-RESULTS = HOME / ("results" if INSTALLED else "benchmarks/results")  # that the app shows
-OUTPUT = Path("results") if INSTALLED else RESULTS  # where new ones are saved
+RESULTS = HOME / ("results" if INSTALLED else "benchmarks/results")  # shown by the app
+OUTPUT = Path("results") if INSTALLED else RESULTS  # where new results are saved
 
 
 def expanded(path: Path | str) -> Path:

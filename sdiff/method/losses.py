@@ -56,6 +56,7 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
     generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n, the best
     value for n items. For q = 0 it is the limit -log(n p).
     """
+    # The steps of Algorithm 1 as above, repeated so that each loss can be read from top to bottom.
     shown, hidden = hide(x, config, generator)
     c = condition(model.basis, shown, config)  # U'c (B, M, K)
     c_or_none = drop_condition(c, config.p_uncond, generator)

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -199,6 +200,51 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+
+
+def test_an_ignored_signal_does_not_cut_a_shutdown_short(ended):
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    app, closed = gr.Blocks(), threading.Event()
+
+    def close(verbose: bool) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(0.2)
+        closed.set()
+
+    app.close = close
+    try:
+        assert ended(signal.SIGTERM, app) == 0 and closed.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another C library")
+@pytest.mark.parametrize("variable", [None, "2"])
+def test_threads_share_a_heap_unless_the_environment_says_otherwise(variable, monkeypatch):
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    if variable:
+        monkeypatch.setenv("MALLOC_ARENA_MAX", variable)
+    calls = []
+    monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace(mallopt=lambda *values: calls.append(values)))
+    serving._share_heap()
+    assert calls == ([] if variable else [(-8, 1)])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_that_forks_the_runs_outlives_its_terminal():
+    program = """
+from multiprocessing import forkserver
+from pathlib import Path
+import os, signal
+from sdiff.app.runs import in_subprocess
+next(in_subprocess(os.walk, "."))
+status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()
+ignored = int(status.split("SigIgn:")[1].split()[0], 16)
+print(bool(ignored >> (signal.SIGHUP - 1) & 1))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_a_port_that_another_program_takes_meanwhile_is_said(monkeypatch):
