@@ -32,10 +32,11 @@ def dispatch(argv: list[str]) -> int:
     try:
         run(arguments)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        library = (error.name or "").partition(".")[0]
+        if library not in EXTRA:
             raise
         raise SDiffError(
-            f"{error.name} is not installed: install the extra app, such as by pip install -e '.[app]'."
+            f"{library} is not installed: install the extra app, such as by pip install -e '.[app]'."
         ) from error
     return 0
 

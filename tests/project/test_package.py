@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -60,9 +61,17 @@ def test_a_checkpoint_is_found_by_its_name_and_a_folder_comes_first(tmp_path, mo
             Checkpoint.load(name)
 
 
-def test_without_the_libraries_of_the_app_a_command_says_how_to_install_them(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "sdiff.app.layout", raising=False)
-    monkeypatch.setattr("sdiff.app.serving.check_address", lambda: None)
-    assert main(["app"]) == 2
-    assert "gradio is not installed: install the extra app" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [["app"], ["reproduce", "fig3", "--quick"]], ids=" ".join)
+def test_without_the_libraries_of_the_app_a_command_says_how_to_install_them(words, tmp_path):
+    program = f"""
+import sys
+for library in ("gradio", "plotly"):
+    sys.modules[library] = None
+from sdiff.cli.main import main
+sys.exit(main({words}))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "is not installed: install the extra app" in done.stderr
+    assert "Traceback" not in done.stderr and not [*tmp_path.iterdir()]
