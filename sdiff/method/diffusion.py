@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -44,6 +45,17 @@ def memory_inputs(x: Histories, config: Config) -> list[Histories]:
 def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
     """U'c (B, M, K): the spectrum of a history for each memory."""
     return torch.stack([basis.gft(c) for c in memory_inputs(x, config)], dim=1)
+
+
+def neighbours(model: Model, x: Histories, config: Config) -> Tensor | None:
+    """A c (B, n_items) for the mean of the memories of x, with sum 1; None without an item graph."""
+    return None if model.graph is None else model.graph.dot(mean_memory(x, config))
+
+
+def mean_memory(x: Histories, config: Config) -> Histories:
+    """The mean of the memories of x, with sum 1."""
+    weights = torch.stack([c.weights for c in memory_inputs(x, config)]).mean(0)
+    return replace(x, weights=weights).normalised()
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
@@ -124,7 +136,7 @@ def denoise(
     `generator` is a CPU generator, so that the noise is the same on every device.
     """
     c = condition(model.basis, x, config)  # (B, M, K)
-    near = model.neighbours(x) if config.T > 1 else None
+    near = neighbours(model, x, config) if config.T > 1 else None
     shape = (config.T, *c[:, 0].shape)
     noise = torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(
@@ -142,4 +154,4 @@ def denoise(
 
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x."""
-    return model.scores(denoise(model, x, config, generator), model.neighbours(x), beta=config.beta)
+    return model.scores(denoise(model, x, config, generator), neighbours(model, x, config), beta=config.beta)

@@ -86,10 +86,6 @@ class Model(nn.Module):
         """Whether the denoiser is computed instead of trained."""
         return not isinstance(self.denoiser, Denoiser)
 
-    def neighbours(self, x: Histories) -> Tensor | None:
-        """Neighbourhood scores x A (B, n_items) of histories, or None without an item graph."""
-        return None if self.graph is None else self.graph.dot(x.normalised())
-
     def scores(self, v0_hat: Tensor, near: Tensor | None, items: slice = EVERY, beta: float = 0.0) -> Tensor:
         """x_hat (B, n_items) = U v0_hat, or only of `items`. With a head, fused with the `neighbours` of these items.
 

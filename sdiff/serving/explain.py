@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sdiff.base.checks import generator
-from sdiff.method.diffusion import memory_inputs, sample
+from sdiff.method.diffusion import mean_memory, memory_inputs, sample
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY
 from sdiff.serving.recommender import Recommender
@@ -65,9 +65,9 @@ def explain(
     c = (a[:, None, None] * parts.sum(0)).requires_grad_()  # (STEPS + 2, M, K)
     # Neighbourhood scores (STEPS + 2, n_items or 1). Only several steps need those of all items.
     shown = EVERY if config.T > 1 else of_item
-    near = None
+    near, whole = None, mean_memory(x, config)
     if graph is not None:
-        near = (a[:, None] * graph.dot(x.normalised())[:, shown]).requires_grad_()
+        near = (a[:, None] * graph.dot(whole)[:, shown]).requires_grad_()
     noise = None
     if config.noise:
         drawn = torch.randn((config.T, 1, K), generator=generator(seed))
@@ -92,7 +92,7 @@ def explain(
     if graph is not None:
         gradient = parts.new_zeros(n_items)
         gradient[shown] = by_near[0].sum(0) / STEPS
-        by_item = by_item + x.normalised().weights * graph.pull(x.items, gradient)
+        by_item = by_item + whole.weights * graph.pull(x.items, gradient)
 
     without_history, full_score = score[-2].item(), score[-1].item()
     single = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency alone; last row: none
