@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -44,6 +45,7 @@ from sdiff.experiments.record import report, versions
 
 LOOKS, STAYS = 5.0, 180.0  # mean seconds between clicks, and mean seconds of a session
 TRAINERS, EPOCHS = 2, 60
+MODELS = 4  # models of each trainer that are kept: every page lists all models, so that each takes memory
 LISTS = ("slider", "user", "add")  # clicks that update the list
 SLOWEST = 1000  # maximum of the 95th percentile of the time to a list, in milliseconds
 FULL, RISE = 15, 0.2  # minutes until caches are full, and the maximum growth after that in MB per minute
@@ -91,20 +93,19 @@ def main() -> None:
 def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> Seen:
     """Runs the sessions, then checks the lists."""
     seen = Seen()
-    with tempfile.TemporaryDirectory() as runs:  # the trained models are discarded
-        with running_app(HOME, os.environ | {"SDIFF_RUNS_DIR": runs}) as (address, app, _):
-            end = time.monotonic() + seconds
-            threads = [
-                threading.Thread(target=session, args=(address, dataset, query, n, end, seen)) for n in range(sessions)
-            ]
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                seen.app_mb.append(own_memory_mb(app.pid))
-                seen.all_mb.append(all_memory_mb(app.pid))
-                time.sleep(1)
-        if len([*Path(runs).glob("soak-*/config.json")]) != seen.trained:
-            seen.wrong["a model that was not saved"] += 1
+    with (
+        tempfile.TemporaryDirectory() as runs,  # the trained models are discarded
+        running_app(HOME, os.environ | {"SDIFF_RUNS_DIR": runs}) as (address, app, _),
+    ):
+        end = time.monotonic() + seconds
+        shared = address, dataset, query
+        threads = [threading.Thread(target=session, args=(*shared, n, end, Path(runs), seen)) for n in range(sessions)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            seen.app_mb.append(own_memory_mb(app.pid))
+            seen.all_mb.append(all_memory_mb(app.pid))
+            time.sleep(1)
     check(seen)
     return seen
 
@@ -116,7 +117,7 @@ def check(seen: Seen) -> None:
             seen.wrong["a list of another query"] += 1
 
 
-def session(address: str, dataset: Dataset, query: Query, n: int, end: float, seen: Seen) -> None:
+def session(address: str, dataset: Dataset, query: Query, n: int, end: float, runs: Path, seen: Seen) -> None:
     """Opens one page after the other until `end`. Errors are counted by message."""
     rng = np.random.default_rng(n)
     time.sleep(rng.uniform(0, LOOKS))  # sessions do not all start at the same time
@@ -126,7 +127,7 @@ def session(address: str, dataset: Dataset, query: Query, n: int, end: float, se
                 page.load()
                 seen.visits += 1
                 if n < TRAINERS:
-                    train(page, n, end, seen)
+                    train(page, n, end, runs, seen)
                 else:
                     visit(page, dataset, rng, min(end, time.monotonic() + rng.exponential(STAYS)), seen)
     except Exception as error:
@@ -187,11 +188,13 @@ def items_of(page: Page) -> list[str]:
     return re.findall(r'data-item="([^"]+)"', page.value("recommended"))
 
 
-def train(page: Page, n: int, end: float, seen: Seen) -> None:
-    """Trains one model after the other until `end`."""
+def train(page: Page, n: int, end: float, runs: Path, seen: Seen) -> None:
+    """Trains one model after the other until `end`. Deletes the oldest ones from the folder `runs`."""
     for run in count():
         if time.monotonic() > end:
             return
+        if run >= MODELS:
+            shutil.rmtree(runs / f"soak-{n}-{run - MODELS}")
         for element, value in (
             ("epochs", EPOCHS),
             ("train-settings", "K=32 hidden=64"),
@@ -200,6 +203,8 @@ def train(page: Page, n: int, end: float, seen: Seen) -> None:
             page.fill(element, value)
         page.trigger("start", "click")
         seen.trained += 1
+        if not (runs / f"soak-{n}-{run}" / "config.json").exists():
+            seen.wrong["a model that was not saved"] += 1
 
 
 def summary(seen: Seen) -> dict[str, Any]:

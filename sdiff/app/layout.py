@@ -23,7 +23,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Enough for waiting training runs, which sleep in a thread (tabs.train.RunQueue), and for requests. Not more, because
 # each thread that computes keeps a team of OpenMP threads.
 THREADS = 16
-SESSIONS = 250  # sessions whose components gradio keeps in memory
+SESSIONS = 100  # sessions whose components gradio keeps in memory; the pages of older ones work without
 SCRIPTS = [
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
