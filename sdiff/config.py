@@ -17,8 +17,9 @@ Loss = Literal["mse", "softmax"]
 FrequencyScale = Literal["graph", "stretched", "rank"]
 
 
-def _number(default: Any, low: float, high: float, help: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "help": help})
+def _number(default: Any, low: float, high: float, help: str, switch: bool = False) -> Any:
+    """`switch`: whether on and off are accepted for 1 and 0."""
+    return field(default=default, metadata={"low": low, "high": high, "help": help, "switch": switch})
 
 
 def _choice(default: Any, help: str) -> Any:
@@ -95,7 +96,13 @@ class Config:
     folds: int = _number(0, 0, 1000, "folds of cross-fitting: users are trained on the graph of other folds; 0 for off")
     # Sampling, Algorithm 2
     guidance: float = _number(0.02, -1.0, 20.0, "guidance scale s; 0 is the plain conditional estimate")
-    noise: bool = _choice(True, "add noise while sampling; without it, each step follows the mean")
+    noise: float = _number(
+        1.0,
+        0.0,
+        1.0,
+        "share of the noise sigma_t that is added while sampling; 0: each step follows the mean",
+        switch=True,
+    )
     beta: float = _number(0.0, -2.0, 2.0, "popularity penalty: scores are divided by (number of users + 1)^beta")
 
     def __post_init__(self) -> None:
@@ -168,8 +175,12 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
     """`value` converted to the type of the field. Raises SDiffError if it is invalid."""
+    switches = {"true": True, "false": False, "on": True, "off": False}
+    if metadata.get("switch"):
+        value = switches.get(value.lower(), value) if isinstance(value, str) else value
+        value = float(value) if isinstance(value, bool) else value
     if kind is bool:
-        switches = {"true": True, "false": False, "1": True, "0": False, "on": True, "off": False}
+        switches |= {"1": True, "0": False}
         if isinstance(value, str) and value.lower() in switches:
             return switches[value.lower()]
         if isinstance(value, bool):
@@ -211,7 +222,7 @@ PRESETS: dict[str, Config] = {
         patience=15,
         T=1,
         guidance=0.0,
-        noise=False,
+        noise=0.0,
     ),
     "temporal": Config(
         K=128,
@@ -233,14 +244,14 @@ PRESETS: dict[str, Config] = {
         patience=40,
         T=1,
         guidance=0.0,
-        noise=False,
+        noise=0.0,
     ),
     # Solves one K x K system instead of training. It uses the condition alone, so noise, steps and guidance are off.
-    "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=False),
+    "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=0.0),
     # Graph filters without training: A c (Shen et al. 2021), and GF-CF, which adds an ideal low-pass.
-    "filter": Config(denoiser="filter", graph_entries=8_000_000, normalise=True, T=1, guidance=0.0, noise=False),
+    "filter": Config(denoiser="filter", graph_entries=8_000_000, normalise=True, T=1, guidance=0.0, noise=0.0),
     "gfcf": Config(
-        K=256, denoiser="filter", graph_entries=8_000_000, low_pass=0.3, normalise=True, T=1, guidance=0.0, noise=False
+        K=256, denoiser="filter", graph_entries=8_000_000, low_pass=0.3, normalise=True, T=1, guidance=0.0, noise=0.0
     ),
 }
 

@@ -183,7 +183,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     overlap, hits = ([len(set(top) & set(other)) for top in tops] for other in (tops[-1], held_out))
     v_t, v0_hat = steps[n - 1]
     alpha, sigma = (f(t, d) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
-    noised = f"up to {sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
+    noised = f"up to {config.noise * sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
     words = (
         f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
         f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "

@@ -138,7 +138,7 @@ def denoise(
     c = condition(model.basis, x, config)  # (B, M, K)
     near = neighbours(model, x, config) if config.T > 1 else None
     shape = (config.T, *c[:, 0].shape)
-    noise = torch.randn(shape, generator=generator).to(c.device) if config.noise else None
+    noise = config.noise * torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(
         model.denoiser,
         NoiseSchedule.of(config),

@@ -70,7 +70,7 @@ def explain(
         near = (a[:, None] * graph.dot(whole)[:, shown]).requires_grad_()
     noise = None
     if config.noise:
-        drawn = torch.randn((config.T, 1, K), generator=generator(seed))
+        drawn = config.noise * torch.randn((config.T, 1, K), generator=generator(seed))
         noise = drawn.to(model.device).expand(-1, len(a), -1)
     rows = x.take(torch.zeros(len(a), dtype=torch.int64, device=model.device))  # x for each a
     v0_hat = sample(
