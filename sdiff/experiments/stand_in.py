@@ -55,7 +55,7 @@ def main() -> None:
     for name, part in stand_ins(split, arguments.seed).items():
         valid = recalls(part, "valid", name)
         choice = max(valid, key=lambda candidate: valid[candidate])
-        correlation = float(spearmanr([valid[c] for c in test], [test[c] for c in test]).statistic)
+        correlation = float(spearmanr([valid[c] for c in test], [test[c] for c in test]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
         rows.append({"part": name, "correlation": correlation, "choice": choice, "test": test[choice], "valid": valid})
         print(f"{name:<8} correlation {correlation:+.2f}  chooses {choice:<16} test {METRIC} {test[choice]:.4f}")
     print(f"{'test':<8} {'':<17} chooses {best:<16} test {METRIC} {test[best]:.4f}")
