@@ -113,6 +113,10 @@ class Config:
             raise SDiffError(f"basis={self.basis} needs loss=softmax: the squared error shrinks a learnt basis.")
         if self.graph_entries and self.loss != "softmax" and self.denoiser != "filter":
             raise SDiffError("graph_entries needs loss=softmax: the squared error compares spectra, not scores.")
+        if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
+            raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
+        if self.low_pass and self.denoiser != "filter":
+            raise SDiffError("low_pass needs denoiser=filter: the other estimators do not use it.")
         if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries):
             raise SDiffError("denoiser=filter needs loss=mse and graph_entries: it is a filter of the item graph.")
 

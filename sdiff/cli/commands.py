@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -83,9 +84,12 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             raise SDiffError(
                 "The preset auto has no --set or --resume, and needs one process: name a preset for those."
             )
+        minutes = MINUTES if arguments.minutes is None else arguments.minutes
+        if not 0 < minutes < math.inf:
+            raise SDiffError(f"--minutes must be a positive number, not {minutes:g}.")
         dataset = load_dataset(arguments.dataset)
         with output(arguments.out, arguments.ranks):
-            return train_best(arguments, dataset, started)
+            return train_best(arguments, dataset, minutes, started)
     if arguments.minutes is not None:
         raise SDiffError("--minutes needs --preset auto: limit other presets by --set epochs=N.")
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
@@ -140,8 +144,11 @@ def check_empty(folder: Path) -> None:
         raise SDiffError(f"{folder} already has a checkpoint: choose another --out, or add --resume to continue.")
 
 
-def train_best(arguments: argparse.Namespace, dataset: Dataset, started: float) -> dict[str, Any]:
-    """Trains the presets that fit the data set, prints their validation metrics and saves the best model."""
+def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, started: float) -> dict[str, Any]:
+    """Trains the presets that fit the data set, prints their validation metrics and saves the best model.
+
+    The best model so far is saved at once, so that it is left if the command is interrupted.
+    """
     check_empty(arguments.out)
     rows: list[dict[str, Any]] = []
     best = None
@@ -152,7 +159,7 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, started: float) 
             bar.total, bar.n = step.epochs, step.epoch
             bar.refresh()
 
-        for candidate in compare(dataset.split, arguments.seed, arguments.minutes or MINUTES, progress=progress):
+        for candidate in compare(dataset.split, arguments.seed, minutes, progress=progress):
             row = {"preset": candidate.preset, "beta": candidate.beta, **candidate.valid}
             rows.append(row | {"epoch": candidate.epoch, "seconds": round(candidate.seconds, 1)})
             bar.write(
@@ -162,6 +169,7 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, started: float) 
             )
             if best is None or candidate.valid[CRITERION] > best.valid[CRITERION]:
                 best = candidate
+                best.trainer.checkpoint(dataset.key, best.preset).save(arguments.out)
     assert best is not None
     return finish(arguments, best.trainer, dataset, best.preset, started) | {"candidates": rows}
 

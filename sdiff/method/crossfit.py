@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions
 from sdiff.method.graph import ItemGraph
 from sdiff.method.spectrum import SpectralBasis, cached_basis
@@ -36,9 +37,14 @@ def cross_fit(train: Interactions, spectrum: SpectralBasis, folds: int, entries:
     Args:
         spectrum: of all users; each fold's U is aligned with it.
         entries: as in `ItemGraph`; 0 for no graph.
+
+    Raises:
+        SDiffError: fewer than two users have interactions.
     """
     device = spectrum.U.device
     users = np.random.default_rng(0).permutation(np.flatnonzero(train.lengths))
+    if len(users) < 2:
+        raise SDiffError("Cross-fitting needs at least two users with interactions: train with folds=0.")
     result = []
     for own in np.array_split(users, min(folds, len(users))):
         others = train.where(~np.isin(train.rows, own))

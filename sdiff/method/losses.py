@@ -119,8 +119,9 @@ def noised(
     k = torch.randint(1, config.T + 1, (len(t),), generator=generator, device=t.device)
     t_k = schedule.times(config.T, t.device)[k]
     tau = torch.full_like(t, config.tau)
-    v_tau = q(c.mean(1), tau)
-    with torch.no_grad():
-        estimate = model.v_0(model.denoiser(v_tau, c_or_none, tau), c.mean(1), shown, near)
-    v_k = torch.where((k == config.T)[:, None], v_tau, q(estimate, t_k))
+    v_k = v_tau = q(c.mean(1), tau)
+    if config.T > 1:
+        with torch.no_grad():
+            estimate = model.v_0(model.denoiser(v_tau, c_or_none, tau), c.mean(1), shown, near)
+        v_k = torch.where((k == config.T)[:, None], v_tau, q(estimate, t_k))
     return torch.where(as_sampled[:, None], v_k, v_t), torch.where(as_sampled, t_k, t)

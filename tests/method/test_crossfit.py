@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.method.crossfit import aligned, cross_fit
 from sdiff.method.diffusion import neighbours
@@ -86,3 +87,8 @@ def test_every_user_is_trained_once_an_epoch_in_a_batch_of_its_fold(split):
     assert torch.cat([users for _, users in batches]).sort().values.tolist() == list(range(60))
     assert all(fold and set(users.tolist()) <= set(fold.users.tolist()) for fold, users in batches)
     assert max(len(users) for _, users in batches) <= FOLDED["paper"].batch_size
+
+
+def test_one_user_cannot_be_divided(tastes, basis):
+    with pytest.raises(SDiffError, match="at least two users"):
+        cross_fit(tastes.where(tastes.rows == 3), basis, 5, 0)
