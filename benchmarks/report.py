@@ -15,6 +15,7 @@ from benchmarks import tables
 from benchmarks.tables import markdown, read
 from sdiff.app import results
 from sdiff.config import BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
+from sdiff.evaluation.protocols import PROTOCOLS
 from sdiff.experiments.peers.recency import RECENT
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +116,8 @@ def _runs(name: str, level: str) -> Iterator[str]:
         yield f"{level} {label}\n\n![{title}, {label}](../benchmarks/results/{picture})\n\nMade by {run.source}"
         if run.cells:
             yield markdown(run.head, run.cells)
+        for protocol, cells in run.protocols.items():
+            yield f"Protocol `{protocol}`: {PROTOCOLS[protocol]}." + "\n\n" + markdown(run.head, cells)  # pyright: ignore
 
 
 def _reached(run: dict[str, Any]) -> list[str]:

@@ -11,13 +11,15 @@ from sdiff.base.errors import SDiffError, brief
 
 Schedule = Literal["vp", "ve", "ddpm"]
 Fusion = Literal["film", "concat"]
-Estimator = Literal["mlp", "linear"]
+Estimator = Literal["mlp", "linear", "filter"]
 Basis = Literal["fixed", "tied", "directional"]
 Loss = Literal["mse", "softmax"]
+FrequencyScale = Literal["graph", "stretched", "rank"]
 
 
-def _number(default: Any, low: float, high: float, help: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "help": help})
+def _number(default: Any, low: float, high: float, help: str, switch: bool = False) -> Any:
+    """`switch`: whether on and off are accepted for 1 and 0."""
+    return field(default=default, metadata={"low": low, "high": high, "help": help, "switch": switch})
 
 
 def _choice(default: Any, help: str) -> Any:
@@ -36,6 +38,10 @@ class Config:
     K: int = _number(200, 1, 100_000, "number of graph frequencies, lowest first")
     # Forward process, Eqs. (11)-(14)
     schedule: Schedule = _choice("vp", "noise schedule: vp (the method), ve or ddpm (ablations)")
+    frequency_scale: FrequencyScale = _choice(
+        "graph",
+        "frequencies in the schedule: graph (the eigenvalues), stretched (to [0, 2]) or rank (evenly spaced in [0, 2])",
+    )
     alpha_min: float = _number(0.0, 0.0, 1.0, "minimum share of the signal left at any frequency, Eq. (13)")
     sigma_max: float = _number(0.5, 0.0, 1.0, "maximum noise scale, Eq. (14)")
     tau: float = _number(
@@ -43,7 +49,10 @@ class Config:
     )
     T: int = _number(5, 1, 1000, "number of reverse steps")
     # Denoiser, Eq. (17) and Figure 4
-    denoiser: Estimator = _choice("mlp", "estimator of v_0: mlp (the method) or linear (solved in closed form)")
+    denoiser: Estimator = _choice(
+        "mlp",
+        "estimator of v_0: mlp (the method), linear (solved in closed form) or filter (graph filter, not trained)",
+    )
     fusion: Fusion = _choice("film", "how v_t and the condition are combined: film (the method) or concat (ablation)")
     hidden: int = _number(1000, 1, 100_000, "units in the denoiser's hidden layer")
     time_dim: int = _number(16, 2, 4096, "size of the sinusoidal time embedding")
@@ -57,7 +66,9 @@ class Config:
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before training stops")
     # Beyond the paper: explained in docs/paper.md, measured by sdiff/experiments/ablation.py
     normalise: bool = _choice(False, "divide each history by its length: the condition is a mean, not a sum")
-    leak: bool = _choice(True, "in training, compute v_t from the whole history (the paper) instead of the condition")
+    sampled: float = _number(
+        0.0, 0.0, 1.0, "share of users whose v_t is made as in sampling instead of from the whole history (the paper)"
+    )
     loss: Loss = _choice("mse", "mse (in the spectrum, Eq. (16)) or softmax (over the items not in the condition)")
     q: float = _number(
         0.0, 0.0, 1.0, "exponent of the generalised cross-entropy; 0 is cross-entropy, more discounts unlikely items"
@@ -71,6 +82,9 @@ class Config:
         1_000_000_000,
         "number of largest entries of the item graph A' that add to the scores; 0 for none",
     )
+    low_pass: float = _number(
+        0.0, 0.0, 100.0, "with denoiser=filter: weight of the K lowest frequencies, added to A c as in GF-CF"
+    )
     residual: bool = _choice(False, "add the output of the MLP to the fused spectrum instead of replacing it")
     dropout: float = _number(0.0, 0.0, 0.99, "dropout rate in the denoiser's hidden layer")
     ema: float = _number(0.0, 0.0, 0.99999, "decay of the moving average of the weights; 0 for no averaging")
@@ -79,9 +93,17 @@ class Config:
     )
     memories: int = _number(1, 1, 16, "number of conditions, each with four times the half-life of the previous one")
     horizon: float = _number(7.0, 0.01, 1e6, "half-life of an interaction's loss weight, in interactions after the cut")
+    folds: int = _number(0, 0, 1000, "folds of cross-fitting: users are trained on the graph of other folds; 0 for off")
     # Sampling, Algorithm 2
     guidance: float = _number(0.02, -1.0, 20.0, "guidance scale s; 0 is the plain conditional estimate")
-    noise: bool = _choice(True, "add noise while sampling; without it, each step follows the mean")
+    noise: float = _number(
+        1.0,
+        0.0,
+        1.0,
+        "share of the noise sigma_t that is added while sampling; 0: each step follows the mean",
+        switch=True,
+    )
+    beta: float = _number(0.0, -2.0, 2.0, "popularity penalty: scores are divided by (number of users + 1)^beta")
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -89,8 +111,14 @@ class Config:
             object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
         if self.basis != "fixed" and self.loss != "softmax":
             raise SDiffError(f"basis={self.basis} needs loss=softmax: the squared error shrinks a learnt basis.")
-        if self.graph_entries and self.loss != "softmax":
+        if self.graph_entries and self.loss != "softmax" and self.denoiser != "filter":
             raise SDiffError("graph_entries needs loss=softmax: the squared error compares spectra, not scores.")
+        if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
+            raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
+        if self.low_pass and self.denoiser != "filter":
+            raise SDiffError("low_pass needs denoiser=filter: the other estimators do not use it.")
+        if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries):
+            raise SDiffError("denoiser=filter needs loss=mse and graph_entries: it is a filter of the item graph.")
 
     def __repr__(self) -> str:
         """Shows the settings that differ from the defaults."""
@@ -118,13 +146,18 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
+        """The configuration of a JSON document, also of an earlier version. Raises SDiffError as `override`."""
+        if "leak" in values:  # until version 0.1: false where sampled is 1
+            values = {"sampled": 0.0 if values["leak"] else 1.0} | values
+            del values["leak"]
         return cls().override(values)
 
 
 FIELDS = tuple(f.name for f in fields(Config))
 HELP = {f.name: f.metadata["help"] for f in fields(Config)}
 BOUNDS = {f.name: (f.metadata["low"], f.metadata["high"]) for f in fields(Config) if "low" in f.metadata}
-INFERENCE_KEYS = ("schedule", "alpha_min", "sigma_max", "tau", "T", "guidance", "noise", "half_life")
+SCHEDULE_KEYS = ("schedule", "frequency_scale", "alpha_min", "sigma_max", "tau")
+INFERENCE_KEYS = (*SCHEDULE_KEYS, "T", "guidance", "noise", "half_life", "beta")
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -146,8 +179,12 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
     """`value` converted to the type of the field. Raises SDiffError if it is invalid."""
+    switches = {"true": True, "false": False, "on": True, "off": False}
+    if metadata.get("switch"):
+        value = switches.get(value.lower(), value) if isinstance(value, str) else value
+        value = float(value) if isinstance(value, bool) else value
     if kind is bool:
-        switches = {"true": True, "false": False, "1": True, "0": False, "on": True, "off": False}
+        switches |= {"1": True, "0": False}
         if isinstance(value, str) and value.lower() in switches:
             return switches[value.lower()]
         if isinstance(value, bool):
@@ -189,12 +226,12 @@ PRESETS: dict[str, Config] = {
         patience=15,
         T=1,
         guidance=0.0,
-        noise=False,
+        noise=0.0,
     ),
     "temporal": Config(
         K=128,
         normalise=True,
-        leak=False,
+        sampled=1.0,
         loss="softmax",
         basis="directional",
         residual=True,
@@ -211,11 +248,19 @@ PRESETS: dict[str, Config] = {
         patience=40,
         T=1,
         guidance=0.0,
-        noise=False,
+        noise=0.0,
     ),
     # Solves one K x K system instead of training. It uses the condition alone, so noise, steps and guidance are off.
-    "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=False),
+    "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=0.0),
+    # Graph filters without training: A c (Shen et al. 2021), and GF-CF, which adds an ideal low-pass.
+    "filter": Config(denoiser="filter", graph_entries=8_000_000, normalise=True, T=1, guidance=0.0, noise=0.0),
+    "gfcf": Config(
+        K=256, denoiser="filter", graph_entries=8_000_000, low_pass=0.3, normalise=True, T=1, guidance=0.0, noise=0.0
+    ),
 }
+
+
+AUTO = "auto"  # in place of a preset: train all that fit the data, and keep the best (`training.auto`)
 
 
 def preset(name: str) -> Config:

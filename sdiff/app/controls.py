@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from sdiff.app.query import LONGEST, K
-from sdiff.config import BOUNDS, HELP, Config
+from sdiff.config import BOUNDS, Config
 
 Values = dict[Any, Any]  # values of an event's inputs, by component
 Parts = dict[Any, Any]  # new values or updates, by component
@@ -26,19 +26,20 @@ SLIDERS = {
     "sigma_max": ("Noise ceiling σₘₐₓ", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
     "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
     "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
+    "noise": ("Sampling noise η", "share of the noise σ that each step adds; 0: none", BOUNDS["noise"], 0.05),
+    "beta": ("Popularity discount β", "from hits to the long tail", (0, 1), 0.05),
 }
-FIRST = ("half_life", "guidance", "alpha_min", "sigma_max")  # the others are in an accordion
+FIRST = ("half_life", "guidance", "alpha_min", "sigma_max", "beta")  # the others are in an accordion
 
 
 class Controls:
-    """The control panel. `settings`: the sliders and the noise switch, by name."""
+    """The control panel. `settings`: the sliders, by name."""
 
     def __init__(self) -> None:
         gr.HTML('<button type="button" id="sheet" aria-expanded="false">Controls</button>', padding=False)
         self.settings: Settings = {name: slider(name) for name in FIRST}
         with gr.Accordion("More settings", open=False):
             self.settings |= {name: slider(name) for name in SLIDERS if name not in FIRST}
-            self.settings["noise"] = gr.Checkbox(label="Sampling noise", info=HELP["noise"], elem_id="noise")
             self.seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
             self.k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length k", elem_id="k", buttons=[])
             self.seen = gr.Checkbox(
@@ -98,12 +99,12 @@ def slider(name: str, prefix: str = "") -> gr.Slider:
 
 def moves(settings: Settings) -> list[Any]:
     """The events of settings that update the list."""
-    return [part.release if isinstance(part, gr.Slider) else part.input for part in settings.values()]
+    return [part.release for part in settings.values()]
 
 
 def at(config: Config, settings: Settings) -> Parts:
-    """Sets the sliders and the noise switch to the values of a configuration."""
-    parts: Parts = {settings["noise"]: config.noise}
+    """Sets the sliders to the values of a configuration."""
+    parts: Parts = {}
     for name, (_, _, (low, high), _) in SLIDERS.items():
         value = getattr(config, name)  # may be outside the slider's default range
         visible = name != "half_life" or value > 0  # 0: the model ignores the order

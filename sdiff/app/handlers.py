@@ -197,12 +197,8 @@ def _numbers(band: np.ndarray) -> str:
 
 def changes(trained: Config, now: Config, seed: int) -> str:
     """Describes the settings that differ from the checkpoint's, and the noise."""
-
-    def shown(value: Any) -> str:
-        return ("off", "on")[value] if isinstance(value, bool) else str(value)
-
     pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
-    differing = [f"{key} {shown(old)} → **{shown(new)}**" for key, old, new in pairs if old != new]
+    differing = [f"{key} {old} → **{new}**" for key, old, new in pairs if old != new]
     noise = f"Noise of seed {seed}." if now.noise else "No noise."
     return f"Changed: {', '.join(differing)}. {noise}" if differing else f"All settings are the checkpoint's. {noise}"
 

@@ -24,6 +24,7 @@ class Run:
         figure: kind and options of the figure.
         head, cells: table of the rows.
         source: command, seed, data, device and versions.
+        protocols: table of the rows under each other evaluation protocol.
     """
 
     rows: list[dict[str, Any]]
@@ -32,6 +33,7 @@ class Run:
     head: list[str]
     cells: list[list[str]]
     source: str
+    protocols: dict[str, list[list[str]]]
 
 
 def titles(folder: Path = RESULTS) -> list[tuple[str, str]]:
@@ -62,7 +64,11 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
     )
     origin = f"seed {run['seed']}, data {run['data_fingerprint']}, {run['device']}, {versions}{took}"
     source = f"`{run['command']}`  \n{origin}"
-    return Run(rows, run["paper"], document["figure"], head, cells, source)
+    protocols = {
+        name: table([row | {"test": row["protocols"][name]} for row in rows], run["paper"])[1]
+        for name in rows[0].get("protocols", ())
+    }
+    return Run(rows, run["paper"], document["figure"], head, cells, source, protocols)
 
 
 def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
@@ -70,7 +76,7 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
 
     `paper`: the paper's figures by first label of a row.
     """
-    own = list(dict.fromkeys(key for row in rows for key in row if key not in ("valid", "test")))
+    own = list(dict.fromkeys(key for row in rows for key in row if key not in ("valid", "test", "protocols")))
     metrics = [key for key in METRICS if any("test" in row for row in rows)]
     printed = [key for key in (*METRICS, *own) if any(key in values for values in paper.values())]
     head = [*own, *(METRICS[key] for key in metrics), *(["valid R@20"] if metrics else [])]

@@ -14,9 +14,9 @@ from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row
-from sdiff.method.diffusion import condition, denoise
+from sdiff.method.diffusion import condition, denoise, neighbours
 from sdiff.method.histories import Histories
-from sdiff.method.schedule import NoiseSchedule
+from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.serving.recommender import Recommender
 
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
@@ -98,7 +98,8 @@ def spectral_view(query: Query) -> SpectralView:
     """SNR at the start of sampling, and energy of a history before and after. Raises SDiffError like `recommend`."""
     config, model, x = _resolve(query)
     lam = model.basis.lam.cpu()
-    at_tau = {kind: s.snr(torch.tensor(config.tau), lam).numpy() for kind, s in _kinds(config).items()}
+    d = frequencies(lam, config)
+    at_tau = {kind: s.snr(torch.tensor(config.tau), d).numpy() for kind, s in _kinds(config).items()}
     noised: list[Tensor] = []
     noise = torch.Generator().manual_seed(query.seed)
     after = denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t))
@@ -128,11 +129,12 @@ def schedule_view(query: Query) -> ScheduleView:
     lam = model.basis.lam.cpu()
     times = torch.linspace(0, config.tau, 81)
     levels = torch.linspace(float(lam[0]), float(lam[-1]), 5)
-    shown = lam[(lam - levels[:, None]).abs().argmin(1).unique()]  # eigenvalues spread evenly over the spectrum
+    shown = (lam - levels[:, None]).abs().argmin(1).unique()  # eigenvalues spread evenly over the spectrum
     mapped = torch.linspace(0, len(lam) - 1, min(80, len(lam))).round().long()
+    d = frequencies(lam, config)
     kinds = _kinds(config)
-    alpha, sigma = (f(times[-1], lam) for f in (kinds["vp"].alpha, kinds["vp"].sigma))
-    below = {kind: float((s.snr(times, lam[mapped]) < 1).float().mean()) for kind, s in kinds.items()}
+    alpha, sigma = (f(times[-1], d) for f in (kinds["vp"].alpha, kinds["vp"].sigma))
+    below = {kind: float((s.snr(times, d[mapped]) < 1).float().mean()) for kind, s in kinds.items()}
     shares = ", ".join(f"{share:.0%} under {kind.upper()}" for kind, share in below.items())
     words = {
         "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
@@ -146,10 +148,12 @@ def schedule_view(query: Query) -> ScheduleView:
     return ScheduleView(
         lam=lam.numpy(),
         times=times.numpy(),
-        shown_lam=shown.numpy(),
-        schedules={kind: (s.alpha(times, shown).numpy(), s.sigma(times, shown).numpy()) for kind, s in kinds.items()},
+        shown_lam=lam[shown].numpy(),
+        schedules={
+            kind: (s.alpha(times, d[shown]).numpy(), s.sigma(times, d[shown]).numpy()) for kind, s in kinds.items()
+        },
         mapped=mapped.numpy() + 1,
-        maps={kind: s.snr(times, lam[mapped]).numpy() for kind, s in kinds.items()},
+        maps={kind: s.snr(times, d[mapped]).numpy() for kind, s in kinds.items()},
         words=words,
     )
 
@@ -165,17 +169,21 @@ def reverse_process(query: Query, step: int) -> Reverse:
     steps: list[tuple[Tensor, Tensor]] = []
     noise = torch.Generator().manual_seed(query.seed)
     denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
-    orders = [ranked(model.model.scores(v0_hat, x), x, query, opened.catalog) for _, v0_hat in steps]
+    near = neighbours(model.model, x, config)
+    orders = [
+        ranked(model.model.scores(v0_hat, near, beta=config.beta), x, query, opened.catalog) for _, v0_hat in steps
+    ]
     tops = [order[: query.k] for order in orders]
     held_out = held_out_of(query)
     times = NoiseSchedule.of(config).times(config.T)
     n = min(max(step, 1), config.T)
     t, lam = times[config.T - n + 1], model.basis.lam.cpu()
+    d = frequencies(lam, config)
     moves = shifts(tops[n - 1], orders[n - 2]) if n > 1 else None
     overlap, hits = ([len(set(top) & set(other)) for top in tops] for other in (tops[-1], held_out))
     v_t, v0_hat = steps[n - 1]
-    alpha, sigma = (f(t, lam) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
-    noised = f"up to {sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
+    alpha, sigma = (f(t, d) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
+    noised = f"up to {config.noise * sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
     words = (
         f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
         f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "

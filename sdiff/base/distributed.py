@@ -69,7 +69,7 @@ class Ranks:
 
         The model's parameters and buffers are first set to those of rank 0.
         """
-        if not self.launched:
+        if not (self.launched and any(p.requires_grad for p in model.parameters())):
             return partial(loss, model)
         averaged = DistributedDataParallel(_Loss(loss, model))
         averaged.broadcast_buffers = False  # buffers never change, and sending a large graph takes seconds a step

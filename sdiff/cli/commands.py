@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -19,19 +20,21 @@ from sdiff.base.device import device_name, peak_memory_mb
 from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
-from sdiff.config import Config, parse_assignments, preset
+from sdiff.config import AUTO, Config, parse_assignments, preset
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, download, load_dataset
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import summarize
 from sdiff.evaluation.baselines import reference_metrics
 from sdiff.evaluation.evaluate import Part, evaluate
+from sdiff.evaluation.protocols import Protocol
 from sdiff.serving import export
 from sdiff.serving.recommender import Recommender
 from sdiff.serving.shards import write_shards
+from sdiff.training.auto import MINUTES, compare
 from sdiff.training.checkpointing import checkpointed
 from sdiff.training.run_state import resume
-from sdiff.training.trainer import CRITERION, Trainer
+from sdiff.training.trainer import CRITERION, Progress, Trainer
 
 
 def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
@@ -76,6 +79,19 @@ def datasets(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
     """Trains a model and saves its checkpoint to --out."""
     started = time.perf_counter()
+    if arguments.preset == AUTO:
+        if arguments.set or arguments.resume or arguments.ranks.launched:
+            raise SDiffError(
+                "The preset auto has no --set or --resume, and needs one process: name a preset for those."
+            )
+        minutes = MINUTES if arguments.minutes is None else arguments.minutes
+        if not 0 < minutes < math.inf:
+            raise SDiffError(f"--minutes must be a positive number, not {minutes:g}.")
+        dataset = load_dataset(arguments.dataset)
+        with output(arguments.out, arguments.ranks):
+            return train_best(arguments, dataset, minutes, started)
+    if arguments.minutes is not None:
+        raise SDiffError("--minutes needs --preset auto: limit other presets by --set epochs=N.")
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
     dataset = load_dataset(arguments.dataset)
     with output(arguments.out, arguments.ranks):
@@ -108,10 +124,8 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
     if arguments.resume:
         if state.exists() or not ranks.launched:  # a cluster restarts a run with the same command
             resume(trainer, state)
-    elif (arguments.out / "config.json").exists():
-        raise SDiffError(
-            f"{arguments.out} already has a checkpoint: choose another --out, or add --resume to continue."
-        )
+    else:
+        check_empty(arguments.out)
     with (
         closing(checkpointed(trainer, arguments.out, dataset.key, arguments.preset, state)) as run,
         tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar,
@@ -121,7 +135,51 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
             bar.update(1)
             if progress.valid:
                 bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
-    checkpoint = trainer.checkpoint(dataset.key, arguments.preset)
+    return finish(arguments, trainer, dataset, arguments.preset, started)
+
+
+def check_empty(folder: Path) -> None:
+    """Raises SDiffError if the folder already has a checkpoint."""
+    if (folder / "config.json").exists():
+        raise SDiffError(f"{folder} already has a checkpoint: choose another --out, or add --resume to continue.")
+
+
+def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, started: float) -> dict[str, Any]:
+    """Trains the presets that fit the data set, prints their validation metrics and saves the best model.
+
+    The best model so far is saved at once, so that it is left if the command is interrupted.
+    """
+    check_empty(arguments.out)
+    rows: list[dict[str, Any]] = []
+    best = None
+    with tqdm(unit="epoch", leave=False, disable=None) as bar:
+
+        def progress(name: str, step: Progress) -> None:
+            bar.set_description(name)
+            bar.total, bar.n = step.epochs, step.epoch
+            bar.refresh()
+
+        for candidate in compare(dataset.split, arguments.seed, minutes, progress=progress):
+            row = {"preset": candidate.preset, "beta": candidate.beta, **candidate.valid}
+            rows.append(row | {"epoch": candidate.epoch, "seconds": round(candidate.seconds, 1)})
+            bar.write(
+                f"{candidate.preset:<10} valid {CRITERION} {candidate.valid[CRITERION]:.4f}  "
+                f"ndcg@20 {candidate.valid['ndcg@20']:.4f}  beta {candidate.beta:.1f}  {candidate.seconds:.0f} s",
+                file=sys.stdout,
+            )
+            if best is None or candidate.valid[CRITERION] > best.valid[CRITERION]:
+                best = candidate
+                best.trainer.checkpoint(dataset.key, best.preset).save(arguments.out)
+    assert best is not None
+    return finish(arguments, best.trainer, dataset, best.preset, started) | {"candidates": rows}
+
+
+def finish(
+    arguments: argparse.Namespace, trainer: Trainer, dataset: Dataset, preset: str, started: float
+) -> dict[str, Any]:
+    """Evaluates the best epoch and saves the checkpoint with its metrics to --out. Returns the metrics."""
+    ranks = arguments.ranks
+    checkpoint = trainer.checkpoint(dataset.key, preset)
     model = Recommender(checkpoint, trainer.device)
     metrics: dict[str, Any] = {
         "dataset": dataset.key,
@@ -161,13 +219,14 @@ def evaluate_checkpoint(arguments: argparse.Namespace) -> dict[str, Any]:
             file=sys.stderr,
         )
     started = time.perf_counter()
-    metrics = measure(
-        model, dataset, arguments.split, parse_assignments(arguments.set), arguments.seed, arguments.ranks
-    )
+    settings = parse_assignments(arguments.set)
+    part, seed, ranks, protocol = arguments.split, arguments.seed, arguments.ranks, arguments.protocol
+    metrics = measure(model, dataset, part, settings, seed, ranks, protocol)
     seconds = round(time.perf_counter() - started, 3)
     for name, value in metrics.items():
         print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
-    return metrics | {"seconds": seconds, "dataset": key, "split": arguments.split, "seed": arguments.seed}
+    of = {"dataset": key, "split": part, "protocol": protocol, "seed": seed}
+    return metrics | {"seconds": seconds} | of
 
 
 def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
@@ -177,14 +236,20 @@ def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, 
 
 
 def measure(
-    model: Recommender, dataset: Dataset, part: Part, settings: dict[str, Any], seed: int, ranks: Ranks
+    model: Recommender,
+    dataset: Dataset,
+    part: Part,
+    settings: dict[str, Any],
+    seed: int,
+    ranks: Ranks,
+    protocol: Protocol = "train",
 ) -> dict[str, float]:
     """Metrics of a model on a part of a data set. `settings` override the sampling settings."""
     config = model.config.at_inference(settings)
     noise = generator(seed, ranks.rank)
     bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
     score = lambda x: model.scores(x, config, noise)  # noqa: E731
-    return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks)
+    return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks, protocol=protocol)
 
 
 def hidden(ranks: Ranks) -> bool | None:

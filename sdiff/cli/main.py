@@ -13,7 +13,8 @@ from typing import Any
 import sdiff
 from sdiff.base import terminal
 from sdiff.base.errors import SDiffError
-from sdiff.config import PRESETS
+from sdiff.config import AUTO, PRESETS
+from sdiff.evaluation.protocols import PROTOCOLS
 
 EXTRA = ("gradio", "httptools", "orjson", "plotly", "uvicorn", "uvloop")  # installed only by the extra "app"
 CHECKPOINT = "a folder, or the name of a checkpoint that was trained in the app or is included, such as demo"
@@ -84,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("train", "train a model and save its best epoch by validation")
     sub.add_argument("--dataset", required=True, help=DATASET)
-    sub.add_argument("--preset", default="paper", help=f"base configuration: {', '.join(PRESETS)}")
+    sub.add_argument("--preset", default="paper", help=f"base configuration: {', '.join((*PRESETS, AUTO))}")
+    sub.add_argument("--minutes", type=float, help="with --preset auto: time for all presets together (default: 10)")
     sub.add_argument("--set", metavar="KEY=VALUE", help="settings to change", **repeatable)
     sub.add_argument("--seed", type=int, default=0, help="seed of all random draws")
     sub.add_argument("--out", type=path, required=True, help="folder for the checkpoint")
@@ -94,6 +96,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
     sub.add_argument("--dataset", help=f"{DATASET} (default: that of the training)")
     sub.add_argument("--split", choices=("valid", "test"), default="test")
+    sub.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="train",
+        help="what test users are known by; " + "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()),
+    )
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **repeatable)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
 

@@ -233,6 +233,37 @@ def chronological_split(interactions: Interactions) -> Split:
     return _split_at(interactions, interactions.positions)
 
 
+def global_split(interactions: Interactions) -> Split:
+    """Splits all users at the same two times, before which 70 % and 80 % of the interactions lie.
+
+    No model is then trained on what happened after the interactions that it is tested on. Held-out interactions of
+    users without a training part are dropped.
+
+    Raises:
+        SDiffError: there are no timestamps.
+    """
+    times = interactions.timestamps
+    if times is None:
+        raise SDiffError("A global split needs timestamps.")
+    in_order = np.sort(times)
+    first, second = (in_order[len(times) * part // 10] if len(times) else 0 for part in (7, 8))
+    train = times < first
+    known = (np.bincount(interactions.rows[train], minlength=len(interactions.users)) > 0)[interactions.rows]
+    valid, test = ~train & known & (times < second), ~train & known & (times >= second)
+    return Split(*map(interactions.where, (train, valid, test)))
+
+
+def leave_last_out(interactions: Interactions) -> Split:
+    """Holds out each user's last interaction for the test and the last but one for validation.
+
+    Users with fewer than three interactions are in the training part only.
+    """
+    n = np.repeat(interactions.lengths, interactions.lengths)
+    from_end = n - interactions.positions  # 1 for the last
+    valid, test = ((n >= 3) & (from_end == k) for k in (2, 1))
+    return Split(*map(interactions.where, (~valid & ~test, valid, test)))
+
+
 def random_split(interactions: Interactions, seed: int) -> Split:
     """Splits each user's interactions 7 : 1 : 2 at random. Each part keeps their order."""
     return _split_at(interactions, _shuffled_position(interactions, seed))

@@ -13,7 +13,16 @@ import numpy as np
 
 from sdiff.base.checks import number, whole
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.interactions import Interactions, Split, Vocabulary, chronological_split, k_core, random_split
+from sdiff.data.interactions import (
+    Interactions,
+    Split,
+    Vocabulary,
+    chronological_split,
+    global_split,
+    k_core,
+    leave_last_out,
+    random_split,
+)
 from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, readable_errors, verify
 
 # Column names of each role, in order of preference.
@@ -26,6 +35,8 @@ PAIR = {
 SHOWN = 3  # invalid rows quoted in an error
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "chronological": chronological_split,
+    "leave-last-out": leave_last_out,
+    "global": global_split,
     "random": lambda interactions: random_split(interactions, 0),
 }
 
@@ -42,7 +53,7 @@ class Reading:
         min_rating: minimum rating of an interaction. None keeps all rows.
         core: minimum number of interactions per user and item (k-core).
         skip_faulty: skip invalid rows instead of raising an error.
-        split: chronological or random. If empty, chronological if there are timestamps, else random.
+        split: one of `SPLITS`. If empty, chronological if there are timestamps, else random.
         items: path of a table with item metadata.
 
     Raises:
@@ -224,10 +235,10 @@ def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
     """Splits by `reading.split`. By default, chronological if there are timestamps, else random with a fixed seed.
 
     Raises:
-        SDiffError: the split is chronological, but there are no timestamps.
+        SDiffError: the split is by time, but there are no timestamps.
     """
-    if reading.split == "chronological" and interactions.timestamps is None:
-        raise SDiffError("A chronological split needs a timestamp column: name it, or use split=random.")
+    if reading.split not in ("", "random") and interactions.timestamps is None:
+        raise SDiffError(f"A {reading.split} split needs a timestamp column: name it, or use split=random.")
     return SPLITS[reading.split or ("random" if interactions.timestamps is None else "chronological")](interactions)
 
 

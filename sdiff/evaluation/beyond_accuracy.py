@@ -13,6 +13,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, unseen
 from sdiff.evaluation.metrics import ndcg, recall
+from sdiff.evaluation.protocols import Protocol
 
 CPU = torch.device("cpu")
 BATCH = 1000
@@ -39,17 +40,19 @@ def top_n_lists(
     part: Part = "test",
     users: np.ndarray | None = None,
     device: Device = CPU,
+    protocol: Protocol = "train",
 ) -> TopNLists:
     """The n best `unseen` items of `users`, or of all users with held-out items in `part`.
 
     Args:
+        protocol: as in `evaluate`.
         device: where `score` expects the histories.
     """
     device = best_device(device)
     if users is None:
         users = np.flatnonzero(getattr(split, part).lengths)
     batches = torch.from_numpy(users).to(device).split(BATCH)
-    rankings = unseen(score, split, part, n, batches, device)
+    rankings = unseen(score, split, part, n, batches, device, protocol)
     return TopNLists(
         users, np.concatenate([items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in rankings])
     )

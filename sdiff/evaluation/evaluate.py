@@ -14,6 +14,7 @@ from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
+from sdiff.evaluation.protocols import Protocol
 from sdiff.method.histories import Histories
 
 CUTOFFS = (10, 20)
@@ -71,25 +72,25 @@ def unseen(
     n: int,
     batches: Iterable[Tensor],
     device: torch.device,
+    protocol: Protocol = "train",
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yields (users, scores, items) for each batch of users: their `top_n` items, given their training history.
+    """Yields (users, scores, items) for each batch of users: their `top_n` items, given their history.
 
-    The history is the training part also when `part` is "test", as in the published baselines. Items of the training
-    part and, for "test", of the validation part are excluded from the ranking.
+    For "valid", the history is the training part, and its items are excluded from the ranking. For "test", `protocol`
+    says which parts are the history, and which are excluded: see `PROTOCOLS`.
     """
-    train, valid = (Histories.from_interactions(seen, device) for seen in (split.train, split.valid))
+    both = split.merged().train if part == "test" else split.train
+    known = split.train if protocol == "train" else both
+    excluded = split.train if protocol == "paper" else both
+    histories, seen = (Histories.from_interactions(x, device) for x in (known, excluded))
     for users in batches:
-        history = train.take(users)
-        scores = score(history)
+        scores = score(histories.take(users))
         if scores.shape != (len(users), len(split.items)) or not scores.is_floating_point():
             raise SDiffError(
                 f"Scores must be floating-point numbers of shape ({len(users)}, {len(split.items)}), not "
                 f"{tuple(scores.shape)} of {scores.dtype}."
             )
-        scores = exclude_(scores.clone(), history)  # the scorer may still use its tensor
-        if part == "test":
-            exclude_(scores, valid.take(users))
-        yield users, *top_n(scores, None, n)
+        yield users, *top_n(scores, seen.take(users), n)
 
 
 @torch.inference_mode()
@@ -100,12 +101,14 @@ def evaluate(
     device: Device,
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
+    protocol: Protocol = "train",
 ) -> dict[str, float]:
     """Recall and NDCG at 10 and 20 of the `unseen` items, averaged over the users with held-out items in `part`.
 
     Args:
         score: sparse histories (B, n_items) -> scores (B, n_items). Items with the score -inf are not recommended.
         progress: wraps the list of user batches, for a progress bar.
+        protocol: the history of test users and the items that are excluded, one of `PROTOCOLS`.
         ranks: each scores its share of the users; all return the mean over all users.
 
     Raises:
@@ -122,7 +125,7 @@ def evaluate(
     target = Histories.from_interactions(held_out, device)
     sums: dict[str, float] = {}
     batches = progress(ranks.share(users.to(device)).split(rows))
-    for batch, scores, items in unseen(score, split, part, max(CUTOFFS), batches, device):
+    for batch, scores, items in unseen(score, split, part, max(CUTOFFS), batches, device, protocol):
         targets = target.take(batch)
         relevant = torch.zeros(len(batch), len(split.items), dtype=torch.bool, device=device)
         relevant[targets.rows, targets.items] = True

@@ -108,7 +108,7 @@ def reproduce(
         save()
     for row in rows(run):
         if "test" in row:
-            labels = (f"{k} {v}" for k, v in row.items() if k not in PARTS)
+            labels = (f"{k} {v}" for k, v in row.items() if k not in (*PARTS, "protocols"))
             print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
     picture = path.with_name("-".join(filter(None, (what, key, preset_key))) + ".svg")
     draw(what, run, picture)

@@ -15,7 +15,7 @@ from sdiff.experiments import groups, scaling, table1
 from sdiff.experiments.study import Cell, Experiment, Row, Study, sweep
 from sdiff.method.diffusion import condition
 from sdiff.method.histories import Histories
-from sdiff.method.schedule import NoiseSchedule
+from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import cached_basis
 
 SCHEDULES = ("ddpm", "ve", "vp")
@@ -29,7 +29,9 @@ def log_snr(study: Study, config: Config) -> Row:
     """
     basis = cached_basis(study.dataset.split.train, config.K)
     schedule = NoiseSchedule.of(config)
-    ratio = _power_ratio(schedule, schedule.times(config.T)[1:], basis.lam, _signal_power(study, config))
+    ratio = _power_ratio(
+        schedule, schedule.times(config.T)[1:], frequencies(basis.lam, config), _signal_power(study, config)
+    )
     return {"log SNR": ratio.log().mean().item()}
 
 
@@ -40,7 +42,7 @@ def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
     rows = []
     for kind in SCHEDULES:
         schedule = NoiseSchedule.of(study.config.override({"schedule": kind}))
-        ratio = _power_ratio(schedule, schedule.times(steps)[10::10], basis.lam, power)
+        ratio = _power_ratio(schedule, schedule.times(steps)[10::10], frequencies(basis.lam, study.config), power)
         rows += [{"schedule": kind, "step": 10 * k, "SNR": value} for k, value in enumerate(ratio.tolist(), start=1)]
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from sdiff.config import Config
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
-from sdiff.method.schedule import NoiseSchedule
+from sdiff.method.schedule import NoiseSchedule, frequencies
 
 
 class Predictor(Protocol):
@@ -44,6 +45,17 @@ def memory_inputs(x: Histories, config: Config) -> list[Histories]:
 def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
     """U'c (B, M, K): the spectrum of a history for each memory."""
     return torch.stack([basis.gft(c) for c in memory_inputs(x, config)], dim=1)
+
+
+def neighbours(model: Model, x: Histories, config: Config) -> Tensor | None:
+    """A c (B, n_items) for the mean of the memories of x, with sum 1; None without an item graph."""
+    return None if model.graph is None else model.graph.dot(mean_memory(x, config))
+
+
+def mean_memory(x: Histories, config: Config) -> Histories:
+    """The mean of the memories of x, with sum 1."""
+    weights = torch.stack([c.weights for c in memory_inputs(x, config)]).mean(0)
+    return replace(x, weights=weights).normalised()
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
@@ -82,6 +94,7 @@ def sample(
     guidance: float = 0.0,
     noise: Tensor | None = None,
     callback: Callable[[int, Tensor, Tensor], None] | None = None,
+    as_v_0: Callable[[Tensor], Tensor] = lambda v0_hat: v0_hat,
 ) -> Tensor:
     """Algorithm 2: starts at the noised spectrum of the full history and estimates v_0, Eq. (2).
 
@@ -90,16 +103,20 @@ def sample(
         T: number of reverse steps.
         noise: eps (T, B, K), one draw per step, from t = tau downwards. Without it, each step uses the mean.
         callback: called as callback(k, v_t, v0_hat) at each step k = T ... 1.
+        as_v_0: turns the denoiser's output into the estimate of v_0 that the next step noises.
 
     Returns:
         The last estimate of v_0, (B, K).
     """
     times = schedule.times(T, c.device)
-    v0_hat = c.mean(1)  # (B, K)
+    v_0 = c.mean(1)  # (B, K)
     estimate = guide(denoiser, c, guidance, T)
+    v0_hat = v_0
     for k in range(T, 0, -1):
+        if k < T:
+            v_0 = as_v_0(v0_hat)
         t = times[k : k + 1]  # (1,), the same for all rows
-        v_t = q_sample(schedule, v0_hat, t, lam, None if noise is None else noise[T - k])
+        v_t = q_sample(schedule, v_0, t, lam, None if noise is None else noise[T - k])
         v0_hat = estimate(v_t, t)
         if callback is not None:
             callback(k, v_t, v0_hat)
@@ -119,12 +136,22 @@ def denoise(
     `generator` is a CPU generator, so that the noise is the same on every device.
     """
     c = condition(model.basis, x, config)  # (B, M, K)
+    near = neighbours(model, x, config) if config.T > 1 else None
     shape = (config.T, *c[:, 0].shape)
-    noise = torch.randn(shape, generator=generator).to(c.device) if config.noise else None
-    schedule, lam = NoiseSchedule.of(config), model.basis.lam
-    return sample(model.denoiser, schedule, lam, c, config.T, config.guidance, noise, callback)
+    noise = config.noise * torch.randn(shape, generator=generator).to(c.device) if config.noise else None
+    return sample(
+        model.denoiser,
+        NoiseSchedule.of(config),
+        frequencies(model.basis.lam, config),
+        c,
+        config.T,
+        config.guidance,
+        noise,
+        callback,
+        lambda v0_hat: model.v_0(v0_hat, c.mean(1), x, near),
+    )
 
 
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x."""
-    return model.scores(denoise(model, x, config, generator), x)
+    return model.scores(denoise(model, x, config, generator), neighbours(model, x, config), beta=config.beta)

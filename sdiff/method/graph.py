@@ -16,18 +16,19 @@ BLOCK = 20_000_000  # entries of A' computed at once
 
 
 class ItemGraph(nn.Module):
-    """A' = D_I^-1/2 X' D_U^-1/2 X D_I^-1/2 as in GiffCF (Zhu et al. 2024), without its diagonal.
+    """A' = D_I^-1/2 X' D_U^-2p X D_I^-1/2, without its diagonal.
 
-    The A of the spectrum has D_U^-1 in place of D_U^-1/2.
+    The default p = 1/4 is that of GiffCF (Zhu et al. 2024). With p = 1/2, it is the A of the spectrum.
 
     The K lowest frequencies describe global structure; the graph adds local similarity. About `entries` entries of
     A' are kept: all n_items^2 for a small catalogue, otherwise the N largest of each row. `weights` (n_items, N) are
-    scaled so that a row sums to n_items on average. `neighbours` (n_items, N) int32 are their column indices, or None
-    if all entries are kept.
+    scaled so that a row sums to n_items on average, unless `scaled` is false. `neighbours` (n_items, N) int32 are their
+    column indices, or None if all entries are kept.
     """
 
-    def __init__(self, n_items: int, entries: int) -> None:
+    def __init__(self, n_items: int, entries: int, p: float = 1 / 4, scaled: bool = True) -> None:
         super().__init__()
+        self.p, self.scaled = p, scaled
         N = min(max(entries // n_items, 1), n_items)
         self.weights: Tensor
         self.neighbours: Tensor | None
@@ -36,7 +37,7 @@ class ItemGraph(nn.Module):
 
     def build(self, train: Interactions) -> None:
         """Computes the graph from the training part. A' is computed in blocks of rows to bound the memory."""
-        root = normalised_adjacency_root(train.matrix(), p=1 / 4).astype(np.float32)
+        root = normalised_adjacency_root(train.matrix(), self.p).astype(np.float32)
         transposed = sp.csr_array(root.T)
         n_items, N = self.weights.shape
         step = max(BLOCK // n_items, 1)
@@ -48,7 +49,8 @@ class ItemGraph(nn.Module):
                 block, neighbours = block.topk(N, dim=1)
                 self.neighbours[rows] = neighbours.to(self.neighbours)
             self.weights[rows] = block.to(self.weights)
-        self.weights *= n_items / self.weights.sum(1).mean().clamp(min=1e-12)
+        if self.scaled:
+            self.weights *= n_items / self.weights.sum(1).mean().clamp(min=1e-12)
 
     def dot(self, x: Histories) -> Tensor:
         """x A (B, n_items): each item of a history adds its weight to its neighbours."""
@@ -60,11 +62,22 @@ class ItemGraph(nn.Module):
         scores = self.weights.new_zeros(len(x) * n_items).scatter_add_(0, cells.flatten(), values.flatten())
         return scores.view(len(x), n_items)
 
-    def column(self, items: Tensor, i: int) -> Tensor:
-        """A_ji (n,) for items j: the contribution of each to item i in `dot`."""
+    def pull(self, items: Tensor, g: Tensor) -> Tensor:
+        """sum_i A_ji g_i (n,) for items j: what each contributes to g'(x A), for g (n_items,)."""
         if self.neighbours is None:
-            return self.weights[items, i]
-        return self.weights[items].where(self.neighbours[items] == i, 0).sum(1)
+            return (self.weights @ g)[items]
+        return (self.weights[items] * g[self.neighbours[items]]).sum(1)
+
+
+class FilterHead(nn.Module):
+    """g(s, a) = a + w s: the neighbourhood scores A c, plus w times the low-pass scores, as in GF-CF."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, s: Tensor, a: Tensor) -> Tensor:
+        return a + self.weight * s if self.weight else a
 
 
 class FusionHead(nn.Module):

@@ -1,12 +1,14 @@
-"""A linear denoiser with a closed-form solution: the optimal matrix for masked histories."""
+"""Denoisers that are not trained: the optimal matrix for masked histories, and a graph filter."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from sdiff.method.histories import Histories
-from sdiff.method.spectrum import SpectralBasis
+from sdiff.method.spectrum import EVERY, SpectralBasis
 
 
 class LinearDenoiser(nn.Module):
@@ -18,6 +20,39 @@ class LinearDenoiser(nn.Module):
 
     def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
         return c[:, 0] @ self.W.T
+
+
+class PassThrough(nn.Module):
+    """v0_hat = U'c: with the inverse transform, an ideal low-pass filter."""
+
+    def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
+        return c[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class DegreeBasis:
+    """The transform of GF-CF: U'D^-1/2 x and D^1/2 U v, with D the number of users of each item."""
+
+    spectrum: SpectralBasis
+    roots: Tensor  # D^1/2 (n_items,)
+
+    @classmethod
+    def of(cls, spectrum: SpectralBasis, item_counts: Tensor) -> DegreeBasis:
+        return cls(spectrum, item_counts.clamp(min=1).sqrt())
+
+    @property
+    def U(self) -> Tensor:
+        return self.spectrum.U
+
+    @property
+    def lam(self) -> Tensor:
+        return self.spectrum.lam
+
+    def gft(self, x: Histories) -> Tensor:
+        return x.dot(self.spectrum.U / self.roots[:, None])
+
+    def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+        return v @ self.spectrum.U[items].T * self.roots[items]
 
 
 def solve(basis: SpectralBasis, x: Histories, mask: float) -> Tensor:

@@ -11,12 +11,10 @@ from torch import Generator, Tensor
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.config import Config
 from sdiff.config import Loss as Kind
-from sdiff.method.diffusion import condition, q_sample, scaled
+from sdiff.method.diffusion import condition, neighbours, q_sample, scaled
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
-from sdiff.method.schedule import NoiseSchedule
-
-OWN_ESTIMATE = 0.2  # without leak: share of rows whose v_t is made from the denoiser's own estimate
+from sdiff.method.schedule import NoiseSchedule, frequencies
 
 
 class LossSum(NamedTuple):
@@ -44,7 +42,7 @@ def denoising_loss(model: Model, x: Histories, config: Config, generator: Genera
     c_or_none = drop_condition(c, config.p_uncond, generator)
     t = uniform_times(c, config.tau, generator)  # (B,)
     v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
-    v_t, t = noised(model, v_0, t, c, c_or_none, config, generator)
+    v_t, t = noised(model, v_0, t, c, c_or_none, shown, None, config, generator)
     v0_hat = model.denoiser(v_t, c_or_none, t)
     return LossSum((v0_hat - v_0).square().sum(), v_0.new_tensor(v_0.numel()))  # Eq. (16)
 
@@ -62,9 +60,10 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
     c_or_none = drop_condition(c, config.p_uncond, generator)
     t = uniform_times(c, config.tau, generator)  # (B,)
     v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
-    v_t, t = noised(model, v_0, t, c, c_or_none, config, generator)
+    near = neighbours(model, shown, config)
+    v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator)
     v0_hat = model.denoiser(v_t, c_or_none, t)
-    logits = model.scores(v0_hat, shown)  # (B, n_items)
+    logits = model.scores(v0_hat, near)  # (B, n_items)
     logits[shown.rows, shown.items] = -torch.inf
     log_n_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items] + hidden.size.log()[hidden.rows]
     surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
@@ -93,24 +92,36 @@ def uniform_times(c: Tensor, tau: float, generator: Generator) -> Tensor:
 
 
 def noised(
-    model: Model, v_0: Tensor, t: Tensor, c: Tensor, c_or_none: Tensor, config: Config, generator: Generator
+    model: Model,
+    v_0: Tensor,
+    t: Tensor,
+    c: Tensor,
+    c_or_none: Tensor,
+    shown: Histories,
+    near: Tensor | None,
+    config: Config,
+    generator: Generator,
 ) -> tuple[Tensor, Tensor]:
     """v_t (B, K) ~ q(v_t | v_0), and its t (B,).
 
-    Without leak, v_t is made from the condition instead of v_0, as in sampling, so that it contains no hidden items. It
-    is the condition noised to t = tau. For a share `OWN_ESTIMATE` of the rows, it is instead the denoiser's estimate
-    from that first v_t, noised to t.
+    For a share `sampled` of the rows, v_t is made as in sampling, so that it contains no hidden items: at one of the T
+    steps, from the condition at t = tau, and from the denoiser's own first estimate at the later steps.
     """
-    schedule, lam = NoiseSchedule.of(config), model.basis.lam
+    schedule, lam = NoiseSchedule.of(config), frequencies(model.basis.lam, config)
 
     def q(v: Tensor, t: Tensor) -> Tensor:
         return q_sample(schedule, v, t, lam, torch.randn(v.shape, generator=generator, device=v.device))
 
-    if config.leak:
-        return q(v_0, t), t
+    v_t = q(v_0, t)
+    if not config.sampled:
+        return v_t, t
+    as_sampled = torch.rand(len(t), generator=generator, device=t.device) < config.sampled
+    k = torch.randint(1, config.T + 1, (len(t),), generator=generator, device=t.device)
+    t_k = schedule.times(config.T, t.device)[k]
     tau = torch.full_like(t, config.tau)
-    first = torch.rand(len(t), generator=generator, device=t.device) >= OWN_ESTIMATE
-    v_tau = q(c.mean(1), tau)
-    with torch.no_grad():
-        v_t = q(model.denoiser(v_tau, c_or_none, tau), t)
-    return torch.where(first[:, None], v_tau, v_t), torch.where(first, tau, t)
+    v_k = v_tau = q(c.mean(1), tau)
+    if config.T > 1:
+        with torch.no_grad():
+            estimate = model.v_0(model.denoiser(v_tau, c_or_none, tau), c.mean(1), shown, near)
+        v_k = torch.where((k == config.T)[:, None], v_tau, q(estimate, t_k))
+    return torch.where(as_sampled[:, None], v_k, v_t), torch.where(as_sampled, t_k, t)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from sdiff.config import Config
+from sdiff.method.crossfit import Fold
 from sdiff.method.denoiser import Denoiser
-from sdiff.method.graph import FusionHead, ItemGraph
+from sdiff.method.graph import FilterHead, FusionHead, ItemGraph
 from sdiff.method.histories import Histories
-from sdiff.method.linear import LinearDenoiser
+from sdiff.method.linear import DegreeBasis, LinearDenoiser, PassThrough
 from sdiff.method.spectrum import EVERY, SpectralBasis
 
 
@@ -30,38 +33,100 @@ class LearntBasis(nn.Module):
         self._U_out = nn.Parameter(start.clone()) if config.basis == "directional" else None
         self.log_scale = nn.Parameter(torch.tensor(-3.0))
         self.bias = nn.Parameter(torch.log(item_counts + 1.0))
+        self.shift: Tensor | None = None  # from the eigenvectors of all users to those of a fold, within `Model.on`
         self.lam: Tensor
         self.register_buffer("lam", spectrum.lam, persistent=False)
 
     @property
-    def U_out(self) -> Tensor:
-        return self.U_in if self._U_out is None else self._U_out
+    def encoder(self) -> Tensor:
+        """U_in (n_items, K)."""
+        return self.U_in if self.shift is None else self.U_in + self.shift
+
+    @property
+    def decoder(self) -> Tensor:
+        """U_out (n_items, K)."""
+        if self._U_out is None:
+            return self.encoder
+        return self._U_out if self.shift is None else self._U_out + self.shift
 
     def gft(self, x: Histories) -> Tensor:
         """U_in'x (B, K) of sparse histories."""
-        return x.dot(self.U_in)
+        return x.dot(self.encoder)
 
     def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
         """Logits (B, n_items), or only those of `items`."""
-        return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.U_out[items].T)
+        return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.decoder[items].T)
 
 
 class Model(nn.Module):
     """The parts of a model, and the item graph's `spectrum`.
 
-    `denoiser` and `head` are trained, `basis` only if loss=softmax. `graph` is computed from the data.
+    `denoiser` and `head` are trained, `basis` only if loss=softmax. `graph` is computed from the data. A model with
+    denoiser=filter is not trained at all.
     """
 
     def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:
         super().__init__()
-        self.spectrum = spectrum
-        self.basis = LearntBasis(spectrum, item_counts, config) if config.loss == "softmax" else spectrum
-        K = len(spectrum.lam)
-        self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
-        self.graph = ItemGraph(len(item_counts), config.graph_entries) if config.graph_entries else None
-        self.head = FusionHead() if self.graph else None
+        self.spectrum, self.mask = spectrum, config.mask
+        K, n_items = len(spectrum.lam), len(item_counts)
+        if config.denoiser == "filter":
+            self.basis, self.denoiser = DegreeBasis.of(spectrum, item_counts), PassThrough()
+            self.graph = ItemGraph(n_items, config.graph_entries, p=1 / 2, scaled=False)
+            self.head = FilterHead(config.low_pass)
+        else:
+            self.basis = LearntBasis(spectrum, item_counts, config) if config.loss == "softmax" else spectrum
+            self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
+            self.graph = ItemGraph(n_items, config.graph_entries) if config.graph_entries else None
+            self.head = FusionHead() if self.graph else None
+        self.log_counts: Tensor
+        self.register_buffer("log_counts", torch.log(item_counts + 1.0), persistent=False)
 
-    def scores(self, v0_hat: Tensor, x: Histories) -> Tensor:
-        """x_hat (B, n_items) = U v0_hat; with a head, fused with the neighbourhood scores x A."""
-        s = self.basis.igft(v0_hat)
-        return s if self.graph is None or self.head is None else self.head(s, self.graph.dot(x.normalised()))
+    @property
+    def closed_form(self) -> bool:
+        """Whether the denoiser is computed instead of trained."""
+        return not isinstance(self.denoiser, Denoiser)
+
+    def scores(self, v0_hat: Tensor, near: Tensor | None, items: slice = EVERY, beta: float = 0.0) -> Tensor:
+        """x_hat (B, n_items) = U v0_hat, or only of `items`. With a head, fused with the `neighbours` of these items.
+
+        Popular items lose: scores are divided by (number of users + 1)^beta. Logits become lower by its logarithm.
+        """
+        scores = self.basis.igft(v0_hat, items)
+        if self.head is not None and near is not None:
+            scores = self.head(scores, near)
+        if not beta:
+            return scores
+        discount = beta * self.log_counts[items]
+        return scores - discount if isinstance(self.basis, LearntBasis) else scores * torch.exp(-discount)
+
+    def v_0(self, v0_hat: Tensor, c: Tensor, x: Histories, near: Tensor | None) -> Tensor:
+        """The denoiser's output v0_hat as an estimate of v_0 (B, K), which the next step of Algorithm 2 noises again.
+
+        With the softmax loss, the output gives logits. Their probabilities p over the items not in the history x are
+        the expected hidden items, of which training hides a share m: v_0 = (1 - m) c + m U'p, with c = U'x.
+        """
+        if not isinstance(self.basis, LearntBasis):
+            return v0_hat
+        logits = self.scores(v0_hat, near).index_put((x.rows, x.items), v0_hat.new_tensor(-torch.inf))
+        return (1 - self.mask) * c + self.mask * logits.softmax(1) @ self.basis.encoder
+
+    @contextmanager
+    def on(self, fold: Fold | None) -> Iterator[None]:
+        """In the block, the model has the basis and the graph of a fold, if there is one."""
+        if fold is None:
+            yield
+            return
+        basis, graph = self.basis, self.graph
+        if isinstance(basis, LearntBasis):
+            basis.shift = math.sqrt(len(fold.U)) * (fold.U - self.spectrum.U)
+        else:
+            self.basis = SpectralBasis(fold.U, self.spectrum.lam)
+        self.graph = fold.graph
+        try:
+            yield
+        finally:
+            self.graph = graph
+            if isinstance(basis, LearntBasis):
+                basis.shift = None
+            else:
+                self.basis = basis

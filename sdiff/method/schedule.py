@@ -57,6 +57,19 @@ def heat_kernel(t: Tensor, lam: Tensor) -> Tensor:
     return torch.exp(-t[..., None] * lam)  # Eqs. (9), (10)
 
 
+def frequencies(lam: Tensor, config: Config) -> Tensor:
+    """The frequencies (K,) that the schedule uses for ascending eigenvalues lam (K,).
+
+    `graph`: the eigenvalues. All but the first lie close together, so that all but the first get the same noise.
+    `stretched` and `rank` spread them over [0, 2], the range that the paper states: linearly, or evenly.
+    """
+    if config.frequency_scale == "stretched":
+        return 2 * (lam - lam[0]) / (lam[-1] - lam[0]).clamp(min=1e-12)
+    if config.frequency_scale == "rank":
+        return torch.linspace(0, 2, len(lam), device=lam.device)
+    return lam
+
+
 def _ddpm_alpha(u: Tensor) -> Tensor:
     """alpha of the DDPM (Ho et al. 2020) at the fraction u of its 1,000 steps, with beta linear from 1e-4 to 0.02.
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from sdiff.base.checks import generator
-from sdiff.method.diffusion import memory_inputs, sample
-from sdiff.method.schedule import NoiseSchedule
+from sdiff.method.diffusion import mean_memory, memory_inputs, sample
+from sdiff.method.schedule import NoiseSchedule, frequencies
+from sdiff.method.spectrum import EVERY
 from sdiff.serving.recommender import Recommender
 
 STEPS = 64  # of the integral, from the empty history to the full one
@@ -27,7 +28,7 @@ class Explanation:
         by_item: (n,) contribution of each item of the history, in the order of the history.
         remainder: score - without - sum(by_item), the error of the numerical integration.
         by_frequency: (K,) U_ik v̂_k, contribution of each frequency.
-        beside: score - sum(by_frequency): the bias of the item, and the contribution of the fusion head.
+        beside: score - sum(by_frequency): the bias of the item, and what the fusion head and `beta` add.
     """
 
     score: float
@@ -54,27 +55,44 @@ def explain(
     x = model.encode(history)
     i = int(model.items.encode([item])[0])
     of_item = slice(i, i + 1)
-    basis, graph, head = model.basis, model.model.graph, model.model.head
-    n, K = len(x.items), len(basis.lam)
+    basis, graph = model.basis, model.model.graph
+    n, K, n_items = len(x.items), len(basis.lam), len(model.items)
     one_per_row = torch.arange(n + 1, device=model.device)  # offsets: each history item in a row of its own
     parts = torch.stack(
         [basis.gft(replace(weighted, offsets=one_per_row)) for weighted in memory_inputs(x, config)], dim=1
     )  # (n, M, K)
-    near = x.normalised().weights * graph.column(x.items, i) if graph else parts.new_zeros(n)  # (n,)
-
     a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
     c = (a[:, None, None] * parts.sum(0)).requires_grad_()  # (STEPS + 2, M, K)
-    neighbours = (a * near.sum()).requires_grad_()
+    # Neighbourhood scores (STEPS + 2, n_items or 1). Only several steps need those of all items.
+    shown = EVERY if config.T > 1 else of_item
+    near, whole = None, mean_memory(x, config)
+    if graph is not None:
+        near = (a[:, None] * graph.dot(whole)[:, shown]).requires_grad_()
     noise = None
     if config.noise:
-        drawn = torch.randn((config.T, 1, K), generator=generator(seed))
+        drawn = config.noise * torch.randn((config.T, 1, K), generator=generator(seed))
         noise = drawn.to(model.device).expand(-1, len(a), -1)
-    v0_hat = sample(model.denoiser, NoiseSchedule.of(config), basis.lam, c, config.T, config.guidance, noise)
-    score = basis.igft(v0_hat, of_item)[:, 0]
-    if head:
-        score = head(score, neighbours)
-    by_c, by_neighbours = torch.autograd.grad(score[:STEPS].sum(), (c, neighbours), materialize_grads=True)
-    by_item = torch.einsum("nmk,mk->n", parts, by_c.sum(0) / STEPS) + near * (by_neighbours.sum() / STEPS)
+    rows = x.take(torch.zeros(len(a), dtype=torch.int64, device=model.device))  # x for each a
+    v0_hat = sample(
+        model.denoiser,
+        NoiseSchedule.of(config),
+        frequencies(basis.lam, config),
+        c,
+        config.T,
+        config.guidance,
+        noise,
+        as_v_0=lambda v0_hat: model.model.v_0(v0_hat, c.mean(1), rows, near),
+    )
+    near_item = near if near is None or shown is of_item else near[:, of_item]
+    score = model.model.scores(v0_hat, near_item, of_item, config.beta)[:, 0]
+    by_c, *by_near = torch.autograd.grad(
+        score[:STEPS].sum(), [c] if near is None else [c, near], materialize_grads=True
+    )
+    by_item = torch.einsum("nmk,mk->n", parts, by_c.sum(0) / STEPS)
+    if graph is not None:
+        gradient = parts.new_zeros(n_items)
+        gradient[shown] = by_near[0].sum(0) / STEPS
+        by_item = by_item + whole.weights * graph.pull(x.items, gradient)
 
     without_history, full_score = score[-2].item(), score[-1].item()
     single = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency alone; last row: none

@@ -28,7 +28,7 @@ class Recommendations:
     """Recommended items, best first: item ids, their indices in the vocabulary, and scores.
 
     If the model was trained with a softmax loss, a score is the probability of the item among all that may be
-    recommended; otherwise it has no unit. Higher is better.
+    recommended (with `beta`, after the discount); otherwise it has no unit. Higher is better.
     """
 
     ids: list[str]

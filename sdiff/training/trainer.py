@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
@@ -25,6 +25,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
+from sdiff.method.crossfit import Fold, cross_fit
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.linear import LinearDenoiser, solve
@@ -101,10 +102,14 @@ class Trainer:
         less = "lower hidden, K, memories or time_dim, and train again"
         with enough_memory(less), self._global_generator(self.seed):  # used by the initialisation of nn.Linear
             self.model = Model(config, spectrum, counts).to(self.device)
-        if self.model.graph is not None and ranks.first:
+        if self.model.graph is not None:
             self.model.graph.build(split.train)
-        self.loss = ranks.averaged(LOSSES[config.loss], self.model)  # also copies the graph of the first rank to all
-        self.optimizer = torch.optim.Adam(trained(self.model).values(), lr=config.lr, fused=True)
+        self.folds: list[Fold] = []
+        if config.folds:
+            self.folds = cross_fit(split.train, spectrum, config.folds, config.graph_entries)
+        self.loss = ranks.averaged(LOSSES[config.loss], self.model)
+        parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
+        self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
@@ -113,7 +118,7 @@ class Trainer:
     @property
     def epochs(self) -> int:
         """Maximum number of epochs; 1 for the closed-form denoiser."""
-        return 1 if isinstance(self.model.denoiser, LinearDenoiser) else self.config.epochs
+        return 1 if self.model.closed_form else self.config.epochs
 
     @property
     def finished(self) -> bool:
@@ -166,20 +171,21 @@ class Trainer:
     def _epoch(self, histories: Histories, users: Tensor) -> float:
         """One pass over the users in random order, or the closed-form solution. Returns the mean loss."""
         model, config = self.model.train(), self.config
-        if isinstance(model.denoiser, LinearDenoiser):
-            model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
+        if model.closed_form:
+            if isinstance(model.denoiser, LinearDenoiser):
+                model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
             return LOSSES[config.loss](model, histories, config, self.generator).mean().item()
         weights, means = (list(trained(m).values()) for m in (model, self.serving))
         update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)
-        order = users[torch.randperm(len(users), generator=self.generator, device=self.device)]
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device)) + self.ranks.rank
         with self._global_generator(seed):  # used by nn.Dropout
             noise = self.generator
             if self.ranks.size > 1:
                 noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
-            for batch in order.split(config.batch_size):
-                loss = self.loss(histories.take(self.ranks.share(batch)), config, noise).mean(self.ranks)
+            for fold, batch in self.batches(users):
+                with model.on(fold):
+                    loss = self.loss(histories.take(self.ranks.share(batch)), config, noise).mean(self.ranks)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
@@ -187,6 +193,17 @@ class Trainer:
                     update(means, weights, 0)
                 total += loss.detach() * len(batch)
         return self.ranks.mean(total).item() / len(users)
+
+    def batches(self, users: Tensor) -> list[tuple[Fold | None, Tensor]]:
+        """The users in random order, in batches; with folds, each batch is of one fold, in random order, too."""
+
+        def shuffled(x: Tensor) -> Tensor:
+            return x[torch.randperm(len(x), generator=self.generator, device=self.device)]
+
+        if not self.folds:
+            return [(None, batch) for batch in shuffled(users).split(self.config.batch_size)]
+        batches = [(fold, batch) for fold in self.folds for batch in shuffled(fold.users).split(self.config.batch_size)]
+        return [batches[i] for i in torch.randperm(len(batches), generator=self.generator, device=self.device).tolist()]
 
     @contextmanager
     def _global_generator(self, seed: int) -> Iterator[None]:

@@ -60,7 +60,7 @@ def test_a_listing_is_what_the_python_interface_gives():
     assert [row.id for row in shown.recommendations] == same.ids
     assert shown.changed == "Changed: guidance 0.02 → **1.5**. Noise of seed 3."
     off = handlers.recommend(Query("demo", "demo-paper", "1", None, {"noise": False}, 3, 10))
-    assert off.changed == "Changed: noise on → **off**. No noise."
+    assert off.changed == "Changed: noise 1.0 → **0.0**. No noise."
 
 
 def test_a_longer_memory_changes_a_list_that_looks_at_the_order():

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 
 from sdiff.base.files import claimed
 from sdiff.cli.main import main, parser
+from sdiff.config import PRESETS
+from sdiff.evaluation.protocols import PROTOCOLS
 from tests.conftest import real_data
 
 QUICK = ["--set", "K=16", "hidden=32", "epochs=4", "eval_every=2"]
@@ -206,3 +209,45 @@ def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name,
         assert found["recall@20"] > 1.1 * evaluate(popularity(split), split, part, CPU)["recall@20"]
     size = sum(path.stat().st_size for path in (request.config.rootpath / "checkpoints" / name).iterdir())
     assert size < 10 * 2**20
+
+
+def test_auto_prints_every_candidate_and_keeps_the_best(monkeypatch, tmp_path, capsys):
+    few = {
+        name: PRESETS[name].override({"K": 16, "epochs": 2, "hidden": 32}) for name in ("filter", "instant", "tuned")
+    }
+    monkeypatch.setattr("sdiff.training.auto.PRESETS", few)
+    monkeypatch.setattr("sdiff.training.auto.CANDIDATES", tuple(few))
+    words = ["train", "--dataset", "demo", "--preset", "auto", "--minutes", "5", "--out", str(tmp_path / "best")]
+    assert main([*words, "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    document = json.loads(lines[-1])
+    assert [line.split()[0] for line in lines[:3]] == [*few] == [row["preset"] for row in document["candidates"]]
+    best = max(document["candidates"], key=lambda row: row["recall@20"])
+    card = json.loads((tmp_path / "best" / "config.json").read_text())
+    assert card["provenance"]["preset"] == best["preset"] and card["config"]["beta"] == best["beta"]
+    assert document["valid"]["recall@20"] == pytest.approx(best["recall@20"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset", "auto", "--set", "K=3"], "takes no --set|has no --set"),
+        (["--preset", "auto", "--resume"], "no --set or --resume"),
+        (["--preset", "auto", "--minutes", "0"], "must be a positive number, not 0"),
+        (["--preset", "auto", "--minutes", "nan"], "must be a positive number, not nan"),
+        (["--preset", "tuned", "--minutes", "3"], "--minutes needs --preset auto"),
+    ],
+    ids=str,
+)
+def test_what_auto_does_not_take_is_refused(words, message, tmp_path, capsys):
+    assert main(["train", "--dataset", "demo", "--out", str(tmp_path / "o"), *words]) == 2
+    assert re.search(message, capsys.readouterr().err) and not (tmp_path / "o" / "config.json").exists()
+
+
+def test_evaluate_knows_the_protocols(folder, capsys):
+    found = {}
+    for protocol in PROTOCOLS:
+        assert main(["evaluate", "--checkpoint", str(folder), "--protocol", protocol, "--json"]) == 0
+        found[protocol] = last_line(capsys)
+        assert found[protocol]["protocol"] == protocol
+    assert len({document["recall@20"] for document in found.values()}) == 3

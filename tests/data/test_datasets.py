@@ -47,7 +47,7 @@ def test_the_options_of_a_file_are_part_of_its_key(tmp_path):
     [
         ("x.csv?colour=red", "there is no colour; the options are user, item"),
         ("x.csv?core=many", "core must be a number, not 'many'"),
-        ("x.csv?split=weekly", "split must be one of chronological, random"),
+        ("x.csv?split=weekly", "split must be one of chronological, leave-last-out, global, random"),
         ("x.csv?split=chronological", "needs a timestamp column"),
         ("x.csv?min_rating=4", "no column rating for min_rating"),
         ("demo?core=2", "has fixed options"),

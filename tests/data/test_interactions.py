@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.interactions import Interactions, Vocabulary, chronological_split, k_core, random_split
+from sdiff.data.interactions import (
+    Interactions,
+    Vocabulary,
+    chronological_split,
+    global_split,
+    k_core,
+    leave_last_out,
+    random_split,
+)
 from tests.conftest import vocabulary
 
 
@@ -76,3 +84,38 @@ def test_the_fingerprint_follows_order_and_ids():
 
     assert build([0, 1]).fingerprint == build([0, 1]).fingerprint
     assert len({build([0, 1]).fingerprint, build([1, 0]).fingerprint, build([0, 1], "ac").fingerprint}) == 3
+
+
+def timed(user, item, times):
+    users, items = (Vocabulary(tuple(f"{kind}{i}" for i in range(9))) for kind in "ui")
+    return Interactions.from_pairs(users, items, np.array(user), np.array(item), np.array(times))
+
+
+def test_a_global_split_has_one_cut_in_time_for_all_users(random_interactions):
+    rng = np.random.default_rng(0)
+    times = rng.integers(0, 500, len(random_interactions))
+    whole = replace(random_interactions, timestamps=times[np.lexsort((times, random_interactions.rows))])
+    split = global_split(whole)
+    latest, first = split.train.timestamps.max(), split.valid.timestamps.min()
+    assert latest < first <= split.valid.timestamps.max() < split.test.timestamps.min()
+    assert len(split.train) == pytest.approx(0.7 * len(whole), abs=5)
+    for part in (split.valid, split.test):
+        assert (split.train.lengths[part.lengths > 0] > 0).all(), "users without a history are not tested"
+
+
+def test_what_happens_at_the_same_time_is_on_the_same_side_of_the_cut():
+    split = global_split(timed([0] * 5 + [1] * 5, [*range(5), *range(5)], [1, 1, 2, 2, 2, 1, 1, 2, 2, 2]))
+    assert set(split.train.timestamps) == {1} and {*split.valid.timestamps, *split.test.timestamps} == {2}
+
+
+def test_a_global_split_needs_timestamps(random_interactions):
+    with pytest.raises(SDiffError, match="needs timestamps"):
+        global_split(random_interactions)
+
+
+def test_the_last_interaction_is_tested_and_the_one_before_validates():
+    whole = timed([0, 0, 0, 0, 1, 1, 2, 2, 2], [3, 1, 2, 0, 5, 6, 8, 7, 6], [1, 2, 3, 4, 1, 2, 3, 2, 1])
+    split = leave_last_out(whole)
+    assert [part.history(0).tolist() for part in (split.train, split.valid, split.test)] == [[3, 1], [2], [0]]
+    assert split.train.history(1).tolist() == [5, 6] and not split.test.lengths[1]
+    assert [part.history(2).tolist() for part in (split.train, split.valid, split.test)] == [[6], [7], [8]]

@@ -119,7 +119,7 @@ def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path):
             for name in ("user", "timestamp", "delimiter", "encoding", "split", "items")
         ),
         *(({"skip_faulty": flag}, "skip_faulty must be true or false") for flag in ("yes", 1, None)),
-        ({"split": "weekly"}, "split must be one of chronological, random"),
+        ({"split": "weekly"}, "split must be one of chronological, leave-last-out, global, random"),
     ],
     ids=str,
 )

@@ -139,3 +139,32 @@ def test_the_linear_filter_is_the_dense_product(split):
     dense = split.train.matrix().toarray() @ root.T @ root
     scores = linear_filter(split)(Histories.from_interactions(split.train, CPU))
     np.testing.assert_allclose(scores, dense, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "history", "excluded"),
+    [
+        ("train", "train", "train+valid"),
+        ("train+valid", "train+valid", "train+valid"),
+        ("paper", "train+valid", "train"),
+    ],
+)
+def test_a_protocol_says_what_is_known_and_what_is_excluded(protocol, history, excluded, split):
+    both = split.merged().train
+    parts = {"train": split.train.matrix().toarray(), "train+valid": both.matrix().toarray()}
+    given = []
+
+    def score(x):
+        given.append(x.dense(30).numpy())
+        return torch.rand(len(x), 30, generator=torch.Generator().manual_seed(0))
+
+    lists = top_n_lists(score, split, 30, protocol=protocol)
+    assert (np.concatenate(given) == parts[history]).all()
+    assert ((lists.matrix(30).toarray() + parts[excluded]) == 1).all(), "every item is either excluded or ranked"
+    truth = torch.from_numpy(split.test.matrix().toarray()).float()
+    assert evaluate(lambda x: truth.clone(), split, "test", CPU, protocol=protocol)["recall@20"] == 1
+
+
+def test_validation_is_the_same_under_every_protocol(split):
+    results = [evaluate(popularity(split), split, "valid", CPU, protocol=p) for p in ("train", "train+valid", "paper")]
+    assert results[0] == results[1] == results[2]

@@ -4,6 +4,7 @@ import torch
 from sdiff.config import PRESETS
 from sdiff.evaluation.baselines import linear_filter, popularity
 from sdiff.evaluation.evaluate import evaluate
+from sdiff.experiments.peers.gfcf import gfcf
 from sdiff.method.histories import Histories
 from sdiff.method.linear import solve
 from sdiff.serving.recommender import Recommender
@@ -64,3 +65,23 @@ def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
     trainer = Trainer(PRESETS["instant"], split, 0, CPU)
     trainer.fit()
     assert trainer.best.valid["recall@20"] > evaluate(linear_filter(split), split, "valid", CPU)["recall@20"]
+
+
+@pytest.mark.parametrize(("name", "published"), [("filter", linear_filter), ("gfcf", gfcf)])
+def test_the_filters_rank_as_the_published_ones(name, published, split, monkeypatch):
+    monkeypatch.setattr("sdiff.experiments.peers.gfcf.K", 12)
+    trainer = Trainer(PRESETS[name].override({"K": 12}), split, 0, CPU).fit()
+    model = Recommender(trainer.checkpoint("tastes", name), CPU)
+    x = Histories.from_interactions(split.train, CPU)
+    ours, theirs = model.scores(x, model.config, torch.Generator()), published(split)(x.normalised())
+    ours[x.rows, x.items] = theirs[x.rows, x.items] = 0.0  # our graph has no diagonal, and seen items are not ranked
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_popularity_penalty_divides_scores_by_a_power_of_the_counts(split):
+    trainer = Trainer(PRESETS["filter"].override({"K": 12}), split, 0, CPU).fit()
+    model = Recommender(trainer.checkpoint("tastes", "filter"), CPU)
+    x = Histories.from_interactions(split.train, CPU)
+    plain, less = (model.scores(x, model.config.override({"beta": b}), torch.Generator()) for b in (0.0, 0.4))
+    divided = plain / (torch.from_numpy(split.train.item_counts).float() + 1) ** 0.4
+    torch.testing.assert_close(less, divided)

@@ -13,7 +13,7 @@ from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU
 
-LEARNT = Config(K=12, loss="softmax", basis="tied", normalise=True, leak=False, residual=True, hidden=16)
+LEARNT = Config(K=12, loss="softmax", basis="tied", normalise=True, sampled=1.0, residual=True, hidden=16)
 
 
 def learnt(spectrum, tastes, **settings) -> Model:
@@ -143,3 +143,22 @@ def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
     assert loaded.recommend(history, 5) == Recommender(second.checkpoint("walks", "temporal"), CPU).recommend(
         history, 5
     )
+
+
+def test_an_estimate_is_the_shown_and_the_expected_hidden_items(basis, tastes):
+    """v_0 in the item domain: a history whose mass is 1 - m on what is shown, and m on the rest by its probability."""
+    config = LEARNT.override({"mask": 0.3})
+    model = Model(config, basis, torch.from_numpy(tastes.item_counts))
+    x = Histories.from_interactions(tastes, CPU)
+    c = condition(model.basis, x, config).mean(1)
+    v0_hat = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
+    p = model.scores(v0_hat, None).masked_fill(x.dense(30) > 0, -torch.inf).softmax(1)
+    expected = 0.7 * x.normalised().dense(30) + 0.3 * p
+    torch.testing.assert_close(expected.sum(1), torch.ones(60))
+    torch.testing.assert_close(model.v_0(v0_hat, c, x, None), expected @ model.basis.U_in)
+
+
+def test_with_the_squared_error_the_output_is_the_estimate(basis, tastes):
+    model = Model(Config(K=12), basis, torch.from_numpy(tastes.item_counts))
+    v0_hat = torch.randn(60, 12)
+    assert model.v_0(v0_hat, v0_hat, Histories.from_interactions(tastes, CPU), None) is v0_hat

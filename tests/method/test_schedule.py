@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from sdiff.config import Config
 from sdiff.method.diffusion import q_sample
-from sdiff.method.schedule import NoiseSchedule, heat_kernel
+from sdiff.method.schedule import NoiseSchedule, frequencies, heat_kernel
 
 LAM = torch.linspace(0, 1, 11)
 TIMES = torch.linspace(0, 1, 21)
@@ -72,3 +73,14 @@ def test_q_sample_has_the_mean_and_variance_it_says(kind):
     torch.testing.assert_close(v_t.mean(0), schedule.alpha(t, LAM)[0] * v_0, atol=0.02, rtol=0)
     torch.testing.assert_close(v_t.std(0), schedule.sigma(t, LAM)[0], atol=0.02, rtol=0)
     torch.testing.assert_close(q_sample(schedule, v_0, t, LAM, None)[0], schedule.alpha(t, LAM)[0] * v_0)
+
+
+def test_frequencies_are_the_eigenvalues_or_spread_over_the_range_of_the_paper():
+    lam = torch.tensor([0.0, 0.7, 0.8, 0.95, 0.96])
+    assert torch.equal(frequencies(lam, Config()), lam)
+    stretched = frequencies(lam + 0.01, Config(frequency_scale="stretched"))
+    torch.testing.assert_close(stretched, 2 * lam / 0.96)
+    assert frequencies(lam, Config(frequency_scale="rank")).tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+    one = torch.tensor([0.3])
+    for scale in ("stretched", "rank"):
+        assert frequencies(one, Config(frequency_scale=scale)).tolist() == [0.0]

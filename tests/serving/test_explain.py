@@ -24,16 +24,22 @@ def split():
 @pytest.fixture(scope="module")
 def models(split):
     """One of each preset: what ships, a fusion head over the graph, the linear one."""
+    steps = SMALL | {"T": 4, "noise": True, "sampled": 0.5, "guidance": 0.3, "beta": 0.2}
     shipped = {name: Recommender.load(f"checkpoints/{name}") for name in ("demo", "demo-paper")}
     near = SMALL | {"epochs": 1, "graph_entries": 40 * len(split.items)}
-    for name, preset_name, changes in (("tuned", "tuned", SMALL), ("near", "tuned", near), ("instant", "instant", {})):
+    for name, preset_name, changes in (
+        ("tuned", "tuned", SMALL),
+        ("near", "tuned", near),
+        ("steps", "tuned", steps),
+        ("instant", "instant", {}),
+    ):
         trainer = Trainer(preset(preset_name).override(changes), split, 0)
         trainer.fit()
         shipped[name] = Recommender(trainer.checkpoint("demo", preset_name), trainer.device)
     return shipped
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "near", "instant"])
+@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "near", "steps", "instant"])
 def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
     model = models[name]
     for user in (0, 7, 99):

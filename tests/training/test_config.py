@@ -69,3 +69,31 @@ def test_a_setting_that_is_given_twice_is_refused(twice):
 def test_an_unknown_preset_is_said():
     with pytest.raises(SDiffError, match="paper"):
         preset("papper")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 1}, "folds must be 0, or at least 2"),
+        ({"folds": 5, "denoiser": "linear"}, "folds must be 0, or at least 2"),
+        ({"low_pass": 0.3}, "low_pass needs denoiser=filter"),
+        ({"denoiser": "filter"}, "denoiser=filter needs"),
+        ({"denoiser": "filter", "graph_entries": 10, "loss": "softmax"}, "denoiser=filter needs"),
+    ],
+    ids=str,
+)
+def test_settings_that_would_have_no_effect_are_refused(settings, message):
+    with pytest.raises(SDiffError, match=message):
+        Config(**settings)
+
+
+def test_noise_is_a_share_and_also_a_switch():
+    assert [Config(noise=n).noise for n in (True, False, "on", "off", "0.25", 1)] == [1.0, 0.0, 1.0, 0.0, 0.25, 1.0]  # pyright: ignore[reportArgumentType]
+    for wrong in ("maybe", 1.5, -0.1, None):
+        with pytest.raises(SDiffError, match="noise must be"):
+            Config(noise=wrong)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("leak", "sampled"), [(True, 0.0), (False, 1.0)])
+def test_a_configuration_of_the_version_before_is_read(leak, sampled):
+    assert Config.from_dict({"leak": leak, "noise": False, "K": 50}) == Config(sampled=sampled, noise=0.0, K=50)

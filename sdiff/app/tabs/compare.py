@@ -18,7 +18,7 @@ from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.app.words import attempt, guarded, public_message
 from sdiff.base.errors import SDiffError
-from sdiff.config import HELP, INFERENCE_KEYS
+from sdiff.config import INFERENCE_KEYS
 
 SIDE = "b-"  # prefix of B's keys in the URL
 MEASURE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1, api_visibility="private")
@@ -44,9 +44,6 @@ class CompareTab:
         with gr.Accordion("Settings of B", open=False, elem_id="b-panel") as self.panel:
             with gr.Row():
                 self.settings: Settings = {name: slider(name, SIDE) for name in SLIDERS}
-                self.settings["noise"] = gr.Checkbox(
-                    label="Sampling noise", info=HELP["noise"], elem_id=f"{SIDE}noise", min_width=160
-                )
             self.reset = gr.Button("Reset to the checkpoint's values", size="sm", elem_id="b-reset")
         with gr.Row(elem_id="both"):
             self.a_list = gr.HTML(elem_id="a-list", padding=False, min_width=310)

@@ -1,0 +1,94 @@
+"""Cross-fitting: a fold is computed without its users, in the coordinates of all users."""
+
+import numpy as np
+import pytest
+import torch
+
+from sdiff.base.errors import SDiffError
+from sdiff.config import Config
+from sdiff.method.crossfit import aligned, cross_fit
+from sdiff.method.diffusion import neighbours
+from sdiff.method.histories import Histories
+from sdiff.method.model import Model
+from sdiff.training.run_state import resume, save_state
+from sdiff.training.trainer import Trainer
+from tests.conftest import CPU, SMALL
+
+FOLDED = {
+    "paper": SMALL.override({"folds": 4, "epochs": 2}),
+    "softmax": SMALL.override({"folds": 3, "epochs": 2, "loss": "softmax", "graph_entries": 200, "normalise": True}),
+    "learnt": SMALL.override({"folds": 3, "epochs": 2, "loss": "softmax", "basis": "directional", "sampled": 0.5}),
+}
+
+
+def test_the_folds_divide_the_users(tastes, basis):
+    folds = cross_fit(tastes, basis, 7, 0)
+    users = torch.cat([fold.users for fold in folds])
+    assert len(folds) == 7 and users.sort().values.tolist() == list(range(60))
+    assert len(cross_fit(tastes, basis, 1000, 0)) == 60, "at most one fold for each user"
+
+
+def test_a_fold_does_not_depend_on_the_histories_of_its_users(tastes, basis):
+    before = cross_fit(tastes, basis, 4, 200)[1]
+    rng = np.random.default_rng(1)
+    others = ~np.isin(tastes.rows, before.users.numpy())
+    kept = others | (tastes.positions == 0) | (rng.random(len(tastes)) < 0.5)  # the users keep at least one item
+    after = cross_fit(tastes.where(kept), basis, 4, 200)[1]
+    assert kept.sum() < len(tastes) and torch.equal(before.users, after.users)
+    torch.testing.assert_close(before.U, after.U)
+    assert before.graph and after.graph
+    torch.testing.assert_close(before.graph.weights, after.graph.weights)
+
+
+def test_alignment_undoes_a_rotation_and_keeps_the_subspace(basis):
+    R, _ = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(aligned(basis.U @ R, basis.U), basis.U, atol=1e-5, rtol=0)
+    U, _ = torch.linalg.qr(torch.randn(30, 12, generator=torch.Generator().manual_seed(1)))
+    turned = aligned(U, basis.U)
+    torch.testing.assert_close(turned @ turned.T, U @ U.T, atol=1e-5, rtol=0)
+    assert (turned - basis.U).norm() < (U - basis.U).norm()
+    assert aligned(U[:, :5], basis.U).shape == basis.U.shape, "also if a fold has fewer frequencies"
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_model_has_a_folds_basis_and_graph_only_within_the_block(name, tastes, basis):
+    config: Config = FOLDED[name]
+    model = Model(config, basis, torch.from_numpy(tastes.item_counts))
+    if model.graph:
+        model.graph.build(tastes)
+    fold = cross_fit(tastes, basis, config.folds, config.graph_entries)[0]
+    x = Histories.from_interactions(tastes, CPU)
+    scale = 30**0.5 if config.loss == "softmax" else 1.0
+    before, v = model.basis.gft(x), torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
+    scores = model.scores(v, neighbours(model, x, config))
+    with model.on(fold):
+        torch.testing.assert_close(model.basis.gft(x), scale * x.dot(fold.U), atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(model.scores(v, neighbours(model, x, config)), scores)
+    assert torch.equal(model.basis.gft(x), before) and torch.equal(
+        model.scores(v, neighbours(model, x, config)), scores
+    )
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_run_with_folds_resumes_as_if_it_had_not_stopped(name, split, tmp_path):
+    whole = Trainer(FOLDED[name], split, 0, CPU).fit()
+    first = Trainer(FOLDED[name].override({"epochs": 1}), split, 0, CPU).fit()
+    save_state(first, tmp_path / "state")
+    second = Trainer(FOLDED[name], split, 0, CPU)
+    resume(second, tmp_path / "state")
+    second.fit()
+    for (key, ours), theirs in zip(whole.model.state_dict().items(), second.model.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), key
+
+
+def test_every_user_is_trained_once_an_epoch_in_a_batch_of_its_fold(split):
+    trainer = Trainer(FOLDED["paper"], split, 0, CPU)
+    batches = trainer.batches(torch.arange(60))
+    assert torch.cat([users for _, users in batches]).sort().values.tolist() == list(range(60))
+    assert all(fold and set(users.tolist()) <= set(fold.users.tolist()) for fold, users in batches)
+    assert max(len(users) for _, users in batches) <= FOLDED["paper"].batch_size
+
+
+def test_one_user_cannot_be_divided(tastes, basis):
+    with pytest.raises(SDiffError, match="at least two users"):
+        cross_fit(tastes.where(tastes.rows == 3), basis, 5, 0)
