@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
 from sdiff.base.errors import SDiffError, brief
@@ -93,7 +94,7 @@ class Config:
     )
     memories: int = _number(1, 1, 16, "number of conditions, each with four times the half-life of the previous one")
     horizon: float = _number(7.0, 0.01, 1e6, "half-life of an interaction's loss weight, in interactions after the cut")
-    folds: int = _number(0, 0, 1000, "folds of cross-fitting: users are trained on the graph of other folds; 0 for off")
+    folds: int = _number(0, 0, 100, "folds of cross-fitting: users are trained on the graph of other folds; 0 for off")
     # Sampling, Algorithm 2
     guidance: float = _number(0.02, -1.0, 20.0, "guidance scale s; 0 is the plain conditional estimate")
     noise: float = _number(
@@ -106,7 +107,7 @@ class Config:
     beta: float = _number(0.0, -2.0, 2.0, "popularity penalty: scores are divided by (number of users + 1)^beta")
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = _hints()
         for f in fields(self):
             object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
         if self.basis != "fixed" and self.loss != "softmax":
@@ -117,8 +118,10 @@ class Config:
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
         if self.low_pass and self.denoiser != "filter":
             raise SDiffError("low_pass needs denoiser=filter: the other estimators do not use it.")
-        if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries):
-            raise SDiffError("denoiser=filter needs loss=mse and graph_entries: it is a filter of the item graph.")
+        if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries and self.normalise):
+            raise SDiffError(
+                "denoiser=filter needs loss=mse, graph_entries and normalise: it is a filter of the item graph."
+            )
 
     def __repr__(self) -> str:
         """Shows the settings that differ from the defaults."""
@@ -158,6 +161,12 @@ HELP = {f.name: f.metadata["help"] for f in fields(Config)}
 BOUNDS = {f.name: (f.metadata["low"], f.metadata["high"]) for f in fields(Config) if "low" in f.metadata}
 SCHEDULE_KEYS = ("schedule", "frequency_scale", "alpha_min", "sigma_max", "tau")
 INFERENCE_KEYS = (*SCHEDULE_KEYS, "T", "guidance", "noise", "half_life", "beta")
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    """The types of the fields. A configuration is built for every list, and reading them takes ten times as long."""
+    return get_type_hints(Config)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

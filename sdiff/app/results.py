@@ -67,6 +67,7 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
     protocols = {
         name: table([row | {"test": row["protocols"][name]} for row in rows], run["paper"])[1]
         for name in rows[0].get("protocols", ())
+        if all(name in row.get("protocols", ()) for row in rows)
     }
     return Run(rows, run["paper"], document["figure"], head, cells, source, protocols)
 

@@ -31,7 +31,7 @@ from sdiff.evaluation.protocols import Protocol
 from sdiff.serving import export
 from sdiff.serving.recommender import Recommender
 from sdiff.serving.shards import write_shards
-from sdiff.training.auto import MINUTES, compare
+from sdiff.training.auto import MINUTES, Failure, compare
 from sdiff.training.checkpointing import checkpointed
 from sdiff.training.run_state import resume
 from sdiff.training.trainer import CRITERION, Progress, Trainer
@@ -125,7 +125,7 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
         if state.exists() or not ranks.launched:  # a cluster restarts a run with the same command
             resume(trainer, state)
     else:
-        check_empty(arguments.out)
+        check_empty(arguments.out, ", or add --resume to continue")
     with (
         closing(checkpointed(trainer, arguments.out, dataset.key, arguments.preset, state)) as run,
         tqdm(total=config.epochs, initial=trainer.epoch, unit="epoch", disable=hidden(ranks)) as bar,
@@ -138,10 +138,10 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
     return finish(arguments, trainer, dataset, arguments.preset, started)
 
 
-def check_empty(folder: Path) -> None:
+def check_empty(folder: Path, or_else: str = "") -> None:
     """Raises SDiffError if the folder already has a checkpoint."""
     if (folder / "config.json").exists():
-        raise SDiffError(f"{folder} already has a checkpoint: choose another --out, or add --resume to continue.")
+        raise SDiffError(f"{folder} already has a checkpoint: choose another --out{or_else}.")
 
 
 def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, started: float) -> dict[str, Any]:
@@ -160,6 +160,9 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, 
             bar.refresh()
 
         for candidate in compare(dataset.split, arguments.seed, minutes, progress=progress):
+            if isinstance(candidate, Failure):
+                bar.write(f"{candidate.preset:<10} {candidate.error}", file=sys.stdout)
+                continue
             row = {"preset": candidate.preset, "beta": candidate.beta, **candidate.valid}
             rows.append(row | {"epoch": candidate.epoch, "seconds": round(candidate.seconds, 1)})
             bar.write(
@@ -170,7 +173,9 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, 
             if best is None or candidate.valid[CRITERION] > best.valid[CRITERION]:
                 best = candidate
                 best.trainer.checkpoint(dataset.key, best.preset).save(arguments.out)
-    assert best is not None
+            del candidate  # frees its memory before the next one is trained
+    if best is None:
+        raise SDiffError("No preset could be trained on this data set: see the lines above.")
     return finish(arguments, best.trainer, dataset, best.preset, started) | {"candidates": rows}
 
 

@@ -240,13 +240,15 @@ def global_split(interactions: Interactions) -> Split:
     users without a training part are dropped.
 
     Raises:
-        SDiffError: there are no timestamps.
+        SDiffError: there are no timestamps, or so few distinct ones that a part would be empty.
     """
     times = interactions.timestamps
     if times is None:
         raise SDiffError("A global split needs timestamps.")
     in_order = np.sort(times)
     first, second = (in_order[len(times) * part // 10] if len(times) else 0 for part in (7, 8))
+    if len(times) and not in_order[0] < first < second:
+        raise SDiffError("The timestamps are too coarse for a global split: use split=chronological.")
     train = times < first
     known = (np.bincount(interactions.rows[train], minlength=len(interactions.users)) > 0)[interactions.rows]
     valid, test = ~train & known & (times < second), ~train & known & (times >= second)

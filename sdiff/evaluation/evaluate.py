@@ -14,7 +14,7 @@ from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
-from sdiff.evaluation.protocols import Protocol
+from sdiff.evaluation.protocols import PROTOCOLS, Protocol
 from sdiff.method.histories import Histories
 
 CUTOFFS = (10, 20)
@@ -78,11 +78,19 @@ def unseen(
 
     For "valid", the history is the training part, and its items are excluded from the ranking. For "test", `protocol`
     says which parts are the history, and which are excluded: see `PROTOCOLS`.
+
+    Raises:
+        SDiffError: the scores have a wrong shape or type, or the protocol is unknown or not for this part.
     """
-    both = split.merged().train if part == "test" else split.train
-    known = split.train if protocol == "train" else both
-    excluded = split.train if protocol == "paper" else both
-    histories, seen = (Histories.from_interactions(x, device) for x in (known, excluded))
+    if protocol not in PROTOCOLS:
+        raise SDiffError(f"Unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+    if part == "valid" and protocol != "train":
+        raise SDiffError(f"The protocol {protocol} is for the test part only: evaluate the test part, or use train.")
+    train = Histories.from_interactions(split.train, device)
+    histories = train if protocol == "train" else Histories.from_interactions(split.merged().train, device)
+    excluded = [train]
+    if part == "test" and protocol != "paper":
+        excluded.append(Histories.from_interactions(split.valid, device))
     for users in batches:
         scores = score(histories.take(users))
         if scores.shape != (len(users), len(split.items)) or not scores.is_floating_point():
@@ -90,7 +98,10 @@ def unseen(
                 f"Scores must be floating-point numbers of shape ({len(users)}, {len(split.items)}), not "
                 f"{tuple(scores.shape)} of {scores.dtype}."
             )
-        yield users, *top_n(scores, seen.take(users), n)
+        scores = scores.clone()  # the scorer may still use its tensor
+        for seen in excluded:
+            exclude_(scores, seen.take(users))
+        yield users, *top_n(scores, None, n)
 
 
 @torch.inference_mode()

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions
 from sdiff.method.graph import ItemGraph
-from sdiff.method.spectrum import SpectralBasis, cached_basis
+from sdiff.method.spectrum import SpectralBasis, shared_basis
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +30,12 @@ class Fold:
     graph: ItemGraph | None
 
 
-def cross_fit(train: Interactions, spectrum: SpectralBasis, folds: int, entries: int) -> list[Fold]:
+def cross_fit(
+    train: Interactions, spectrum: SpectralBasis, folds: int, entries: int, ranks: Ranks = ALONE
+) -> list[Fold]:
     """Divides the users with interactions into folds at random, and computes each fold's basis and graph.
 
-    The same data give the same folds, so that the bases can be cached.
+    The same data give the same folds. The bases are cached like that of all users.
 
     Args:
         spectrum: of all users; each fold's U is aligned with it.
@@ -48,7 +51,7 @@ def cross_fit(train: Interactions, spectrum: SpectralBasis, folds: int, entries:
     result = []
     for own in np.array_split(users, min(folds, len(users))):
         others = train.where(~np.isin(train.rows, own))
-        U = aligned(cached_basis(others, len(spectrum.lam), device).U.to(device), spectrum.U)
+        U = aligned(shared_basis(others, len(spectrum.lam), device, ranks).U, spectrum.U)
         graph = ItemGraph(len(train.items), entries).to(device) if entries else None
         if graph:
             graph.build(others)

@@ -130,13 +130,16 @@ def denoise(
     config: Config,
     generator: torch.Generator,
     callback: Callable[[int, Tensor, Tensor], None] | None = None,
+    near: Tensor | None = None,
 ) -> Tensor:
     """Runs Algorithm 2 with the settings of `config`: sparse histories x in, v0_hat (B, K) out.
 
-    `generator` is a CPU generator, so that the noise is the same on every device.
+    `generator` is a CPU generator, so that the noise is the same on every device. `near` are the `neighbours` of x, if
+    they are known already.
     """
     c = condition(model.basis, x, config)  # (B, M, K)
-    near = neighbours(model, x, config) if config.T > 1 else None
+    if near is None and config.T > 1:
+        near = neighbours(model, x, config)
     shape = (config.T, *c[:, 0].shape)
     noise = config.noise * torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(
@@ -154,4 +157,5 @@ def denoise(
 
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x."""
-    return model.scores(denoise(model, x, config, generator), neighbours(model, x, config), beta=config.beta)
+    near = neighbours(model, x, config)
+    return model.scores(denoise(model, x, config, generator, near=near), near, beta=config.beta)

@@ -70,14 +70,10 @@ class ItemGraph(nn.Module):
 
 
 class FilterHead(nn.Module):
-    """g(s, a) = a + w s: the neighbourhood scores A c, plus w times the low-pass scores, as in GF-CF."""
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = weight
+    """g(s, a) = s + a: the low-pass scores and the neighbourhood scores A c, as in GF-CF."""
 
     def forward(self, s: Tensor, a: Tensor) -> Tensor:
-        return a + self.weight * s if self.weight else a
+        return s + a
 
 
 class FusionHead(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,19 +26,19 @@ class PassThrough(nn.Module):
     """v0_hat = U'c: with the inverse transform, an ideal low-pass filter."""
 
     def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
-        return c[:, 0]
+        return c.mean(1)
 
 
 @dataclass(frozen=True, eq=False)
 class DegreeBasis:
-    """The transform of GF-CF: U'D^-1/2 x and D^1/2 U v, with D the number of users of each item."""
+    """The transform of GF-CF: U'D^-1/2 x and w D^1/2 U v, with D the number of users of each item.
+
+    roots: D^1/2 (n_items,). weight: w, the weight of the low-pass scores.
+    """
 
     spectrum: SpectralBasis
-    roots: Tensor  # D^1/2 (n_items,)
-
-    @classmethod
-    def of(cls, spectrum: SpectralBasis, item_counts: Tensor) -> DegreeBasis:
-        return cls(spectrum, item_counts.clamp(min=1).sqrt())
+    roots: Tensor
+    weight: float
 
     @property
     def U(self) -> Tensor:
@@ -49,10 +49,11 @@ class DegreeBasis:
         return self.spectrum.lam
 
     def gft(self, x: Histories) -> Tensor:
-        return x.dot(self.spectrum.U / self.roots[:, None])
+        return replace(x, weights=x.weights / self.roots[x.items]).dot(self.spectrum.U)
 
     def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
-        return v @ self.spectrum.U[items].T * self.roots[items]
+        roots = self.roots[items]
+        return self.weight * (v @ self.spectrum.U[items].T) * roots if self.weight else v.new_zeros(len(v), len(roots))
 
 
 def solve(basis: SpectralBasis, x: Histories, mask: float) -> Tensor:

@@ -67,12 +67,13 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:
         super().__init__()
-        self.spectrum, self.mask = spectrum, config.mask
+        self.spectrum, self.mask, self.normalise = spectrum, config.mask, config.normalise
         K, n_items = len(spectrum.lam), len(item_counts)
         if config.denoiser == "filter":
-            self.basis, self.denoiser = DegreeBasis.of(spectrum, item_counts), PassThrough()
+            self.basis = DegreeBasis(spectrum, item_counts.clamp(min=1).sqrt(), config.low_pass)
+            self.denoiser = PassThrough()
             self.graph = ItemGraph(n_items, config.graph_entries, p=1 / 2, scaled=False)
-            self.head = FilterHead(config.low_pass)
+            self.head = FilterHead()
         else:
             self.basis = LearntBasis(spectrum, item_counts, config) if config.loss == "softmax" else spectrum
             self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
@@ -103,12 +104,15 @@ class Model(nn.Module):
         """The denoiser's output v0_hat as an estimate of v_0 (B, K), which the next step of Algorithm 2 noises again.
 
         With the softmax loss, the output gives logits. Their probabilities p over the items not in the history x are
-        the expected hidden items, of which training hides a share m: v_0 = (1 - m) c + m U'p, with c = U'x.
+        the expected hidden items: v_0 = (1 - m) c + m n U'p, with c = U'x, the share m of hidden items (`mask`), and
+        the number n of items in x, or 1 if histories are normalised.
         """
         if not isinstance(self.basis, LearntBasis):
             return v0_hat
-        logits = self.scores(v0_hat, near).index_put((x.rows, x.items), v0_hat.new_tensor(-torch.inf))
-        return (1 - self.mask) * c + self.mask * logits.softmax(1) @ self.basis.encoder
+        least = torch.finfo(v0_hat.dtype).min  # not -inf: a history may contain every item
+        logits = self.scores(v0_hat, near).index_put((x.rows, x.items), v0_hat.new_tensor(least))
+        hidden = logits.softmax(1) @ self.basis.encoder
+        return (1 - self.mask) * c + self.mask * (hidden if self.normalise else x.size[:, None] * hidden)
 
     @contextmanager
     def on(self, fold: Fold | None) -> Iterator[None]:

@@ -24,7 +24,7 @@ class Explanation:
 
     Attributes:
         score: the score by which the item is ranked; a logit if the model was trained with a softmax loss.
-        without: the score with an empty history.
+        without: the score with an empty history, whose next items are not among those of the history.
         by_item: (n,) contribution of each item of the history, in the order of the history.
         remainder: score - without - sum(by_item), the error of the numerical integration.
         by_frequency: (K,) U_ik v̂_k, contribution of each frequency.
@@ -96,7 +96,7 @@ def explain(
 
     without_history, full_score = score[-2].item(), score[-1].item()
     single = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency alone; last row: none
-    single_scores = basis.igft(single, of_item)[:, 0]
+    single_scores = model.model.scores(single, None, of_item, config.beta)[:, 0]
     by_frequency = (single_scores[:-1] - single_scores[-1]).double()
     return Explanation(
         score=full_score,

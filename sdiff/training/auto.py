@@ -36,6 +36,14 @@ class Candidate:
     trainer: Trainer
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A preset that could not be trained, such as one for which memory is too small."""
+
+    preset: str
+    error: SDiffError
+
+
 def candidates(split: Split) -> list[str]:
     """The presets that can be trained on the data."""
     return [name for name in CANDIDATES if split.train.ordered or not PRESETS[name].half_life]
@@ -47,7 +55,7 @@ def compare(
     minutes: float,
     device: Device | None = None,
     progress: Callable[[str, Progress], None] = lambda preset, progress: None,
-) -> Iterator[Candidate]:
+) -> Iterator[Candidate | Failure]:
     """Trains the presets one after the other, and yields each with the popularity penalty that suits it best.
 
     Each may take an equal share of the remaining time. What stops early keeps its best epoch.
@@ -59,16 +67,30 @@ def compare(
         raise SDiffError("This data set has no validation part to choose on: name a preset instead of auto.")
     end, names = time.monotonic() + 60 * minutes, candidates(split)
     for n, name in enumerate(names):
-        started = time.monotonic()
-        share = (end - started) / (len(names) - n)
+        share = (end - time.monotonic()) / (len(names) - n)
         if n and share <= 0:
             return
-        trainer = Trainer(PRESETS[name], split, seed, device)
-        for step in trainer.iter_epochs():
-            progress(name, step)
-            if time.monotonic() - started > share:
-                break
-        yield Candidate(name, *_with_beta(trainer), trainer.best.epoch, time.monotonic() - started, trainer)
+        try:
+            yield _trained(name, split, seed, share, device, progress)
+        except SDiffError as error:
+            yield Failure(name, error)
+
+
+def _trained(
+    name: str,
+    split: Split,
+    seed: int,
+    seconds: float,
+    device: Device | None,
+    progress: Callable[[str, Progress], None],
+) -> Candidate:
+    started = time.monotonic()
+    trainer = Trainer(PRESETS[name], split, seed, device)
+    for step in trainer.iter_epochs():
+        progress(name, step)
+        if time.monotonic() - started > seconds:
+            break
+    return Candidate(name, *_with_beta(trainer), trainer.best.epoch, time.monotonic() - started, trainer)
 
 
 def _with_beta(trainer: Trainer) -> tuple[float, dict[str, float], dict[float, float]]:

@@ -106,7 +106,8 @@ class Trainer:
             self.model.graph.build(split.train)
         self.folds: list[Fold] = []
         if config.folds:
-            self.folds = cross_fit(split.train, spectrum, config.folds, config.graph_entries)
+            with enough_memory("lower folds, graph_entries or K, and train again"):
+                self.folds = cross_fit(split.train, spectrum, config.folds, config.graph_entries, ranks)
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
         parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
         self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True)
@@ -174,7 +175,8 @@ class Trainer:
         if model.closed_form:
             if isinstance(model.denoiser, LinearDenoiser):
                 model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
-            return LOSSES[config.loss](model, histories, config, self.generator).mean().item()
+            some = histories.take(users[: config.batch_size])  # the loss is only shown
+            return LOSSES[config.loss](model, some, config, self.generator).mean().item()
         weights, means = (list(trained(m).values()) for m in (model, self.serving))
         update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)

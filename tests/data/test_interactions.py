@@ -104,8 +104,15 @@ def test_a_global_split_has_one_cut_in_time_for_all_users(random_interactions):
 
 
 def test_what_happens_at_the_same_time_is_on_the_same_side_of_the_cut():
-    split = global_split(timed([0] * 5 + [1] * 5, [*range(5), *range(5)], [1, 1, 2, 2, 2, 1, 1, 2, 2, 2]))
-    assert set(split.train.timestamps) == {1} and {*split.valid.timestamps, *split.test.timestamps} == {2}
+    times = [1, 1, 1, 1, 1, 1, 2, 2, 3, 3]
+    split = global_split(timed([0] * 5 + [1] * 5, [*range(5), *range(5)], times))
+    assert [set(part.timestamps) for part in (split.train, split.valid, split.test)] == [{1}, {2}, {3}]
+
+
+@pytest.mark.parametrize("times", [[1] * 10, [1] * 9 + [2], [1] * 2 + [2] * 8])
+def test_timestamps_that_are_too_coarse_for_a_cut_are_refused(times):
+    with pytest.raises(SDiffError, match="too coarse for a global split"):
+        global_split(timed([0] * 5 + [1] * 5, [*range(5), *range(5)], times))
 
 
 def test_a_global_split_needs_timestamps(random_interactions):

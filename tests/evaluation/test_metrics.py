@@ -165,6 +165,10 @@ def test_a_protocol_says_what_is_known_and_what_is_excluded(protocol, history, e
     assert evaluate(lambda x: truth.clone(), split, "test", CPU, protocol=protocol)["recall@20"] == 1
 
 
-def test_validation_is_the_same_under_every_protocol(split):
-    results = [evaluate(popularity(split), split, "valid", CPU, protocol=p) for p in ("train", "train+valid", "paper")]
-    assert results[0] == results[1] == results[2]
+@pytest.mark.parametrize(
+    ("part", "protocol", "message"),
+    [("test", "trian", "Unknown protocol 'trian'"), ("valid", "paper", "for the test part only")],
+)
+def test_a_protocol_that_is_unknown_or_has_no_effect_is_refused(part, protocol, message, split):
+    with pytest.raises(SDiffError, match=message):
+        evaluate(popularity(split), split, part, CPU, protocol=protocol)

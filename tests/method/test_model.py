@@ -145,16 +145,17 @@ def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
     )
 
 
-def test_an_estimate_is_the_shown_and_the_expected_hidden_items(basis, tastes):
+@pytest.mark.parametrize("normalise", [True, False])
+def test_an_estimate_is_the_shown_and_the_expected_hidden_items(basis, tastes, normalise):
     """v_0 in the item domain: a history whose mass is 1 - m on what is shown, and m on the rest by its probability."""
-    config = LEARNT.override({"mask": 0.3})
+    config = LEARNT.override({"mask": 0.3, "normalise": normalise})
     model = Model(config, basis, torch.from_numpy(tastes.item_counts))
     x = Histories.from_interactions(tastes, CPU)
     c = condition(model.basis, x, config).mean(1)
     v0_hat = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
     p = model.scores(v0_hat, None).masked_fill(x.dense(30) > 0, -torch.inf).softmax(1)
-    expected = 0.7 * x.normalised().dense(30) + 0.3 * p
-    torch.testing.assert_close(expected.sum(1), torch.ones(60))
+    size = torch.ones(60, 1) if normalise else x.size[:, None]
+    expected = size * (0.7 * x.normalised().dense(30) + 0.3 * p)
     torch.testing.assert_close(model.v_0(v0_hat, c, x, None), expected @ model.basis.U_in)
 
 
@@ -162,3 +163,10 @@ def test_with_the_squared_error_the_output_is_the_estimate(basis, tastes):
     model = Model(Config(K=12), basis, torch.from_numpy(tastes.item_counts))
     v0_hat = torch.randn(60, 12)
     assert model.v_0(v0_hat, v0_hat, Histories.from_interactions(tastes, CPU), None) is v0_hat
+
+
+def test_a_history_of_every_item_has_an_estimate(basis, tastes):
+    model = learnt(basis, tastes)
+    x = Histories.from_lists([list(range(30)), [3, 4]], CPU)
+    c = condition(model.basis, x, LEARNT).mean(1)
+    assert model.v_0(c, c, x, None).isfinite().all()

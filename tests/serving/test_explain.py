@@ -32,6 +32,7 @@ def models(split):
         ("near", "tuned", near),
         ("steps", "tuned", steps),
         ("instant", "instant", {}),
+        ("gfcf", "gfcf", {"beta": 0.3}),
     ):
         trainer = Trainer(preset(preset_name).override(changes), split, 0)
         trainer.fit()
@@ -39,7 +40,7 @@ def models(split):
     return shipped
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "near", "steps", "instant"])
+@pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "near", "steps", "instant", "gfcf"])
 def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
     model = models[name]
     for user in (0, 7, 99):

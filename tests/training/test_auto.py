@@ -41,9 +41,22 @@ def test_each_candidate_has_the_popularity_penalty_that_is_best_on_validation(ti
 
 
 def test_no_candidate_is_started_when_the_time_is_over(tiny, split, monkeypatch):
-    clock = itertools.count(0, 70)  # seconds pass at every look at the clock
+    clock = itertools.count(0, 70)  # so many seconds pass between two looks at the clock
     monkeypatch.setattr(auto.time, "monotonic", lambda: next(clock))
     assert len([*auto.compare(split, 0, 5, CPU)]) < len(auto.candidates(split))
+
+
+def test_a_candidate_that_fails_does_not_end_the_comparison(tiny, split, monkeypatch):
+    def failing(self):
+        if self.config.loss == "softmax":
+            raise SDiffError("Memory is too small.")
+        return iter_epochs(self)
+
+    iter_epochs = Trainer.iter_epochs
+    monkeypatch.setattr(Trainer, "iter_epochs", failing)
+    found = [*auto.compare(split, 0, 5, CPU)]
+    failed = [each.preset for each in found if isinstance(each, auto.Failure)]
+    assert failed == ["tuned", "temporal"] and len(found) == 5
 
 
 def test_without_a_validation_part_there_is_nothing_to_choose_on(split):
