@@ -29,8 +29,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.killed import KINDS, World, contents
+from benchmarks.synthetic import synthesize, write
 from sdiff.base.files import MARK
-from sdiff.data.synthetic import synthesize, write
 from sdiff.experiments.record import report, versions
 from tests.data.test_download import Server, zipped
 

@@ -107,14 +107,13 @@ class Catalog:
             rows.append(Row(rank, id, title, year, genres, float(score), popularity, i in hits, extra))
         return rows
 
-    def search(self, query: str, limit: int = 20, wanted: Filter = ALL) -> list[int]:
+    def search(self, query: str, limit: int = 20) -> list[int]:
         """Indices of the items whose title or id matches a query, best match first. Empty: the most popular items.
 
         Ignores case, accents, punctuation and word order; words may be prefixes. If too few titles match, each word may
         have one or two typos.
         """
-        mask = None if wanted == ALL else self.allowed(wanted)
-        return self._search.find(query, limit, mask, self._typos)
+        return self._search.find(query, limit, self._typos)
 
     def allowed(self, wanted: Filter) -> np.ndarray:
         """Mask (n_items,) of the items that pass a filter. Items of unknown year pass no year limits.

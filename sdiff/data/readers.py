@@ -174,17 +174,17 @@ def _names(names: Any) -> tuple[str, ...]:
 
 
 DEFAULT = Reading()
-CELL = 200  # maximum length of a cell in a preview
+CELL, ROWS = 200, 6  # maximum length of a cell, and maximum number of rows, in a preview
 
 
-def preview(path: Path, layout: Layout, n: int = 6) -> Preview:
-    """The first n rows of a table and the guessed roles of its columns. Raises SDiffError like `Table`."""
+def preview(path: Path, layout: Layout) -> Preview:
+    """The first rows of a table and the guessed roles of its columns. Raises SDiffError like `Table`."""
     with database(path) as con:
         table = Table(con, path, layout)
         roles = {sql: role for role, sql in table.guessed(PAIR).items()}
         with readable_errors(path):
             cells = ", ".join(f"left({column}, {CELL})" for column in table.columns.values())
-            rows = con.execute(f"SELECT {cells} FROM {table.scan} LIMIT ?", [n]).fetchall()
+            rows = con.execute(f"SELECT {cells} FROM {table.scan} LIMIT ?", [ROWS]).fetchall()
     named = {roles[sql]: name for name, sql in table.columns.items() if sql in roles}
     return Preview(list(table.columns), named, [[text or "" for text in row] for row in rows])
 

@@ -50,13 +50,7 @@ class Search:
         self._joined = "".join(joined)
         self._ends = np.cumsum([len(title) for title in joined])
 
-    def find(
-        self,
-        query: str,
-        limit: int,
-        wanted: np.ndarray | None,
-        typos: Callable[[list[str]], Iterable[tuple[str, int]]],
-    ) -> list[int]:
+    def find(self, query: str, limit: int, typos: Callable[[list[str]], Iterable[tuple[str, int]]]) -> list[int]:
         """Indices of the matching items, best match first. A query without words returns the most popular items.
 
         Matches are ranked as follows: the whole title or id, titles that start with the query, titles that contain all
@@ -64,23 +58,22 @@ class Search:
         ("spiderman") and matches with typos follow.
 
         Args:
-            wanted: (n_items,) bool mask of the items to search. None searches all.
             typos: returns pairs (word, index in `words` of a word that it may stand for) for the words of the query.
         """
         query = query.strip()[:LONGEST]
         text = plain(query)
         if not text:
-            return self._best([np.arange(len(self._popularity_rank))], limit, wanted)
+            return self._best([np.arange(len(self._popularity_rank))], limit)
         same_start = with_prefix(self._titles, text)
         exact = [*self._by_title[same_start.start : bisect_right(self._titles, text)], *self._with_id(query)]
         candidates = {word: [with_prefix(self.words, word)] for word in text.split()}
         matches = [exact, self._by_title[same_start], self._containing(candidates.values())]
-        best = self._best(matches, limit, wanted)
+        best = self._best(matches, limit)
         if len(best) < limit:
             for word, w in typos(list(candidates)):
                 candidates[word].append(slice(w, w + 1))
             matches += [self._ignoring_spaces(text.replace(" ", "")), self._containing(candidates.values())]
-            best = self._best(matches, limit, wanted)
+            best = self._best(matches, limit)
         return best
 
     def _with_id(self, query: str) -> list[int]:
@@ -101,14 +94,12 @@ class Search:
         positions = [match.start() for match in re.finditer(re.escape(letters), self._joined)]
         return np.searchsorted(self._ends, positions, side="right")
 
-    def _best(self, matches: Sequence[Sequence[int] | np.ndarray], limit: int, wanted: np.ndarray | None) -> list[int]:
+    def _best(self, matches: Sequence[Sequence[int] | np.ndarray], limit: int) -> list[int]:
         """The first `limit` items of `matches`, which are ordered best first; ties are broken by popularity."""
         n = len(self._popularity_rank)
         order = np.full(n, n * len(matches))
         for kind, items in reversed(list(enumerate(matches))):
             order[items] = kind * n + self._popularity_rank[items]
-        if wanted is not None:
-            order[~wanted] = n * len(matches)
         first = np.argpartition(order, limit)[:limit] if limit < n else np.arange(n)
         first = first[order[first] < n * len(matches)]
         return first[np.argsort(order[first])].tolist()

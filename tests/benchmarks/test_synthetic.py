@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from sdiff.data.synthetic import GENRES, MIN_ITEMS, synthesize, write
+from benchmarks.synthetic import GENRES, MIN_ITEMS, synthesize, write
 from tests.conftest import ROOT
 
 DEMO = ROOT / "assets" / "demo"

@@ -1,6 +1,6 @@
 """Generates the demo data: fictional films and the viewing histories of fictional users.
 
-    python -m sdiff.data.synthetic --out assets/demo --seed 0
+    python -m benchmarks.synthetic --out assets/demo --seed 0
 
 writes `items.csv` and `interactions.csv`, with identical bytes for the same seed. The data has structure that a
 sequential recommender can learn: long-tailed popularity, shared tastes that change over time, series watched in order,
