@@ -22,7 +22,7 @@ import duckdb
 import pandas as pd
 import torch
 
-from sdiff.cli.commands import peak_memory_mb
+from sdiff.base.device import peak_memory_mb
 from sdiff.data.readers import Reading, read_interactions, split_of
 
 

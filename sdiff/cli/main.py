@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shlex
 import sys
@@ -50,24 +51,24 @@ def run(arguments: argparse.Namespace) -> None:
         return serving.serve(arguments.verbose)
     with terminal.interruptible_imports():  # importing torch takes seconds
         from sdiff.base.distributed import torchrun
-        from sdiff.cli import commands
 
+        command = importlib.import_module(f"sdiff.cli.{arguments.run}")
     with torchrun() as arguments.ranks:
-        document = getattr(commands, arguments.run)(arguments)
+        document = command.run(arguments)
         if arguments.json:
             print(json.dumps(document))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands. The attribute `run` of its result names a function in `commands`."""
+    """The parser of all commands. The attribute `run` of its result names a module of this package."""
     top = argparse.ArgumentParser(prog="sdiff", description=__doc__)
     top.add_argument("--version", action="version", version=f"sdiff {sdiff.__version__}")
     subparsers = top.add_subparsers(required=True, metavar="COMMAND")
     repeatable: Any = dict(nargs="+", action="extend", default=[])  # several values after one or more flags
 
-    def command(name: str, help: str, run: str = "") -> argparse.ArgumentParser:
+    def command(name: str, help: str) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=help, description=help)
-        sub.set_defaults(run=run or name)
+        sub.set_defaults(run=name)
         if name != "app":
             sub.add_argument("--json", action="store_true", help="print one JSON document as the last line of stdout")
         return sub
@@ -92,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=path, required=True, help="folder for the checkpoint")
     sub.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
 
-    sub = command("evaluate", "measure recall and NDCG on held-out interactions", "evaluate_checkpoint")
+    sub = command("evaluate", "measure recall and NDCG on held-out interactions")
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
     sub.add_argument("--dataset", help=f"{DATASET} (default: that of the training)")
     sub.add_argument("--split", choices=("valid", "test"), default="test")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from sdiff import Recommender, SDiffError
 from sdiff.base.distributed import ALONE, Ranks, torchrun
-from sdiff.cli.commands import recommend
+from sdiff.cli import recommend
 from sdiff.cli.main import main, parser
 from sdiff.data.datasets import load_dataset
 from sdiff.evaluation.evaluate import evaluate
@@ -173,4 +173,4 @@ def test_several_processes_do_not_write_one_file(tmp_path):
     )
     arguments.ranks = Ranks(0, 2)
     with pytest.raises(SDiffError, match="give --out a folder"):
-        recommend(arguments)
+        recommend.run(arguments)

@@ -1,0 +1,68 @@
+"""`sdiff evaluate`: measures a checkpoint on held-out interactions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from tqdm import tqdm
+
+from sdiff.base.checks import generator
+from sdiff.base.distributed import Ranks
+from sdiff.config import parse_assignments
+from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.evaluation.evaluate import Part, evaluate
+from sdiff.evaluation.protocols import Protocol
+from sdiff.serving.recommender import Recommender
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures a checkpoint on a part of the data set."""
+    model = Recommender.load(arguments.checkpoint)
+    key, dataset = dataset_of(model, arguments)
+    if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
+        print(
+            f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
+            f"its training data may include held-out interactions of {key}.",
+            file=sys.stderr,
+        )
+    started = time.perf_counter()
+    settings = parse_assignments(arguments.set)
+    part, seed, ranks, protocol = arguments.split, arguments.seed, arguments.ranks, arguments.protocol
+    metrics = measure(model, dataset, part, settings, seed, ranks, protocol)
+    seconds = round(time.perf_counter() - started, 3)
+    for name, value in metrics.items():
+        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+    of = {"dataset": key, "split": part, "protocol": protocol, "seed": seed}
+    return metrics | {"seconds": seconds} | of
+
+
+def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
+    """Key and data set of --dataset, by default that of the training, with the model's item vocabulary."""
+    key = arguments.dataset or model.checkpoint.provenance.dataset
+    return key, load_dataset(key).served_by(model.items)
+
+
+def measure(
+    model: Recommender,
+    dataset: Dataset,
+    part: Part,
+    settings: dict[str, Any],
+    seed: int,
+    ranks: Ranks,
+    protocol: Protocol = "train",
+) -> dict[str, float]:
+    """Metrics of a model on a part of a data set. `settings` override the sampling settings."""
+    config = model.config.at_inference(settings)
+    noise = generator(seed, ranks.rank)
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
+    score = lambda x: model.scores(x, config, noise)  # noqa: E731
+    return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks, protocol=protocol)
+
+
+def hidden(ranks: Ranks) -> bool | None:
+    """Value of tqdm's `disable`: only rank 0 shows a progress bar, and only on a terminal."""
+    return None if ranks.first else True

@@ -1,0 +1,82 @@
+"""`sdiff recommend`: prints one list, or writes the lists of all users."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from tqdm import tqdm
+
+from sdiff.base.errors import SDiffError
+from sdiff.cli.evaluate import dataset_of, hidden
+from sdiff.config import parse_assignments
+from sdiff.data.catalog import Catalog
+from sdiff.serving import export
+from sdiff.serving.recommender import Recommender
+from sdiff.serving.shards import write_shards
+
+
+def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
+    """Prints recommendations for a user or a history, or writes those of all users to --out."""
+    if arguments.all:
+        return recommend_all(arguments)
+    if arguments.out or arguments.titles:
+        raise SDiffError("--out and --titles need --all: a single list is printed, with titles.")
+    model = Recommender.load(arguments.checkpoint)
+    dataset = None
+    try:
+        _, dataset = dataset_of(model, arguments)
+    except SDiffError as error:
+        if arguments.user is not None:
+            raise
+        print(f"sdiff: no titles: {error}", file=sys.stderr)
+    if arguments.user is not None:
+        assert dataset is not None
+        user = int(dataset.split.users.encode([arguments.user], "user")[0])
+        history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
+    else:
+        history = [id.strip() for id in arguments.history.split(",")] if arguments.history else []
+        if "" in history:
+            raise SDiffError("--history has an empty id: separate ids with one comma, or give '' for an empty history.")
+    settings = parse_assignments(arguments.set)
+    model.config.at_inference(settings)  # check now: a key such as "seed" would be taken for a parameter below
+    recommendations = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
+    if dataset is not None:
+        rows = [asdict(row) for row in Catalog(dataset).rows(recommendations.indices, recommendations.scores)]
+        rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
+    else:
+        pairs = zip(recommendations.ids, recommendations.scores, strict=True)
+        rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
+    print(f"{'rank':>4}  {'item':>8}  {'score':>8}  title")
+    for row in rows:
+        title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
+        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
+    return rows
+
+
+def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Writes the recommendations of all users to one file, or to shards in a folder."""
+    if arguments.out is None:
+        raise SDiffError("--all needs a file or a folder for the lists: give one with --out.")
+    out, ranks = arguments.out, arguments.ranks
+    in_shards = out.is_dir() or not out.suffix
+    if ranks.size > 1 and not in_shards:
+        raise SDiffError(f"{ranks.size} processes cannot write one file: give --out a folder, a name without a suffix.")
+    model = Recommender.load(arguments.checkpoint)
+    _, dataset = dataset_of(model, arguments)
+    config = model.config.at_inference(parse_assignments(arguments.set))
+    started = time.perf_counter()
+    bar = partial(tqdm, unit="batch", leave=False, disable=hidden(ranks))
+    k, seed, titles = arguments.k, arguments.seed, arguments.titles
+    if in_shards:
+        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar)
+    else:
+        lists = export.ranked(model, dataset.split.train, k, config, seed, progress=bar)
+        rows, users = export.write(out, lists, dataset, titles)
+    seconds = round(time.perf_counter() - started, 3)
+    print(f"{out}: {rows:,} rows for {users:,} users, {seconds} s")
+    return {"users": users, "rows": rows, "seconds": seconds, "file": str(out)}
