@@ -21,7 +21,9 @@ def test_what_is_shown_of_an_error_has_no_path_of_this_machine(tmp_path):
 
 
 def test_errors_reach_visitors_by_that_one_way():
-    for path in sorted((ROOT / "sdiff" / "ui").glob("*.py")):
+    sources = sorted((ROOT / "sdiff" / "app").rglob("*.py"))
+    assert len(sources) > 20
+    for path in sources:
         shown = re.findall(r"(?:Warning|Info|Error|escape|_message)\(str\(error\)", path.read_text(encoding="utf-8"))
         assert not shown, path.name
 
