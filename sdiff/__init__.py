@@ -1,11 +1,13 @@
 """S-Diff: collaborative filtering by anisotropic diffusion in the spectral domain of the item graph (WSDM '25).
 
+```python
 from sdiff import Recommender, Trainer, load_dataset, preset
 
 dataset = load_dataset("demo")
 trainer = Trainer(preset("tuned"), dataset.split, seed=0).fit()
 model = Recommender(trainer.checkpoint(dataset.key, "tuned"))
 print(model.recommend(["12", "7"], k=10).ids)
+```
 """
 
 from __future__ import annotations

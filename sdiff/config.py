@@ -145,6 +145,7 @@ class Config:
         return self.override(values)
 
     def to_dict(self) -> dict[str, Any]:
+        """The settings as a JSON document; `from_dict` reads it."""
         return asdict(self)
 
     @classmethod

@@ -83,12 +83,10 @@ def load_dataset(key: str) -> Dataset:
     """Loads a data set.
 
     Args:
-        key: one of
-            - the key of a registered data set, such as "demo";
-            - the path of a table file of interactions;
-            - the path of a folder with a table `interactions.*` and optionally one `items.*`;
-            - "hf:" and the name of a data set on the Hugging Face Hub.
-            All but registered keys may end in options of `Reading`: "ratings.csv?min_rating=4&core=5".
+        key: the key of a registered data set, such as "demo"; the path of a table file of interactions, or of a folder
+            with a table `interactions.*` and optionally one `items.*`; or "hf:" and the name of a data set on the
+            Hugging Face Hub. All but registered keys may end in options of `Reading`:
+            "ratings.csv?min_rating=4&core=5".
 
     Raises:
         SDiffError: the key is unknown, a file is missing or unreadable, or columns, values or options are invalid.

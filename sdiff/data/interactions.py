@@ -220,6 +220,7 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
+        """Hash of the fingerprints of the three parts."""
         parts = "".join(part.fingerprint for part in (self.train, self.valid, self.test))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
