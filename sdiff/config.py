@@ -104,7 +104,7 @@ class Config:
         "share of the noise sigma_t that is added while sampling; 0: each step follows the mean",
         switch=True,
     )
-    beta: float = _number(0.0, -2.0, 2.0, "popularity penalty: scores are divided by (number of users + 1)^beta")
+    beta: float = _number(0.0, -2.0, 2.0, "popularity discount: scores are divided by (number of users + 1)^beta")
 
     def __post_init__(self) -> None:
         hints = _hints()
@@ -151,7 +151,7 @@ class Config:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """The configuration of a JSON document, also of an earlier version. Raises SDiffError as `override`."""
-        if "leak" in values:  # until version 0.1: false where sampled is 1
+        if "leak" in values:  # the former name of sampled=0
             values = {"sampled": 0.0 if values["leak"] else 1.0} | values
             del values["leak"]
         return cls().override(values)

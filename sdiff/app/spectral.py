@@ -14,7 +14,7 @@ from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row
-from sdiff.method.diffusion import condition, denoise, neighbours
+from sdiff.method.diffusion import condition, denoise, neighbourhood_scores
 from sdiff.method.histories import Histories
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.serving.recommender import Recommender
@@ -169,7 +169,7 @@ def reverse_process(query: Query, step: int) -> Reverse:
     steps: list[tuple[Tensor, Tensor]] = []
     noise = torch.Generator().manual_seed(query.seed)
     denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
-    near = neighbours(model.model, x, config)
+    near = neighbourhood_scores(model.model, x, config)
     orders = [
         ranked(model.model.scores(v0_hat, near, beta=config.beta), x, query, opened.catalog) for _, v0_hat in steps
     ]

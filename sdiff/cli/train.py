@@ -112,6 +112,7 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, 
                 bar.write(f"{candidate.preset:<10} {candidate.error}", file=sys.stdout)
                 continue
             row = {"preset": candidate.preset, "beta": candidate.beta, **candidate.valid}
+            row["recall@20 by beta"] = candidate.valid_by_beta
             rows.append(row | {"epoch": candidate.epoch, "seconds": round(candidate.seconds, 1)})
             bar.write(
                 f"{candidate.preset:<10} valid {CRITERION} {candidate.valid[CRITERION]:.4f}  "

@@ -2,7 +2,7 @@
 
     python -m sdiff.experiments.stand_in --dataset yelp2018 --save
 
-Ranks models without random weights (graph filters and the instant preset, each with several popularity penalties) by
+Ranks models without random weights (graph filters and the instant preset, each with several popularity discounts) by
 their recall@20 on several validation parts, drawn from the training part:
 
 - random: a tenth of each user's interactions;

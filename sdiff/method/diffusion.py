@@ -47,7 +47,7 @@ def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
     return torch.stack([basis.gft(c) for c in memory_inputs(x, config)], dim=1)
 
 
-def neighbours(model: Model, x: Histories, config: Config) -> Tensor | None:
+def neighbourhood_scores(model: Model, x: Histories, config: Config) -> Tensor | None:
     """A c (B, n_items) for the mean of the memories of x, with sum 1; None without an item graph."""
     return None if model.graph is None else model.graph.dot(mean_memory(x, config))
 
@@ -134,12 +134,12 @@ def denoise(
 ) -> Tensor:
     """Runs Algorithm 2 with the settings of `config`: sparse histories x in, v0_hat (B, K) out.
 
-    `generator` is a CPU generator, so that the noise is the same on every device. `near` are the `neighbours` of x, if
-    they are known already.
+    `generator` is a CPU generator, so that the noise is the same on every device. `near` are the
+    `neighbourhood_scores` of x, if they are known already.
     """
     c = condition(model.basis, x, config)  # (B, M, K)
     if near is None and config.T > 1:
-        near = neighbours(model, x, config)
+        near = neighbourhood_scores(model, x, config)
     shape = (config.T, *c[:, 0].shape)
     noise = config.noise * torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(
@@ -157,5 +157,5 @@ def denoise(
 
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x."""
-    near = neighbours(model, x, config)
+    near = neighbourhood_scores(model, x, config)
     return model.scores(denoise(model, x, config, generator, near=near), near, beta=config.beta)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.config import Config
 from sdiff.config import Loss as Kind
-from sdiff.method.diffusion import condition, neighbours, q_sample, scaled
+from sdiff.method.diffusion import condition, neighbourhood_scores, q_sample, scaled
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
@@ -60,7 +60,7 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
     c_or_none = drop_condition(c, config.p_uncond, generator)
     t = uniform_times(c, config.tau, generator)  # (B,)
     v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
-    near = neighbours(model, shown, config)
+    near = neighbourhood_scores(model, shown, config)
     v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator)
     v0_hat = model.denoiser(v_t, c_or_none, t)
     logits = model.scores(v0_hat, near)  # (B, n_items)

@@ -88,7 +88,9 @@ class Model(nn.Module):
         return not isinstance(self.denoiser, Denoiser)
 
     def scores(self, v0_hat: Tensor, near: Tensor | None, items: slice = EVERY, beta: float = 0.0) -> Tensor:
-        """x_hat (B, n_items) = U v0_hat, or only of `items`. With a head, fused with the `neighbours` of these items.
+        """x_hat (B, n_items) = U v0_hat, or only of `items`.
+
+        With a head, fused with `near`, the `neighbourhood_scores` of these items.
 
         Popular items lose: scores are divided by (number of users + 1)^beta. Logits become lower by its logarithm.
         """

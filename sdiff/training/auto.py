@@ -24,7 +24,7 @@ BETAS = (0.0, 0.1, 0.2, 0.3)
 class Candidate:
     """A trained preset.
 
-    `valid_by_beta` is the validation recall@20 with each popularity penalty, and `valid` are all metrics with the best.
+    `valid_by_beta` is the validation recall@20 with each popularity discount, `valid` all metrics with the best.
     """
 
     preset: str
@@ -56,7 +56,7 @@ def compare(
     device: Device | None = None,
     progress: Callable[[str, Progress], None] = lambda preset, progress: None,
 ) -> Iterator[Candidate | Failure]:
-    """Trains the presets one after the other, and yields each with the popularity penalty that suits it best.
+    """Trains the presets one after the other, and yields each with the popularity discount that suits it best.
 
     Each may take an equal share of the remaining time. What stops early keeps its best epoch.
 
@@ -94,9 +94,9 @@ def _trained(
 
 
 def _with_beta(trainer: Trainer) -> tuple[float, dict[str, float], dict[float, float]]:
-    """Sets the popularity penalty of `BETAS` that is best on validation.
+    """Sets the popularity discount of `BETAS` that is best on validation.
 
-    Returns the penalty, its metrics, and the recall of all of them.
+    Returns the discount, its metrics, and the recall of all of them.
     """
     trainer.serving.load_state_dict(trainer.best.weights)
     model = trainer.serving.eval()

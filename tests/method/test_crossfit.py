@@ -7,7 +7,7 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.method.crossfit import aligned, cross_fit
-from sdiff.method.diffusion import neighbours
+from sdiff.method.diffusion import neighbourhood_scores
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.training.run_state import resume, save_state
@@ -60,12 +60,12 @@ def test_a_model_has_a_folds_basis_and_graph_only_within_the_block(name, tastes,
     x = Histories.from_interactions(tastes, CPU)
     scale = 30**0.5 if config.loss == "softmax" else 1.0
     before, v = model.basis.gft(x), torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
-    scores = model.scores(v, neighbours(model, x, config))
+    scores = model.scores(v, neighbourhood_scores(model, x, config))
     with model.on(fold):
         torch.testing.assert_close(model.basis.gft(x), scale * x.dot(fold.U), atol=1e-5, rtol=1e-5)
-        assert not torch.allclose(model.scores(v, neighbours(model, x, config)), scores)
+        assert not torch.allclose(model.scores(v, neighbourhood_scores(model, x, config)), scores)
     assert torch.equal(model.basis.gft(x), before) and torch.equal(
-        model.scores(v, neighbours(model, x, config)), scores
+        model.scores(v, neighbourhood_scores(model, x, config)), scores
     )
 
 

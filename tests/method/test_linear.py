@@ -78,7 +78,7 @@ def test_the_filters_rank_as_the_published_ones(name, published, split, monkeypa
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_the_popularity_penalty_divides_scores_by_a_power_of_the_counts(split):
+def test_the_popularity_discount_divides_scores_by_a_power_of_the_counts(split):
     trainer = Trainer(PRESETS["filter"].override({"K": 12}), split, 0, CPU).fit()
     model = Recommender(trainer.checkpoint("tastes", "filter"), CPU)
     x = Histories.from_interactions(split.train, CPU)

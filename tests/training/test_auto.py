@@ -31,7 +31,7 @@ def test_presets_that_need_an_order_are_tried_only_where_there_is_one(split):
     assert set(auto.candidates(split)) - set(auto.candidates(unordered)) == {"temporal"}
 
 
-def test_each_candidate_has_the_popularity_penalty_that_is_best_on_validation(tiny, split):
+def test_each_candidate_has_the_popularity_discount_that_is_best_on_validation(tiny, split):
     found = [*auto.compare(split, 0, 5, CPU)]
     assert [candidate.preset for candidate in found] == auto.candidates(split)
     for candidate in found:

@@ -69,9 +69,8 @@ def python(query: Query) -> str:
     _, model = serve(query.dataset, query.model)
     changed = {name: value for name, value in query.settings.items() if value != getattr(model.config, name)}
     arguments = [f"k={query.k}", *(f"{name}={value!r}" for name, value in changed.items())]
-    arguments += [f"seed={query.seed}"] * bool(model.config.at_inference(changed).noise) + [
-        "exclude_seen=False"
-    ] * query.seen
+    noisy = bool(model.config.at_inference(changed).noise)
+    arguments += [f"seed={query.seed}"] * noisy + ["exclude_seen=False"] * query.seen
     imports = {
         "sdiff.data.catalog": "Catalog",
         "sdiff.data.datasets": "load_dataset",
