@@ -32,7 +32,7 @@ LOSSES = {
     "temporal": PRESETS["temporal"].override({**QUICK, "dropout": 0.0}),
 }
 BATCHES = {"uneven": torch.arange(101), "too_few": torch.arange(1)}
-TWO_EPOCHS = PRESETS["tuned"].override({**QUICK, "epochs": 2})
+TWO_EPOCHS = PRESETS["tuned"].override({**QUICK, "epochs": 2, "folds": 3})
 
 
 def gradients(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
@@ -25,6 +26,7 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.interactions import Split
+from sdiff.training.auto import Candidate, Failure, Step, compare
 from sdiff.training.checkpointing import Epochs, checkpointed
 from sdiff.training.trainer import Progress, Trainer
 
@@ -57,6 +59,7 @@ class Ended:
 
 # Yields progress. Sending True stops the run after the current epoch.
 Run = Generator[Progress | Ended, bool | None, None]
+Choice = Generator[Step | Candidate | Failure | Ended, bool | None, None]
 
 
 def train_and_save(
@@ -85,6 +88,27 @@ def train_and_save(
             raise
         failure = error
     yield Ended(trainer.epoch, trainer.seconds, trainer.best.epoch, failure)
+
+
+def choose_and_save(
+    epochs: Epochs, minutes: float, split: Split, seed: int, device: torch.device, dataset: str, folder: Path
+) -> Choice:
+    """Trains the presets that fit the data with `epochs`, and keeps the best one so far in `folder` (`auto.compare`).
+
+    Raises:
+        SDiffError: no preset could be trained, or the weights cannot be saved.
+    """
+    started, stopped = time.monotonic(), Event()
+    best: list[Trainer] = []
+
+    def keep(trainer: Trainer, preset: str) -> None:
+        trainer.checkpoint(dataset, preset).save(folder)
+        best[:] = [trainer]
+
+    for step in compare(split, seed, minutes, keep, device, stopped.is_set, epochs):
+        if (yield step):
+            stopped.set()
+    yield Ended(best[0].epoch, time.monotonic() - started, best[0].best.epoch, None)
 
 
 def in_subprocess(

@@ -60,6 +60,14 @@ def run(config: Config, split: Split, seed: int, dataset: str, preset: str, fold
     return runs.in_subprocess(runs.train_and_save, Trainer.iter_epochs, *arguments)
 
 
+def choose(minutes: float, split: Split, seed: int, dataset: str, folder: Path) -> runs.Choice:
+    """Runs `runs.choose_and_save` in a separate process, or in slices on ZeroGPU."""
+    arguments = minutes, split, seed, serving_device(), dataset, folder
+    if ZERO_GPU:
+        return runs.choose_and_save(sliced, *arguments)
+    return runs.in_subprocess(runs.choose_and_save, Trainer.iter_epochs, *arguments)
+
+
 def sliced(trainer: Trainer) -> Generator[Progress, None, None]:
     """Runs `trainer.iter_epochs()` in slices. Each slice runs in a worker that resumes the state saved by the last one.
 

@@ -24,10 +24,10 @@ from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.evaluation.baselines import reference_metrics
 from sdiff.evaluation.evaluate import Part
 from sdiff.serving.recommender import Recommender
-from sdiff.training.auto import MINUTES, Failure, compare
+from sdiff.training.auto import MINUTES, Failure, Step, compare
 from sdiff.training.checkpointing import checkpointed
 from sdiff.training.run_state import resume
-from sdiff.training.trainer import CRITERION, Progress, Trainer
+from sdiff.training.trainer import CRITERION, Trainer
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -99,33 +99,32 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, 
     """
     check_empty(arguments.out)
     rows: list[dict[str, Any]] = []
-    best = None
+    best: list[tuple[Trainer, str]] = []
+
+    def keep(trainer: Trainer, name: str) -> None:
+        best[:] = [(trainer, name)]
+        trainer.checkpoint(dataset.key, name).save(arguments.out)
+
     with tqdm(unit="epoch", leave=False, disable=None) as bar:
-
-        def progress(name: str, step: Progress) -> None:
-            bar.set_description(name)
-            bar.total, bar.n = step.epochs, step.epoch
-            bar.refresh()
-
-        for candidate in compare(dataset.split, arguments.seed, minutes, progress=progress):
-            if isinstance(candidate, Failure):
-                bar.write(f"{candidate.preset:<10} {candidate.error}", file=sys.stdout)
-                continue
-            row = {"preset": candidate.preset, "beta": candidate.beta, **candidate.valid}
-            row["recall@20 by beta"] = candidate.valid_by_beta
-            rows.append(row | {"epoch": candidate.epoch, "seconds": round(candidate.seconds, 1)})
-            bar.write(
-                f"{candidate.preset:<10} valid {CRITERION} {candidate.valid[CRITERION]:.4f}  "
-                f"ndcg@20 {candidate.valid['ndcg@20']:.4f}  beta {candidate.beta:.1f}  {candidate.seconds:.0f} s",
-                file=sys.stdout,
-            )
-            if best is None or candidate.valid[CRITERION] > best.valid[CRITERION]:
-                best = candidate
-                best.trainer.checkpoint(dataset.key, best.preset).save(arguments.out)
-            del candidate  # frees its memory before the next one is trained
-    if best is None:
-        raise SDiffError("No preset could be trained on this data set: see the lines above.")
-    return finish(arguments, best.trainer, dataset, best.preset, started) | {"candidates": rows}
+        for step in compare(dataset.split, arguments.seed, minutes, keep):
+            if isinstance(step, Step):
+                bar.set_description(step.preset)
+                bar.total, bar.n = step.progress.epochs, step.progress.epoch
+                bar.refresh()
+            elif isinstance(step, Failure):
+                bar.write(f"{step.preset:<10} {step.error}", file=sys.stdout)
+            else:
+                row = {"preset": step.preset, **step.chosen, **step.valid}
+                row |= {f"{CRITERION} by {name}": recalls for name, recalls in step.valid_by.items()}
+                rows.append(row | {"epoch": step.epoch, "seconds": round(step.seconds, 1)})
+                chosen = "  ".join(f"{name} {value:g}" for name, value in step.chosen.items())
+                bar.write(
+                    f"{step.preset:<10} valid {CRITERION} {step.valid[CRITERION]:.4f}  "
+                    f"ndcg@20 {step.valid['ndcg@20']:.4f}  {chosen}  {step.seconds:.0f} s",
+                    file=sys.stdout,
+                )
+    ((trainer, name),) = best
+    return finish(arguments, trainer, dataset, name, started) | {"candidates": rows}
 
 
 def check_empty(folder: Path, or_else: str = "") -> None:

@@ -1,9 +1,10 @@
-"""Trains every preset that fits a data set, and keeps the one with the best validation result."""
+"""Trains every preset that fits a data set, and finds the one with the best validation result."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from sdiff.base.checks import generator
@@ -13,27 +14,37 @@ from sdiff.config import PRESETS, Config
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.diffusion import score
+from sdiff.training.checkpointing import Epochs
 from sdiff.training.trainer import CRITERION, Progress, Trainer
 
 CANDIDATES = ("filter", "gfcf", "instant", "tuned", "temporal")  # the fastest first
 MINUTES = 10.0  # for all candidates together
-BETAS = (0.0, 0.1, 0.2, 0.3)
+# Settings of inference that are chosen on validation, one after the other, beside the preset's own value
+CHOICES = {"half_life": (1.0, 2.0, 4.0, 8.0, 16.0), "beta": (0.0, 0.1, 0.2, 0.3)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """An epoch of a preset."""
+
+    preset: str
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A trained preset.
 
-    `valid_by_beta` is the validation recall@20 with each popularity discount, `valid` all metrics with the best.
+    `chosen` are the best of `CHOICES`, `valid` all metrics with them. `valid_by` is the validation recall@20 by setting
+    and value: the half-life's without a popularity discount, the popularity discount's with the best half-life.
     """
 
     preset: str
-    beta: float
+    chosen: dict[str, float]
     valid: dict[str, float]
-    valid_by_beta: dict[float, float]
+    valid_by: dict[str, dict[float, float]]
     epoch: int
     seconds: float
-    trainer: Trainer
 
 
 @dataclass(frozen=True)
@@ -53,51 +64,53 @@ def compare(
     split: Split,
     seed: int,
     minutes: float,
+    keep: Callable[[Trainer, str], None],
     device: Device | None = None,
-    progress: Callable[[str, Progress], None] = lambda preset, progress: None,
-) -> Iterator[Candidate | Failure]:
-    """Trains the presets one after the other, and yields each with the popularity discount that suits it best.
+    stopped: Callable[[], bool] = lambda: False,
+    epochs: Epochs = Trainer.iter_epochs,
+) -> Iterator[Step | Candidate | Failure]:
+    """Trains the presets one after the other, each with the settings of inference that suit it best.
 
     Each may take an equal share of the remaining time. What stops early keeps its best epoch.
 
+    Args:
+        keep: called with the trainer and the preset of each candidate that is better than all before it.
+        stopped: asked after each epoch: ends the comparison with the current preset.
+        epochs: trains epoch by epoch.
+
     Raises:
-        SDiffError: there is no validation part to choose on.
+        SDiffError: there is no validation part to choose on, or no preset could be trained.
     """
     if not len(split.valid):
         raise SDiffError("This data set has no validation part to choose on: name a preset instead of auto.")
-    end, names = time.monotonic() + 60 * minutes, candidates(split)
+    end, names, best = time.monotonic() + 60 * minutes, candidates(split), None
     for n, name in enumerate(names):
-        share = (end - time.monotonic()) / (len(names) - n)
-        if n and share <= 0:
-            return
+        started = time.monotonic()
+        share = (end - started) / (len(names) - n)
+        if n and (share <= 0 or stopped()):
+            break
         try:
-            yield _trained(name, split, seed, share, device, progress)
+            trainer = Trainer(PRESETS[name], split, seed, device)
+            with closing(epochs(trainer)) as run:
+                for progress in run:
+                    yield Step(name, progress)
+                    if stopped() or time.monotonic() - started > share:
+                        break
+            chosen, valid, valid_by = _choose(trainer)
         except SDiffError as error:
             yield Failure(name, error)
+            continue
+        if best is None or valid[CRITERION] > best:
+            best = valid[CRITERION]
+            keep(trainer, name)
+        yield Candidate(name, chosen, valid, valid_by, trainer.best.epoch, time.monotonic() - started)
+        del trainer  # frees its memory before the next one is trained
+    if best is None:
+        raise SDiffError("No preset could be trained on this data set.")
 
 
-def _trained(
-    name: str,
-    split: Split,
-    seed: int,
-    seconds: float,
-    device: Device | None,
-    progress: Callable[[str, Progress], None],
-) -> Candidate:
-    started = time.monotonic()
-    trainer = Trainer(PRESETS[name], split, seed, device)
-    for step in trainer.iter_epochs():
-        progress(name, step)
-        if time.monotonic() - started > seconds:
-            break
-    return Candidate(name, *_with_beta(trainer), trainer.best.epoch, time.monotonic() - started, trainer)
-
-
-def _with_beta(trainer: Trainer) -> tuple[float, dict[str, float], dict[float, float]]:
-    """Sets the popularity discount of `BETAS` that is best on validation.
-
-    Returns the discount, its metrics, and the recall of all of them.
-    """
+def _choose(trainer: Trainer) -> tuple[dict[str, float], dict[str, float], dict[str, dict[float, float]]]:
+    """Sets the values of `CHOICES` that are best on validation. Returns them, their metrics, and all recalls."""
     trainer.serving.load_state_dict(trainer.best.weights)
     model = trainer.serving.eval()
 
@@ -105,8 +118,17 @@ def _with_beta(trainer: Trainer) -> tuple[float, dict[str, float], dict[float, f
         noise = generator(trainer.seed, 0)
         return evaluate(lambda x: score(model, x, config, noise), trainer.split, "valid", trainer.device)
 
-    results = {beta: measured(trainer.config.at_inference({"beta": beta})) for beta in BETAS}
-    beta = max(results, key=lambda beta: results[beta][CRITERION])
-    trainer.config = trainer.config.at_inference({"beta": beta})
-    trainer.best.valid = results[beta]
-    return beta, results[beta], {beta: result[CRITERION] for beta, result in results.items()}
+    chosen: dict[str, float] = {}
+    valid_by: dict[str, dict[float, float]] = {}
+    for name, values in CHOICES.items():
+        if name == "half_life" and not trainer.split.train.ordered:
+            continue
+        own = getattr(trainer.config, name)
+        results = {
+            value: measured(trainer.config.at_inference({name: value})) for value in dict.fromkeys((own, *values))
+        }
+        chosen[name] = max(results, key=lambda value: results[value][CRITERION])
+        valid_by[name] = {value: result[CRITERION] for value, result in results.items()}
+        trainer.config = trainer.config.at_inference({name: chosen[name]})
+        trainer.best.valid = results[chosen[name]]
+    return chosen, trainer.best.valid, valid_by

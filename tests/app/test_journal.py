@@ -61,7 +61,7 @@ def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lin
         with gr.Blocks():
             tab = train_tab.TrainTab(Page())
         new, train = lines(), journal.observed(tab._train, "train")
-        steps = train(["demo", "demo"], "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
+        steps = train(["demo", "demo"], "paper", 1, 10, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):
             pass  # gradio gives each step a context of its own
     [line] = new()

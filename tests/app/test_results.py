@@ -47,6 +47,20 @@ def test_a_run_is_shown_with_the_papers_value_and_the_command(folder):
     ]
 
 
+def test_rows_under_other_protocols_have_tables_of_their_own(folder):
+    document = json.loads((folder / "table1.json").read_text())
+    jobs = document["runs"][0]["jobs"]
+    for n, name in enumerate(("first", "second")):
+        jobs[name] = [jobs[name][0] | {"protocols": {"paper": {"recall@20": 0.3 + n / 10}}}]
+    (folder / "table1.json").write_text(json.dumps(document))
+    run = results.read_run("table1", "demo", folder)
+    assert [row[3] for row in run.protocols["paper"]] == ["0.3000", "0.4000"]
+    assert [row[3] for row in run.cells] == ["0.1500", "0.2000"] and "protocols" not in run.head
+    del jobs["second"][0]["protocols"]
+    (folder / "table1.json").write_text(json.dumps(document))
+    assert results.read_run("table1", "demo", folder).protocols == {}, "a table has all rows or none"
+
+
 def test_an_experiment_or_a_run_that_is_not_kept_is_refused(folder):
     for name, label in (("gone", "demo"), ("table1", "gone"), ("accuracy-demo-paper", "demo")):
         with pytest.raises(SDiffError, match="choose another"):

@@ -63,7 +63,11 @@ def trained(url: str, epochs: int, name: str) -> list[str]:
     curves = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "curves")
     run = next(event["id"] for event in config["dependencies"] if curves in event["outputs"])
     settings = " ".join(f"{key}={value}" for key, value in TINY.items())
-    event = {"fn_index": run, "session_hash": name, "data": [["demo", "instant"], "paper", epochs, 0, settings, name]}
+    event = {
+        "fn_index": run,
+        "session_hash": name,
+        "data": [["demo", "instant"], "paper", epochs, 10, 0, settings, name],
+    }
     httpx.post(f"{url}gradio_api/queue/join", json=event).raise_for_status()
     said = []
     with httpx.stream("GET", f"{url}gradio_api/queue/data", params={"session_hash": name}, timeout=60) as answer:

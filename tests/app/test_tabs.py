@@ -36,6 +36,21 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
 
 
 @pytest.mark.slow
+def test_auto_shows_what_it_tries_and_its_best_model_is_used(page):
+    open_tab(page, "Train")
+    page.locator("#preset input").click()
+    page.get_by_role("option", name="auto").click()
+    page.locator("#minutes input").fill("0.2")
+    assert page.locator("#epochs").is_hidden() and page.locator("#train-settings").is_hidden()
+    page.locator("#model-name input, #model-name textarea").first.fill("the-best")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("Best on validation is").wait_for(timeout=120_000)
+    page.get_by_role("cell", name="gfcf").wait_for()
+    open_tab(page, "Recommend")
+    page.wait_for_function("document.querySelector('#checkpoint input').value == 'the-best'")
+
+
+@pytest.mark.slow
 def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
     other = browser.new_context().new_page()  # of another browser: one opens six connections to a host, and no more
     other.goto(url)

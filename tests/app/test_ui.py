@@ -223,6 +223,17 @@ def test_training_yields_its_curves_and_a_model_that_can_be_opened():
     assert next(iter(checkpoints("demo"))) == "demo", "what ships stays the first choice"
 
 
+def test_auto_trains_what_fits_the_data_and_saves_the_best():
+    stop = Event()
+    for view in train_tab.choose("demo", 5, 0, "best-of-all", stop):
+        if "| gfcf |" in view.status:
+            stop.set()
+    assert view.saved_as == "best-of-all" and "best-of-all" in checkpoints("demo")
+    rows = [line.strip("| ").split(" | ") for line in view.status.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows] == ["filter", "gfcf"]
+    assert f"is **{max(rows, key=lambda row: float(row[1]))[0]}**" in view.status
+
+
 def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
     stop = Event()
     for view in train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):

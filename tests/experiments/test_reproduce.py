@@ -111,6 +111,11 @@ def test_one_model_of_table_1_is_measured_on_its_own(pool, tmp_path, capsys, mon
     assert main(["reproduce", "table1", "--quick", "--only", "MultiDAE", "--out", str(tmp_path), "--json"]) == 0
     [[row]] = json.loads(capsys.readouterr().out.splitlines()[-1])["jobs"].values()
     assert row["test"]["recall@20"] > 0 and row["peak memory MB"] > 50 and row["scoring seconds"] > 0
+    assert (
+        row["protocols"]["train+valid"]["recall@20"]
+        != row["test"]["recall@20"]
+        != row["protocols"]["paper"]["recall@20"]
+    )
 
 
 @pytest.mark.slow

@@ -16,12 +16,13 @@ from typing import Any
 import gradio as gr
 from gradio.utils import LRUCache
 
-from sdiff.app import figures, gate, journal, space, state
+from sdiff.app import figures, gate, journal, runs, space, state
 from sdiff.app.controls import Parts
 from sdiff.app.page import Page
 from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
-from sdiff.config import PRESETS, Config, parse_assignments, preset
+from sdiff.config import AUTO, PRESETS, Config, parse_assignments, preset
+from sdiff.training.auto import MINUTES, Candidate, Failure, Step
 from sdiff.training.trainer import CRITERION, Progress
 
 WAIT = 0.5  # seconds between updates of a waiting run
@@ -42,7 +43,20 @@ class TrainTab:
             gr.Markdown(gate.READ_ONLY_MESSAGE, elem_classes="words")
         with gr.Row(visible=not read_only):
             with gr.Column(scale=1, min_width=280):
-                self.preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset")
+                self.preset = gr.Dropdown(
+                    [*PRESETS, ("auto: try all, keep the best", AUTO)],
+                    value=next(iter(PRESETS)),
+                    label="Preset",
+                    elem_id="preset",
+                )
+                self.minutes = gr.Number(
+                    MINUTES,
+                    label="Minutes for all presets together",
+                    minimum=0.1,
+                    maximum=1440,
+                    visible=False,
+                    elem_id="minutes",
+                )
                 self.epochs = gr.Number(
                     200, label="Most epochs", precision=0, minimum=1, maximum=1_000_000, elem_id="epochs"
                 )
@@ -67,10 +81,11 @@ class TrainTab:
         """Connects the events. A run is registered at once, so that its stop button works while it waits."""
         hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
         gr.on(None, _name, None, self.name, **hidden)  # when the page opens
+        self.preset.change(self._fields, self.preset, [self.epochs, self.changed, self.minutes], queue=False, **hidden)
         buttons = [self.status, self.start, self.stop]
         run = self.start.click(self._enlist, None, buttons, queue=False, **hidden).then(
             self._train,
-            [self.page.opened, self.preset, self.epochs, self.seed, self.changed, self.name],
+            [self.page.opened, self.preset, self.epochs, self.minutes, self.seed, self.changed, self.name],
             [*buttons, self.plot, self.trained, self.name],
             concurrency_id="train",
             concurrency_limit=WAITING,
@@ -82,18 +97,39 @@ class TrainTab:
             _stop, None, None, queue=False, **hidden
         )
 
+    def _fields(self, preset: str) -> Parts:
+        """The fields that the preset has a use for."""
+        auto = preset == AUTO
+        return {
+            self.epochs: gr.Number(visible=not auto),
+            self.changed: gr.Textbox(visible=not auto),
+            self.minutes: gr.Number(visible=auto),
+        }
+
     def _enlist(self, request: gr.Request) -> Parts:
         """Registers the stop event of a run, which also works while the run waits for others."""
         _waiting[str(request.session_hash)] = Event()
         return self._status("Waiting …", running=True)
 
     def _train(
-        self, opened: list[str], preset: str, epochs: int, seed: int, changed: str, name: str, request: gr.Request
+        self,
+        opened: list[str],
+        preset: str,
+        epochs: int,
+        minutes: float,
+        seed: int,
+        changed: str,
+        name: str,
+        request: gr.Request,
     ) -> Iterator[Parts]:
         session = str(request.session_hash)
         stop = _running[session] = _waiting.pop(session, None) or Event()
         try:
-            for view in train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop):
+            if preset == AUTO:
+                views = choose(opened[0], minutes or 0.0, int(seed or 0), name, stop)
+            else:
+                views = train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop)
+            for view in views:
                 parts: Parts = {self.status: view.status}
                 if view.epochs:
                     parts[self.plot] = figures.training_curves(view.epochs, view.loss, view.valid)
@@ -129,6 +165,9 @@ def _name() -> str:
     name = datetime.now(UTC).strftime("model-%Y%m%d-%H%M%S")
     names = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(name for name in names if not state.is_taken(name))
+
+
+Curves = tuple[list[int], list[float], list[tuple[int, float]]]  # epochs, their losses, (epoch, validation recall@20)
 
 
 @dataclass(frozen=True)
@@ -184,18 +223,37 @@ def train(
         SDiffError: the app is read-only, the name is taken, a setting is invalid, no epoch was completed, or the
             weights cannot be saved.
     """
-    gate.require_writable()
-    journal.note(data=dataset, model=name)
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
+    yield from _in_turn(name, dataset, stop, lambda folder: _trained(config, dataset, preset_name, seed, folder, stop))
+
+
+def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> Generator[TrainingView, None, None]:
+    """As `train`, but trains all presets that fit the data set, and saves the one that is best on validation.
+
+    Raises:
+        SDiffError: the app is read-only, the name is taken, there is nothing to choose on, no preset could be trained,
+            or the weights cannot be saved.
+    """
+    if not minutes > 0:
+        raise SDiffError("Give it some minutes: more than 0.")
+    yield from _in_turn(name, dataset, stop, lambda folder: _chosen(dataset, minutes, seed, folder, stop))
+
+
+def _in_turn(
+    name: str, dataset: str, stop: Event, run: Callable[[Path], Iterator[TrainingView]]
+) -> Generator[TrainingView, None, None]:
+    """Waits for earlier runs, then yields from `run`, called with the folder of the model."""
+    gate.require_writable()
+    journal.note(data=dataset, model=name)
     with QUEUE.enter(name := name.strip()) as runs_ahead, state.claimed_run(name) as folder:
         while n := runs_ahead():
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")
             yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
             time.sleep(WAIT)
-        yield from _trained(config, dataset, preset_name, seed, folder, stop)
+        yield from run(folder)
 
 
 def _trained(
@@ -204,15 +262,12 @@ def _trained(
     opened = state.open_dataset(dataset).dataset
     title = opened.title
     yield TrainingView(f"Computing the spectrum of {title} …", [], [], [])
-    curves: tuple[list[int], list[float], list[tuple[int, float]]] = ([], [], [])
+    curves: Curves = ([], [], [])
     shown, stopped = 0.0, False
     with closing(space.run(config, opened.split, seed, dataset, preset_name, folder)) as run:
         progress = next(run)
         while isinstance(progress, Progress):
-            curves[0].append(progress.epoch)
-            curves[1].append(progress.loss)
-            if progress.valid:
-                curves[2].append((progress.epoch, progress.valid[CRITERION]))
+            _extend(curves, progress)
             stopped = stop.is_set()
             if not stopped and time.monotonic() - shown > REDRAW:
                 shown = time.monotonic()
@@ -230,6 +285,61 @@ def _trained(
         *curves,
         saved_as=folder.name,
     )
+
+
+def _chosen(dataset: str, minutes: float, seed: int, folder: Path, stop: Event) -> Generator[TrainingView, None, None]:
+    opened = state.open_dataset(dataset).dataset
+    title = opened.title
+    yield TrainingView(f"Computing the spectrum of {title} …", [], [], [])
+    tried: list[Candidate | Failure] = []
+    current, shown = "", 0.0
+    curves: Curves = ([], [], [])
+    with closing(space.choose(minutes, opened.split, seed, dataset, folder)) as run:
+        step = next(run)
+        while not isinstance(step, runs.Ended):
+            if isinstance(step, Step):
+                progress = step.progress
+                if step.preset != current:
+                    current, curves = step.preset, ([], [], [])
+                _extend(curves, progress)
+                doing = f"{title}, {current}: epoch **{progress.epoch}** of at most {progress.epochs}"
+            else:
+                tried.append(step)
+                doing = f"{title}: {len(tried)} presets tried"
+            if time.monotonic() - shown > REDRAW or not isinstance(step, Step):
+                shown = time.monotonic()
+                yield TrainingView(f"{doing}\n\n{_table(tried)}", *curves)
+            step = run.send(stop.is_set())
+    best = max((each for each in tried if isinstance(each, Candidate)), key=lambda each: each.valid[CRITERION])
+    yield TrainingView(
+        f"Done on {title} in {duration(step.seconds)}. Best on validation is **{best.preset}**, which is saved as "
+        f"**{folder.name}**.\n\n{_table(tried)}",
+        *curves,
+        saved_as=folder.name,
+    )
+
+
+def _extend(curves: Curves, progress: Progress) -> None:
+    epochs, loss, valid = curves
+    epochs.append(progress.epoch)
+    loss.append(progress.loss)
+    if progress.valid:
+        valid.append((progress.epoch, progress.valid[CRITERION]))
+
+
+def _table(tried: list[Candidate | Failure]) -> str:
+    """The presets that were tried, as a table in Markdown."""
+    if not tried:
+        return ""
+    lines = ["| preset | recall@20 | NDCG@20 | chosen | time |", "|---|---|---|---|---|"]
+    for each in tried:
+        if isinstance(each, Failure):
+            lines.append(f"| {each.preset} | | | {escape(public_message(each.error))} | |")
+            continue
+        chosen = ", ".join(f"{name} = {value:g}" for name, value in each.chosen.items())
+        recall, ndcg = each.valid[CRITERION], each.valid["ndcg@20"]
+        lines.append(f"| {each.preset} | {recall:.4f} | {ndcg:.4f} | {chosen} | {duration(each.seconds)} |")
+    return "\n".join(lines)
 
 
 def _best(progress: Progress) -> str:
