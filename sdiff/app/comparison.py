@@ -17,7 +17,7 @@ from sdiff.app.state import Opened, open_dataset, serve
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from sdiff.data.interactions import Split
-from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.baselines import BASELINES, Scorer
 from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(a: Query, b: Query) -> Comparison:
-    """Compares the lists of two queries for the history of the first. `b.model` may be one of `REFERENCES`.
+    """Compares the lists of two queries for the history of the first. `b.model` may be one of `BASELINES`.
 
     Raises:
         SDiffError: like `recommend`.
@@ -140,14 +140,14 @@ def grid(a: Query) -> dict[str, tuple[float, ...]]:
 
 
 def sides(dataset: str) -> list[str]:
-    """Choices for side B: the models of a data set, and the references."""
-    return [*models(dataset), *REFERENCES]
+    """Choices for side B: the models of a data set, and the baselines."""
+    return [*models(dataset), *BASELINES]
 
 
 def describe(side: Query) -> str:
     """Describes a side: its model, and the settings that differ from the checkpoint's."""
-    if side.model in REFERENCES:
-        return f"**{side.model}** · a reference without settings"
+    if side.model in BASELINES:
+        return f"**{side.model}** · a baseline without settings"
     config = serve(side.dataset, side.model)[1].config
     return f"**{side.model}** · {changes(config, config.at_inference(side.settings), side.seed)}"
 
@@ -169,7 +169,7 @@ def _sample(split: Split, part: Part) -> np.ndarray:
 
 
 def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
-    if side.model in REFERENCES:
+    if side.model in BASELINES:
         return open_dataset(dataset), _reference(dataset, side.model), CPU
     opened, model = serve(dataset, side.model)
     config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)
@@ -178,4 +178,4 @@ def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
 
 @cached(LRUCache(4), condition=Condition())
 def _reference(dataset: str, name: str) -> Scorer:
-    return REFERENCES[name](open_dataset(dataset).dataset.split)
+    return BASELINES[name](open_dataset(dataset).dataset.split)

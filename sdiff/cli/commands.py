@@ -24,7 +24,7 @@ from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, download, load_dataset
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import summarize
-from sdiff.evaluation.baselines import reference_metrics
+from sdiff.evaluation.baselines import baseline_metrics
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.evaluation.protocols import Protocol
 from sdiff.serving import export
@@ -188,7 +188,7 @@ def finish(
         metrics[part] = measure(model, dataset, part, {}, arguments.seed, ranks)
     if not ranks.first:
         return metrics
-    metrics["references"] = reference_metrics(dataset.split, parts)
+    metrics["references"] = baseline_metrics(dataset.split, parts)
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
     print(

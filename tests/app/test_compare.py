@@ -16,7 +16,7 @@ from sdiff.app.state import open_dataset, serve
 from sdiff.app.tabs import take_away
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import ALL
-from sdiff.evaluation.baselines import REFERENCES
+from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.histories import Histories
 from tests.conftest import CPU, printed
@@ -67,7 +67,7 @@ def test_both_sides_are_filtered_alike_and_see_the_same_history():
 def test_a_reference_scores_as_the_reference_does():
     rows, words = comparison.measure(PAPER, replace(PAPER, model="A x"), "test")
     split = open_dataset("demo").dataset.split
-    expected = evaluate(REFERENCES["A x"](split), split, "test", CPU)
+    expected = evaluate(BASELINES["A x"](split), split, "test", CPU)
     assert [row[0] for row in rows] == list(comparison.HINTS)
     assert float(rows[0][2]) == pytest.approx(expected["recall@20"], abs=1e-4)
     assert float(rows[1][2]) == pytest.approx(expected["ndcg@20"], abs=1e-4)
@@ -103,7 +103,7 @@ def test_what_cannot_be_compared_is_said():
 def test_a_side_says_its_model_and_its_settings():
     assert comparison.describe(replace(ONE, model="popularity")).startswith("**popularity**")
     assert "guidance 0.0 → **2.0**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
-    assert comparison.sides("demo")[-2:] == list(REFERENCES)
+    assert comparison.sides("demo")[-2:] == list(BASELINES)
 
 
 def test_the_last_step_is_the_list_and_the_steps_lead_to_it():

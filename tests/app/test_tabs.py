@@ -181,7 +181,7 @@ def test_two_models_are_put_side_by_side_and_measured(page):
     page.wait_for_selector("#b-list tbody tr")
     first = listed(page, "#a-list")
     choose(page, "b-model", "A x")
-    page.locator("#b-words").filter(has_text="A x · a reference without settings").wait_for()
+    page.locator("#b-words").filter(has_text="A x · a baseline without settings").wait_for()
     assert page.locator("#b-panel").is_hidden()
     choose(page, "b-model", "demo")
     page.locator("#compare-words").filter(has_text="20 of 20 stand in both lists, in the same order").wait_for()

@@ -4,7 +4,7 @@ import torch
 from sdiff.config import PRESETS
 from sdiff.evaluation.baselines import linear_filter, popularity
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.peers.gfcf import gfcf
+from sdiff.experiments.baselines.gfcf import gfcf
 from sdiff.method.histories import Histories
 from sdiff.method.linear import solve
 from sdiff.serving.recommender import Recommender
@@ -69,7 +69,7 @@ def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
 
 @pytest.mark.parametrize(("name", "published"), [("filter", linear_filter), ("gfcf", gfcf)])
 def test_the_filters_rank_as_the_published_ones(name, published, split, monkeypatch):
-    monkeypatch.setattr("sdiff.experiments.peers.gfcf.K", 12)
+    monkeypatch.setattr("sdiff.experiments.baselines.gfcf.K", 12)
     trainer = Trainer(PRESETS[name].override({"K": 12}), split, 0, CPU).fit()
     model = Recommender(trainer.checkpoint("tastes", name), CPU)
     x = Histories.from_interactions(split.train, CPU)

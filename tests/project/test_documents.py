@@ -99,7 +99,7 @@ def test_the_guides_name_every_endpoint_and_experiment():
 def test_the_layout_names_every_package():
     tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Layout")[1].split("\n## ")[0]
     packages = {path.parent.relative_to(ROOT / "sdiff") for path in (ROOT / "sdiff").rglob("__init__.py")}
-    for package in packages - {Path(), Path("experiments/peers")}:
+    for package in packages - {Path(), Path("experiments/baselines")}:
         assert f"{package.name}/" in tree
     for name in re.findall(r"(\w+\.py)", tree):
         assert [*ROOT.glob(name), *(ROOT / "sdiff").rglob(name)], name

@@ -1,18 +1,18 @@
-"""The rivals' own small pieces, on worlds with known answers."""
+"""Parts of the baselines, on data with known answers."""
 
 import numpy as np
 import pytest
 import torch
 
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.peers.bspm import EULER, RUNGE_KUTTA, Setting, sharpened
-from sdiff.experiments.peers.diffrec import DiffRec, Noise
-from sdiff.experiments.peers.gfcf import gfcf
-from sdiff.experiments.peers.giffcf import graph_root
-from sdiff.experiments.peers.lightgcn import LightGCN
-from sdiff.experiments.peers.linkprop import propagated
-from sdiff.experiments.peers.recency import RECENT
-from sdiff.experiments.peers.sasrec import chunks, pad
+from sdiff.experiments.baselines.bspm import EULER, RUNGE_KUTTA, Setting, sharpened
+from sdiff.experiments.baselines.diffrec import DiffRec, Noise
+from sdiff.experiments.baselines.gfcf import gfcf
+from sdiff.experiments.baselines.giffcf import graph_root
+from sdiff.experiments.baselines.lightgcn import LightGCN
+from sdiff.experiments.baselines.linkprop import propagated
+from sdiff.experiments.baselines.recency import RECENT
+from sdiff.experiments.baselines.sasrec import chunks, pad
 from sdiff.experiments.table1 import CLOSED, LEARNT
 from sdiff.method.histories import Histories
 from tests.conftest import CPU
@@ -48,14 +48,14 @@ def test_gf_cf_is_its_formula_in_dense_matrices(split):
 
 
 @pytest.mark.parametrize("name", [*LEARNT, *(name for name in CLOSED if name != "popularity")])
-def test_every_rival_finds_the_taste_that_popularity_does_not_know(name, split):
+def test_every_baseline_learns_tastes_that_popularity_misses(name, split):
     score = LEARNT[name](split, 0, 100)[0] if name in LEARNT else CLOSED[name](split)
     popular = evaluate(CLOSED["popularity"](split), split, "test", CPU)["recall@10"]
     assert evaluate(score, split, "test", CPU)["recall@10"] > 1.5 * popular
 
 
 @pytest.mark.parametrize("name", LEARNT)
-def test_a_rival_of_one_seed_is_always_the_same(name, split):
+def test_a_baseline_is_reproducible_with_a_seed(name, split):
     x = Histories.from_interactions(split.train, CPU).take(torch.arange(5))
     first, second = (LEARNT[name](split, 3, 2)[0](x) for _ in range(2))  # CODIGEM draws when it scores, too
     other = LEARNT[name](split, 4, 2)[0](x)
