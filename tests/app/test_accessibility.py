@@ -17,7 +17,7 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(("theme", "visit", "tabs"), LOOKS, indirect=["visit"])
-def test_axe_finds_nothing_serious(visit, theme, tabs):
+def test_axe_reports_no_serious_violation(visit, theme, tabs):
     base = pytest.importorskip("axe_playwright_python.base", reason="needs the Python package axe-playwright-python")
     page = visit(f"?__theme={theme}&k=5")  # a longer list has no other kinds of parts
     page.evaluate(base.AXE_SCRIPT)

@@ -67,7 +67,7 @@ async def wait(reader: Reader) -> None:
         pass
 
 
-def test_a_data_set_is_read_and_solved_once_for_all_who_ask_for_it(blocked):
+def test_a_data_set_is_opened_once_for_concurrent_requests(blocked):
     async def visits() -> None:
         waiting = [asyncio.create_task(wait(blocked)) for _ in range(5)]
         await asyncio.sleep(2 * openings.TICK)
@@ -79,7 +79,7 @@ def test_a_data_set_is_read_and_solved_once_for_all_who_ask_for_it(blocked):
     assert len(state.open_dataset(blocked.key).instant.recommend(["5"], 3).ids) == 3
 
 
-def test_lists_and_endpoints_of_open_data_sets_are_answered_while_others_are_opened(blocked, monkeypatch):
+def test_open_data_sets_are_served_while_others_are_being_opened(blocked, monkeypatch):
     monkeypatch.setattr(openings, "_loader", lambda key: blocked)
     served = api.served(api.recommend)
 
@@ -97,7 +97,7 @@ def test_lists_and_endpoints_of_open_data_sets_are_answered_while_others_are_ope
     run(visits())
 
 
-def test_what_cannot_be_read_is_said_to_all_who_wait_and_tried_again_by_the_next(in_this_process):
+def test_a_failed_opening_is_reported_to_all_waiters_and_retried_by_the_next(in_this_process):
     times = []
 
     def faulty() -> Dataset:
@@ -122,7 +122,7 @@ def endless(note: Path) -> Dataset:
 
 
 @pytest.mark.slow
-def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_last_one_leaves(tmp_path):
+def test_an_opening_continues_until_its_last_waiter_leaves(tmp_path):
     note = tmp_path / "process"
 
     async def visits() -> int:
@@ -145,7 +145,7 @@ def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_la
     assert not state.is_open("endless")
 
 
-def test_however_many_wait_for_a_data_set_lists_are_answered(in_this_process, client, monkeypatch):
+def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_process, client, monkeypatch):
     """Through the queue of the app, which has room for a limited number of events."""
     may = threading.Event()
 
@@ -178,7 +178,7 @@ def test_however_many_wait_for_a_data_set_lists_are_answered(in_this_process, cl
         time.sleep(0.05)
 
 
-def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch):
+def test_a_cancelled_waiter_leaves_the_queue(blocked, monkeypatch):
     turns = threading.Semaphore(1)
     monkeypatch.setattr(openings, "_turns", turns)
 
@@ -201,7 +201,7 @@ def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_an_upload_that_is_kept_but_cannot_be_opened_leaves_nothing(in_this_process, tmp_path, monkeypatch, leaves):
+def test_an_upload_that_cannot_be_opened_leaves_no_files(in_this_process, tmp_path, monkeypatch, leaves):
     """Its process fails after its files were kept, or its visitor leaves."""
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     kept, may = threading.Event(), threading.Event()
@@ -232,12 +232,12 @@ def test_an_upload_that_is_kept_but_cannot_be_opened_leaves_nothing(in_this_proc
         time.sleep(0.05)
 
 
-def test_a_data_set_that_is_not_in_memory_is_not_opened_by_a_list(tmp_path):
+def test_a_list_does_not_open_a_data_set_that_is_not_in_memory(tmp_path):
     with pytest.raises(SDiffError, match="reload the page"):
         handlers.recommend(Query("ml-1m", INSTANT, "1"))
 
 
-def test_the_least_used_data_set_makes_room(monkeypatch):
+def test_the_least_recently_used_data_set_is_evicted(monkeypatch):
     monkeypatch.setattr(state, "_open_datasets", LRUCache(state.MAX_OPEN))
     held = state.open_dataset("demo")
     for n in range(state.MAX_OPEN):
@@ -252,7 +252,7 @@ def table(path: Path, rows: int = 8, items: str = "") -> Path:
     return path
 
 
-def test_a_table_that_is_refused_is_not_kept(in_this_process, tmp_path, monkeypatch):
+def test_a_refused_table_is_not_kept(in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     form = ("user", "item", NONE, NONE, "", 1, "", False)
     for faulty in ("u,\n", ""):  # a row without an item; then one user and one item too few for the core
@@ -269,7 +269,7 @@ FORM = {"encoding": "", "user": "user", "item": "item", "rating": NONE, "timesta
 
 @pytest.mark.parametrize("field", FORM)
 @pytest.mark.parametrize("choice", ["gone", "\0"])
-def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_this_process, tmp_path, monkeypatch):
+def test_an_unknown_choice_of_the_form_is_refused(field, choice, in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     encoding, *roles, split = (FORM | {field: choice}).values()
     path = str(table(tmp_path / "mine.csv"))
@@ -277,14 +277,14 @@ def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_t
     assert key == "" and repr(choice).strip("'") in said.replace("\0", "\\x00"), said
 
 
-def test_an_endpoint_takes_the_best_model_of_the_data_set_and_a_user_as_on_the_page(in_this_process, tmp_path):
+def test_an_endpoint_defaults_to_the_model_and_user_of_the_page(in_this_process, tmp_path):
     opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
     state.keep_open(key := opened.dataset.key, opened)
     assert len(api.recommend(key, k=3)) == 3, "by the model that needs no training, as there is no other"
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
 
 
-def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
+def test_checkpoints_are_sorted_best_first(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     for name, reached in (("a", "0.1"), ("b", "0.3"), ("c", "NaN"), ("d", "0.2")):
         (tmp_path / name).mkdir()
@@ -295,7 +295,7 @@ def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
     assert names[0] == "demo", "what ships comes before what visitors trained"
 
 
-def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatch):
+def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     for name in ("mine", "other", "third"):
         shutil.copytree(CHECKPOINTS / "demo", tmp_path / name)
@@ -309,7 +309,7 @@ def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
-def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
+def test_an_unknown_model_name_is_refused(name, tmp_path, monkeypatch):
     """Also where its path leads to a checkpoint: a folder of models is never looked at from above or beside."""
     shutil.copytree(CHECKPOINTS / "demo", tmp_path / "demo")
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(shutil.copytree(tmp_path / "demo", tmp_path / "runs")))
@@ -318,7 +318,7 @@ def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
         state.open_model(name, "demo")
 
 
-def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later():
+def test_an_edited_history_without_own_items_has_no_held_out_items():
     user = handlers.pick_user("demo", "typical")
     own = state.open_dataset("demo").history(user)
     strangers = [id for id in state.open_dataset("demo").dataset.split.items.ids if id not in own][:5]
@@ -329,12 +329,12 @@ def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later()
     assert "among the" in found.summary and any(row.held_out for row in found.recommendations)
 
 
-def test_the_page_of_a_data_set_has_no_list_of_the_one_before(opening):
+def test_a_newly_opened_data_set_shows_no_list_of_the_previous_one(opening):
     parts = last(opening.open_dataset("demo", ["demo", INSTANT], []))
     assert [parts[part] for part in opening.emptied] == [""] * 3
 
 
-def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one(opening):
+def test_a_cancelled_opening_restores_the_page_or_opens_the_default(opening):
     page, parts = opening.page, last(opening.cancel("{}", ["demo", "demo"], []))
     picker = parts[page.dataset]
     assert picker.value == "demo" and picker.interactive and not parts[page.status].visible
@@ -343,7 +343,7 @@ def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one(op
     assert parts[page.dataset].value == "demo" and parts[page.user] in state.open_dataset("demo").dataset.split.users
 
 
-def test_years_are_asked_for_as_they_were_typed():
+def test_a_year_range_is_taken_in_either_order():
     with gr.Blocks():
         page = Page()
         panel = page.controls = Controls()
@@ -391,7 +391,7 @@ def left(update: Any, typed: int) -> list[Any]:
 @pytest.mark.filterwarnings("error:The value passed into")
 @settings(max_examples=30, deadline=None)
 @given(order=st.lists(st.sampled_from([*SETS]), min_size=2, max_size=5), typed=st.integers(-3000, 3000))
-def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, keys, opening):
+def test_controls_accept_their_values_in_any_order_of_data_sets(order, typed, keys, opening):
     """The values that one data set leaves in the controls are taken by those of the next, and the other way round."""
     now, values = {}, {}
     for name in order:
@@ -411,20 +411,20 @@ def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, ke
         assert bounds is None or tuple(box.placeholder for box in boxes) == bounds
 
 
-def test_a_dropdown_gives_any_text_and_an_empty_one_where_nothing_was_chosen():
+def test_a_dropdown_accepts_any_text_and_gives_an_empty_one_by_default():
     for payload in ("gone", ["gone"], []):
         assert gr.Dropdown(["a"]).preprocess(payload) == payload
     assert gr.Dropdown(["a"]).preprocess(None) == ""
 
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(0, 1e6), value=st.floats(-1e6, 1e6))
-def test_a_slider_gives_any_value_on_whatever_its_range_is(low, width, value):
+def test_a_slider_passes_on_values_outside_its_range(low, width, value):
     slider = gr.Slider(0, 1)
     slider.minimum, slider.maximum = low, low + width
     assert slider.preprocess(value) == value
 
 
-def test_the_steps_slider_ends_where_the_steps_do():
+def test_the_steps_slider_ends_at_the_last_step():
     with gr.Blocks():
         tab = SpectrumTab(Page())
     for T in (1, 2, 5, 20):
@@ -433,13 +433,13 @@ def test_the_steps_slider_ends_where_the_steps_do():
         assert (slider.maximum, slider.value, slider.visible) == (max(T, 2), T, T > 1)
 
 
-def test_labels_of_a_histogram_are_short_enough_to_stand_upright():
+def test_histogram_labels_are_short_enough_to_stay_horizontal():
     figure = figures.degrees([1] * 24, [2] * 24)
     assert max(map(len, figure.data[0].x)) <= 4 and figure.layout.xaxis.tickangle == 0
     assert figure.data[0].customdata[11] == "2,048–4,095" and len(set(figure.data[0].x)) == 24
 
 
-def test_mcp_answers_are_json(url):
+def test_mcp_results_are_json(url):
     async def called() -> list:
         async with (
             streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
@@ -453,7 +453,7 @@ def test_mcp_answers_are_json(url):
     assert [row["rank"] for row in rows] == [1, 2] and why["title"] and found[0]["id"]
 
 
-def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
+def test_the_page_shows_that_a_data_set_is_being_opened_and_can_cancel_it(page):
     """On real data, as no data set that is embedded takes long enough to look."""
     real_data("ml-1m_clean")
     before = titles(page)
@@ -475,7 +475,7 @@ def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
     assert titles(page) != before and page.locator("#status").count() == 0
 
 
-def test_a_tab_shows_what_was_changed_before_it_was_opened(page):
+def test_a_tab_shows_changes_made_before_it_was_opened(page):
     page.get_by_role("button", name="More settings").click()
     move(page, "T", 5)
     page.locator("#changed").filter(has_text="T 1 → 5").wait_for()

@@ -13,15 +13,15 @@ from sdiff.base.errors import SDiffError
 from tests.conftest import ROOT
 
 
-def test_what_is_shown_of_an_error_has_no_path_of_this_machine(tmp_path):
+def test_error_messages_contain_no_path_of_the_machine(tmp_path):
     words = public_message(
         SDiffError(f"Cannot read {tmp_path}/file.csv, {ROOT}/runs/x or /home/me/y.csv: see https://x.org/a/b.")
     )
     assert words == "Cannot read file.csv, x or y.csv: see https://x.org/a/b."
 
 
-def test_errors_reach_visitors_by_that_one_way():
-    for path in sorted((ROOT / "sdiff" / "ui").glob("*.py")):
+def test_error_messages_are_shown_only_without_paths():
+    for path in sorted((ROOT / "sdiff" / "app").rglob("*.py")):
         shown = re.findall(r"(?:Warning|Info|Error|escape|_message)\(str\(error\)", path.read_text(encoding="utf-8"))
         assert not shown, path.name
 
@@ -65,11 +65,11 @@ def test_errors_reach_visitors_by_that_one_way():
         ("list_checkpoints", {"dataset": None}, "dataset must be a text"),
     ],
 )
-def test_an_endpoint_says_what_is_wrong_with_a_value(endpoint, given, said):
+def test_an_endpoint_reports_what_is_wrong_with_a_value(endpoint, given, said):
     with pytest.raises(gr.Error, match=re.escape(said)) as refusal:
         getattr(api, endpoint)(**given)
     assert len(refusal.value.message) < 500 and "Traceback" not in refusal.value.message
 
 
-def test_whole_numbers_may_be_written_as_javascript_does():
+def test_whole_numbers_may_be_sent_as_floats():
     assert api.recommend(user=1, k=3.0, history=[1, "2"]) == api.recommend(user="1", k=3, history=["1", "2"])

@@ -77,7 +77,7 @@ def trained(url: str, epochs: int, name: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(tmp_path):
+def test_on_a_cpu_space_the_app_starts_offline_and_says_what_is_not_kept(tmp_path):
     with running_space(tmp_path) as url:
         assert "S-Diff" in httpx.get(url).text
         rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
@@ -89,7 +89,7 @@ def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(t
 
 
 @pytest.mark.slow
-def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(tmp_path):
+def test_on_zero_gpu_lists_use_no_gpu_and_training_continues_across_slices(tmp_path):
     zero_gpu = {"SPACES_ZERO_GPU": "true", "ZERO_GPU_QUOTA": str(4 * space.GPU_SECONDS)}
     with running_space(tmp_path, **zero_gpu) as url:
         rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
@@ -125,7 +125,7 @@ def test_a_run_in_slices_equals_an_uninterrupted_one(config, split, monkeypatch)
     assert same(sliced.best.weights, whole.best.weights)
 
 
-def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
+def test_a_run_closed_during_a_slice_can_be_resumed(split):
     whole, sliced = (Trainer(SMALL, split, 0, CPU) for _ in range(2))
     with closing(space.sliced(sliced)) as run:
         for progress in run:
@@ -137,7 +137,7 @@ def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
     assert same(sliced.model.state_dict(), whole.model.state_dict())
 
 
-def test_a_failure_in_a_slice_is_told_in_its_own_words(split, tmp_path, monkeypatch):
+def test_a_failure_in_a_slice_keeps_its_message(split, tmp_path, monkeypatch):
     monkeypatch.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
     trainer = Trainer(SMALL, split, 0, CPU)
     save_state(trainer, tmp_path / "state")
@@ -148,7 +148,7 @@ def test_a_failure_in_a_slice_is_told_in_its_own_words(split, tmp_path, monkeypa
     assert trainer.epoch == 0, "an epoch that failed does not count"
 
 
-def test_where_zero_gpu_gives_no_more_time_what_was_saved_is_kept_and_it_is_said(monkeypatch):
+def test_when_zero_gpu_time_runs_out_the_saved_model_is_kept_and_a_message_says_so(monkeypatch):
     slices = []
 
     def killed_in_the_third(*arguments):
@@ -166,7 +166,7 @@ def test_where_zero_gpu_gives_no_more_time_what_was_saved_is_kept_and_it_is_said
     assert views[-1].status.endswith("ZeroGPU says: GPU task aborted")
 
 
-def test_what_is_said_about_training_depends_on_where_it_runs(monkeypatch):
+def test_the_note_about_training_depends_on_the_environment(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     assert space.note() == ""
     monkeypatch.setenv("SPACE_ID", "somebody/s-diff")

@@ -18,7 +18,7 @@ def test_the_spectrum_tab_shows_its_plots(page):
 
 
 @WIDTHS
-def test_a_model_is_trained_stopped_kept_and_used(page):
+def test_a_model_can_be_trained_stopped_saved_and_used(page):
     open_tab(page, "Train")
     name = f"by-a-visitor-{page.viewport_size['width']}"
     page.locator("#model-name input, #model-name textarea").first.fill(name)
@@ -36,7 +36,7 @@ def test_a_model_is_trained_stopped_kept_and_used(page):
 
 
 @pytest.mark.slow
-def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
+def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser, url):
     other = browser.new_context().new_page()  # of another browser: one opens six connections to a host, and no more
     other.goto(url)
     other.wait_for_selector("#recommended tbody tr")
@@ -59,7 +59,7 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
 
 
 @WIDTHS
-def test_own_data_is_uploaded_mapped_checked_and_read(page, tmp_path):
+def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"
     table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
@@ -106,7 +106,7 @@ def test_an_upload_can_be_cancelled_while_it_is_read(page, tmp_path):
 
 
 @pytest.mark.slow
-def test_own_data_is_still_there_later(page, url, tmp_path):
+def test_own_data_is_available_on_a_later_visit(page, url, tmp_path):
     table = tmp_path / "visits.csv"
     table.write_text("user,item\n" + "".join(f"{u},{(u + i * i) % 12}\n" for u in range(20) for i in range(8)))
     open_tab(page, "Data")
@@ -127,7 +127,7 @@ def test_own_data_is_still_there_later(page, url, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
+def test_a_missing_data_set_is_offered_for_download_with_its_terms(page):
     first = titles(page)
     page.get_by_label("Data set").click()
     page.get_by_role("option", name="MovieLens 32M (not here)").click()
@@ -137,7 +137,7 @@ def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
     changed(page, first)
 
 
-def test_the_experiments_tab_shows_the_run_that_is_picked(page):
+def test_the_experiments_tab_shows_the_selected_run(page):
     open_tab(page, "Experiments")
     page.locator("#experiment input").click()
     page.get_by_role("option").filter(has_text="Table 3").click()
@@ -155,7 +155,7 @@ def test_the_experiments_tab_shows_the_run_that_is_picked(page):
 
 @pytest.mark.slow
 @WIDTHS
-def test_the_reverse_process_is_gone_through_step_by_step(visit):
+def test_the_reverse_process_can_be_stepped_through(visit):
     page = visit("?model=demo-paper&user=7&view=Spectrum")
     page.get_by_text("Step 5 of 5, t = 0.2.").wait_for()
     last = listed(page, "#reverse-list")
@@ -176,7 +176,7 @@ def test_the_reverse_process_is_gone_through_step_by_step(visit):
 
 
 @WIDTHS
-def test_two_models_are_put_side_by_side_and_measured(page):
+def test_two_models_can_be_compared_and_evaluated(page):
     open_tab(page, "Compare")
     page.wait_for_selector("#b-list tbody tr")
     first = listed(page, "#a-list")
@@ -199,7 +199,7 @@ def test_two_models_are_put_side_by_side_and_measured(page):
 
 
 @pytest.mark.slow
-def test_the_address_brings_both_sides_back(visit):
+def test_the_url_restores_both_sides(visit):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
     page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
     page.get_by_role("button", name="Settings of B").click()
@@ -221,7 +221,7 @@ def test_the_address_brings_both_sides_back(visit):
 
 
 @pytest.mark.slow
-def test_the_grid_of_alpha_min_and_sigma_max_is_measured_for_the_model_on_the_page(visit):
+def test_the_sensitivity_grid_is_evaluated_for_the_model_on_the_page(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
     page.locator("#grid").click()
@@ -239,7 +239,7 @@ def choose(page, dropdown: str, option: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_page_at_rest_asks_for_nothing(visit):
+def test_an_idle_page_sends_no_request(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
     page.get_by_role("button", name="Random user").click()

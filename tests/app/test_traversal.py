@@ -143,12 +143,12 @@ ATTEMPTS = [
 ]
 
 
-def test_there_are_enough_attempts():
+def test_there_are_at_least_forty_attempts():
     assert len(ATTEMPTS) >= 40
 
 
 @pytest.mark.parametrize(("what", "attempt"), ATTEMPTS, ids=lambda value: value if isinstance(value, str) else "")
-def test_no_name_key_address_or_archive_leads_outside(outside, what, attempt):
+def test_no_name_key_url_or_archive_leaves_its_folder(outside, what, attempt):
     before = tree(outside.parent)
     with pytest.raises(REFUSED) as refusal:
         attempt()
@@ -157,7 +157,7 @@ def test_no_name_key_address_or_archive_leads_outside(outside, what, attempt):
     assert {path: time for path, time in found.items() if path.is_file()}.items() <= before.items(), "written"
 
 
-def test_the_reader_of_a_table_can_reach_no_other_file(tmp_path):
+def test_reading_a_table_cannot_access_other_files(tmp_path):
     table, other = tmp_path / "a.csv", tmp_path / "b.csv"
     table.write_text("x\n1\n"), other.write_text("x\n2\n")
     with database(table) as con:

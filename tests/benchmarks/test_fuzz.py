@@ -56,7 +56,7 @@ def fail():
     raise KeyError("step")
 
 
-def test_what_is_against_the_law_is_seen(boxed, tmp_path, monkeypatch):
+def test_every_violation_is_detected(boxed, tmp_path, monkeypatch):
     for name, value in {"MODELS": {}, "SECONDS": 0.5, "MEGABYTES": 100}.items():
         monkeypatch.setattr(fuzz_cases, name, value)
     box = boxed()
@@ -76,7 +76,7 @@ def test_what_is_against_the_law_is_seen(boxed, tmp_path, monkeypatch):
         assert said in box.run(0, 0)[1]
 
 
-def test_a_worker_that_dies_or_hangs_is_told_with_its_case_and_the_others_follow(monkeypatch):
+def test_a_crashed_or_hung_worker_is_reported_with_its_case_and_the_rest_continue(monkeypatch):
     code = """
 import os, sys, time
 print("ready", flush=True)
@@ -90,7 +90,7 @@ for n in map(int, sys.stdin):
     assert "ended with -6" in found[1][1] and "no answer" in found[2][1]
 
 
-def test_a_case_is_the_same_each_time(tmp_path):
+def test_cases_are_reproducible(tmp_path):
     import random
 
     from benchmarks.mutations import of_bytes

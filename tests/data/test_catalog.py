@@ -19,7 +19,7 @@ def catalog():
     return Catalog(load_dataset("demo"))
 
 
-def test_rows_come_in_the_order_asked_for_with_everything_joined(catalog):
+def test_rows_are_complete_and_in_the_requested_order(catalog):
     dataset = load_dataset("demo")
     rows = catalog.rows([7, 3, 11], [0.5, 0.4, 0.3], held_out=[3])
     assert [row.rank for row in rows] == [1, 2, 3]
@@ -84,11 +84,11 @@ def films():
         ("x" * 10_000, []),
     ],
 )
-def test_titles_are_found_by_beginnings_words_and_slips(films, question, found):
+def test_titles_are_found_by_prefix_word_and_misspelling(films, question, found):
     assert [list(TITLES)[i] for i in films.search(question)] == found
 
 
-def test_a_filter_holds_for_search_and_for_lists(films):
+def test_a_filter_applies_to_search_and_lists(films):
     fantasy = Filter(genres=("Fantasy", "Romance"), first_year=2001, last_year=2001)
     assert films.allowed(fantasy).nonzero()[0].tolist() == [0, 4, 6] and films.search("", wanted=fantasy) == [0, 4, 6]
     assert films.search("the", wanted=Filter(last_year=2000)) == [2]
@@ -99,20 +99,20 @@ def test_a_filter_holds_for_search_and_for_lists(films):
     assert films.years() == (1966, 2003)
 
 
-def test_other_columns_and_any_text_come_through_unchanged(films):
+def test_other_columns_and_any_text_are_kept_unchanged(films):
     rows = films.rows([0, 8])
     assert rows[0].extra == {'made by"; --': "maker of tt1"} and rows[1].extra == {}
     assert rows[1].title == TITLES["tt9"][0] and rows[1].year is None
 
 
-def test_threads_get_their_own_answers(catalog):
+def test_concurrent_threads_get_their_own_results(catalog):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda i: catalog.rows([i % 900])[0], range(800)))
     ids = load_dataset("demo").split.items.ids
     assert [row.id for row in answers] == [ids[i % 900] for i in range(800)]
 
 
-def test_lookups_keep_no_memory(catalog):
+def test_lookups_do_not_leak_memory(catalog):
     def look_up():
         catalog.rows(range(20), [0.1] * 20, held_out=[3])
         catalog.years(), catalog.genres(), catalog.allowed(Filter(("Drama",), 1990))
@@ -125,7 +125,7 @@ def test_lookups_keep_no_memory(catalog):
     assert memory_mb(os.getpid(), "VmRSS") - before < 5
 
 
-def test_a_search_for_slips_scans_no_table_as_duckdb_keeps_memory_for_each_scan(films):
+def test_a_fuzzy_search_scans_no_table_because_each_scan_leaks_memory(films):
     plan = films._connection.execute("EXPLAIN " + TYPOS, [["matrx"], ["matrix"], [1], [2]]).fetchall()[0][1]
     assert re.findall(r"(\w+)[ _]scan", plan.lower()) == ["dummy"]
 
@@ -141,6 +141,6 @@ def test_a_search_for_slips_scans_no_table_as_duckdb_keeps_memory_for_each_scan(
         "INSTALL httpfs",
     ],
 )
-def test_the_catalog_is_read_only_and_reaches_nothing_outside(catalog, statement):
+def test_the_catalog_is_read_only_and_isolated(catalog, statement):
     with pytest.raises(duckdb.Error):
         catalog._connection.cursor().execute(statement)

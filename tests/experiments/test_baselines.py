@@ -20,7 +20,7 @@ from tests.conftest import CPU
 X = Histories.from_lists([[1, 2, 3, 4, 5], [], [6, 7]], CPU)
 
 
-def test_histories_are_padded_on_the_left_and_keep_the_newest():
+def test_histories_are_left_padded_and_keep_the_newest_items():
     assert pad(X, 3, 9).tolist() == [[3, 4, 5], [9, 9, 9], [9, 6, 7]]
 
 
@@ -30,13 +30,13 @@ def test_long_histories_are_cut_into_chunks_that_end_at_the_newest():
     assert pad(cut, 2, 9).tolist() == [[9, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def test_where_only_the_last_step_tells_the_next_one_the_ridge_finds_it(walks):
+def test_the_ridge_learns_that_the_last_item_determines_the_next(walks):
     scores = {name: make(walks) for name, make in RECENT.items()}
     first = {name: evaluate(score, walks, "test", CPU)["ndcg@10"] for name, score in scores.items()}
     assert first["next-items ridge"] > 0.9
 
 
-def test_gf_cf_is_its_formula_in_dense_matrices(split):
+def test_gf_cf_equals_its_formula_in_dense_matrices(split):
     X = split.train.matrix().toarray()
     du, di = (np.maximum(X.sum(axis), 1) for axis in (1, 0))
     root = X / np.sqrt(du)[:, None] / np.sqrt(di)
@@ -62,12 +62,12 @@ def test_a_baseline_is_reproducible_with_a_seed(name, split):
     assert first.isfinite().all() and torch.allclose(first, second) and not torch.allclose(first, other)
 
 
-def test_embeddings_without_a_layer_are_smoothed_by_nothing(split):
+def test_embeddings_without_layers_are_not_smoothed(split):
     model = LightGCN(split.train, 0)
     assert torch.equal(model.smoothed(), model.embedding)
 
 
-def test_layers_smooth_by_the_normalised_bipartite_graph(split):
+def test_layers_smooth_over_the_normalized_bipartite_graph(split):
     model = LightGCN(split.train, 2)
     X = split.train.matrix().toarray()
     whole = np.block([[np.zeros((len(X), len(X))), X], [X.T, np.zeros((X.shape[1], X.shape[1]))]])
@@ -76,7 +76,7 @@ def test_layers_smooth_by_the_normalised_bipartite_graph(split):
     np.testing.assert_allclose(model.smoothed().detach(), (E + graph @ E + graph @ graph @ E) / 3, atol=1e-6)
 
 
-def test_diffrec_noise_rises_and_its_posterior_is_that_of_bayes():
+def test_diffrec_noise_increases_and_its_posterior_follows_bayes():
     noise = Noise(5)
     alpha_bar = noise.alpha_bar.double()
     assert (alpha_bar.diff() < 0).all() and (noise.weight > 0).all()
@@ -87,19 +87,19 @@ def test_diffrec_noise_rises_and_its_posterior_is_that_of_bayes():
     assert noise.of_x0[2] == pytest.approx(of_x0.item(), rel=2e-2)
 
 
-def test_diffrec_of_one_step_is_its_network_alone():
+def test_diffrec_with_one_step_is_its_network():
     model = DiffRec(6, (4,), 1).eval()
     x = torch.rand(3, 6)
     with torch.inference_mode():
         torch.testing.assert_close(model.sample(x), model(x, torch.zeros(3)), atol=1e-3, rtol=1e-3)
 
 
-def test_the_graph_of_giffcf_has_one_as_its_largest_eigenvalue(split):
+def test_the_largest_eigenvalue_of_the_giffcf_graph_is_one(split):
     root = graph_root(split).toarray()
     assert np.linalg.eigvalsh(root.T @ root)[-1] == pytest.approx(1)
 
 
-def test_link_propagation_is_its_formula_in_dense_matrices(split):
+def test_linkprop_equals_its_formula_in_dense_matrices(split):
     X = split.train.matrix().toarray()
     du, di = (np.maximum(X.sum(axis), 1) for axis in (1, 0))
     expected = X * di**-0.25 @ X.T * du**-0.5 @ X * di**-0.75

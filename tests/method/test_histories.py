@@ -22,7 +22,7 @@ def rows(x):
 X = Histories.from_lists(ROWS, CPU)
 
 
-def test_masking_hides_the_share_it_says_and_keeps_the_expected_size():
+def test_masking_hides_the_given_share_and_keeps_the_expected_size():
     x = Histories.from_lists([list(range(5000))], CPU)
     c, hidden = x.mask(0.3, generator())
     assert len(hidden.items) == pytest.approx(1500, abs=100)
@@ -31,7 +31,7 @@ def test_masking_hides_the_share_it_says_and_keeps_the_expected_size():
     assert torch.equal(X.mask(0.0, generator())[0].weights, X.weights)
 
 
-def test_a_cut_leaves_a_past_and_a_future_that_fades():
+def test_a_cut_gives_a_past_and_a_decaying_future():
     points = set()
     for seed in range(60):
         past, future = X.cut(2.0, generator(seed))
@@ -44,7 +44,7 @@ def test_a_cut_leaves_a_past_and_a_future_that_fades():
     assert points == {1, 2, 3, 4}, "every cut with something on both sides"
 
 
-def test_recency_halves_the_weight_and_keeps_the_size():
+def test_recency_halves_weights_by_age_and_keeps_the_size():
     recent = X.recent(1.0)
     assert rows(recent)[3] == pytest.approx({6: 2 / 3, 7: 4 / 3})
     torch.testing.assert_close(recent.size, X.size)
@@ -52,9 +52,9 @@ def test_recency_halves_the_weight_and_keeps_the_size():
     assert X.recent(1e-3).weights.isfinite().all(), "however short the memory"
 
 
-def test_a_normalised_row_sums_to_one_and_an_empty_one_stays_empty():
+def test_normalized_rows_sum_to_one_and_empty_rows_stay_empty():
     assert X.normalised().size.tolist() == pytest.approx([1, 1, 0, 1])
 
 
-def test_taking_rows_takes_their_entries():
+def test_taking_rows_keeps_their_entries():
     assert rows(X.take(torch.tensor([3, 2, 0]))) == [rows(X)[3], {}, rows(X)[0]]

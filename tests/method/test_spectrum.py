@@ -17,20 +17,20 @@ def laplacian(interactions):
     return np.eye(root.shape[1]) - root.T @ root
 
 
-def test_the_lowest_frequencies_are_the_ones_kept(random_interactions):
+def test_the_lowest_frequencies_are_kept(random_interactions):
     every = np.sort(np.linalg.eigvalsh(laplacian(random_interactions)))
     np.testing.assert_allclose(spectral_basis(random_interactions, 10).lam, every[:10], atol=1e-5)
     assert every[0] == pytest.approx(0, abs=1e-12), "the paper says [0, 2]; this L is within [0, 1] and starts at 0"
     assert every[-1] <= 1 + 1e-12
 
 
-def test_a_graph_without_an_edge_has_no_frequency():
+def test_a_graph_without_edges_has_no_frequencies():
     ids = Vocabulary(("1", "2", "3"))
     basis = spectral_basis(Interactions.from_pairs(ids, ids, np.array([]), np.array([])), 2)
     assert basis.K == 0 and basis.U.shape == (3, 0)
 
 
-def test_the_first_eigenvector_is_the_root_of_the_degrees(tastes):
+def test_the_first_eigenvector_is_the_square_root_of_the_degrees(tastes):
     # Three tastes that share nothing: three components, so lam = 0 three times over.
     basis = spectral_basis(tastes, 12)
     assert (basis.lam[:3] < 1e-6).all() and basis.lam[3] > 0.01
@@ -47,7 +47,7 @@ def test_blocks_and_single_vectors_find_the_same_frequencies(components):
     assert np.linalg.norm(root.T @ (root @ V) - V * b, axis=0).max() < 1e-7
 
 
-def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_interactions, monkeypatch):
+def test_lanczos_is_used_if_the_filter_does_not_separate_the_frequencies(random_interactions, monkeypatch):
     root = normalised_adjacency_root(random_interactions.matrix())
     monkeypatch.setattr("sdiff.method.eigen.SWEEPS", 1)
     (a, U), (b, V) = largest(root, 10, CPU), filtered(root, 10, CPU)
@@ -56,7 +56,7 @@ def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_inte
 
 @pytest.mark.parametrize("K", [21, 40, 60])
 @pytest.mark.parametrize("users_are_fewer", [True, False])
-def test_where_one_side_is_small_memory_is_that_of_the_result_and_all_its_frequencies_are_found(users_are_fewer, K):
+def test_with_one_small_side_all_frequencies_are_found_within_the_memory_of_the_result(users_are_fewer, K):
     X = (np.random.default_rng(0).random((40, 20_000)) < 0.01).astype(np.float64)
     X[1:3] = X[0]  # three equal users or items, so that the rank is 38
     root = normalised_adjacency_root(sp.csr_array(X if users_are_fewer else X.T))
@@ -82,7 +82,7 @@ def test_eigenvectors_are_orthonormal_however_small_their_eigenvalue():
     np.testing.assert_allclose(U.T @ U, np.eye(6), atol=1e-12)
 
 
-def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_interactions):
+def test_relabeling_items_keeps_the_spectrum_and_permutes_the_rows(random_interactions):
     order = np.random.default_rng(0).permutation(50)
     items = Vocabulary(tuple(random_interactions.items.ids[i] for i in np.argsort(order)))
     moved = Interactions.from_pairs(
@@ -93,7 +93,7 @@ def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_intera
     torch.testing.assert_close(here.U, there.U[order], atol=1e-3, rtol=0)
 
 
-def test_the_cache_gives_what_was_computed_and_knows_other_data(random_interactions, tastes, tmp_path, monkeypatch):
+def test_the_cache_returns_what_was_computed_and_distinguishes_data(random_interactions, tastes, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_CACHE_DIR", str(tmp_path))
     first = cached_basis(random_interactions, 8)
     files = list(tmp_path.rglob("*.safetensors"))

@@ -23,7 +23,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(auto, "PRESETS", small)
 
 
-def test_presets_that_need_an_order_are_tried_only_where_there_is_one(split):
+def test_presets_that_need_an_order_are_tried_only_on_ordered_data(split):
     from dataclasses import replace
 
     unordered = Split(*(replace(part, ordered=False) for part in (split.train, split.valid, split.test)))
@@ -46,7 +46,7 @@ def test_no_candidate_is_started_when_the_time_is_over(tiny, split, monkeypatch)
     assert len([*auto.compare(split, 0, 5, CPU)]) < len(auto.candidates(split))
 
 
-def test_without_a_validation_part_there_is_nothing_to_choose_on(split):
+def test_auto_refuses_data_without_a_validation_part(split):
     nothing = split.valid.where(split.valid.rows < 0)
     with pytest.raises(SDiffError, match="no validation part"):
         next(auto.compare(Split(split.train, nothing, split.test), 0, 1, CPU))
