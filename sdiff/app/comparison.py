@@ -27,12 +27,12 @@ SAMPLE = 1000  # maximum number of users to measure on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
-    "recall@20": "what is held out and stands in the top 20, of as much as can stand there",
-    "ndcg@20": "the same, more for what stands higher",
-    "coverage": "share of the catalogue that anybody is shown",
-    "novelty": "bits: how few people have what is shown",
-    "diversity": "how little the items of one list share their audience",
-    "popularity lift": "how much more popular than the histories: 0 alike, 1 twice",
+    "recall@20": "share of the held-out items in the top 20, relative to the maximum possible",
+    "ndcg@20": "like recall, but higher ranks count more",
+    "coverage": "share of the catalog that is recommended to at least one user",
+    "novelty": "how rare the recommended items are, in bits",
+    "diversity": "how little the items of a list share their users",
+    "popularity lift": "popularity relative to the histories: 0 is equal, 1 is twice as popular",
 }
 
 

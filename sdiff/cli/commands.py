@@ -81,7 +81,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.preset == AUTO:
         if arguments.set or arguments.resume or arguments.ranks.launched:
             raise SDiffError(
-                "The preset auto has no --set or --resume, and needs one process: name a preset for those."
+                "The preset auto cannot be used with --set, --resume or several processes: choose another preset."
             )
         dataset = load_dataset(arguments.dataset)
         with output(arguments.out, arguments.ranks):

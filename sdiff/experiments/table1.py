@@ -81,7 +81,7 @@ COLUMNS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
 def fits(model: str, dataset: Dataset) -> bool:
-    """Whether a model can run on a data set: some need the order of the interactions, some a small catalogue."""
+    """Whether a model can run on a data set: some need the order of the interactions, some a small catalog."""
     small = len(dataset.split.items) <= DENSE
     return (dataset.split.train.ordered or model not in IN_ORDER) and (small or model not in DENSE_MODELS)
 

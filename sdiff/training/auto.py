@@ -53,10 +53,10 @@ def compare(
     Each may take an equal share of the remaining time. What stops early keeps its best epoch.
 
     Raises:
-        SDiffError: there is no validation part to choose on.
+        SDiffError: there is no validation part to select a preset on.
     """
     if not len(split.valid):
-        raise SDiffError("This data set has no validation part to choose on: name a preset instead of auto.")
+        raise SDiffError("This data set has no validation part to select a preset on: choose a preset instead of auto.")
     end, names = time.monotonic() + 60 * minutes, candidates(split)
     for n, name in enumerate(names):
         started = time.monotonic()

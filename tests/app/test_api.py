@@ -1,4 +1,4 @@
-"""The running app as other programs see it: its named endpoints, and the tools of its MCP server."""
+"""The running app as seen by other programs: named endpoints and MCP tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is beside a list: another one, its steps, what many lists reach, and what can be taken along."""
+"""Comparison of lists, reverse steps, metrics of both sides, and exports."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_each_cell_of_the_grid_is_the_evaluation_of_its_pair(monkeypatch):
     pairs = [(cell["sigma_max"], cell["alpha_min"]) for cell in cells]
     assert pairs == [(0.1, 0.0), (0.1, 0.3), (0.5, 0.0), (0.5, 0.3)]
     valid = serve("demo", "demo-paper")[1].checkpoint.metrics["valid"]["recall@20"]
-    assert cells[2]["recall@20"] == pytest.approx(valid, abs=0.005), "the checkpoint's own pair, with other noise"
+    assert cells[2]["recall@20"] == pytest.approx(valid, abs=0.005), "the pair of the checkpoint, with other noise"
 
 
 def test_an_impossible_comparison_is_refused_with_a_reason():

@@ -1,4 +1,4 @@
-"""Connections that are opened and not used lock nobody out."""
+"""Unused connections do not lock others out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOM = 20
 
 @contextmanager
 def opened(port: int, n: int, send: bytes = b"", source: str = "127.0.0.1"):
-    """Connections that send no whole request, from an address of this machine."""
+    """Local connections that never send a complete request."""
     with ExitStack() as stack:
         found = []
         for _ in range(n):
@@ -32,7 +32,7 @@ def opened(port: int, n: int, send: bytes = b"", source: str = "127.0.0.1"):
 
 @pytest.fixture
 def port(monkeypatch):
-    """A server with room for few connections."""
+    """A server that allows few connections."""
     monkeypatch.setattr(connections, "CONNECTIONS", ROOM)
 
     async def app(scope, receive, send):

@@ -1,4 +1,4 @@
-"""The running app against strangers: what its gate lets in, with a password, without one, and read-only."""
+"""Access control of the running app: with a password, without one, and read-only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
 def ask(address: str, element: str, event: str, *values, cookies=None) -> str:
-    """What the page's event of an element answers to values that no page would send."""
+    """The answer of an element's event to values that the page never sends."""
     with httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
         config = client.get("config").json()
         [id] = [c["id"] for c in config["components"] if c["props"].get("elem_id") == element]
@@ -83,8 +83,8 @@ def test_requests_that_are_too_large_are_refused(url):
     address = f"{url}gradio_api/queue/join"
     for headers in (JSON, {"Content-Type": "application/json; x=form"}, FORM):
         assert httpx.post(address, content=large, headers=headers).status_code == 413
-    assert httpx.post(address, content=iter([large]), headers=JSON).status_code == 413, "also without its length"
-    assert httpx.post(f"{url}login", content=large, headers=FORM).status_code == 413, "a password is short"
+    assert httpx.post(address, content=iter([large]), headers=JSON).status_code == 413, "also without Content-Length"
+    assert httpx.post(f"{url}login", content=large, headers=FORM).status_code == 413, "passwords are short"
     small = httpx.post(f"{url}gradio_api/call/list_datasets", content=iter([b'{"data": []}']), headers=JSON)
     assert small.status_code == 200
 
@@ -105,19 +105,19 @@ def test_uploads_are_rate_limited(caplog):
     assert "try again in 10 min" in answers[-1].text
     [written] = caplog.records
     assert written.facts == {"event": "gate", "path": "/gradio_api/upload", "refused": answers[-1].text}
-    assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "others need not"
+    assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "other addresses need not wait"
     assert one.post("/gradio_api/queue/join", json={}).text == one.get("/").text == "kept"
     for form in ("Multipart/FORM-data; boundary=x", "application/x-www-FORM-urlencoded"):
         headers = [("Content-Type", form), ("Content-Type", "application/json")]
-        assert one.post("/login", content=b"", headers=headers).status_code == 429, "however the form is written"
+        assert one.post("/login", content=b"", headers=headers).status_code == 429, "for every encoding of the form"
 
 
 def test_the_rate_limiter_remembers_a_bounded_number_of_addresses(monkeypatch):
     monkeypatch.setattr(limits, "ADDRESSES", 3)
-    guarded = limits.Limits(run)  # which sends nothing on here
+    guarded = limits.Limits(run)  # which forwards nothing here
     for n in (0, 1, 2, 0, 3):
         assert guarded._too_often(f"10.0.0.{n}") is None
-    assert sorted(guarded._recent) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the one quiet longest is forgotten"
+    assert sorted(guarded._recent) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the address idle for longest is forgotten"
 
 
 def test_an_aborted_upload_is_not_an_error():
@@ -149,7 +149,7 @@ def test_routes_that_bypass_the_queue_or_write_deep_links_are_closed(url):
 
 @pytest.fixture
 def launched(monkeypatch):
-    """What `layout.launch` changes of gradio, without a server."""
+    """The changes of `layout.launch` to gradio, without a server."""
 
     class Demo:
         preprocess_data = call_function = None
@@ -199,7 +199,7 @@ def test_a_malformed_password_setting_is_refused_at_startup(monkeypatch, given):
 
 @pytest.fixture(scope="module")
 def shut(tmp_path_factory):
-    """A read-only app behind a password: its address, and the cookies of who knows it."""
+    """URL of a read-only app with a password, and cookies after login."""
     runs = tmp_path_factory.mktemp("shut")
     given = {"SDIFF_READ_ONLY": "1", "SDIFF_AUTH": "ann:a:b", "SDIFF_RUNS_DIR": str(runs)}
     with running_app(ROOT, os.environ | given) as (address, *_):
@@ -271,8 +271,8 @@ def test_a_read_only_app_refuses_uploads_in_routes_and_handlers(shut, opening, m
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
         download("ml-100k")
-    assert [key for _, key in handlers.choices([])] == ["demo"], "what is not here is not offered"
-    with pytest.warns(UserWarning, match="ml-100k is not here"):
+    assert [key for _, key in handlers.choices([])] == ["demo"], "missing data sets are not offered"
+    with pytest.warns(UserWarning, match="ml-100k is not available locally"):
         assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[opening.wanted] == ""
 
 
@@ -285,7 +285,7 @@ def _visible(layout, props):
 
 def test_a_full_queue_refuses_new_events_and_answers_the_rest(url):
     def ask_for_a_list() -> httpx.Response:
-        body = {"data": ["demo", "demo", "1", 1000, 0, "{}", None]}  # takes much longer than to ask for the next one
+        body = {"data": ["demo", "demo", "1", 1000, 0, "{}", None]}  # takes much longer than sending the next request
         return client.post("gradio_api/call/recommend", json=body)
 
     with httpx.Client(base_url=url, timeout=60) as client:
@@ -308,7 +308,7 @@ def test_the_page_reports_a_full_queue_and_recovers_on_the_next_click(profile, u
         before = user.inner_text()
         page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
         page.get_by_role("button", name="Heavy user").click()
-        page.locator(".toast-body").get_by_text("busy").first.wait_for()  # one for each event refused
+        page.locator(".toast-body").get_by_text("busy").first.wait_for()  # one for each refused event
         assert user.inner_text() == before
         page.unroute("**/queue/join*")
         page.get_by_role("button", name="Heavy user").click()

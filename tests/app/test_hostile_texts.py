@@ -1,4 +1,4 @@
-"""Texts of data that are markup, scripts, formulas or SQL are shown, and written, as the texts that they are."""
+"""Text from data that looks like markup, scripts, formulas or SQL is displayed and exported as plain text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TAGS = {"div", "table", "caption", "thead", "tbody", "tr", "th", "td", "span", "
 
 
 class Tags(HTMLParser):
-    """The tags and attributes of a page, and its text."""
+    """Tags, attributes and text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory):
-    """The key of an upload in which every text is nasty, and one of its users."""
+    """Key of an upload with hostile text everywhere, and one of its users."""
     folder = tmp_path_factory.mktemp("nasty")
     table, titles = folder / "<b>=1.csv", folder / "titles.csv"
     with table.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""Odd requests are answered with a sentence: no traceback, no status 500, and nothing of what they say is kept."""
+"""Invalid requests get a message, no traceback and no status 500, and nothing of them is kept."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ ODD: list[Any] = [None, True, -1, 0.5, 1e300, 2**60, "", "x", "\0", "é" * 50, "
 ODD += [["demo", "instant"], ["demo", 5], ["demo", "instant", ["1", {}]], {"path": "/etc/passwd"}, [[[[[1]]]]]]
 ODD += [{"path": "x", "meta": {"_type": "gradio.FileData"}}, {"path": [], "meta": {"_type": "gradio.FileData"}}]
 DEEP = functools.reduce(lambda inner, _: [inner], range(200), 1)
-LONG = "own:0123456789abcdef/" + "x" * 300  # a key whose folder no file system can hold
+LONG = "own:0123456789abcdef/" + "x" * 300  # a key too long for a folder name
 ODD += [2.5, 1e15, DEEP, "[" * 100_000, '{"address":' * 10_000, "x" * 300, LONG, [LONG, "instant"], ["demo", "x" * 300]]
 ODD += [[LONG], ["demo", "1", ["x" * 300]]]
 SLOW = {"measure", "sensitivity", "play", "train"}
 
 
 def defaults(fn) -> list[Any]:
-    """What the page sends of an event's inputs when nothing on it was changed."""
+    """The inputs of an event on an unchanged page."""
     return [orjson.loads(orjson.dumps(each.value)) for each in fn.inputs]
 
 
 def answer(client, fn, data: Any, session: str, **body: Any) -> str:
-    """What an event of the page answers."""
+    """The answer to an event of the page."""
     body = {"fn_index": fn._id, "data": data, "session_hash": session, "event_data": {"item": "1"}} | body
     joined = client.post("/gradio_api/queue/join", json=body)
     if joined.status_code != 200:
@@ -49,7 +49,7 @@ def answer(client, fn, data: Any, session: str, **body: Any) -> str:
 
 
 def events(demo) -> list[Any]:
-    """Those of the page and of the API that take no long time."""
+    """Events of the page and the API that are fast."""
     return [fn for fn in demo.fns.values() if fn.fn and fn.api_name not in SLOW]
 
 
@@ -59,12 +59,12 @@ def test_every_event_accepts_what_the_page_sends(demo, client, capsys):
         text = answer(client, fn, defaults(fn), f"usual{n}")
         if '"success":true' not in text:
             refused[fn.api_name] = text.partition('"error":')[2].partition('"')[2].partition('"')[0]
-    assert refused.keys() <= {"settings_of", "trained_settings"}, "which wait for a model to be chosen"
+    assert refused.keys() <= {"settings_of", "trained_settings"}, "these wait for a model"
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
 def plausible(component) -> list[Any]:
-    """Odd values of the type that an input of the page takes."""
+    """Unusual values of the type of an input of the page."""
     _, takes = inputs.PARTS.get(component.elem_id) or inputs.KINDS[type(component)]
     multiple = getattr(component, "multiselect", False)
     return [value for value in ODD if (isinstance(value, list) if multiple else takes(value))]
@@ -112,7 +112,7 @@ def test_invalid_values_that_once_caused_errors_get_a_message(demo, client, caps
 
 
 def test_a_value_outside_the_choices_of_a_dropdown_is_refused(demo, client, capsys):
-    """Gradio no longer compares it with the choices. What looks at a choice only later is called by its own tests."""
+    """Gradio no longer checks the choices. Handlers that check a choice later have their own tests."""
     by_handler = {"_open": "gone", "_show": "gone", "open_dataset": "gone", "open_checkpoint": "gone", "_train": "gone"}
     by_handler |= {"settings_of": "gone", "trained_settings": "gone", "measure": "gone", "recommend_1": ["gone"]}
     for fn in demo.fns.values():
@@ -125,7 +125,7 @@ def test_a_value_outside_the_choices_of_a_dropdown_is_refused(demo, client, caps
                 for n, user in enumerate(fn.inputs):
                     data[n] = "7" if user.elem_id == "user" else data[n]
                 assert "gone" in (said := answer(client, fn, data, f"{fn.api_name}{place}")), (fn.api_name, said)
-    assert not by_handler, "every one of them is an event of the page"
+    assert not by_handler, "all of them are events of the page"
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
@@ -186,7 +186,7 @@ def test_no_content_type_disables_a_check(client, demo, path, types):
     body = orjson.dumps({"data": [], "fn_index": 2, "session_hash": "x" * 65, "event_id": "x"})
     answer = client.post(f"/gradio_api/{path}", content=body, headers=[("Content-Type", each) for each in types])
     assert answer.status_code in (415, 422), answer.text
-    assert isinstance(answer.json()["detail"], str), "a sentence"
+    assert isinstance(answer.json()["detail"], str), "one message"
     assert len(demo.state_holder.session_data) == before
 
 
@@ -270,13 +270,13 @@ def test_valid_values_pass_the_checks_unchanged():
         fields += [gr.Dropdown(["a"]), gr.File(), gr.BrowserState([])]
         text = gr.Textbox()
     assert inputs.checked(fields, values) == values
-    assert inputs.checked([text], [None]) == [""], "one that was never filled"
+    assert inputs.checked([text], [None]) == [""], "an input that was never filled"
     for field, odd in ((fields[2], True), (fields[2], None), (fields[0], 2**60), (text, "x" * (inputs.LONG + 1))):
         with pytest.raises(SDiffError, match="must be a"):
             inputs.checked([field], [odd])
 
 
-def test_the_list_of_waiting_runs_is_as_long_as_the_queue(monkeypatch):
+def test_waiting_runs_are_bounded_by_the_size_of_the_queue(monkeypatch):
     monkeypatch.setattr(train_tab, "_waiting", LRUCache(train_tab._waiting.max_size))
     with gr.Blocks():
         tab = train_tab.TrainTab(Page())

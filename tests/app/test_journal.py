@@ -1,4 +1,4 @@
-"""What the app writes of its work, and whether it says that it is well."""
+"""The log and the health check of the app."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from sdiff.base.errors import SDiffError
 
 @pytest.fixture
 def lines(monkeypatch):
-    """Begins a journal; what that gives tells, as documents, what has been written since it was last asked."""
+    """Starts a journal. Returns a function that parses the lines written since its last call."""
 
     def begun(verbose=True):
         written = io.StringIO()
@@ -44,7 +44,7 @@ def lines(monkeypatch):
 
 def test_a_log_line_has_the_event_and_its_duration_and_no_user_data(lines):
     new = lines()
-    serve("demo", "demo")  # what is opened for the first time may be slow
+    serve("demo", "demo")  # the first opening may be slow
     LocalContext.event_id.set("an-event")
     journal.observed(api.recommend, "recommend")("demo", "demo", "37", history=["5"])
     (line,) = new()
@@ -65,7 +65,7 @@ def test_a_generator_event_is_logged_once_with_the_notes_of_all_steps(
         new, train = lines(), journal.observed(tab._train, "train")
         steps = train(["demo", "demo"], "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):
-            pass  # gradio gives each step a context of its own
+            pass  # gradio runs each step in its own context
     [line] = new()
     assert (line["event"], line["data"], line["model"]) == ("train", "demo", name)
     assert ("learning rate" in line.get("refused", "")) == refused

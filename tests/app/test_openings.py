@@ -1,4 +1,4 @@
-"""Opening a data set: one computation for all who wait, none when nobody does, and everybody else is answered."""
+"""Opening data sets: one computation for all waiters, none without waiters, and other requests are served."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.page import move, open_tab, titles
 
 
 class Reader:
-    """Reads a small data set, as often as it is asked, when it may."""
+    """Reads a small data set on each call, once allowed."""
 
     def __init__(self, key: str) -> None:
         self.key, self.times, self.may = key, 0, threading.Event()
@@ -56,7 +56,7 @@ def small(key: str) -> Dataset:
 
 @pytest.fixture
 def blocked(in_this_process, request):
-    """A data set that is not opened before `may` is set."""
+    """A data set whose opening waits until `may` is set."""
     reader = Reader(request.node.name)
     yield reader
     reader.may.set()
@@ -92,7 +92,7 @@ def test_open_data_sets_are_served_while_others_are_being_opened(blocked, monkey
         blocked.may.set()
         answers = await asyncio.gather(*waiting)
         assert all(answer == answers[0] and len(answer) == 20 for answer in answers)
-        assert threads < 20, "who waits has no thread"
+        assert threads < 20, "waiters use no thread"
 
     run(visits())
 
@@ -146,7 +146,7 @@ def test_an_opening_continues_until_its_last_waiter_leaves(tmp_path):
 
 
 def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_process, client, monkeypatch):
-    """Through the queue of the app, which has room for a limited number of events."""
+    """Uses the app's queue, which holds a limited number of events."""
     may = threading.Event()
 
     def faulty() -> Dataset:
@@ -174,7 +174,7 @@ def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_pr
     assert "event: complete" in answer and not may.is_set()
     may.set()
     while any(queue.active_jobs):
-        assert time.monotonic() < end, "events go on without a data set"
+        assert time.monotonic() < end, "events without a data set continue"
         time.sleep(0.05)
 
 
@@ -191,7 +191,7 @@ def test_a_cancelled_waiter_leaves_the_queue(blocked, monkeypatch):
             await other.aclose()
         end = time.monotonic() + 10
         while any(key.startswith("other") for key in openings._openings):
-            assert time.monotonic() < end, "openings wait for nobody"
+            assert time.monotonic() < end, "openings do not block"
             await asyncio.sleep(openings.TICK)
         blocked.may.set()
         await first
@@ -202,7 +202,7 @@ def test_a_cancelled_waiter_leaves_the_queue(blocked, monkeypatch):
 
 @pytest.mark.parametrize("leaves", [False, True])
 def test_an_upload_that_cannot_be_opened_leaves_no_files(in_this_process, tmp_path, monkeypatch, leaves):
-    """Its process fails after its files were kept, or its visitor leaves."""
+    """The process fails after storing the files, or the visitor leaves."""
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     kept, may = threading.Event(), threading.Event()
 
@@ -255,7 +255,7 @@ def table(path: Path, rows: int = 8, items: str = "") -> Path:
 def test_a_refused_table_is_not_kept(in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     form = ("user", "item", NONE, NONE, "", 1, "", False)
-    for faulty in ("u,\n", ""):  # a row without an item; then one user and one item too few for the core
+    for faulty in ("u,\n", ""):  # a row without an item; then too few users and items for the core
         path = table(tmp_path / "refused.csv", items=faulty)
         said = last(read_upload(str(path), None, "", "", *form[:5], 1 if faulty else 99, *form[6:]))
         assert said[0] == "" and not [*(tmp_path / "runs").rglob("interactions*")]
@@ -280,7 +280,7 @@ def test_an_unknown_choice_of_the_form_is_refused(field, choice, in_this_process
 def test_an_endpoint_defaults_to_the_model_and_user_of_the_page(in_this_process, tmp_path):
     opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
     state.keep_open(key := opened.dataset.key, opened)
-    assert len(api.recommend(key, k=3)) == 3, "by the model that needs no training, as there is no other"
+    assert len(api.recommend(key, k=3)) == 3, "by the untrained model, the only one"
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
 
 
@@ -292,7 +292,7 @@ def test_checkpoints_are_sorted_best_first(tmp_path, monkeypatch):
         (tmp_path / name / "metrics.json").write_text(f'{{"valid": {{"recall@20": {reached}}}}}')
     names = [*state.checkpoints("demo")]
     assert [name for name in names if name in "abcd"] == ["b", "d", "a", "c"]
-    assert names[0] == "demo", "what ships comes before what visitors trained"
+    assert names[0] == "demo", "shipped models come before those of visitors"
 
 
 def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
@@ -310,7 +310,7 @@ def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
 def test_an_unknown_model_name_is_refused(name, tmp_path, monkeypatch):
-    """Also where its path leads to a checkpoint: a folder of models is never looked at from above or beside."""
+    """Even if its path leads to a checkpoint outside the folder of models."""
     shutil.copytree(CHECKPOINTS / "demo", tmp_path / "demo")
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(shutil.copytree(tmp_path / "demo", tmp_path / "runs")))
     shutil.copy(tmp_path / "demo" / "config.json", tmp_path)
@@ -367,7 +367,7 @@ SETS = {
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> dict[str, str]:
-    """Keys of data sets whose years are none, one, and far from each other."""
+    """Keys of data sets without years, with one year, and with a wide range."""
     folder, found = tmp_path_factory.mktemp("years"), {}
     for name, (text, _) in SETS.items():
         titles = folder / f"{name}-titles.csv"
@@ -379,7 +379,7 @@ def keys(tmp_path_factory) -> dict[str, str]:
 
 
 def left(update: Any, typed: int) -> list[Any]:
-    """The values that a visitor may leave in a control of the page."""
+    """Values that a visitor may leave in a control."""
     if isinstance(update, gr.Number):
         return [update.value, typed]
     if isinstance(update, gr.Dropdown) and update.choices:
@@ -392,20 +392,20 @@ def left(update: Any, typed: int) -> list[Any]:
 @settings(max_examples=30, deadline=None)
 @given(order=st.lists(st.sampled_from([*SETS]), min_size=2, max_size=5), typed=st.integers(-3000, 3000))
 def test_controls_accept_their_values_in_any_order_of_data_sets(order, typed, keys, opening):
-    """The values that one data set leaves in the controls are taken by those of the next, and the other way round."""
+    """The controls accept values left by another data set, in both orders."""
     now, values = {}, {}
     for name in order:
         page = last(opening.open_dataset(keys[name], ["demo", INSTANT], [*keys.values()]))
         for part, update in page.items():
             if isinstance(part, gr.Number | gr.Slider | gr.Dropdown):
-                held = part, now.get(part, part), update  # one of these by the server; the first after it forgot
+                held = part, now.get(part, part), update  # one of these by the server; the first after a restart
                 for each in held:
                     for value in (*values.get(part, ()), *left(update, typed)):
                         if value is not None:
                             assert type(part).preprocess(each, value) == value
                 now[part], values[part] = update, left(update, typed)
         boxes = [update for part, update in page.items() if part.elem_id in ("first-year", "last-year")]
-        assert [box.value for box in boxes] == [None, None], "another data set begins without a filter"
+        assert [box.value for box in boxes] == [None, None], "another data set starts without a filter"
         bounds = SETS[name][1]
         assert [box.visible for box in boxes] == [bounds is not None] * 2
         assert bounds is None or tuple(box.placeholder for box in boxes) == bounds
@@ -454,11 +454,11 @@ def test_mcp_results_are_json(url):
 
 
 def test_the_page_shows_that_a_data_set_is_being_opened_and_can_cancel_it(page):
-    """On real data, as no data set that is embedded takes long enough to look."""
+    """On real data, because embedded data sets open too fast to observe."""
     real_data("ml-1m_clean")
     before = titles(page)
     with ExitStack() as busy:
-        for _ in range(openings.AT_ONCE):  # so that the opening has to wait, and cannot end before it is cancelled
+        for _ in range(openings.AT_ONCE):  # so the opening waits and cannot finish before it is cancelled
             busy.enter_context(openings._turns)
         page.get_by_label("Data set", exact=True).click()
         page.get_by_role("option", name="MovieLens 1M, DiffRec").click()

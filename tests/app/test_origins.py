@@ -1,4 +1,4 @@
-"""Pages of other sites cannot use the app through the browser of whoever visits them."""
+"""Other sites cannot use the app through the browser of a visitor."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_app_on_loopback_answers_only_to_its_own_host_names(host, status):
         ({"Origin": "http://["}, 403),
         ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://localhost:7860", "Sec-Fetch-Site": "same-site"}, 403),
-        ({"Origin": "https://s-diff.example", "Sec-Fetch-Site": "same-origin"}, 200),  # a proxy that sets Host anew
+        ({"Origin": "https://s-diff.example", "Sec-Fetch-Site": "same-origin"}, 200),  # a proxy that rewrites Host
         ({"Origin": "https://s-diff.example", "X-Forwarded-Host": "s-diff.example"}, 200),
         ({"Sec-Fetch-Site": "cross-site"}, 200),  # a link to the page
     ],

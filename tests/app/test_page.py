@@ -1,4 +1,4 @@
-"""The page in a real browser: its list and what changes it. Skipped, with the reason, where there is no browser."""
+"""The page in a real browser: the list and its controls. Skipped without a browser."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_any_user_can_be_selected_and_an_unknown_one_is_refused(page):
     user.press("Enter")
     page.get_by_text("Unknown user nobody").wait_for()
     page.wait_for_function("document.querySelector('#user input, #user textarea').value == '7'")
-    assert titles(page) == shown, "what was on the page stays"
+    assert titles(page) == shown, "the page keeps its content"
     user.fill("8")
     user.press("Tab")
     shown = changed(page, shown)
@@ -128,7 +128,7 @@ def test_an_item_can_be_explained(page):
     page.locator("#why h2").filter(has_text=f"Why {title}?").wait_for()
     for table in page.locator("#why table").all():
         *parts, score = [float(text) for text in table.locator(".number").all_inner_texts()]
-        assert sum(parts) == pytest.approx(score, abs=0.006), "as far as three digits tell"
+        assert sum(parts) == pytest.approx(score, abs=0.006), "within three digits"
     page.get_by_role("button", name="Random user").click()
     page.locator("#why h2").wait_for(state="detached")
 
@@ -192,7 +192,7 @@ def test_nothing_scrolls_sideways(page):
         open_tab(page, tab)
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        if tab == "Train":  # what is drawn in a hidden tab takes any width
+        if tab == "Train":  # plots in a hidden tab have an arbitrary width
             page.get_by_role("button", name="Light user").click()
             settle(page)
     for part in ("#view", "#lists", "#snr .js-plotly-plot"):
@@ -292,7 +292,7 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
     told = []
     for step in range(1, 8):
         popover.filter(has_text=f"{step} of 7").wait_for()
-        page.wait_for_timeout(400)  # until it has come to rest
+        page.wait_for_timeout(400)  # until the animation ends
         told.append(popover.locator("header").inner_text())
         assert popover.bounding_box()["x"] >= 0
         page.keyboard.press("ArrowRight")

@@ -1,4 +1,4 @@
-"""An address says what is on the page, and brings it back."""
+"""The URL describes the page and restores it."""
 
 from urllib.parse import parse_qsl
 

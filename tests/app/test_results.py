@@ -1,4 +1,4 @@
-"""The Experiments tab says what the files say."""
+"""The Experiments tab shows the result files."""
 
 import json
 
@@ -29,7 +29,7 @@ def folder(tmp_path):
     figure = {"kind": "bars", "x": "model"}
     document = {"what": "table1", "title": "Table 1", "figure": figure, "runs": [RUN, RUN | {"preset": "paper"}]}
     (tmp_path / "table1.json").write_text(json.dumps(document))
-    (tmp_path / "accuracy-demo-paper.json").write_text("{}")  # of another command
+    (tmp_path / "accuracy-demo-paper.json").write_text("{}")  # with another command
     return tmp_path
 
 

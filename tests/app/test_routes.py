@@ -1,4 +1,4 @@
-"""The routes of the running app: each is served, needs a login, or is closed; what is on no list is closed."""
+"""The routes of the app: each is open, requires a login, or is closed. Unlisted routes are closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdiff.app import layout
 from sdiff.app.server.routes import MCP, OPEN, PROTECTED, Routes
 from tests.conftest import ROOT
 
-# What gradio offers and the app does not serve.
+# Routes of gradio that the app does not serve.
 CLOSED = (
     "GET /monitoring",
     "GET /monitoring/summary",
@@ -61,18 +61,18 @@ REACHED = 200
 
 
 def plain(route: str) -> str:
-    """A route without what its parameters are made of, and without a slash at its end."""
+    """A route without parameter patterns and trailing slash."""
     return route.replace(":path}", "}").replace("file={file}", "file={path_or_url}").rstrip("/")
 
 
 def filled(route: str) -> tuple[str, str]:
-    """The method of a route, and a path of it."""
+    """The method of a route, and an example path."""
     method, path = route.split()
     return method, re.sub(r"{[^}]+}", "1", path)
 
 
 def status(method: str, path: str, root_path: str = "", auth=None, cookie: str = "", **kind) -> int:
-    """The status of a request, and `REACHED` where it gets through."""
+    """The status of a request, or `REACHED` if it passes."""
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": REACHED, "headers": []})
@@ -89,7 +89,7 @@ def status(method: str, path: str, root_path: str = "", auth=None, cookie: str =
     return sent[0].get("status", 0)
 
 
-def test_every_gradio_route_is_either_open_or_closed():
+def test_every_gradio_route_is_classified():
     demo = layout.build().queue()
     demo.root_path = ""
     app = App.create_app(demo, mcp_server=True)
@@ -125,7 +125,7 @@ def test_a_closed_route_is_closed_however_its_path_is_written(route):
                 assert status(verb, one, root_path) in (404, 405), (verb, one, root_path)
 
 
-def test_every_open_route_requires_the_login_if_there_is_one():
+def test_every_protected_route_requires_the_login_if_there_is_one():
     for route in OPEN:
         assert status(*filled(route)) == status(*filled(route), auth={"ann": "a"}) == REACHED, route
     for route in PROTECTED:

@@ -1,4 +1,4 @@
-"""Training runs of the app in a process of their own: as in this one, one step at a time, and whoever is killed."""
+"""Training runs in a process of their own: same results, one step at a time, and robust to killed processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_generator_in_a_process_is_closed_when_the_app_ends(tmp_path):
     steps = runs.in_subprocess(counting, tmp_path / "ended")
     next(steps)
     [process] = runs.PROCESSES.active_children()
-    process.terminate()  # as Python does with what it started, at its own end
+    process.terminate()  # as Python does at exit with its child processes
     process.join()
     assert (tmp_path / "ended").read_text() == "closed"
     steps.close()

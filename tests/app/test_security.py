@@ -1,4 +1,4 @@
-"""What visitors are told when they ask for what cannot be: what is wrong with it, and nothing of this machine."""
+"""Error messages to visitors say what is wrong and reveal nothing about the machine."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_error_messages_are_shown_only_without_paths():
         ("recommend", {"k": float("nan")}, "k must be"),
         ("recommend", {"seed": -1}, "seed must be"),
         ("recommend", {"seed": 2**64}, "seed must be"),
-        ("recommend", {"user": None}, "user must be a text"),
-        ("recommend", {"user": ["1"]}, "user must be a text"),
+        ("recommend", {"user": None}, "user must be text"),
+        ("recommend", {"user": ["1"]}, "user must be text"),
         ("recommend", {"user": "x" * 10_000}, "user is longer than 2,000"),
-        ("recommend", {"dataset": {"a": 1}}, "dataset must be a text"),
-        ("recommend", {"checkpoint": 1.5}, "model must be a text"),
+        ("recommend", {"dataset": {"a": 1}}, "dataset must be text"),
+        ("recommend", {"checkpoint": 1.5}, "model must be text"),
         ("recommend", {"history": "1"}, "history must be a list"),
-        ("recommend", {"history": [[1]]}, "each of history must be a text"),
+        ("recommend", {"history": [[1]]}, "each of history must be text"),
         ("recommend", {"history": ["1"] * 200_000}, "history has more than"),
         ("recommend", {"settings": "[" * 1500}, "settings is not JSON"),
         ("recommend", {"settings": "[]"}, "settings must be a JSON object"),
-        ("recommend", {"settings": {"T": 1}}, "settings must be a text"),
+        ("recommend", {"settings": {"T": 1}}, "settings must be text"),
         ("recommend", {"settings": '{"T": 1e999}'}, "T must be"),
         ("recommend", {"settings": f'{{"T": {10**400}}}'}, "T must be"),
         ("recommend", {"settings": '{"T": NaN}'}, "T must be"),
@@ -56,13 +56,13 @@ def test_error_messages_are_shown_only_without_paths():
         ("recommend", {"settings": '{"K": 100000}'}, "K is fixed"),
         ("search_items", {"limit": -5}, "limit must be"),
         ("search_items", {"limit": 1e9}, "limit must be"),
-        ("search_items", {"question": 5.5}, "question must be a text"),
+        ("search_items", {"question": 5.5}, "question must be text"),
         ("search_items", {"question": "x" * 10**6}, "question is longer"),
-        ("explain", {"item": None}, "item must be a text"),
-        ("compare", {"other": []}, "model must be a text"),
+        ("explain", {"item": None}, "item must be text"),
+        ("compare", {"other": []}, "model must be text"),
         ("compare", {"other": "demo", "other_settings": '{"T": -1}'}, "T must be"),
         ("spectrum", {"seed": 1.5}, "seed must be"),
-        ("list_checkpoints", {"dataset": None}, "dataset must be a text"),
+        ("list_checkpoints", {"dataset": None}, "dataset must be text"),
     ],
 )
 def test_an_endpoint_reports_what_is_wrong_with_a_value(endpoint, given, said):

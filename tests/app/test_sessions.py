@@ -1,4 +1,4 @@
-"""What clients leave behind is bounded: answers that nobody reads, sessions, ids, and what is known of uploads."""
+"""Server state is bounded: unread answers, sessions, event ids and upload ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdiff.app.server.sessions import Messages, Open
 
 
 def ask(client, session: str = "") -> str:
-    """Asks for a list that nobody reads, and waits until it is there. Returns the event's id."""
+    """Requests a list that nobody reads, and waits until it is ready. Returns the event id."""
     body = {"data": ["demo", "demo", "1", 20, 0, "{}", None]} | ({"session_hash": session} if session else {})
     id = client.post("/gradio_api/call/recommend", json=body).json()["event_id"]
     queue, end = client.app.get_blocks()._queue, time.monotonic() + 30
@@ -30,7 +30,7 @@ def read(client, id: str) -> str:
 
 @pytest.fixture
 def unread(demo):
-    """The bytes of the answers that nobody has read."""
+    """Bytes of the unread answers."""
     demo._queue.pending_messages_per_session.clear()
     demo._queue.pending_event_ids_session.clear()
     return lambda: sum(messages.bytes for messages in demo._queue.pending_messages_per_session.values())
@@ -77,7 +77,7 @@ def test_an_unread_session_holds_a_bounded_number_of_answers(client, demo, unrea
     assert kept.qsize() == sessions.PENDING
     found = client.get("/gradio_api/queue/data?session_hash=hoarder").text
     assert found.count("Nobody read the answers") == sessions.PENDING and "close_stream" in found
-    assert client.post(path, json=body).status_code == 200, "once they are read"
+    assert client.post(path, json=body).status_code == 200, "after reading"
 
 
 def test_a_dropped_session_without_a_reader_is_deleted(client, demo, unread, monkeypatch):
@@ -133,7 +133,7 @@ def test_sessions_waiting_for_answers_are_dropped_last():
     assert list(kept) == list(events) == ["a", "c", "d"]
     events |= {name: {"an event"} for name in "acd"}
     kept["e"] = Messages()
-    assert list(kept) == ["c", "d", "e"], "where all wait, the oldest goes"
+    assert list(kept) == ["c", "d", "e"], "if all are waiting, the oldest is dropped"
 
 
 def test_a_stream_closed_by_another_reader_ends_without_a_traceback(client, demo, unread, monkeypatch):

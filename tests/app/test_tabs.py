@@ -1,4 +1,4 @@
-"""The other tabs in a real browser. Skipped, with the reason, where there is no browser."""
+"""The other tabs in a real browser. Skipped without a browser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.page import WIDTHS, changed, move, open_tab, settle, titles
 
-ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # however slow the page is, it can still stop it
+ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slow page to stop it
 
 
 def test_the_spectrum_tab_shows_its_plots(page):
@@ -37,7 +37,7 @@ def test_a_model_can_be_trained_stopped_saved_and_used(page):
 
 @pytest.mark.slow
 def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser, url):
-    other = browser.new_context().new_page()  # of another browser: one opens six connections to a host, and no more
+    other = browser.new_context().new_page()  # separate, as a browser opens at most six connections to a host
     other.goto(url)
     other.wait_for_selector("#recommended tbody tr")
     for session, name in ((page, "goes-first"), (other, "waits")):
@@ -53,7 +53,7 @@ def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser
     other.get_by_text("Stopped before it began: nothing was trained.").wait_for()
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
-    page.wait_for_timeout(500)  # nothing comes after the last words
+    page.wait_for_timeout(500)  # nothing follows the last message
     assert page.get_by_text("saved as goes-first").is_visible()
     other.context.close()
 
@@ -84,7 +84,7 @@ def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     open_tab(page, "Recommend")
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
     page.wait_for_selector("#recommended tbody tr")
-    assert "filter" not in page.locator("#summary").inner_text(), "without years nothing is filtered by them"
+    assert "filter" not in page.locator("#summary").inner_text(), "without years there is no filter by year"
     page.wait_for_function("location.search.includes('visits')")
 
 
@@ -131,7 +131,7 @@ def test_a_missing_data_set_is_offered_for_download_with_its_terms(page):
     first = titles(page)
     page.get_by_label("Data set").click()
     page.get_by_role("option", name="MovieLens 32M (not here)").click()
-    page.locator("#status").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
+    page.locator("#status").filter(has_text="MovieLens 32M is not downloaded yet. Its terms: research use").wait_for()
     assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
     page.get_by_role("button", name="Random user").click()
     changed(page, first)
@@ -172,7 +172,7 @@ def test_the_reverse_process_can_be_stepped_through(visit):
         page.get_by_role("button", name="Save the plots' data as CSV").click()
     assert download.value.path().read_text(encoding="utf-8").startswith("plot,series,t,frequency,lambda,value")
     open_tab(page, "Recommend")
-    assert titles(page) == last, "the last step's list is the list"
+    assert titles(page) == last, "the list of the last step is the final list"
 
 
 @WIDTHS
@@ -193,7 +193,7 @@ def test_two_models_can_be_compared_and_evaluated(page):
     page.get_by_role("button", name="Measure", exact=True).click()
     page.locator("#measured tbody tr").nth(5).wait_for()
     recall = [float(text) for text in page.locator("#measured tbody tr").first.locator("td").all_inner_texts()[1:3]]
-    assert recall[0] > recall[1], "a longer memory finds less"
+    assert recall[0] > recall[1], "a longer half-life has a lower recall"
     page.get_by_role("button", name="Random user").click()
     page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
 

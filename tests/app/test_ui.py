@@ -1,4 +1,4 @@
-"""Handlers, figures and lists, without gradio and without a browser."""
+"""Handlers, figures and lists, without a server or browser."""
 
 import json
 from contextlib import contextmanager
@@ -142,7 +142,7 @@ def test_every_data_set_has_a_model_that_needs_no_training():
     shown = handlers.recommend(Query("demo", "instant", "1", k=5))
     assert len(shown.recommendations) == 5
     again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
-    assert shown.recommendations == again.recommendations, "there is no noise, so no seed decides"
+    assert shown.recommendations == again.recommendations, "without noise the seed has no effect"
     assert "nothing trained" in handlers.model_card("demo", "instant")
     spectral.spectral_view(Query("demo", "instant", "1"))
 
@@ -173,12 +173,12 @@ def test_a_second_run_with_the_same_name_is_refused_before_it_trains():
 def test_a_name_claimed_by_another_process_is_refused_and_released_if_no_model_is_saved():
     folder = runs_dir() / "in-two-apps"
     run = train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
-    with claimed(folder):  # as another process has it
+    with claimed(folder):  # as if claimed by another process
         for _ in range(2):
             with pytest.raises(SDiffError, match="choose another name"):
                 next(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
     next(run)
-    with pytest.raises(BlockingIOError), claimed(folder):  # as another process would try
+    with pytest.raises(BlockingIOError), claimed(folder):  # as another process would
         pass
     run.close()
     assert not folder.exists()
@@ -220,7 +220,7 @@ def test_training_yields_curves_and_a_model_that_can_be_opened():
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
     assert open_model("in-a-test", "demo").basis.lam.numel() == 8
-    assert next(iter(checkpoints("demo"))) == "demo", "what ships stays the first choice"
+    assert next(iter(checkpoints("demo"))) == "demo", "shipped models remain the first choice"
 
 
 def test_stopped_and_abandoned_runs_are_kept():
@@ -232,7 +232,7 @@ def test_stopped_and_abandoned_runs_are_kept():
     run = train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
     while not next(run).epochs:
         pass
-    run.close()  # what gradio does when the page is closed
+    run.close()  # as gradio does when the page is closed
     assert "abandoned" in checkpoints("demo")
 
 
@@ -240,10 +240,10 @@ def test_the_words_of_the_spectral_view_match_its_figures(view):
     assert (np.diff(view.lam) >= 0).all() and len(view.lam) == 200
     figure = figures.eigenvalues(view.lam)
     np.testing.assert_array_equal(figure.data[0].y, view.lam)
-    assert figure.layout.shapes[0].x0 == 200, "the cut-off is marked"
+    assert figure.layout.shapes[0].x0 == 200, "the cutoff is marked"
 
 
-def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colors(view):
+def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert np.isinf(view.snr_at_tau["vp"][0])
     figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau)
     for unchecked in (figure, figures.band_energy(view.bands, *view.energy)):

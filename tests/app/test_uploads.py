@@ -1,4 +1,4 @@
-"""Visitors' own tables: kept, described, read with what the form says, and never a way to other files."""
+"""Uploaded tables: stored, previewed, read with the form's options, and no access to other files."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ FORM = {"min_rating": "", "core": 1, "split": "", "skip": False}
 
 @pytest.fixture
 def log(tmp_path) -> Path:
-    """24 visitors, 12 things, 8 visits of each with stars and times; the last row is faulty."""
+    """24 users, 12 items, 8 rated and timestamped interactions per user; the last row is invalid."""
     rng = np.random.default_rng(0)
     rows = [(u, i, rng.integers(1, 6)) for u in range(24) for i in rng.permutation(12)[:8]]
     text = "".join(f"v{u},thing {i},{stars},{1.6e9 + n:.0f}\n" for n, (u, i, stars) in enumerate(rows))
@@ -37,7 +37,7 @@ def log(tmp_path) -> Path:
 
 
 def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, encoding="", **form):
-    """The key and the words that an upload ends with."""
+    """The key and the final message of an upload."""
     files = str(table) if table else None, items and str(items)
     return last(read_upload(*files, names, encoding, *roles, *(FORM | form).values()))[:2]
 
@@ -117,7 +117,7 @@ def test_a_table_may_come_with_titles_and_column_names(tmp_path):
     )
     titles.write_text("id,title\n1,Heat\n", encoding="utf-8")
     key, _ = read(table, ("user", "item", NONE, NONE), names="user, item", items=titles)
-    assert key == "", "a table of items says which column is the item"
+    assert key == "", "a table of items needs a column item"
     titles.write_text("item,title\n1,<b>Heat\n", encoding="utf-8")
     key, _ = read(table, ("user", "item", NONE, NONE), names="user, item", items=titles)
     assert open_dataset(key).dataset.items.title[1] == "<b>Heat" and key.endswith("/pairs?names=user%2Citem")
@@ -177,9 +177,9 @@ def test_a_missing_data_set_is_offered_and_opened_after_its_download(opening, tm
     shown = page.dataset, opening.wanted, page.status, page.words
     picker, wanted, row, offer = map(last(opening.open_dataset("lastfm", opened, [])).get, shown)
     assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
-    with pytest.warns(UserWarning, match="steam is not here"):
+    with pytest.warns(UserWarning, match="steam is not available locally"):
         picker, wanted, row, _ = map(last(opening.open_dataset("steam", opened, [])).get, shown)
-    assert (picker.value, wanted, row.visible) == ("demo", "", False), "nobody can download it for you"
+    assert (picker.value, wanted, row.visible) == ("demo", "", False), "it cannot be downloaded automatically"
 
     def fetch(archive, folder, progress):
         folder.mkdir(parents=True)
@@ -209,7 +209,7 @@ def test_a_missing_data_set_is_offered_and_opened_after_its_download(opening, tm
 @pytest.mark.parametrize(
     ("pairs", "left"),
     [
-        ([(u, 0) for u in range(9)], 0),  # one item, which everybody has seen
+        ([(u, 0) for u in range(9)], 0),  # one item that every user has seen
         ([(0, i) for i in range(9)], 3),  # one user
         ([(0, 0)], 0),
         ([(u, i) for u in range(9) for i in range(2)], 1),

@@ -1,4 +1,4 @@
-"""A device may be named, and one that is not there is said."""
+"""Devices by name, and missing devices."""
 
 import pytest
 import torch

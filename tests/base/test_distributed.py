@@ -1,4 +1,4 @@
-"""Two ranks, CPU processes that talk by gloo, give what one process gives; one that is killed costs little."""
+"""Two ranks (CPU processes with gloo) match one process, and a killed rank loses little work."""
 
 import json
 import os
@@ -26,7 +26,7 @@ TRAIN = ["train", "--dataset", "demo", "--preset", "tuned", "--set", "K=32", "hi
 
 
 def two(*words, restarts=0, check=True):
-    """What two ranks of `python -m words` say on stdout; the exit status is torchrun's where it is not checked."""
+    """The stdout of two ranks of `python -m words`. Unless checked, the exit status is torchrun's."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     if restarts:
@@ -39,7 +39,7 @@ def two(*words, restarts=0, check=True):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """The folder in which both ranks wrote what they found, and `trained` a model: one launch for all."""
+    """Folder with the results of both ranks and a trained model. One launch serves all tests."""
     folder = tmp_path_factory.mktemp("laws")
     lines = two("tests.ranks", "laws", folder, *TRAIN, "--json", "--out", folder / "trained").stdout.splitlines()
     assert lines[0] == "rank 0 speaks" and "rank 1 speaks" not in lines
@@ -134,7 +134,7 @@ def test_two_ranks_reach_the_accuracy_of_one_process(told, tmp_path):
 
 
 def weights(folder):
-    [file] = folder.glob("model-*.safetensors")  # named by what is in it
+    [file] = folder.glob("model-*.safetensors")  # named after its content
     return file.name
 
 
@@ -142,7 +142,7 @@ def weights(folder):
 def test_a_run_with_a_killed_rank_resumes_with_the_same_result(told, tmp_path):
     words = [*TRAIN, "--resume", "--out", tmp_path / "killed"]
     done = two("tests.ranks", "killed", 1, 5, *words, restarts=1)
-    assert done.stdout.endswith("4 epochs and 0 shards\n"), "of eight, after the state of the fourth"
+    assert done.stdout.endswith("4 epochs and 0 shards\n"), "of eight, resumed from the state of the fourth"
     assert weights(tmp_path / "killed") == weights(told / "trained") and not list((tmp_path / "killed").glob(".*"))
 
 
@@ -164,7 +164,7 @@ def test_shards_of_killed_ranks_are_kept_and_together_equal_the_single_file(tmp_
     write(tmp_path / "one.parquet", single, dataset)
     whole, one = lists(tmp_path / "lists" / "*.parquet"), lists(tmp_path / "one.parquet")
     assert [row[:3] for row in whole] == [row[:3] for row in one]
-    assert [row[3] for row in whole] == pytest.approx([row[3] for row in one], rel=1e-5)  # ranks have one thread each
+    assert [row[3] for row in whole] == pytest.approx([row[3] for row in one], rel=1e-5)  # each rank has one thread
 
 
 def test_several_processes_refuse_to_write_one_file(tmp_path):

@@ -1,4 +1,4 @@
-"""The app stays up and says what to do: a full disk, a folder that is closed, no GPU, a clock that jumps."""
+"""The app survives faults and says what to do: a full disk, an unwritable folder, no GPU, clock jumps."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_unwritable_folder_is_reported_before_training(folder, said, monkeypa
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained first"))
     locked = files._locked
 
-    def closed(path):  # by hand, since to root all is open
+    def closed(path):  # simulated, because root can write anywhere
         if folder == "model" and path.is_relative_to(tmp_path):
             raise PermissionError(13, "Permission denied")
         return locked(path)
@@ -150,7 +150,7 @@ def test_the_app_survives_a_checkpoint_being_deleted_or_replaced(split, warned, 
         handlers.recommend(Query("demo", "in-use", "1"))
     assert opening.open_checkpoint(["demo", "in-use"], "in-use")[page.opened] == ["demo", "instant"]
     assert len(warned) == 2 and "damaged" in warned[0] and "no checkpoint" in warned[1]
-    assert not any(str(folder.parent) in text for text in warned), "no path of this machine"
+    assert not any(str(folder.parent) in text for text in warned), "no path of the machine"
 
 
 def test_clock_jumps_do_not_affect_durations_or_names(in_this_process, monkeypatch):

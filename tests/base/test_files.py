@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whole: where its writer is killed, where the disk is full, while it is read."""
+"""A file is always the complete old or new one: with a killed writer, a full disk, or a concurrent reader."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_claim_released_before_it_could_be_locked_is_recreated(tmp_path, monke
 
 
 def writers(split, folder):
-    """What writes files, by its name: the first time, and again with something else."""
+    """Writers of files by name: a first write and a second one with other content."""
     models = [trained(split, seed=seed).checkpoint("demo", "paper") for seed in (0, 1)]
     trainer, demo = Trainer(SMALL, split, 0, CPU), load_dataset("demo")
     lists = [list(ranked(Recommender(models[0], CPU), split.train, k, SMALL, 0)) for k in (5, 6)]

@@ -1,4 +1,4 @@
-"""How OpenMP's threads wait: asleep, unless the environment says otherwise, in every process that computes."""
+"""OpenMP threads sleep while waiting in every computing process, unless the environment overrides it."""
 
 import os
 import re
@@ -19,10 +19,10 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     [
         pytest.param(
             "import os; from sdiff.app.runs import in_subprocess; next(in_subprocess(os.walk, '.'))",
-            2,  # this one, and the one that the processes of runs are forked from
+            2,  # this one and the fork server of the runs
             marks=pytest.mark.slow,
         ),
-        ("import benchmarks.training", 1),  # imports torch before what it needs of sdiff
+        ("import benchmarks.training", 1),  # imports torch before sdiff
     ],
 )
 def test_openmp_threads_of_runs_and_benchmarks_sleep_while_waiting(program, processes):

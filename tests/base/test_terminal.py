@@ -1,4 +1,4 @@
-"""How programs start and end, as real processes: exit statuses and sentences, never a traceback."""
+"""Start and end of programs, as real processes: exit statuses and messages, never a traceback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sdiff.cli.main import main
 from sdiff.training.checkpoint import Checkpoint
 from tests.conftest import ROOT
 
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # a terminal that knows no other character
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # a terminal limited to ASCII
 
 
 def started(*command: str, **environment: str) -> subprocess.Popen[str]:
@@ -36,7 +36,7 @@ def started(*command: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def test_unwritable_output_ends_with_a_status_and_at_most_one_message():
-    """A pipe whose reader is gone, a full device, a closed stream: for each way of printing, in one process."""
+    """A closed pipe, a full device and a closed stream, for each way of printing, in one process."""
     program = """
 import io, os, sys
 from sdiff.base import terminal
@@ -153,7 +153,7 @@ def test_an_unusable_server_address_is_refused_with_one_message(variable, value,
 
 
 def test_a_given_port_is_the_only_one_tried_and_default_ports_are_tried_in_turn(monkeypatch):
-    monkeypatch.setenv("GRADIO_NUM_PORTS", "1")  # for the test to put back
+    monkeypatch.setenv("GRADIO_NUM_PORTS", "1")  # restored by the test
     monkeypatch.delenv("GRADIO_NUM_PORTS")
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
@@ -161,7 +161,7 @@ def test_a_given_port_is_the_only_one_tried_and_default_ports_are_tried_in_turn(
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(busy.getsockname()[1]))
         with pytest.raises(SDiffError, match="in use"):
             serving.check_address()
-        assert os.environ["GRADIO_NUM_PORTS"] == "1", "which gradio reads"
+        assert os.environ["GRADIO_NUM_PORTS"] == "1", "read by gradio"
 
 
 ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 129)]
@@ -169,7 +169,7 @@ ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 129)]
 
 @pytest.fixture
 def ended(monkeypatch):
-    """Sends a signal to an app in this process, and returns the status that the process would end with."""
+    """Sends a signal to an app in this process. Returns the exit status that the process would have."""
 
     def by(number: int, app: gr.Blocks) -> int:
         handlers = {each: signal.getsignal(each) for each in serving.STATUS}
@@ -264,7 +264,7 @@ def test_a_port_taken_in_the_meantime_is_reported(monkeypatch):
 
 
 def test_output_that_cannot_be_flushed_does_not_change_the_exit_status(ended, monkeypatch):
-    """The signal came in the midst of a print, when Python allows no other one."""
+    """The signal arrives during a print, when Python does not allow another one."""
 
     class Busy(io.StringIO):
         def flush(self) -> None:
@@ -300,7 +300,7 @@ sys.exit(main(["app"]))
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), ENDINGS)
 def test_the_app_ends_immediately_with_open_pages_and_its_run_keeps_the_best_weights(number, status, tmp_path):
-    """The app's terminal knows ASCII alone, and two of its streams are open, of which one tells of the run."""
+    """The terminal of the app is limited to ASCII, and two streams are open; one reports the run."""
     environment = os.environ | ASCII | {"SDIFF_RUNS_DIR": str(tmp_path)}
     with (
         running_app(ROOT, environment) as (address, app, _),
@@ -319,7 +319,7 @@ def test_the_app_ends_immediately_with_open_pages_and_its_run_keeps_the_best_wei
 
 
 def start_run(client: Client, address: str) -> str:
-    """Starts a run that would take hours, and returns where its answers come."""
+    """Starts a run that would take hours. Returns the stream of its answers."""
     with closing(Page(address, {"dataset": "demo"})) as page:
         page.load()
         page.fill("epochs", 1000)
@@ -335,7 +335,7 @@ def start_run(client: Client, address: str) -> str:
 
 
 def processes_with(text: str) -> list[Path]:
-    """Processes that have a text in their environment."""
+    """Processes with a given text in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):

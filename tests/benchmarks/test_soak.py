@@ -1,4 +1,4 @@
-"""A few sessions for a few seconds: what `make soak` does with fifty for minutes."""
+"""A few sessions for a few seconds. `make soak` runs fifty for minutes."""
 
 import json
 from contextlib import closing
@@ -59,7 +59,7 @@ def test_errors_slow_events_and_growth_are_reported():
     ):
         [found] = broken(well | {name: value})
         assert said in found
-    assert len(broken(well | {"wrong": {"KeyError: 'x'": 50}, "milliseconds": {}})) == 1, "where no list came at all"
+    assert len(broken(well | {"wrong": {"KeyError: 'x'": 50}, "milliseconds": {}})) == 1, "without any list"
 
 
 def test_growth_is_measured_over_whole_minutes_after_the_caches_are_full():

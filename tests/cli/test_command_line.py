@@ -43,7 +43,7 @@ def test_repeated_set_options_accumulate(command):
     required = {"train": "--dataset d --out o", "evaluate": "--checkpoint c", "recommend": "--checkpoint c --user u"}
     words = [command, *required[command].split(), "--set", "K=1", "T=2", "--set", "tau=2"]
     assert parser().parse_args(words).set == ["K=1", "T=2", "tau=2"]
-    assert parser().parse_args(words[:-5]).set == [], "a default that one parse extended must not reach the next"
+    assert parser().parse_args(words[:-5]).set == [], "parsing must not extend a shared default"
 
 
 def test_recommend_takes_a_user_or_a_history(folder, capsys):
@@ -85,7 +85,7 @@ def test_a_run_can_be_resumed_and_another_run_is_not_overwritten(folder, capsys)
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path, capsys):
     words = ["train", "--dataset", "demo", *QUICK, "--out", str(tmp_path / "run")]
-    with claimed(tmp_path / "run"):  # as another process has it
+    with claimed(tmp_path / "run"):  # as if claimed by another process
         for more in ([], ["--resume"]):
             assert main([*words, *more]) == 2
             assert "Another run writes to" in capsys.readouterr().err

@@ -47,7 +47,7 @@ TITLES = {
 @pytest.fixture(scope="module")
 def films():
     items = Vocabulary(tuple(TITLES))
-    counts = np.repeat(np.arange(9), np.arange(9, 0, -1))  # the earlier, the more popular
+    counts = np.repeat(np.arange(9), np.arange(9, 0, -1))  # earlier items are more popular
     users = Vocabulary(tuple(map(str, range(9))))
     X = Interactions.from_pairs(users, items, np.concatenate([np.arange(n) for n in range(9, 0, -1)]), counts)
     title, year, genres = (list(column) for column in zip(*TITLES.values(), strict=True))
@@ -61,7 +61,7 @@ def films():
     [
         ("The Matrix", ["tt3", "tt4"]),
         ("matrix", ["tt3", "tt4"]),
-        ("reloaded", ["tt8", "tt4"]),  # the whole title before a word of it, though that is more popular
+        ("reloaded", ["tt8", "tt4"]),  # a full match ranks before a more popular partial match
         ("reloaded the matrix", ["tt4"]),
         ("amelie", ["tt1"]),
         ("AMÉLIE!", ["tt1"]),
@@ -71,8 +71,8 @@ def films():
         ("matrx", ["tt3", "tt4"]),
         ("lord rings", ["tt5"]),
         ("lrod rings", ["tt5"]),
-        ("teh matrix", []),  # three letters are too few to be taken for others
-        ("nratix", []),  # three slips
+        ("teh matrix", []),  # three letters are too few for a fuzzy match
+        ("nratix", []),  # three typos
         ("война", ["tt6"]),
         ("千尋", ["tt7"]),
         ("tt5", ["tt5"]),

@@ -161,7 +161,7 @@ def test_lists_without_pairs_of_indices_are_refused(tmp_path, monkeypatch, array
 
 
 def lightgcn_split(folder, items):
-    """A folder of two lists: 30 users with the ten train items `items(user)` each, and one test item."""
+    """A folder with two lists: 30 users with ten training items `items(user)` and one test item each."""
     folder.mkdir()
     np.save(folder / "train_list.npy", np.array([[u, i] for u in range(30) for i in items(u)]))
     np.save(folder / "test_list.npy", np.array([[u, 29] for u in range(30)]))
@@ -173,9 +173,9 @@ def test_without_a_validation_list_the_same_tenth_of_train_is_held_out(tmp_path,
     split = load_dataset("yelp2018").split
     assert split.train.lengths.tolist() == [9] * 30 and split.valid.lengths.tolist() == [1] * 30
     assert not set(split.train.history(4)) & set(split.valid.history(4))
-    assert len(set(split.valid.indices)) > 10, "not the same place in every history"
+    assert len(set(split.valid.indices)) > 10, "not the same position in every history"
     assert load_dataset("yelp2018").split.fingerprint == split.fingerprint
-    assert not split.train.ordered, "a sorted list tells no order"
+    assert not split.train.ordered, "a sorted list has no order"
 
 
 def test_an_unsorted_list_is_in_the_order_of_the_user(tmp_path, monkeypatch):

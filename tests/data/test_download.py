@@ -19,12 +19,12 @@ MEGABYTE = 1 << 20
 
 
 class Server(ThreadingHTTPServer):
-    """One file at every path, sent as a test sets it, with a record of the ranges asked for and the bytes sent."""
+    """Serves one file at every path, as configured by a test. Records the requested ranges and the bytes sent."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.body, self.etag, self.status, self.location = DATA, '"1"', 200, ""
-        self.cut = None  # the connection is closed after so many bytes
+        self.cut = None  # closes the connection after this many bytes
         self.ranges = self.tells_length = True
         self.asked, self.sent = [], []
 
@@ -73,7 +73,7 @@ def contents(folder):
 
 
 def parts(folder):
-    """The sizes of the downloads kept, and nothing else may be left beside them but locks."""
+    """Sizes of the partial downloads. Checks that only locks are left besides them."""
     left = [path for path in (folder.parent / ".downloads").iterdir() if path.suffix != ".lock"]
     assert all(path.suffix == ".part" for path in left), left
     return [path.stat().st_size for path in left]
@@ -194,7 +194,7 @@ def test_a_file_above_the_size_limit_is_refused(server, tmp_path, tells_length):
     with pytest.raises(SDiffError, match="100000"):
         fetch(Archive(server.url(), 100_000, "x"), tmp_path / "set", lambda done, total: seen.append(done))
     assert parts(tmp_path / "set") == [] and max(seen, default=0) <= 100_000
-    assert bool(seen) != tells_length, "where the length is told, nothing is taken at all"
+    assert bool(seen) != tells_length, "with a stated length, nothing is downloaded"
 
 
 @pytest.mark.parametrize(("status", "again"), [(404, False), (503, True), (204, True)])
@@ -224,7 +224,7 @@ def test_plain_http_is_refused_even_after_a_redirect(server, tmp_path, monkeypat
     monkeypatch.setattr(module, "SCHEMES", ("https",))
     with pytest.raises(SDiffError, match="is not https"):
         fetch(Archive(server.url(), MEGABYTE, "x"), tmp_path / "set")
-    assert len(server.asked) == 1, "the second was not even asked"
+    assert len(server.asked) == 1, "the second URL was not requested"
     server.location = server.url()
     monkeypatch.setattr(module, "SCHEMES", ("http",))
     with pytest.raises(SDiffError, match="redirects"):

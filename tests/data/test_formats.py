@@ -1,4 +1,4 @@
-"""The formats of known data sets, on a few lines of each, and ML-1M's own filters on the whole."""
+"""Formats of known data sets on a few lines each, and the filters of ML-1M on all of it."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def write(folder, files, encoding="utf-8"):
 
 
 def core(rows, form):
-    """Lines of five users who all have the same five items, which a 5-core keeps, and what else is there."""
+    """Lines of five users with the same five items, which a 5-core keeps, and extra lines."""
     return "".join(form.format(u=u, i=i, r=5, t=i) for u in range(1, 6) for i in range(1, 6)) + rows
 
 
@@ -104,14 +104,14 @@ def test_recbole_atomic_files_include_their_items(tmp_path):
 
 @pytest.mark.slow
 def test_raw_ml_1m_has_the_counts_of_the_paper_and_is_served_by_the_model_of_its_split(tmp_path, monkeypatch):
-    """The raw ratings are not here: they are made of the published split, and of what the filters have to take out."""
+    """The raw ratings are simulated: the published split, plus rows that the filters must remove."""
     folder, movies = real_data("ml-1m_clean"), real_data("ml-1m") / "movies.dat"
     published = load_dataset("ml-1m-diffrec")
     users, items = (np.array(ids.ids, dtype=int) for ids in (published.split.users, published.split.items))
     pairs = np.concatenate([np.load(folder / f"{part}_list.npy") for part in ("train", "test", "valid")])
     rows = np.stack([users[pairs[:, 0]], items[pairs[:, 1]], np.full(len(pairs), 4), np.arange(len(pairs))], axis=1)
-    low = rows[::7] * [1, 0, 0, 1] + [0, 1, 3, 0]  # everybody's rating of 3, of one movie
-    few = np.array([[9000 + n % 5, items[n], 5, n] for n in range(45)])  # five users who rated nine
+    low = rows[::7] * [1, 0, 0, 1] + [0, 1, 3, 0]  # a rating of 3 by every user for one movie
+    few = np.array([[9000 + n % 5, items[n], 5, n] for n in range(45)])  # five users with nine ratings
     target = tmp_path / "ml-1m"
     target.mkdir()
     np.savetxt(target / "ratings.dat", np.concatenate([rows, low, few]), fmt="%d", delimiter="::")

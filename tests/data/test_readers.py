@@ -1,4 +1,4 @@
-"""Tables of every kind and quality become interactions, or a sentence that says what is wrong and where."""
+"""Tables of every kind and quality are read, or refused with a message that says what is wrong and where."""
 
 import gzip
 
@@ -72,7 +72,7 @@ def test_parquet_keeps_its_types(tmp_path):
         COPY (SELECT * FROM (VALUES (9007199254740993, 'ä', TIMESTAMP '2024-01-02'), (2, 'b', '2024-01-01'))
             AS t(user_id, item_id, date)) TO '{path}' (FORMAT parquet)""")
     found, _ = read_interactions(path)
-    assert pairs(found) == {"2": ["b"], "9007199254740993": ["ä"]}  # beyond what a double can tell apart
+    assert pairs(found) == {"2": ["b"], "9007199254740993": ["ä"]}  # beyond the precision of a double
 
 
 def test_ids_are_text_and_numeric_ids_are_sorted_first(tmp_path):
@@ -186,7 +186,7 @@ def test_mixed_encodings_and_overlong_lines_are_reported_by_row(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
-def test_no_row_is_lost_because_of_its_length(tmp_path, name):
+def test_a_line_longer_than_any_buffer_is_reported_by_row(tmp_path, name):
     path = tmp_path / name
     with gzip.open(path, "wb", 1) if path.suffix == ".gz" else path.open("wb") as file:
         file.write(b"user,item\n1,a\n3,")
@@ -219,7 +219,7 @@ def test_a_line_that_is_not_json_is_reported(tmp_path):
     [
         ("x.csv", b"", "is empty"),
         ("x.csv", b" \n\n", "is empty"),
-        ("x.csv", b"\xef\xbb\xbf", "is empty"),  # the mark of an encoding, and no more
+        ("x.csv", b"\xef\xbb\xbf", "is empty"),  # only a byte order mark
         ("x.csv", b"user,item\n", "has no rows"),
         ("x.csv", b"user,thing\n1,2\n", "no column item: its columns are user, thing"),
         ("x.csv", b"a,b\n1,2\n", "no column user and no column item"),

@@ -51,8 +51,8 @@ def test_top_n_excludes_seen_items_and_allows_n_above_the_number_of_items():
 def test_top_n_of_many_items_equals_a_full_sort(n_items):
     scores = torch.randn(7, n_items, generator=torch.Generator().manual_seed(n_items))
     scores[0] = -torch.inf
-    scores[0, 5] = 1.0  # fewer than n are left
-    scores[1, -3:] = 9.0  # in what fills no group
+    scores[0, 5] = 1.0  # fewer than n items are left
+    scores[1, -3:] = 9.0  # in the incomplete last group
     for n in (1, 9, 20):
         values, items = top_n(scores.clone(), None, n)
         expected = scores.sort(dim=1, descending=True).values[:, :n]
@@ -111,7 +111,7 @@ def test_items_with_a_score_of_minus_infinity_are_not_recommended(split):
 def test_training_items_and_for_test_also_validation_items_are_never_ranked(split):
     seen = torch.from_numpy((split.train.matrix() + split.valid.matrix()).toarray()).float()
     truth = torch.from_numpy(split.test.matrix().toarray()).float()
-    # Were the seen items ranked, they would push every hit from the top and NDCG below 1.
+    # If seen items were ranked, they would push hits down and NDCG below 1.
     assert evaluate(lambda x: 10 * seen + truth, split, "test", CPU)["ndcg@10"] == pytest.approx(1)
 
 

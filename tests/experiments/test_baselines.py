@@ -41,7 +41,7 @@ def test_gf_cf_equals_its_formula_in_dense_matrices(split):
     du, di = (np.maximum(X.sum(axis), 1) for axis in (1, 0))
     root = X / np.sqrt(du)[:, None] / np.sqrt(di)
     _, _, V = np.linalg.svd(root, full_matrices=False)
-    V = V[: np.linalg.matrix_rank(root)]  # fewer than 256: the low-pass lets all of them through
+    V = V[: np.linalg.matrix_rank(root)]  # fewer than 256 items, so the low-pass keeps all of them
     expected = X @ (root.T @ root + 0.3 * np.diag(di**-0.5) @ V.T @ V @ np.diag(di**0.5))
     found = gfcf(split)(Histories.from_interactions(split.train, CPU))
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -57,7 +57,7 @@ def test_every_baseline_learns_tastes_that_popularity_misses(name, split):
 @pytest.mark.parametrize("name", LEARNT)
 def test_a_baseline_is_reproducible_with_a_seed(name, split):
     x = Histories.from_interactions(split.train, CPU).take(torch.arange(5))
-    first, second = (LEARNT[name](split, 3, 2)[0](x) for _ in range(2))  # CODIGEM draws when it scores, too
+    first, second = (LEARNT[name](split, 3, 2)[0](x) for _ in range(2))  # CODIGEM also samples when scoring
     other = LEARNT[name](split, 4, 2)[0](x)
     assert first.isfinite().all() and torch.allclose(first, second) and not torch.allclose(first, other)
 
@@ -67,7 +67,7 @@ def test_embeddings_without_layers_are_not_smoothed(split):
     assert torch.equal(model.smoothed(), model.embedding)
 
 
-def test_layers_smooth_over_the_normalized_bipartite_graph(split):
+def test_layers_smooth_over_the_normalised_bipartite_graph(split):
     model = LightGCN(split.train, 2)
     X = split.train.matrix().toarray()
     whole = np.block([[np.zeros((len(X), len(X))), X], [X.T, np.zeros((X.shape[1], X.shape[1]))]])

@@ -1,4 +1,4 @@
-"""Lists and their measures, on cases that can be counted by hand."""
+"""Metrics of lists on hand-counted cases."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_lists_exclude_seen_items_and_agree_with_evaluation(split):
     assert np.mean(by_history) == pytest.approx(whole["recall@20"], abs=1e-6)  # 60 users, five groups of 12
 
 
-def test_identical_lists_have_low_coverage_and_novelty_varies_by_user(split):
+def test_identical_lists_have_known_coverage_diversity_and_novelty(split):
     found = measures(TopNLists(np.arange(60), np.tile([0, 1], (60, 1))), split)
     X = split.train.matrix().toarray()
     a, b = X[:, 0], X[:, 1]

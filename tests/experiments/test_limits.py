@@ -1,4 +1,4 @@
-"""What a preset could reach: its curves, and the mean of several models."""
+"""Limits of a preset: learning curves, and the mean of several models."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Experiments on a tiny model: every job runs, what is done is kept, and the figures show what the rows say."""
+"""Experiments with a tiny model: every job runs, results are kept, and figures show the rows."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

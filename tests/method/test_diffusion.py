@@ -64,7 +64,7 @@ def test_guidance_zero_is_the_conditional_estimate_and_more_moves_away_from_the_
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("fusion", ["film", "concat"])
 @pytest.mark.parametrize("memories", [1, 3])
-def test_the_contribution_of_the_condition_is_the_same_at_every_step(s, residual, fusion, memories):
+def test_precomputing_the_condition_does_not_change_the_estimate(s, residual, fusion, memories):
     torch.manual_seed(5)
     model = Denoiser(Config(K=6, hidden=16, fusion=fusion, residual=residual, memories=memories), 6).eval()
     for parameter in model.parameters():
@@ -86,7 +86,7 @@ def test_sampling_equals_the_forward_pass_of_the_denoiser_at_each_step(T, s, fus
 
 
 @pytest.mark.parametrize(("T", "s"), [(1, 0.0), (1, 0.5), (5, 0.0)])
-def test_without_guidance_each_step_takes_one_forward_pass(T, s):
+def test_one_step_or_no_guidance_takes_one_forward_pass_per_step(T, s):
     model, passes = network(), []
     model.conditioned = None  # pyright: ignore (preparing it would take longer than it saves)
     model.register_forward_hook(lambda *_: passes.append(1))
@@ -94,7 +94,7 @@ def test_without_guidance_each_step_takes_one_forward_pass(T, s):
     assert len(passes) == T
 
 
-def test_film_is_initialized_as_addition_and_is_elementwise():
+def test_film_is_initialised_as_addition_and_is_elementwise():
     film = FiLM(6)
     v_t = torch.ones(4, 6)
     assert torch.equal(film(v_t, C)[:, 0], v_t + V)
@@ -164,7 +164,7 @@ VARIANTS = {"mse": {}, "mse, sizes": {"normalise": True}, "softmax": {"loss": "s
 @pytest.mark.parametrize("sampled", [0.0, 0.4])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_loss_equals_algorithm_1_step_by_step(name, sampled, basis, tastes):
-    """Dense matrices in place of sparse rows, formulas in place of the schedule; the network is the model's own."""
+    """Dense matrices instead of sparse rows and formulas instead of the schedule, with the model's network."""
     changes = {"p_uncond": 0.4, "mask": 0.3, "tau": 2.5, "alpha_min": 0.1, "sigma_max": 0.4, "sampled": sampled, "T": 3}
     config = SMALL.override(changes | VARIANTS[name])
     model = Model(config, basis, torch.from_numpy(tastes.item_counts)).eval()

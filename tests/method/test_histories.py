@@ -39,9 +39,9 @@ def test_a_cut_gives_a_past_and_a_decaying_future():
         points.add(first)
         assert list(rows(past)[0]) == ROWS[0][:first] and set(rows(past)[0].values()) == {1.0}
         assert rows(future)[0] == pytest.approx({item: 2 ** (-n / 2) for n, item in enumerate(ROWS[0][first:])})
-        assert list(rows(past)[1]) == [2] and not rows(future)[1], "one entry is all past"
+        assert list(rows(past)[1]) == [2] and not rows(future)[1], "a single entry is all past"
         assert not rows(past)[2] and not rows(future)[2]
-    assert points == {1, 2, 3, 4}, "every cut with something on both sides"
+    assert points == {1, 2, 3, 4}, "every cut has entries on both sides"
 
 
 def test_recency_halves_weights_by_age_and_keeps_the_size():
@@ -49,10 +49,10 @@ def test_recency_halves_weights_by_age_and_keeps_the_size():
     assert rows(recent)[3] == pytest.approx({6: 2 / 3, 7: 4 / 3})
     torch.testing.assert_close(recent.size, X.size)
     torch.testing.assert_close(X.recent(1e6).weights, X.weights, atol=1e-4, rtol=0)
-    assert X.recent(1e-3).weights.isfinite().all(), "however short the memory"
+    assert X.recent(1e-3).weights.isfinite().all(), "even with a short half-life"
 
 
-def test_normalized_rows_sum_to_one_and_empty_rows_stay_empty():
+def test_normalised_rows_sum_to_one_and_empty_rows_stay_empty():
     assert X.normalised().size.tolist() == pytest.approx([1, 1, 0, 1])
 
 

@@ -1,4 +1,4 @@
-"""Laws that hold in any world: of basis, schedule, sampler, recommender, metrics, splits and reading."""
+"""Property-based tests of basis, schedule, sampler, recommender, metrics, splits and reading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ shares = st.floats(0, 1, width=32)
 
 @st.composite
 def worlds(draw: st.DrawFn, most: int = 24) -> Interactions:
-    """Any users, items and pairs; users and items that have none among them."""
+    """Random users, items and pairs, including users and items without pairs."""
     n_users, n_items = draw(st.integers(1, most)), draw(st.integers(2, most))
     cells = st.integers(0, n_users * n_items - 1)
     cell = np.array(draw(st.lists(cells, min_size=1, max_size=4 * most, unique=True)))
@@ -54,12 +54,12 @@ def test_the_basis_has_the_lowest_frequencies_of_the_laplacian(world, K):
     every, rank = np.linalg.eigvalsh(L), np.linalg.matrix_rank(root)
     basis = spectral_basis(world, K)
     U, lam = basis.U.double().numpy(), basis.lam.double().numpy()
-    assert U.shape == (len(world.items), min(K, rank)), "beyond the rank nothing is carried"
+    assert U.shape == (len(world.items), min(K, rank)), "there is no signal beyond the rank"
     np.testing.assert_allclose(U.T @ U, np.eye(basis.K), **close)
     np.testing.assert_allclose(L @ U, U * lam, **close)
     np.testing.assert_allclose(lam, every[: basis.K], **close)
     assert (np.diff(lam) >= -1e-6).all() and lam.min() >= 0 and lam.max() <= 1
-    assert (np.abs(U[world.item_counts == 0]) < 1e-6).all(), "an item of degree zero has no part in any frequency"
+    assert (np.abs(U[world.item_counts == 0]) < 1e-6).all(), "an item of degree zero is zero in every frequency"
     assert (U.max(0) >= np.abs(U).max(0) - 1e-6).all(), "signs are fixed"
     assert torch.equal(spectral_basis(world, K).U, basis.U), "equal data gives equal vectors"
 
@@ -78,8 +78,8 @@ def test_the_transform_and_its_inverse_are_a_projector_and_the_identity_at_full_
 
 @slow_law
 @given(worlds(most=12), st.randoms(use_true_random=False))
-def test_relabeling_items_permutes_the_scores(world, random):
-    order = np.array(random.sample(range(len(world.items)), len(world.items)))  # item i is order[i] there
+def test_relabelling_items_permutes_the_scores(world, random):
+    order = np.array(random.sample(range(len(world.items)), len(world.items)))  # item i is relabelled order[i]
     items = world.items.subset(np.argsort(order))
     moved = Interactions.from_pairs(world.users, items, world.rows, order[world.indices], ordered=True)
     here, there = (scores_of(w, "instant")[1] for w in (world, moved))
@@ -87,7 +87,7 @@ def test_relabeling_items_permutes_the_scores(world, random):
 
 
 def scores_of(train: Interactions, name: str) -> tuple[Recommender, torch.Tensor]:
-    """A model of all frequencies that is trained for an epoch, and what it says of everybody."""
+    """A model with all frequencies after one epoch, and its scores for all users."""
     nothing = train.where(np.zeros(len(train), dtype=bool))
     config = replace(PRESETS[name], K=40, hidden=8, epochs=1, batch_size=7)
     trainer = Trainer(config, Split(train, nothing, nothing), 0, CPU)
@@ -109,7 +109,7 @@ def test_a_list_has_unseen_items_best_first_and_does_not_depend_on_the_batch(wor
         assert not set(found.ids) & set(history) and [ids[i] for i in found.indices] == found.ids
         assert np.isfinite(found.scores).all() and found.scores == sorted(found.scores, reverse=True)
         assert set(model.recommend(history, 30, exclude_seen=False).ids) == set(ids)
-        assert model.recommend(list(dict.fromkeys(history)), k, noise=False) == found, "named twice counts once"
+        assert model.recommend(list(dict.fromkeys(history)), k, noise=False) == found, "a repeated item counts once"
     for user, scores in enumerate(batch):
         alone = model.scores(
             Histories.from_lists([world.history(user)], CPU),
@@ -141,7 +141,7 @@ def test_a_schedule_starts_at_the_identity_and_is_monotonic_up_to_its_bounds(sch
     if schedule.kind == "vp":
         assert (alpha >= schedule.alpha_min - 1e-6).all()
         assert (alpha.diff(dim=1) <= 1e-6).all() and (sigma.diff(dim=1) >= -1e-6).all()
-        assert (alpha[:, lam == 0] == 1).all() and (sigma[:, lam == 0] == 0).all(), "the lowest one is left alone"
+        assert (alpha[:, lam == 0] == 1).all() and (sigma[:, lam == 0] == 0).all(), "the lowest frequency is unchanged"
 
 
 @law

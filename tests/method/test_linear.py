@@ -37,7 +37,7 @@ def test_without_a_mask_there_is_nothing_to_denoise(basis, tastes):
 def test_the_instant_preset_is_one_step_without_noise_and_beats_popularity(split):
     trainer = Trainer(PRESETS["instant"].override({"K": 12, "epochs": 200}), split, 0, CPU)
     progress = list(trainer.iter_epochs())
-    assert len(progress) == 1 and progress[0].best_epoch == 1, "however many epochs are asked for"
+    assert len(progress) == 1 and progress[0].best_epoch == 1, "for any number of epochs"
     model = Recommender(trainer.checkpoint("tastes", "instant"), CPU)
     score = lambda x: model.scores(x, model.config, torch.Generator())  # noqa: E731
     ours, theirs = evaluate(score, split, "test", CPU), evaluate(popularity(split), split, "test", CPU)

@@ -20,7 +20,7 @@ def learnt(spectrum, tastes, **settings) -> Model:
     return Model(LEARNT.override(settings), spectrum, torch.from_numpy(tastes.item_counts))
 
 
-def test_a_learned_basis_is_initialized_with_the_eigenvectors(basis, tastes):
+def test_a_learnt_basis_is_initialised_with_the_eigenvectors(basis, tastes):
     x = Histories.from_interactions(tastes, CPU)
     start = learnt(basis, tastes).basis
     torch.testing.assert_close(start.gft(x), len(basis.U) ** 0.5 * basis.gft(x))
@@ -51,7 +51,7 @@ def test_every_weight_gets_a_gradient_and_seen_items_are_no_targets(basis, taste
         model = learnt(basis, tastes, **settings)
         if model.graph is not None:
             model.graph.build(tastes)
-        with torch.no_grad():  # a residual network starts at zero, where nothing flows back through it
+        with torch.no_grad():  # a residual network starts at zero, where its gradient vanishes
             model.denoiser.mlp[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
         loss = ranking_loss(model, x, LEARNT.override(settings), torch.Generator().manual_seed(0)).mean()
         loss.backward()
@@ -59,14 +59,14 @@ def test_every_weight_gets_a_gradient_and_seen_items_are_no_targets(basis, taste
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
 
 
-def test_the_generalized_cross_entropy_converges_to_the_cross_entropy(basis, tastes):
+def test_the_generalised_cross_entropy_converges_to_the_cross_entropy(basis, tastes):
     x, model = Histories.from_interactions(tastes, CPU), learnt(basis, tastes)
 
     def loss(q):
         return ranking_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).mean().item()
 
     assert loss(1e-4) == pytest.approx(loss(0), rel=1e-3)
-    with torch.no_grad():  # every item that is not shown is as likely
+    with torch.no_grad():  # all hidden items are equally likely
         model.basis.log_scale.fill_(-torch.inf)  # pyright: ignore
         model.basis.bias.zero_()  # pyright: ignore
     shown, hidden = x.mask(LEARNT.mask, torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def test_the_generalized_cross_entropy_converges_to_the_cross_entropy(basis, tas
     assert loss(0.5) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_residual_denoiser_is_initialized_as_the_mean_of_v_t_and_the_condition(basis, tastes):
+def test_a_residual_denoiser_is_initialised_as_the_mean_of_v_t_and_the_condition(basis, tastes):
     model = learnt(basis, tastes)
     v_t, c = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(model.denoiser(v_t, c[:, None], torch.rand(5)), (v_t + c) / 2)
@@ -102,7 +102,7 @@ QUICK = {"K": 12, "hidden": 32, "epochs": 200, "eval_every": 20, "batch_size": 1
 
 
 def top_hit(config: Config, split: Split) -> float:
-    """Share of the walks whose next step is ranked first among the unseen."""
+    """Share of the walks whose next item ranks first among the unseen ones."""
     trainer = Trainer(config.override(QUICK), split, 0, CPU)
     trainer.fit()
     model = Recommender(trainer.checkpoint("walks", ""), CPU)
@@ -123,7 +123,7 @@ def test_the_temporal_preset_refuses_data_without_an_order(walks):
     Trainer(PRESETS["tuned"], unordered, 0, CPU)
 
 
-def test_a_model_with_a_learned_basis_is_saved_loaded_and_resumed(walks, tmp_path):
+def test_a_model_with_a_learnt_basis_is_saved_loaded_and_resumed(walks, tmp_path):
     config = PRESETS["temporal"].override(QUICK | {"epochs": 40})
     whole = Trainer(config, walks, 0, CPU)
     whole.fit()
@@ -146,7 +146,7 @@ def test_a_model_with_a_learned_basis_is_saved_loaded_and_resumed(walks, tmp_pat
 
 
 def test_an_estimate_combines_shown_items_with_expected_hidden_items(basis, tastes):
-    """v_0 in the item domain: a history whose mass is 1 - m on what is shown, and m on the rest by its probability."""
+    """v_0 in the item domain: mass 1 - m on the shown items, and m on the rest by probability."""
     config = LEARNT.override({"mask": 0.3})
     model = Model(config, basis, torch.from_numpy(tastes.item_counts))
     x = Histories.from_interactions(tastes, CPU)

@@ -31,7 +31,7 @@ def test_a_graph_without_edges_has_no_frequencies():
 
 
 def test_the_first_eigenvector_is_the_square_root_of_the_degrees(tastes):
-    # Three tastes that share nothing: three components, so lam = 0 three times over.
+    # Three disjoint tastes are three components, so lam = 0 three times.
     basis = spectral_basis(tastes, 12)
     assert (basis.lam[:3] < 1e-6).all() and basis.lam[3] > 0.01
 
@@ -43,7 +43,7 @@ def test_blocks_and_single_vectors_find_the_same_frequencies(components):
     root = normalised_adjacency_root(X.astype(np.float64))
     (a, U), (b, V) = largest(root, 20, CPU), filtered(root, 20, CPU)
     np.testing.assert_allclose(np.sort(a), np.sort(b), atol=1e-12)
-    np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-5)  # vectors of equal eigenvalues may be turned
+    np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-5)  # eigenvectors of equal eigenvalues may be rotated
     assert np.linalg.norm(root.T @ (root @ V) - V * b, axis=0).max() < 1e-7
 
 
@@ -70,7 +70,7 @@ def test_with_one_small_side_all_frequencies_are_found_within_the_memory_of_the_
     np.testing.assert_allclose(np.sort(a)[::-1], exact[:rank], atol=1e-12)
     np.testing.assert_allclose(U.T @ U, np.eye(rank), atol=1e-12)
     assert np.abs(root.T @ (root @ U) - U * a).max() < 1e-12
-    assert np.abs(U[root.sum(0) == 0]).max(initial=0) < 1e-12, "an item nobody has is in no frequency"
+    assert np.abs(U[root.sum(0) == 0]).max(initial=0) < 1e-12, "an item without interactions is zero in every frequency"
 
 
 def test_eigenvectors_are_orthonormal_however_small_their_eigenvalue():
@@ -82,7 +82,7 @@ def test_eigenvectors_are_orthonormal_however_small_their_eigenvalue():
     np.testing.assert_allclose(U.T @ U, np.eye(6), atol=1e-12)
 
 
-def test_relabeling_items_keeps_the_spectrum_and_permutes_the_rows(random_interactions):
+def test_relabelling_items_keeps_the_spectrum_and_permutes_the_rows(random_interactions):
     order = np.random.default_rng(0).permutation(50)
     items = Vocabulary(tuple(random_interactions.items.ids[i] for i in np.argsort(order)))
     moved = Interactions.from_pairs(
@@ -98,14 +98,14 @@ def test_the_cache_returns_what_was_computed_and_distinguishes_data(random_inter
     first = cached_basis(random_interactions, 8)
     files = list(tmp_path.rglob("*.safetensors"))
     assert len(files) == 1
-    left = files[0].with_name(".sdiff-left")  # by a process that was killed once its file was in place
+    left = files[0].with_name(".sdiff-left")  # by a process that was killed after its file was in place
     left.mkdir()
     stored = cached_basis(random_interactions, 8)
     assert not left.exists()
     assert torch.equal(stored.U, first.U)
-    assert stored.U.stride() == first.U.stride(), "another order in memory would be another last digit of every sum"
+    assert stored.U.stride() == first.U.stride(), "another memory layout would change the last digit of sums"
     assert cached_basis(random_interactions, 9).K == 9 and cached_basis(tastes, 8).U.shape == (30, 8)
     header = json.dumps({"U": {"dtype": "F32", "shape": [1 << 63, 0], "data_offsets": [0, 0]}}).encode()
     for damaged in (b"not a tensor", len(header).to_bytes(8, "little") + header):
         files[0].write_bytes(damaged)
-        assert torch.equal(cached_basis(random_interactions, 8).U, first.U), "a damaged file is made anew"
+        assert torch.equal(cached_basis(random_interactions, 8).U, first.U), "a damaged file is recomputed"

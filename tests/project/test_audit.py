@@ -1,4 +1,4 @@
-"""CI fails on a vulnerability that can be fixed, and on an audit of nothing, but never for want of a connection."""
+"""CI fails on fixable vulnerabilities and on an empty audit, but not on a missing connection."""
 
 import subprocess
 import sys
@@ -68,7 +68,7 @@ def test_no_dependency_allows_an_untested_major_version(need):
     try:
         installed = Version(version(need.name))
     except PackageNotFoundError:
-        return  # of an extra, or of another system
+        return  # for an extra or another system
     assert installed in need.specifier and bounds[0].major - installed.major <= 1
 
 

@@ -1,4 +1,4 @@
-"""The documents agree with the repository."""
+"""The documents match the repository."""
 
 import argparse
 import re
@@ -21,12 +21,12 @@ README, REFERENCE, HOWTO = TEXTS["README.md"], TEXTS["docs/reference.md"], TEXTS
 
 
 def prose(text: str) -> str:
-    """A page without its code: neither blocks nor what stands between backticks."""
+    """A page without code blocks and inline code."""
     return re.sub(r"`[^`\n]+`", "", re.sub(r"^```.*?^```|^ {4}.*?$", "", text, flags=re.M | re.S))
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors of the headings of a page, as GitHub generates them."""
     found: Counter[str] = Counter()
     names = set()
     for heading in re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), flags=re.M):
@@ -37,7 +37,7 @@ def anchors(text: str) -> set[str]:
 
 
 def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """The text under a heading, up to the next one of the same or a higher level."""
     level = heading.split()[0]
     rest = page.split(f"\n{heading}")[1]
     return re.split(rf"\n#{{1,{len(level)}}} ", rest)[0]
@@ -115,11 +115,11 @@ def test_the_space_front_matter_names_existing_files():
     assert front["sdk"] == "gradio" and (ROOT / front["app_file"]).exists()
     assert front["license"] == "apache-2.0" and "Apache License" in Path(ROOT / "LICENSE").read_text()
     assert len(front["short_description"]) <= 60
-    assert front["python_version"] == '"3.12.12"', "the one that ZeroGPU has and DuckDB runs on"
+    assert front["python_version"] == '"3.12.12"', "provided by ZeroGPU and supported by DuckDB"
     needs = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
     gradio = next(need for need in needs if need.name == "gradio")
     assert front["sdk_version"] in gradio.specifier
-    assert "preload_from_hub" not in front, "nothing is downloaded before it is asked for"
+    assert "preload_from_hub" not in front, "nothing is downloaded before a request"
 
 
 def test_the_paper_map_names_existing_functions_and_tests():

@@ -1,4 +1,4 @@
-"""What is installed: requirements, version, and where files are found. `.ci/wheel` tries the wheel itself."""
+"""Requirements, version, and locations of files. `.ci/wheel` tests the wheel itself."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_checkpoint_is_found_by_name_and_a_folder_takes_precedence(tmp_path, m
     assert main(["recommend", "--checkpoint", "demo", "--user", "7"]) == 0
     for folder in (tmp_path / "runs" / "demo", tmp_path / "demo"):
         folder.mkdir(parents=True)
-        assert paths.checkpoint_dir("demo").resolve() != folder, "it holds no checkpoint"
+        assert paths.checkpoint_dir("demo").resolve() != folder, "it contains no checkpoint"
         shutil.copytree(included, folder, dirs_exist_ok=True)
         assert paths.checkpoint_dir("demo").resolve() == folder
     for name in ("nobody", "x/demo", "..", "/", ""):

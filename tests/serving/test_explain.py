@@ -1,4 +1,4 @@
-"""A score taken apart adds up to itself, and a linear model's parts are what each item alone would add."""
+"""Explanations add up to the score, and match single-item scores in a linear model."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def models(split):
-    """One of each preset: what ships, a fusion head over the graph, the linear one."""
+    """A model per preset: the shipped one, one with a fusion head over the graph, and the linear one."""
     steps = SMALL | {"T": 4, "noise": True, "sampled": 0.5, "guidance": 0.3, "beta": 0.2}
     shipped = {name: Recommender.load(f"checkpoints/{name}") for name in ("demo", "demo-paper")}
     near = SMALL | {"epochs": 1, "graph_entries": 40 * len(split.items)}
@@ -58,7 +58,7 @@ def test_both_explanations_add_up_to_the_score(models, split, name):
 
 
 class Largest(TorchDispatchMode):
-    """Keeps the size of the largest tensor that any operation makes."""
+    """Records the size of the largest tensor that any operation creates."""
 
     size = 0
 
@@ -85,7 +85,7 @@ def test_contributions_in_a_linear_model_are_those_of_each_item_alone(models, sp
     alone = [explain(model, [one], item).score for one in history]
     found = explain(model, history, item)
     np.testing.assert_allclose(found.by_item, np.array(alone) - found.without, atol=1e-6)
-    assert found.beside == pytest.approx(0, abs=1e-6), "a fixed basis adds nothing beside the frequencies"
+    assert found.beside == pytest.approx(0, abs=1e-6), "a fixed basis adds nothing besides the frequencies"
 
 
 def test_an_explanation_uses_the_settings_of_the_list_and_refuses_invalid_ones(models):

@@ -72,7 +72,7 @@ def test_only_unseen_items_are_listed_even_if_fewer_than_k(model):
     user = np.repeat(np.arange(5), lengths)
     train = Interactions.from_pairs(vocabulary("v", 5), model.items, user, np.concatenate([*map(np.arange, lengths)]))
     found = all_of(ranked(model, train, 1000, model.config, seed=0, batch_size=2))
-    assert found["user"].tolist() == [1] * 2 + [3] * 27  # a user with no history has no list
+    assert found["user"].tolist() == [1] * 2 + [3] * 27  # a user without a history has no list
     for user in (1, 3):
         own = found["user"] == user
         assert sorted(found["item"][own]) == list(range(lengths[user], 30))
@@ -187,7 +187,7 @@ def test_an_unwritable_destination_is_reported_before_scoring(world, tmp_path):
 
 @pytest.fixture
 def sixteen_cores(monkeypatch):
-    """A machine on which DuckDB starts 16 threads."""
+    """Simulates a machine on which DuckDB starts 16 threads."""
     connect = duckdb.connect
 
     def with_many_threads(path=":memory:", config=None):

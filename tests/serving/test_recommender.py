@@ -12,7 +12,7 @@ from tests.conftest import CPU, SMALL
 
 
 def untrained(split, **changes):
-    """A model whose network is zero: what it estimates is the mean of v_t and the condition, whatever the seed."""
+    """A model with a zero network: its estimate is the mean of v_t and the condition, for any seed."""
     config = SMALL.override({"residual": True} | changes)
     return Recommender(Trainer(config, split, 0, CPU).checkpoint("tastes", "paper"), CPU)
 
@@ -23,7 +23,7 @@ def model(split):
 
 
 def test_a_new_history_is_folded_in_and_its_taste_is_found(split):
-    model = untrained(split, K=3)  # the frequency 0 of each of three tastes, which no other one has a part in
+    model = untrained(split, K=3)  # frequency 0 of each of the three tastes, which are disjoint
     for first in (0, 10, 20):
         history = [f"i{first + j}" for j in (3, 1, 8, 5)]
         found = model.recommend(history, k=6)
@@ -47,7 +47,7 @@ def test_scores_equal_algorithm_2_step_by_step(split, loss, T, guidance, noise):
         U = 30**0.5 * U
     eps = torch.randn(T, 1, len(lam), generator=torch.Generator().manual_seed(5))[:, 0] if noise else torch.zeros(T, 1)
     c = v = x @ U
-    for k in range(T, 0, -1):  # from tau down, each estimate noised to the next level
+    for k in range(T, 0, -1):  # from tau down, renoising each estimate to the next level
         kernel = torch.exp(-1.5 * k / T * lam)
         sigma = (1 - kernel**2).clamp(min=0).sqrt().clamp(max=0.4)
         v_t = (0.9 * kernel + 0.1) * v + sigma * eps[T - k]
@@ -155,7 +155,7 @@ def test_the_longest_list_contains_every_allowed_item(split, loss, allowed, excl
     config = SMALL.override({"loss": loss, "noise": False})
     checkpoint = Trainer(config, split, 0, CPU).checkpoint("tastes", "paper")
     if loss == "softmax":
-        checkpoint.weights["basis.bias"] = torch.linspace(0, 10_000, 30)  # all but the last are e^-300 and less
+        checkpoint.weights["basis.bias"] = torch.linspace(0, 10_000, 30)  # all but the last are at most e^-300
     model, seen = Recommender(checkpoint, CPU), ["i29", "i4", "i7"]
     found = model.recommend(seen, k=30, exclude_seen=exclude_seen, allowed=allowed)
     scores = model.scores(Histories.from_lists([[29, 4, 7]], CPU), model.config, torch.Generator())[0]

@@ -1,4 +1,4 @@
-"""The lists of all users in several files are those of one file, whoever makes which of them, and when."""
+"""Shards equal a single file, whichever process writes them and when."""
 
 import json
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_each_rank_writes_its_own_shards_and_the_first_counts_all(make, single, 
             meanwhile.pop(0)()
 
     assert make(First(0, 2)) == (300, 60)
-    assert made == [0, 3], "of five shards the first, the third and the fifth"
+    assert made == [0, 3], "the first, third and fifth of five shards"
     assert rows(tmp_path / "lists" / "*.parquet") == single
 
 

@@ -41,7 +41,7 @@ def test_each_candidate_has_the_popularity_penalty_that_is_best_on_validation(ti
 
 
 def test_no_candidate_is_started_when_the_time_is_over(tiny, split, monkeypatch):
-    clock = itertools.count(0, 70)  # seconds pass at every look at the clock
+    clock = itertools.count(0, 70)  # every reading of the clock advances it
     monkeypatch.setattr(auto.time, "monotonic", lambda: next(clock))
     assert len([*auto.compare(split, 0, 5, CPU)]) < len(auto.candidates(split))
 

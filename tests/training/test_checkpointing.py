@@ -1,4 +1,4 @@
-"""Training with checkpoints: the best weights are on disk however it ends, and every checkpoint can be resumed."""
+"""Training with checkpoints: the best weights are on disk however it ends, and every run can be resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT = SMALL.override({"epochs": 4, "eval_every": 10})
 
 
 def ending(error):
-    """Epochs that end by an error after the third one."""
+    """Epochs that fail after the third one."""
 
     def epochs(trainer):
         for progress in trainer.iter_epochs():
@@ -49,7 +49,7 @@ def test_the_best_weights_are_on_disk_however_training_ends(end, resumable, spli
 
 
 def failing(error):
-    """Epochs of which the first one fails."""
+    """Epochs whose first one fails."""
     raise error
     yield
 

@@ -1,4 +1,4 @@
-"""Files that are no files, and files that are larger or odder than they should be: refused soon, with a sentence."""
+"""Pipes in place of files, and oversized or malformed files, are refused early with a message."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def pipe(tmp_path):
-    """Puts a pipe in the place of a file."""
+    """Replaces a file by a named pipe."""
     if sys.platform == "win32":
         pytest.skip("has no named pipes")
 
@@ -70,7 +70,7 @@ def test_a_named_pipe_as_a_published_list_is_refused(name, tmp_path, pipe):
 def test_a_named_pipe_as_a_part_of_a_checkpoint_is_refused(name, checkpoint, pipe):
     assert (checkpoint / name).exists()
     pipe(checkpoint / name)
-    if name == "metrics.json":  # without which it works as well
+    if name == "metrics.json":  # which is optional
         assert Checkpoint.load(checkpoint).metrics == {}
     else:
         with pytest.raises(SDiffError, match=SPECIAL):
@@ -88,7 +88,7 @@ def test_a_named_pipe_as_a_training_state_or_cached_spectrum_does_not_block(spli
 
 
 def sparse(path, tensors: dict[str, list[int]], metadata: dict[str, str]) -> None:
-    """A safetensors file of float32 tensors whose values take no room on the disk."""
+    """A sparse safetensors file of float32 tensors."""
     header, end = {"__metadata__": metadata}, 0
     for name, shape in tensors.items():
         start, end = end, end + 4 * int(np.prod(shape))

@@ -1,4 +1,4 @@
-"""What ends a training run: memory that does not suffice, numbers that overflow. The last good weights are kept."""
+"""Failures of training runs: out of memory, and overflow. The last good weights are kept."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_command_keeps_the_last_good_weights(monkeypatch, capsys, tmp_path):
     assert main(words) == 2 and "lower the learning rate" in capsys.readouterr().err
     assert Recommender.load(tmp_path / "model", CPU).checkpoint.provenance.epoch == 1
     monkeypatch.setitem(LOSSES, "mse", denoising_loss)
-    assert main([*words, "--resume"]) == 0, "wherever there is a checkpoint, there is a run to resume"
+    assert main([*words, "--resume"]) == 0, "every checkpoint has a run to resume"
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])

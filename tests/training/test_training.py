@@ -97,11 +97,11 @@ def test_held_out_data_does_not_affect_a_model(name, split):
     for other in theirs:
         assert same(other.weights, ours.weights), "the graph among them"
         assert torch.equal(other.spectrum.U, ours.spectrum.U) and torch.equal(other.item_counts, ours.item_counts)
-    assert theirs[0].metrics == ours.metrics != theirs[1].metrics, "the test part is not even looked at"
+    assert theirs[0].metrics == ours.metrics != theirs[1].metrics, "the test part is not read"
 
 
 def steps_of(trainer):
-    """Trains, and gives the weights at the start and after each step."""
+    """Trains and returns the weights at the start and after each step."""
     weights = [{name: p.detach().clone() for name, p in model_weights(trainer.model).items()}]
     trainer.optimizer.register_step_post_hook(
         lambda *_: weights.append({name: p.detach().clone() for name, p in model_weights(trainer.model).items()})
@@ -192,7 +192,7 @@ def test_a_run_can_be_resumed_on_another_kind_of_device(run, split, tmp_path):
     assert same(second.model.state_dict(), first.model.state_dict())
     rest = list(second.iter_epochs())
     assert rest[-1].epoch == 30 and rest[-1].loss < 0.7 * run[1][0].loss
-    assert [p.loss for p in rest] != [p.loss for p in run[1][5:]], "the noise cannot be the same"
+    assert [p.loss for p in rest] != [p.loss for p in run[1][5:]], "the noise differs"
 
 
 def test_training_stops_early_without_improvement(split):
