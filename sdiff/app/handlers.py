@@ -245,7 +245,7 @@ def models(dataset: str) -> list[str]:
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
     """(title, key) of the visitor's uploads, then of the data sets that are available or can be downloaded."""
     registered = [
-        (source.title + (" (not here)" if source.missing else ""), key)
+        (source.title + (" (not downloaded)" if source.missing else ""), key)
         for key, source in REGISTRY.items()
         if not (source.missing and gate.read_only())
     ]

@@ -130,7 +130,7 @@ def test_own_data_is_available_on_a_later_visit(page, url, tmp_path):
 def test_a_missing_data_set_is_offered_for_download_with_its_terms(page):
     first = titles(page)
     page.get_by_label("Data set").click()
-    page.get_by_role("option", name="MovieLens 32M (not here)").click()
+    page.get_by_role("option", name="MovieLens 32M (not downloaded)").click()
     page.locator("#status").filter(has_text="MovieLens 32M is not downloaded yet. Its terms: research use").wait_for()
     assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
     page.get_by_role("button", name="Random user").click()
