@@ -24,8 +24,8 @@ from benchmarks.processes import add_beside, busy_processes
 from sdiff.base.device import device_name
 from sdiff.config import Config, preset
 from sdiff.evaluation.evaluate import exclude_, top_n
-from sdiff.experiments.peers.diffrec import DiffRec
-from sdiff.experiments.peers.giffcf import STEPS
+from sdiff.experiments.baselines.diffrec import DiffRec
+from sdiff.experiments.baselines.giffcf import STEPS
 from sdiff.experiments.record import report
 from sdiff.experiments.scaling import DIFFREC_STEPS, DIFFREC_WIDTHS, LENGTH, in_turns, random_spectrum
 from sdiff.method.diffusion import score

@@ -16,7 +16,7 @@ from benchmarks.tables import markdown, read
 from sdiff.app import results
 from sdiff.config import BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
 from sdiff.evaluation.protocols import PROTOCOLS
-from sdiff.experiments.peers.recency import RECENT
+from sdiff.experiments.baselines.recency import RECENT
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "reference.md"]
@@ -68,7 +68,7 @@ def _written(value: Any) -> str:
 
 
 def accuracy() -> str:
-    """For each data set what does not look at the order, then what does: our presets, rivals, plain references."""
+    """Accuracy per data set: first the models that ignore the order of interactions, then those that use it."""
     cells = []
     documents = read("accuracy-*.json")
     for dataset in dict.fromkeys(d["dataset"] for d in documents):

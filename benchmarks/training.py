@@ -33,8 +33,8 @@ from sdiff.base.paths import RESULTS
 from sdiff.config import Config, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
-from sdiff.experiments.peers import diffrec, giffcf
-from sdiff.experiments.peers.training import Recipe, train_epoch
+from sdiff.experiments.baselines import diffrec, giffcf
+from sdiff.experiments.baselines.training import Recipe, train_epoch
 from sdiff.experiments.record import report
 from sdiff.training.trainer import Trainer
 
@@ -108,8 +108,8 @@ def contestants(split: Split, epochs: int) -> dict[str, Callable[[], float]]:
         runs[f"S-Diff {name}"] = partial(next, durations(Trainer(config, split, 0, CPU)))
         runs[f"floor of {name}"] = partial(timed, partial(products, config, len(split.users), len(split.items)))
     torch.manual_seed(0)
-    runs["DiffRec"] = rival(diffrec.Trained(split), diffrec.RECIPE)
-    runs["GiffCF"] = rival(giffcf.GiffCF(split, torch.Generator().manual_seed(0)), giffcf.RECIPE)
+    runs["DiffRec"] = baseline(diffrec.Trained(split), diffrec.RECIPE)
+    runs["GiffCF"] = baseline(giffcf.GiffCF(split, torch.Generator().manual_seed(0)), giffcf.RECIPE)
     return runs
 
 
@@ -120,7 +120,7 @@ def durations(trainer: Trainer) -> Iterator[float]:
         before = progress.seconds
 
 
-def rival(model: nn.Module, recipe: Recipe) -> Callable[[], float]:
+def baseline(model: nn.Module, recipe: Recipe) -> Callable[[], float]:
     model.train()
     return partial(timed, partial(train_epoch, model, recipe.optimizer_of(model), recipe.batch_size))  # pyright: ignore
 

@@ -1,4 +1,4 @@
-"""A tiny world with known answers, and what the tests share."""
+"""Tiny data sets with known answers, and shared fixtures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 T = TypeVar("T")
 CPU = torch.device("cpu")
-# Small enough to train in a second, and everything else as in the paper.
+# Trains in a second; all other settings are those of the paper.
 SMALL = Config(K=12, hidden=64, epochs=30, eval_every=5, batch_size=20, lr=3e-3)
 
 settings.register_profile("quick", max_examples=45, deadline=None, derandomize=True, database=None)
@@ -37,7 +37,7 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, which programs inherit from here
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job, and child processes inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -45,14 +45,14 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests neither read nor leave anything in the user's cache or among the user's models."""
+    """Isolates tests from the cache and the models of the user."""
     os.environ["SDIFF_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["SDIFF_RUNS_DIR"] = str(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of the app take their steps here, where a test can reach into them."""
+    """Executes runs of the app in this process, so that tests can patch them."""
     monkeypatch.setattr("sdiff.app.runs.in_subprocess", lambda generator, *arguments, **_: generator(*arguments))
 
 
@@ -60,7 +60,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def tastes() -> Interactions:
     """60 users of 3 tastes over 30 items, 10 items to a taste: each user saw 8 of the own 10, in a random order.
 
-    What is right is known by construction: the two unseen items of one's own taste come before any other.
+    The right answer is known by construction: the two unseen items of a user's own taste rank first.
     """
     rng = np.random.default_rng(7)
     users = np.repeat(np.arange(60), 8)
@@ -76,7 +76,7 @@ def split(tastes: Interactions) -> Split:
 
 @pytest.fixture(scope="session")
 def random_interactions() -> Interactions:
-    """80 users, 50 items, no structure; item 49 and user 79 have no interaction at all."""
+    """80 users and 50 items without structure; item 49 and user 79 have no interactions."""
     rng = np.random.default_rng(3)
     matrix = rng.random((80, 50)) < 0.15
     matrix[:, 49] = matrix[79, :] = False
@@ -91,7 +91,7 @@ def basis(tastes: Interactions) -> SpectralBasis:
 
 @pytest.fixture(scope="session")
 def walks() -> Split:
-    """300 people walk round a ring of 20 items from anywhere, eight steps on: only the last step tells the next one."""
+    """300 users walk eight steps around a ring of 20 items: only the last item determines the next one."""
     users = torch.arange(300).repeat_interleave(10).numpy()
     items = (torch.randint(20, (300, 1), generator=torch.Generator().manual_seed(0)) + torch.arange(10)).flatten() % 20
     walks = Interactions.from_pairs(vocabulary("u", 300), vocabulary("i", 20), users, items.numpy(), ordered=True)
@@ -101,7 +101,7 @@ def walks() -> Split:
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    from benchmarks.app import running_app  # brings gradio along, for which other tests and their ranks would wait
+    from benchmarks.app import running_app  # imports gradio, which would slow down other tests and their ranks
 
     with running_app(ROOT, os.environ) as (address, *_):
         yield address
@@ -109,7 +109,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def demo():
-    """The page with all that guards it, not served."""
+    """The page with all its checks, not served."""
     from sdiff.app import layout, server
 
     demo = layout.build()
@@ -121,7 +121,7 @@ def demo():
 
 @pytest.fixture(scope="session")
 def opening():
-    """What opens data sets and models, on a page of its own."""
+    """An `Opening` on its own page."""
     import gradio as gr
 
     from sdiff.app.controls import Controls
@@ -136,7 +136,7 @@ def opening():
 
 @pytest.fixture(scope="session")
 def client(demo):
-    """A client of the app in this process: an exception that would reach the server's log is raised here."""
+    """A client of the app in this process. Exceptions of the server are raised here."""
     from gradio.routes import App
     from starlette.testclient import TestClient
 
@@ -162,8 +162,8 @@ def browser():
 
 @pytest.fixture(scope="session")
 def profile(browser, url):
-    """The browser context of all pages. Its first page holds a renderer process, which compiles the scripts of the app
-    once: every other page opens in a third of the time."""
+    """The browser context of all pages. Its first page keeps a renderer process alive that compiles the scripts of the
+    app once, so that other pages open in a third of the time."""
     context = browser.new_context()
     context.set_default_timeout(60_000)
     context.add_init_script(path=ROOT / "tests" / "rest.js")
@@ -174,10 +174,10 @@ def profile(browser, url):
 
 @pytest.fixture
 def visit(request, profile, url):
-    """Opens an address in a fresh session whose console must stay free of errors and which asks no other host for
-    anything. The page is as wide as a desktop, or as an indirect parameter says."""
+    """Opens a URL in a new session. Fails on console errors and on requests to other hosts. The page is as wide as a
+    desktop, unless an indirect parameter is given."""
     [holder] = profile.pages
-    holder.evaluate("localStorage.clear(); localStorage.setItem('sdiff-tour', '1')")  # the tour was offered before
+    holder.evaluate("localStorage.clear(); localStorage.setItem('sdiff-tour', '1')")  # not the first visit
     problems: list[str] = []
 
     def opened(query: str = ""):
@@ -201,12 +201,12 @@ def visit(request, profile, url):
 
 @pytest.fixture
 def page(visit):
-    """The page as who comes first sees it."""
+    """The page on a first visit."""
     return visit()
 
 
 def printed(script: str) -> str:
-    """What a script prints that runs beside app.py."""
+    """The output of a script that runs next to app.py."""
     with chdir(ROOT), redirect_stdout(io.StringIO()) as out:
         exec(script, {})
     return out.getvalue()
@@ -217,7 +217,7 @@ def vocabulary(prefix: str, n: int) -> Vocabulary:
 
 
 def real_data(folder: str) -> Path:
-    """The folder of a real data set, or a skip that says what is missing."""
+    """The folder of a real data set. Skips the test if it is missing."""
     root = os.environ.get("SDIFF_DATA_DIR")
     if not root or not (Path(root) / folder).is_dir():
         pytest.skip(f"needs the real data set {folder}: set SDIFF_DATA_DIR to the folder that holds it")
@@ -225,7 +225,7 @@ def real_data(folder: str) -> Path:
 
 
 def last(steps: AsyncIterator[T]) -> T:
-    """What an async generator yields at its end."""
+    """The last value of an async generator."""
 
     async def listed() -> list[T]:
         return [step async for step in steps]
@@ -234,18 +234,18 @@ def last(steps: AsyncIterator[T]) -> T:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns. It has a thread of its own, as Playwright's event loop fills this one."""
+    """The result of a coroutine, run in its own thread because Playwright's event loop occupies this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, coroutine).result()
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
-    """Whether two sets of weights are equal to the last bit."""
+    """Whether two sets of weights are bit-identical."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 async def tools(url: str) -> list[str]:
-    """Names of the tools of the MCP server; each has words that say what it does."""
+    """Names of the tools of the MCP server. Checks that each has a description."""
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 

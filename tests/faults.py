@@ -1,4 +1,4 @@
-"""What goes wrong in tests: a disk that is full, a generator that fails when told to, a short run to go wrong."""
+"""Faults for tests: a full disk, a generator that fails on request, and a short run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def trained(split, config=SMALL, epochs=6, seed=0):
 
 @contextmanager
 def full_disk(left: int):
-    """Every write beyond so many bytes of a file fails, by the system's own hand."""
+    """Makes the system refuse writes beyond a file size."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (left, hard))
     try:
@@ -31,7 +31,7 @@ def full_disk(left: int):
 
 
 def counting(path=None, failure=None):
-    """What is sent comes back, after the process and its niceness; a file says that it was closed."""
+    """Yields the process id and niceness, then echoes what is sent. Writes a file when closed."""
     try:
         sent = yield os.getpid(), os.nice(0)
         while sent != "end":

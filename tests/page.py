@@ -1,4 +1,4 @@
-"""What a hand does on the page, and what an eye reads from it."""
+"""Actions on the page and what it shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-# The quick tests look at a desktop's page; a few of them, and the slow ones, at a phone's too.
+# Quick tests use the desktop page; a few of them and the slow tests also use the phone page.
 WIDTHS = pytest.mark.parametrize("visit", [1440, pytest.param(390, marks=pytest.mark.slow)], indirect=True)
 
 
@@ -30,13 +30,13 @@ def settle(page, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     quiet = 0
     while quiet < 5:
-        assert time.monotonic() < end, "the page does not come to rest"
+        assert time.monotonic() < end, "the page does not become idle"
         page.wait_for_timeout(100)
         quiet = quiet + 1 if page.evaluate("window.atRest()") else 0
 
 
 def open_tab(page, name: str) -> None:
-    """By its tab, or on a phone from the menu that holds what does not fit."""
+    """Opens a tab, on a phone from the overflow menu."""
     tab = page.get_by_role("tab", name=name)
     if not tab.is_visible():
         page.locator(".overflow-menu > button").click()
@@ -45,12 +45,12 @@ def open_tab(page, name: str) -> None:
 
 
 def move(page, slider: str, value: float) -> None:
-    """Moves a slider as a hand does: the value, then the release of the pointer."""
+    """Moves a slider: sets the value, then releases the pointer."""
     handle = page.locator(f"#{slider} input[type=range]")
     if not handle.is_visible() and page.locator("#controls").locator(handle).count():
         open_controls(page)
     handle.wait_for()
-    while handle.input_value() != str(value):  # one that has only just unfolded may still fall back
+    while handle.input_value() != str(value):  # a panel that has just opened may still close
         handle.fill(str(value))
         page.wait_for_timeout(200)
     handle.dispatch_event("pointerup")
@@ -64,7 +64,7 @@ def fill(page, box: str, value: float) -> None:
 
 
 def open_controls(page) -> None:
-    """On a phone they wait at the foot of the screen."""
+    """On a phone, the controls are at the bottom of the screen."""
     handle = page.locator("#sheet")
     if handle.is_visible() and handle.get_attribute("aria-expanded") == "false":
         handle.click()

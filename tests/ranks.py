@@ -1,6 +1,5 @@
-"""What test_distributed.py has the ranks do: `torchrun -m tests.ranks laws FOLDER`, or `killed RANK AFTER`, followed by
-words of the command line, which is run: of `killed`, that rank kills itself, the first time, when it has done so many
-epochs or shards."""
+"""Programs of the ranks in test_distributed.py: `torchrun -m tests.ranks laws FOLDER`, or `killed RANK AFTER` and a
+command line to run. With `killed`, that rank kills itself once, after that many epochs or shards."""
 
 import json
 import math
@@ -36,7 +35,7 @@ TWO_EPOCHS = PRESETS["tuned"].override({**QUICK, "epochs": 2, "folds": 3})
 
 
 def gradients(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
-    """The loss and its gradients for each of `LOSSES` and `BATCHES`, where every draw comes out the same."""
+    """The loss and its gradients for each of `LOSSES` and `BATCHES`, with constant random draws."""
 
     def same(value: float):
         return lambda *shape, **_: torch.full(shape[0] if isinstance(shape[0], tuple) else shape, value)
@@ -82,12 +81,12 @@ def laws(folder: Path, *words: str) -> int:
         }
         (folder / f"told-{ranks.rank}").write_text(json.dumps(told))
         print(f"rank {ranks.rank} speaks")
-        with mock.patch("sdiff.base.distributed.torchrun", lambda: nullcontext(ranks)):  # a process joins one group
+        with mock.patch("sdiff.base.distributed.torchrun", lambda: nullcontext(ranks)):  # joins one group only
             return main(list(words))
 
 
 def watch(owner: object, name: str, last: float) -> list[None]:
-    """One entry for each call of `owner.name`; instead of the call after `last` others the process kills itself."""
+    """Records calls of `owner.name`. The process kills itself instead of making call number `last` + 1."""
     calls, original = [], getattr(owner, name)
 
     def called(*arguments, **named):
@@ -101,7 +100,7 @@ def watch(owner: object, name: str, last: float) -> list[None]:
 
 
 def killed(rank: str, after: str, *words: str) -> int:
-    shards.BATCH, shards.BATCHES = 50, 2  # the 900 users of the demo set make nine shards
+    shards.BATCH, shards.BATCHES = 50, 2  # the 900 users of the demo data make nine shards
     doomed = os.environ["RANK"] == rank and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
     last = int(after) if doomed else math.inf
     epochs, written = watch(Trainer, "_epoch", last), watch(shards, "write", last)

@@ -188,7 +188,7 @@ def compare(
     Args:
         dataset: key of a data set.
         checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
-        other: name of a model, which may be the same one, or a reference: popularity, or A x (linear graph filter).
+        other: name of a model, which may be the same one, or a baseline: popularity, or A x (linear graph filter).
         user: id of the user. By default, a user with a history of median length.
         k: length of the lists.
         seed: seed of the sampling noise.

@@ -17,7 +17,7 @@ from sdiff.app.state import Opened, open_dataset, serve
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from sdiff.data.interactions import Split
-from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.baselines import BASELINES, Scorer
 from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
@@ -27,12 +27,12 @@ SAMPLE = 1000  # maximum number of users to measure on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
-    "recall@20": "what is held out and stands in the top 20, of as much as can stand there",
-    "ndcg@20": "the same, more for what stands higher",
-    "coverage": "share of the catalogue that anybody is shown",
-    "novelty": "bits: how few people have what is shown",
-    "diversity": "how little the items of one list share their audience",
-    "popularity lift": "how much more popular than the histories: 0 alike, 1 twice",
+    "recall@20": "share of the held-out items in the top 20, relative to the maximum possible",
+    "ndcg@20": "like recall, but higher ranks count more",
+    "coverage": "share of the catalog that is recommended to at least one user",
+    "novelty": "how rare the recommended items are, in bits",
+    "diversity": "how little the items of a list share their users",
+    "popularity lift": "popularity relative to the histories: 0 is equal, 1 is twice as popular",
 }
 
 
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(a: Query, b: Query) -> Comparison:
-    """Compares the lists of two queries for the history of the first. `b.model` may be one of `REFERENCES`.
+    """Compares the lists of two queries for the history of the first. `b.model` may be one of `BASELINES`.
 
     Raises:
         SDiffError: like `recommend`.
@@ -140,14 +140,14 @@ def grid(a: Query) -> dict[str, tuple[float, ...]]:
 
 
 def sides(dataset: str) -> list[str]:
-    """Choices for side B: the models of a data set, and the references."""
-    return [*models(dataset), *REFERENCES]
+    """Choices for side B: the models of a data set, and the baselines."""
+    return [*models(dataset), *BASELINES]
 
 
 def describe(side: Query) -> str:
     """Describes a side: its model, and the settings that differ from the checkpoint's."""
-    if side.model in REFERENCES:
-        return f"**{side.model}** · a reference without settings"
+    if side.model in BASELINES:
+        return f"**{side.model}** · a baseline without settings"
     config = serve(side.dataset, side.model)[1].config
     return f"**{side.model}** · {changes(config, config.at_inference(side.settings), side.seed)}"
 
@@ -169,7 +169,7 @@ def _sample(split: Split, part: Part) -> np.ndarray:
 
 
 def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
-    if side.model in REFERENCES:
+    if side.model in BASELINES:
         return open_dataset(dataset), _reference(dataset, side.model), CPU
     opened, model = serve(dataset, side.model)
     config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)
@@ -178,4 +178,4 @@ def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
 
 @cached(LRUCache(4), condition=Condition())
 def _reference(dataset: str, name: str) -> Scorer:
-    return REFERENCES[name](open_dataset(dataset).dataset.split)
+    return BASELINES[name](open_dataset(dataset).dataset.split)

@@ -219,15 +219,15 @@ def model_card(dataset: str, checkpoint: str) -> str:
     metrics = "".join(
         f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
     )
-    references = [
+    baselines = [
         f"{literal(name)} {row['test']['recall@20']:.4f}"
         for name, row in card.metrics.get("references", {}).items()
         if "test" in row
     ]
     if checkpoint == INSTANT:
         return f"solved in closed form, nothing trained{metrics}"
-    if references:
-        metrics += f" (beside it: {', '.join(references)})"
+    if baselines:
+        metrics += f" (baselines: {', '.join(baselines)})"
     trained = "" if origin.dataset == dataset else f"trained on {literal(origin.dataset)} · "
     preset, created = literal(origin.preset), literal(origin.created)
     return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{metrics}"
@@ -241,7 +241,7 @@ def models(dataset: str) -> list[str]:
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
     """(title, key) of the visitor's uploads, then of the data sets that are available or can be downloaded."""
     registered = [
-        (source.title + (" (not here)" if source.missing else ""), key)
+        (source.title + (" (not downloaded)" if source.missing else ""), key)
         for key, source in REGISTRY.items()
         if not (source.missing and gate.read_only())
     ]

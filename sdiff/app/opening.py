@@ -107,7 +107,9 @@ class Opening:
         except SDiffError as error:
             source = REGISTRY.get(dataset)
             missing = dataset if source and source.missing and source.archives and not gate.read_only() else ""
-            offer = f"**{source.title}** is not here yet. Its terms: {source.terms}." if source and missing else ""
+            offer = (
+                f"**{source.title}** is not downloaded yet. Its terms: {source.terms}." if source and missing else ""
+            )
             if not missing:
                 warn(error)
             yield {**self._as_before(opened, uploaded), **self._status(offer, fetch=True), self.wanted: missing}

@@ -113,7 +113,7 @@ class Query:
 def text(name: str, value: Any) -> str:
     """Returns a string or a whole number as a string. Raises SDiffError for other types and for texts over `TEXT`."""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise SDiffError(f"{name} must be a text, not {brief(value)}.")
+        raise SDiffError(f"{name} must be text, not {brief(value)}.")
     if isinstance(value, str) and len(value) > TEXT:
         raise SDiffError(f"{name} is longer than {TEXT:,} characters.")
     return value if isinstance(value, str) else brief(value)
@@ -122,7 +122,7 @@ def text(name: str, value: Any) -> str:
 def texts(name: str, values: Any) -> list[str]:
     """Returns a list of strings. Raises SDiffError like `text`, and for more than `HISTORY` entries."""
     if not isinstance(values, list | tuple):
-        raise SDiffError(f"{name} must be a list of texts, not {brief(values)}.")
+        raise SDiffError(f"{name} must be a list of strings, not {brief(values)}.")
     if len(values) > HISTORY:
         raise SDiffError(f"{name} has more than {HISTORY:,} entries.")
     return [text(f"each of {name}", value) for value in values]

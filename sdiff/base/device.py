@@ -30,7 +30,7 @@ def best_device(wanted: Device | None = None) -> torch.device:
         n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= n_gpus:
             raise SDiffError(
-                f"There is no {device} here: CUDA finds {n_gpus or 'no'} GPU{'s' * (n_gpus > 1)}. Leave the device out "
+                f"{device} is not available: CUDA finds {n_gpus or 'no'} GPU{'s' * (n_gpus > 1)}. Leave the device out "
                 f"to use {'the first one' if n_gpus else 'the CPU'}."
             )
     return device

@@ -95,13 +95,14 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("evaluate", "measure recall and NDCG on held-out interactions")
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
-    sub.add_argument("--dataset", help=f"{DATASET} (default: that of the training)")
+    sub.add_argument("--dataset", help=f"{DATASET} (default: the one used for training)")
     sub.add_argument("--split", choices=("valid", "test"), default="test")
     sub.add_argument(
         "--protocol",
         choices=PROTOCOLS,
         default="train",
-        help="what test users are known by; " + "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()),
+        help="history and exclusions of test users; "
+        + "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()),
     )
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **repeatable)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
@@ -119,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
         help="with --all: a .parquet, .csv or .csv.gz file, or a folder",
     )
     sub.add_argument("--titles", action="store_true", help="with --all: add title, year and genres to each row")
-    sub.add_argument("--dataset", help="source of users and titles (default: the data set of the training)")
+    sub.add_argument("--dataset", help="source of users and titles (default: the one used for training)")
     sub.add_argument("-k", type=int, default=10, help="number of items to recommend")
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **repeatable)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")

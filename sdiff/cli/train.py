@@ -21,7 +21,7 @@ from sdiff.base.files import claimed
 from sdiff.cli.evaluate import hidden, measure
 from sdiff.config import AUTO, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.evaluation.baselines import reference_metrics
+from sdiff.evaluation.baselines import baseline_metrics
 from sdiff.evaluation.evaluate import Part
 from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, Failure, Step, compare
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.preset == AUTO:
         if arguments.set or arguments.resume or arguments.ranks.launched:
             raise SDiffError(
-                "The preset auto has no --set or --resume, and needs one process: name a preset for those."
+                "The preset auto cannot be used with --set, --resume or several processes: choose another preset."
             )
         minutes = MINUTES if arguments.minutes is None else arguments.minutes
         if not 0 < minutes < math.inf:
@@ -155,7 +155,7 @@ def finish(
         metrics[part] = measure(model, dataset, part, {}, arguments.seed, ranks)
     if not ranks.first:
         return metrics
-    metrics["references"] = reference_metrics(dataset.split, parts)
+    metrics["references"] = baseline_metrics(dataset.split, parts)
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
     print(

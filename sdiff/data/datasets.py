@@ -72,7 +72,7 @@ def available(key: str) -> Source:
     source = REGISTRY[key]
     if source.missing:
         raise SDiffError(
-            f"{key} is not here: {f'run sdiff datasets fetch {key}, or ' if source.archives else ''}"
+            f"{key} is not available locally: {f'run sdiff datasets fetch {key}, or ' if source.archives else ''}"
             f"put {', '.join(source.missing)} (from {source.origin}) into {source.path}, "
             f"or set SDIFF_DATA_DIR to the folder that contains {source.path.name}."
         )

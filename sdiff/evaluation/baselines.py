@@ -1,4 +1,4 @@
-"""Two untrained reference scorers that a model should outperform.
+"""Two untrained baselines that a model should outperform.
 
 A scorer maps histories (B, n_items) to scores (B, n_items).
 """
@@ -41,11 +41,11 @@ def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
     return lambda x: (up @ (down @ x.T)).T.contiguous()
 
 
-REFERENCES = {"popularity": popularity, "A x": linear_filter}
+BASELINES = {"popularity": popularity, "A x": linear_filter}
 
 
-def reference_metrics(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
-    """The metrics of each reference on the given parts: name -> part -> metric -> value."""
+def baseline_metrics(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
+    """Metrics of each baseline on the given parts: name -> part -> metric -> value."""
     cpu = torch.device("cpu")
-    scorers = {name: make(split) for name, make in REFERENCES.items()}
+    scorers = {name: make(split) for name, make in BASELINES.items()}
     return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}

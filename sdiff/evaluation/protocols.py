@@ -1,4 +1,4 @@
-"""What a user's history is, and which items are excluded from the ranking, when a test part is evaluated."""
+"""Evaluation protocols: the history of a test user and the items that are excluded from the ranking."""
 
 from __future__ import annotations
 

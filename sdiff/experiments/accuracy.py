@@ -1,11 +1,11 @@
-"""Accuracy of a preset or a baseline over several seeds, compared with simple references on the same split.
+"""Accuracy of a preset or a baseline over several seeds, compared with simple baselines on the same split.
 
     python -m sdiff.experiments.accuracy --dataset demo --preset paper --seeds 3 --save
     python -m sdiff.experiments.accuracy --dataset ml-1m-diffrec --preset sasrec --save
     python -m sdiff.experiments.accuracy --dataset yelp2018 --preset tuned --refit --save
 
 With --refit, the number of epochs is chosen on the validation part. The model is then trained again for that many
-epochs on the training and validation parts together, and tested; so are the references. Use it to compare with
+epochs on the training and validation parts together, and tested; so are the baselines. Use it to compare with
 published results on splits without a validation part.
 
 Prints the mean test metrics. The last line is JSON with mean and standard deviation; --save writes it to
@@ -28,19 +28,19 @@ from sdiff.base.device import best_device, device_name, peak_memory_mb
 from sdiff.config import PRESETS, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
-from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.baselines import BASELINES, Scorer
 from sdiff.evaluation.evaluate import Part, evaluate
-from sdiff.experiments.peers.ease import ease
-from sdiff.experiments.peers.gfcf import gfcf
-from sdiff.experiments.peers.recency import RECENT
-from sdiff.experiments.peers.sasrec import sasrec
+from sdiff.experiments.baselines.ease import ease
+from sdiff.experiments.baselines.gfcf import gfcf
+from sdiff.experiments.baselines.recency import RECENT
+from sdiff.experiments.baselines.sasrec import sasrec
 from sdiff.experiments.record import report, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PARTS: tuple[Part, ...] = ("valid", "test")
-BASELINES = {"sasrec": sasrec}
+TRAINED = {"sasrec": sasrec}
 DENSE = 10_000  # maximum number of items of models with a dense matrix over all pairs of items, such as EASE
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
     parser.add_argument(
-        "--preset", default="paper", help=f"preset ({', '.join(PRESETS)}) or baseline ({', '.join(BASELINES)})"
+        "--preset", default="paper", help=f"preset ({', '.join(PRESETS)}) or baseline ({', '.join(TRAINED)})"
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
@@ -57,15 +57,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)
-    if arguments.refit and arguments.preset in BASELINES:
+    if arguments.refit and arguments.preset in TRAINED:
         parser.error("--refit is for presets only: baselines need the validation part for early stopping.")
-    if arguments.preset in BASELINES:
-        train = partial(run_baseline, BASELINES[arguments.preset])
+    if arguments.preset in TRAINED:
+        train = partial(run_trained, TRAINED[arguments.preset])
     else:
         train = partial(run, preset(arguments.preset).override(parse_assignments(arguments.set)), refit=arguments.refit)
     runs = [train(dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
-    memory = peak_memory_mb()  # before the references are computed
-    makers = REFERENCES | {"GF-CF": gfcf}
+    memory = peak_memory_mb()  # before the baselines are computed
+    makers = BASELINES | {"GF-CF": gfcf}
     if len(dataset.split.items) <= DENSE and not arguments.refit:  # these choose settings on the validation part
         makers |= {"EASE": ease} | (RECENT if dataset.split.train.ordered else {})
     result: dict[str, Any] = {
@@ -85,7 +85,7 @@ def main() -> None:
         "epochs": [r["epoch"] for r in runs],
         "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
         "peak_memory_mb": memory,
-        "references": {name: reference(make, dataset.split, arguments.refit) for name, make in makers.items()},
+        "references": {name: baseline(make, dataset.split, arguments.refit) for name, make in makers.items()},
     }
     for name, row in (
         (arguments.preset, result["mean"]["test"]),
@@ -118,8 +118,8 @@ def fitted(config: Config, split: Split, seed: int) -> Trainer:
     return trainer
 
 
-def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dict[str, dict[str, float]]:
-    """Validation and test metrics of a reference. With `refit`, the test uses the validation part for training, too."""
+def baseline(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dict[str, dict[str, float]]:
+    """Validation and test metrics of a baseline. With `refit`, the test uses the validation part for training, too."""
     score = make(split)
     valid = evaluate(score, split, "valid", CPU)
     if refit:
@@ -128,7 +128,7 @@ def reference(make: Callable[[Split], Scorer], split: Split, refit: bool) -> dic
     return {"valid": valid, "test": evaluate(score, split, "test", CPU)}
 
 
-def run_baseline(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
+def run_trained(train: Callable[[Split, int], tuple[Scorer, int]], dataset: Dataset, seed: int) -> dict[str, Any]:
     """Trains a baseline with one seed and evaluates its best epoch on the validation and test parts."""
     started = time.perf_counter()
     score, epoch = train(dataset.split, seed)

@@ -15,19 +15,19 @@ import torch
 
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Split
-from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.baselines import BASELINES, Scorer
 from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.experiments.accuracy import DENSE, fitted
-from sdiff.experiments.peers.ease import ease
+from sdiff.experiments.baselines.ease import ease
 from sdiff.experiments.study import Job, Row, Study
 from sdiff.serving.recommender import Recommender
 
 N, GROUPS = 20, 5
-PLAIN = REFERENCES | {"EASE": ease}
+PLAIN = BASELINES | {"EASE": ease}
 
 
 def jobs() -> dict[str, Job]:
-    return {"S-Diff": of_preset} | {name: partial(of_reference, name) for name in PLAIN}
+    return {"S-Diff": of_preset} | {name: partial(of_baseline, name) for name in PLAIN}
 
 
 def fits(job: str, dataset: Dataset) -> bool:
@@ -41,7 +41,7 @@ def of_preset(study: Study) -> list[Row]:
     return described("S-Diff", lambda x: model.scores(x, study.config, noise).cpu(), study.dataset.split)
 
 
-def of_reference(name: str, study: Study) -> list[Row]:
+def of_baseline(name: str, study: Study) -> list[Row]:
     return described(name, PLAIN[name](study.dataset.split), study.dataset.split)
 
 

@@ -18,7 +18,7 @@ from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter
 from sdiff.evaluation.evaluate import Part, evaluate
-from sdiff.experiments.peers.ease import ease
+from sdiff.experiments.baselines.ease import ease
 
 FIFTHS = 5
 PARTS: tuple[Part, ...] = ("valid", "test")

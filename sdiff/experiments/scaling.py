@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sdiff.config import Config
-from sdiff.experiments.peers.diffrec import DiffRec
+from sdiff.experiments.baselines.diffrec import DiffRec
 from sdiff.experiments.study import Row, Study
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories

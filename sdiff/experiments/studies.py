@@ -67,7 +67,7 @@ STEPS = (1, 2, 3, 5, 10, 20)
 
 EXPERIMENTS = {
     "table1": Experiment(
-        "Table 1: S-Diff beside its rivals",
+        "Table 1: S-Diff and the baselines",
         table1.jobs(),
         {"kind": "bars", "x": "model", "group": "order"},
         paper={
@@ -78,7 +78,7 @@ EXPERIMENTS = {
         fits=table1.fits,
     ),
     "table3": Experiment(
-        "Table 3: noise that depends on the frequency, and noise that does not",
+        "Table 3: frequency-dependent and frequency-independent noise",
         sweep((Cell({"schedule": kind}, {"schedule": kind}) for kind in SCHEDULES), log_snr),
         {"kind": "bars", "x": "schedule", "y": "recall@10"},
         exact=True,
@@ -91,17 +91,17 @@ EXPERIMENTS = {
         },
     ),
     "fig3": Experiment(
-        "Figure 3: the signal-to-noise ratio over 1,000 steps",
+        "Figure 3: signal-to-noise ratio over 1,000 steps",
         {"all": snr_over_time},
         {"kind": "lines", "x": "step", "y": "SNR", "group": "schedule", "log": True},
     ),
     "fig5": Experiment(
-        "Figure 5: time for a batch of 100 users as items or users grow",
+        "Figure 5: time per batch of 100 users by number of items and users",
         {"all": scaling.growth},
         {"kind": "lines", "x": "size", "y": "milliseconds", "group": "model", "log": True},
     ),
     "fig6": Experiment(
-        "Figure 6: FiLM or concatenation, with and without classifier-free guidance",
+        "Figure 6: FiLM and concatenation, with and without classifier-free guidance",
         sweep(
             Cell({"fusion": fusion, "guidance": name}, {"fusion": fusion, **settings})
             for fusion in ("film", "concat")
@@ -114,12 +114,12 @@ EXPERIMENTS = {
         exact=True,
     ),
     "fig7": Experiment(
-        "Figure 7: the number K of frequencies",
+        "Figure 7: number of frequencies K",
         sweep(Cell({"K": K}, {"K": K}) for K in K_VALUES),
         {"kind": "lines", "x": "K"},
     ),
     "fig8": Experiment(
-        "Figure 8: the bounds of the noise schedule",
+        "Figure 8: bounds of the noise schedule",
         sweep(
             Cell({"alpha_min": a, "sigma_max": s}, {"alpha_min": a, "sigma_max": s})
             for a, s in product(ALPHA_MIN, SIGMA_MAX)
@@ -127,23 +127,23 @@ EXPERIMENTS = {
         {"kind": "heat_map", "x": "sigma_max", "y": "alpha_min"},
     ),
     "groups": Experiment(
-        "Recall by length of the history and by popularity of the item",
+        "Recall by history length and item popularity",
         groups.jobs(),
         {"kind": "bars", "x": "group", "y": "recall@20", "group": "model"},
         fits=groups.fits,
     ),
     "guidance": Experiment(
-        "The guidance scale s at sampling",
+        "Guidance scale s at inference",
         sweep(Cell({"guidance": s}, {}, {"guidance": s}) for s in (-0.5, 0, 0.02, 0.1, 0.5, 1, 2, 5)),
         {"kind": "lines", "x": "guidance"},
     ),
     "tau": Experiment(
-        "The diffusion time tau at sampling",
+        "Diffusion time tau at inference",
         sweep(Cell({"tau": tau}, {}, {"tau": tau}) for tau in np.round(np.geomspace(0.1, 4, 9), 2).tolist()),
         {"kind": "lines", "x": "tau"},
     ),
     "steps": Experiment(
-        "The number T of reverse steps, with noise and without",
+        "Number of reverse steps T, with and without noise",
         sweep(
             Cell({"T": T, "noise": "on" if on else "off"}, {}, {"T": T, "noise": on})
             for on, T in product((True, False), STEPS)

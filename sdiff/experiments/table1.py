@@ -19,28 +19,28 @@ from sdiff.base.device import peak_memory_mb
 from sdiff.config import PRESETS
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
-from sdiff.evaluation.baselines import REFERENCES, Scorer
+from sdiff.evaluation.baselines import BASELINES, Scorer
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.evaluation.protocols import PROTOCOLS
 from sdiff.experiments.accuracy import DENSE, PARTS, fitted
-from sdiff.experiments.peers.bspm import bspm
-from sdiff.experiments.peers.cdae import cdae
-from sdiff.experiments.peers.codigem import codigem
-from sdiff.experiments.peers.diffrec import diffrec
-from sdiff.experiments.peers.ease import ease
-from sdiff.experiments.peers.gfcf import gfcf
-from sdiff.experiments.peers.giffcf import giffcf
-from sdiff.experiments.peers.lightgcn import lightgcn, mf
-from sdiff.experiments.peers.linkprop import linkprop
-from sdiff.experiments.peers.multivae import multi_dae, multi_dae_pp, multi_vae
-from sdiff.experiments.peers.recency import RECENT
+from sdiff.experiments.baselines.bspm import bspm
+from sdiff.experiments.baselines.cdae import cdae
+from sdiff.experiments.baselines.codigem import codigem
+from sdiff.experiments.baselines.diffrec import diffrec
+from sdiff.experiments.baselines.ease import ease
+from sdiff.experiments.baselines.gfcf import gfcf
+from sdiff.experiments.baselines.giffcf import giffcf
+from sdiff.experiments.baselines.lightgcn import lightgcn, mf
+from sdiff.experiments.baselines.linkprop import linkprop
+from sdiff.experiments.baselines.multivae import multi_dae, multi_dae_pp, multi_vae
+from sdiff.experiments.baselines.recency import RECENT
 from sdiff.experiments.study import Job, Row, Study
 from sdiff.serving.recommender import Recommender
 
 CPU = torch.device("cpu")
 QUICK_EPOCHS = 1
 CLOSED: dict[str, Callable[[Split], Scorer]] = {
-    **REFERENCES,
+    **BASELINES,
     "GF-CF": gfcf,
     "EASE": ease,
     "LinkProp": linkprop,
@@ -81,7 +81,7 @@ COLUMNS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
 def fits(model: str, dataset: Dataset) -> bool:
-    """Whether a model can run on a data set: some need the order of the interactions, some a small catalogue."""
+    """Whether a model can run on a data set: some need the order of the interactions, some a small catalog."""
     small = len(dataset.split.items) <= DENSE
     return (dataset.split.train.ordered or model not in IN_ORDER) and (small or model not in DENSE_MODELS)
 

@@ -21,7 +21,7 @@ class ItemGraph(nn.Module):
     The default p = 1/4 is that of GiffCF (Zhu et al. 2024). With p = 1/2, it is the A of the spectrum.
 
     The K lowest frequencies describe global structure; the graph adds local similarity. About `entries` entries of
-    A' are kept: all n_items^2 for a small catalogue, otherwise the N largest of each row. `weights` (n_items, N) are
+    A' are kept: all n_items^2 for a small catalog, otherwise the N largest of each row. `weights` (n_items, N) are
     scaled so that a row sums to n_items on average, unless `scaled` is false. `neighbours` (n_items, N) int32 are their
     column indices, or None if all entries are kept.
     """

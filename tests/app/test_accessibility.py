@@ -1,4 +1,4 @@
-"""Every tab looked through by axe-core: no serious finding. Skipped, with the reason, where there is no browser."""
+"""axe-core checks every tab for serious violations. Skipped without a browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.page import open_tab, settle
 TABS = ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train")
 
 
-# Colours do not depend on the width; the quick tests look at the tabs with the most kinds of parts.
+# Colours do not depend on the width; the quick tests check the tabs with the most kinds of components.
 LOOKS = [
     ("light", 1440, ("Recommend", "Data")),
     *(pytest.param(*look, TABS, marks=pytest.mark.slow) for look in (("light", 1440), ("dark", 390))),
@@ -17,15 +17,15 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(("theme", "visit", "tabs"), LOOKS, indirect=["visit"])
-def test_axe_finds_nothing_serious(visit, theme, tabs):
+def test_axe_reports_no_serious_violation(visit, theme, tabs):
     base = pytest.importorskip("axe_playwright_python.base", reason="needs the Python package axe-playwright-python")
-    page = visit(f"?__theme={theme}&k=5")  # a longer list has no other kinds of parts
+    page = visit(f"?__theme={theme}&k=5")  # a longer list has the same kinds of components
     page.evaluate(base.AXE_SCRIPT)
-    page.wait_for_selector("#energy .js-plotly-plot")  # the last part of the first tab
+    page.wait_for_selector("#energy .js-plotly-plot")  # the last component of the first tab
     for tab in tabs:
         open_tab(page, tab)
         settle(page)
-        part = "document" if tab == tabs[0] else "'#views'"  # around the tabs nothing changes
+        part = "document" if tab == tabs[0] else "'#views'"  # nothing outside the tabs changes
         found = page.evaluate(f"axe.run({part}, {{ resultTypes: ['violations'] }})")["violations"]
         grave = [
             (finding["id"], node["html"])

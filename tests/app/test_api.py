@@ -1,4 +1,4 @@
-"""The running app as other programs see it: its named endpoints, and the tools of its MCP server."""
+"""The running app as seen by other programs: named endpoints and MCP tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdiff.base.paths import CHECKPOINTS, runs_dir
 from tests.conftest import run, tools
 
 
-def test_the_list_is_an_api_endpoint_with_typed_rows(url):
+def test_the_list_endpoint_returns_typed_rows(url):
     from gradio_client import Client
 
     client = Client(url, verbose=False)
@@ -21,7 +21,7 @@ def test_the_list_is_an_api_endpoint_with_typed_rows(url):
         client.predict(user="nobody", api_name="/recommend")
 
 
-def test_every_endpoint_answers_and_is_a_tool_too(url):
+def test_every_endpoint_answers_and_is_an_mcp_tool(url):
     from gradio_client import Client
 
     ask = Client(url, verbose=False).predict
@@ -40,7 +40,7 @@ def test_every_endpoint_answers_and_is_a_tool_too(url):
     assert set(run(tools(url))) == names
 
 
-def test_a_damaged_checkpoint_is_listed_with_what_is_wrong_and_the_others_as_ever():
+def test_a_damaged_checkpoint_is_listed_with_its_error_and_does_not_affect_others():
     damaged = runs_dir() / "damaged"
     shutil.copytree(CHECKPOINTS / "demo", damaged)
     next(damaged.glob("*.safetensors")).unlink()

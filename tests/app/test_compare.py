@@ -1,4 +1,4 @@
-"""What is beside a list: another one, its steps, what many lists reach, and what can be taken along."""
+"""Comparison of lists, reverse steps, metrics of both sides, and exports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdiff.app.state import open_dataset, serve
 from sdiff.app.tabs import take_away
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import ALL
-from sdiff.evaluation.baselines import REFERENCES
+from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.histories import Histories
 from tests.conftest import CPU, printed
@@ -29,13 +29,13 @@ def ids(rows):
     return [row.id for row in rows]
 
 
-def test_a_list_beside_itself_differs_in_nothing():
+def test_a_list_compared_with_itself_does_not_differ():
     found = comparison.compare(ONE, ONE)
     assert ids(found.lists[0]) == ids(found.lists[1]) == ids(handlers.recommend(ONE).recommendations)
     assert found.shifts == ([0] * 20, [0] * 20) and found.overlap == 20 and "in the same order" in found.words
 
 
-def test_ranking_scores_does_not_write_to_them():
+def test_ranking_does_not_modify_the_scores():
     catalog = open_dataset("demo").catalog
     scores = torch.arange(float(len(catalog.allowed(ALL))))[None]
     before = scores.clone()
@@ -45,7 +45,7 @@ def test_ranking_scores_does_not_write_to_them():
 
 
 @pytest.mark.parametrize("other", [PAPER, replace(ONE, model="A x"), replace(ONE, settings={"half_life": 15.0})])
-def test_shifts_are_places_in_the_other_list(other):
+def test_shifts_are_ranks_in_the_other_list(other):
     found = comparison.compare(ONE, other)
     whole = [ids(side) for side in comparison.compare(replace(ONE, k=1000), other).lists]
     for side, rows in enumerate(found.lists):
@@ -57,17 +57,17 @@ def test_shifts_are_places_in_the_other_list(other):
     assert f"A finds {hits[0]} and B {hits[1]}" in found.words
 
 
-def test_both_sides_are_filtered_alike_and_see_the_same_history():
+def test_both_sides_have_the_same_filters_and_history():
     asked = replace(ONE, genres=["Comedy"], history=handlers.history_of(ONE)[:5])
     found = comparison.compare(asked, replace(asked, model="popularity"))
     assert all("Comedy" in row.genres for rows in found.lists for row in rows)
     assert not {row.id for rows in found.lists for row in rows} & set(asked.history or ())
 
 
-def test_a_reference_scores_as_the_reference_does():
+def test_a_baseline_side_reports_the_metrics_of_the_baseline():
     rows, words = comparison.measure(PAPER, replace(PAPER, model="A x"), "test")
     split = open_dataset("demo").dataset.split
-    expected = evaluate(REFERENCES["A x"](split), split, "test", CPU)
+    expected = evaluate(BASELINES["A x"](split), split, "test", CPU)
     assert [row[0] for row in rows] == list(comparison.HINTS)
     assert float(rows[0][2]) == pytest.approx(expected["recall@20"], abs=1e-4)
     assert float(rows[1][2]) == pytest.approx(expected["ndcg@20"], abs=1e-4)
@@ -76,22 +76,22 @@ def test_a_reference_scores_as_the_reference_does():
     assert f"for {expected['users']} users" in words and "on test says less" in words
 
 
-def test_a_difference_is_paired_by_user_so_that_of_a_side_with_itself_is_none():
+def test_differences_are_paired_by_user_so_a_side_does_not_differ_from_itself():
     rows, words = comparison.measure(ONE, ONE, "valid")
     assert all(row[3].startswith("+0.0000") for row in rows) and rows[0][3] == "+0.0000 ± 0.0000"
     assert "on test" not in words
 
 
-def test_the_grid_is_what_evaluation_says_of_each_pair(monkeypatch):
+def test_each_cell_of_the_grid_is_the_evaluation_of_its_pair(monkeypatch):
     monkeypatch.setattr(comparison, "GRID", {"sigma_max": (0.1, 0.5), "alpha_min": (0.0, 0.3)})
     *_, cells = comparison.sensitivity(PAPER)
     pairs = [(cell["sigma_max"], cell["alpha_min"]) for cell in cells]
     assert pairs == [(0.1, 0.0), (0.1, 0.3), (0.5, 0.0), (0.5, 0.3)]
     valid = serve("demo", "demo-paper")[1].checkpoint.metrics["valid"]["recall@20"]
-    assert cells[2]["recall@20"] == pytest.approx(valid, abs=0.005), "the checkpoint's own pair, with other noise"
+    assert cells[2]["recall@20"] == pytest.approx(valid, abs=0.005), "the pair of the checkpoint, with other noise"
 
 
-def test_what_cannot_be_compared_is_said():
+def test_an_impossible_comparison_is_refused_with_a_reason():
     with pytest.raises(SDiffError, match="no checkpoint 'gone'"):
         comparison.compare(ONE, replace(ONE, model="gone"))
     with pytest.raises(SDiffError, match="Unknown user nobody"):
@@ -100,13 +100,13 @@ def test_what_cannot_be_compared_is_said():
         comparison.compare(ONE, replace(ONE, settings={"sigma_max": 9}))
 
 
-def test_a_side_says_its_model_and_its_settings():
+def test_a_side_shows_its_model_and_settings():
     assert comparison.describe(replace(ONE, model="popularity")).startswith("**popularity**")
     assert "guidance 0.0 → **2.0**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
-    assert comparison.sides("demo")[-2:] == list(REFERENCES)
+    assert comparison.sides("demo")[-2:] == list(BASELINES)
 
 
-def test_the_last_step_is_the_list_and_the_steps_lead_to_it():
+def test_the_last_step_is_the_list():
     steps = [spectral.reverse_process(PAPER, n) for n in range(1, 6)]
     assert ids(steps[-1].rows) == ids(handlers.recommend(PAPER).recommendations)
     np.testing.assert_allclose(steps[0].times, [1, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
@@ -126,7 +126,7 @@ def test_the_last_step_is_the_list_and_the_steps_lead_to_it():
     assert "takes a single step" in spectral.reverse_process(ONE, 1).words
 
 
-def test_the_list_as_csv_holds_the_list_and_formulas_become_text(monkeypatch):
+def test_the_csv_contains_the_list_and_escapes_formulas(monkeypatch):
     rows = handlers.recommend(ONE).recommendations
     read = list(csv.DictReader(io.StringIO(take_away.list_csv(ONE))))
     assert [row["item"] for row in read] == ids(rows) and [row["title"] for row in read] == [r.title for r in rows]
@@ -136,7 +136,7 @@ def test_the_list_as_csv_holds_the_list_and_formulas_become_text(monkeypatch):
     assert cells == [["'=1+1", "-1.5"], ["'@x", "'-y"], ["'+z\n", ""], ["a=b", "'\tq"]]
 
 
-def test_the_plots_as_csv_hold_every_plot():
+def test_the_csv_of_the_plots_contains_every_plot():
     read = list(csv.DictReader(io.StringIO(take_away.spectrum_csv(PAPER))))
     assert {row["plot"] for row in read} == {"eigenvalue", "SNR", "energy", "alpha", "sigma", "SNR map"}
     lam = [float(row["value"]) for row in read if row["plot"] == "eigenvalue"]
@@ -157,7 +157,7 @@ def test_the_script_prints_the_list(query):
     assert found == [[row.id, row.title] for row in rows]
 
 
-def test_what_was_seen_is_listed_where_it_is_asked_for():
+def test_seen_items_are_listed_on_request():
     shown = handlers.recommend(replace(ONE, seen=True, k=100))
     assert {row.id for row in shown.recommendations} & shown.past
     html = lists.recommended_table(shown.recommendations, None, shown.past)

@@ -1,4 +1,4 @@
-"""Connections that are opened and not used lock nobody out."""
+"""Unused connections do not lock others out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOM = 20
 
 @contextmanager
 def opened(port: int, n: int, send: bytes = b"", source: str = "127.0.0.1"):
-    """Connections that send no whole request, from an address of this machine."""
+    """Local connections that never send a complete request."""
     with ExitStack() as stack:
         found = []
         for _ in range(n):
@@ -32,7 +32,7 @@ def opened(port: int, n: int, send: bytes = b"", source: str = "127.0.0.1"):
 
 @pytest.fixture
 def port(monkeypatch):
-    """A server with room for few connections."""
+    """A server that allows few connections."""
     monkeypatch.setattr(connections, "CONNECTIONS", ROOM)
 
     async def app(scope, receive, send):
@@ -53,12 +53,12 @@ def port(monkeypatch):
 
 
 @pytest.mark.parametrize("send", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-def test_connections_without_a_request_make_room_for_others(port, send):
+def test_idle_connections_are_closed_to_make_room(port, send):
     with opened(port, 5 * ROOM, send), httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         assert client.get("/", timeout=5).text == "here"
 
 
-def test_the_address_with_the_most_connections_makes_room(port):
+def test_the_address_with_the_most_connections_loses_one_first(port):
     ask = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
     with opened(port, 2, ask, "127.0.0.2") as few, opened(port, 3 * ROOM, ask):
         with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.3"), timeout=5) as client:
@@ -69,7 +69,7 @@ def test_the_address_with_the_most_connections_makes_room(port):
                 one.recv(1)
 
 
-def test_a_head_without_an_end_is_cut_off(port):
+def test_an_endless_request_header_is_cut_off(port):
     with opened(port, 1, b"GET / HTTP/1.1\r\nX: ") as [one], pytest.raises(OSError):
         for _ in range(100):
             one.sendall(b"x" * (1 << 16))
@@ -77,7 +77,7 @@ def test_a_head_without_an_end_is_cut_off(port):
 
 
 @pytest.mark.parametrize("path", ["/read", "/refuse"])
-def test_a_connection_outlives_a_body_that_is_read_and_one_that_is_answered_before_its_end(port, path):
+def test_a_connection_stays_open_whether_or_not_its_body_was_read_to_the_end(port, path):
     def answer() -> bytes:
         found = b""
         while not found.endswith(b"\r\n\r\nhere"):
@@ -99,7 +99,7 @@ def test_a_connection_outlives_a_body_that_is_read_and_one_that_is_answered_befo
         assert b" 200 " in answer()
 
 
-def test_trailers_without_an_end_are_cut_off(port):
+def test_endless_trailers_are_cut_off(port):
     head = b"POST /wait HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
     with opened(port, 1, head) as [one], pytest.raises(OSError):
         for _ in range(100):
@@ -107,13 +107,13 @@ def test_trailers_without_an_end_are_cut_off(port):
             time.sleep(0.001)
 
 
-def test_half_of_the_files_that_may_be_open_are_left_for_everything_else(monkeypatch):
+def test_connections_use_at_most_half_of_the_file_descriptors(monkeypatch):
     for files, room in ((256, 128), (1 << 20, connections.CONNECTIONS)):
         monkeypatch.setattr("resource.getrlimit", lambda _, files=files: (files, files))
         assert connections.room() == room
 
 
-def test_the_server_of_the_app_is_made_of_these_connections(demo):
+def test_the_app_server_uses_these_connections(demo):
     config = uvicorn.Config(server)
     config.load()
     assert config.http_protocol_class is Connection

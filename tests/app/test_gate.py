@@ -1,4 +1,4 @@
-"""The running app against strangers: what its gate lets in, with a password, without one, and read-only."""
+"""Access control of the running app: with a password, without one, and read-only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
 def ask(address: str, element: str, event: str, *values, cookies=None) -> str:
-    """What the page's event of an element answers to values that no page would send."""
+    """The answer of an element's event to values that the page never sends."""
     with httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
         config = client.get("config").json()
         [id] = [c["id"] for c in config["components"] if c["props"].get("elem_id") == element]
@@ -50,13 +50,13 @@ def ask(address: str, element: str, event: str, *values, cookies=None) -> str:
     raise AssertionError("no answer")
 
 
-def test_a_visitor_cannot_pass_a_file_of_this_machine_off_as_an_upload(url):
+def test_a_visitor_cannot_name_a_server_file_as_an_upload(url):
     for path in ("/etc/passwd", str(ROOT / "app.py"), "../../etc/passwd", "http://127.0.0.1:1/x"):
         answer = ask(url, "own-table", "upload", {"path": path, "meta": {"_type": "gradio.FileData"}}, "", "")
         assert '"success":false' in answer and "root:" not in answer and str(ROOT) not in answer
 
 
-def test_no_address_of_the_server_gives_a_file_away(url):
+def test_no_url_serves_a_file_of_the_machine(url):
     for path in ("etc/passwd", ROOT / "app.py", "%2e%2e/%2e%2e/etc/passwd", "../../etc/passwd", "file:///etc/passwd"):
         for prefix in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "gradio_api/proxy=", ""):
             answer = httpx.get(f"{url}{prefix}{path}")
@@ -65,14 +65,14 @@ def test_no_address_of_the_server_gives_a_file_away(url):
 
 @pytest.mark.parametrize("route", ["static", "assets", "svelte", "gradio_api/file=", "gradio_api/nothing", ""])
 @pytest.mark.parametrize("name", ["x" * 256, "ü" * 128, "a/" * 2100, "a\0b", "x" * 255], ids="".join)
-def test_a_name_that_no_file_can_have_is_not_found(url, route, name):
+def test_an_impossible_file_name_is_not_found(url, route, name):
     assert httpx.get(f"{url}{route}/{quote(name)}").status_code == 404
 
 
 @pytest.mark.parametrize(
     "body", ["{", '{"data": 5}', '{"data": []}', '{"data": [[], {}, null]}', "[" * 100_000, "", "null"]
 )
-def test_an_odd_request_gets_no_stack_and_no_path(url, body):
+def test_a_malformed_request_reveals_no_stack_trace_and_no_path(url, body):
     for name in ("recommend", "nothing", "../x"):
         answer = httpx.post(f"{url}gradio_api/call/{name}", content=body, headers={"Content-Type": "application/json"})
         assert "Traceback" not in answer.text and str(ROOT) not in answer.text and "site-packages" not in answer.text
@@ -83,18 +83,18 @@ def test_requests_that_are_too_large_are_refused(url):
     address = f"{url}gradio_api/queue/join"
     for headers in (JSON, {"Content-Type": "application/json; x=form"}, FORM):
         assert httpx.post(address, content=large, headers=headers).status_code == 413
-    assert httpx.post(address, content=iter([large]), headers=JSON).status_code == 413, "also without its length"
-    assert httpx.post(f"{url}login", content=large, headers=FORM).status_code == 413, "a password is short"
+    assert httpx.post(address, content=iter([large]), headers=JSON).status_code == 413, "also without Content-Length"
+    assert httpx.post(f"{url}login", content=large, headers=FORM).status_code == 413, "passwords are short"
     small = httpx.post(f"{url}gradio_api/call/list_datasets", content=iter([b'{"data": []}']), headers=JSON)
     assert small.status_code == 200
 
 
-def test_a_route_of_forms_takes_no_json(url):
+def test_form_routes_refuse_json(url):
     for path in ("gradio_api/upload", "login"):
         assert 400 <= httpx.post(url + path, json={"session_hash": "x"}).status_code < 500
 
 
-def test_files_that_come_too_often_have_to_wait(caplog):
+def test_uploads_are_rate_limited(caplog):
     async def app(scope, receive, send):
         await PlainTextResponse("kept")(scope, receive, send)
 
@@ -105,22 +105,22 @@ def test_files_that_come_too_often_have_to_wait(caplog):
     assert "try again in 10 min" in answers[-1].text
     [written] = caplog.records
     assert written.facts == {"event": "gate", "path": "/gradio_api/upload", "refused": answers[-1].text}
-    assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "others need not"
+    assert other.post("/gradio_api/upload", files={"files": b"x"}).text == "kept", "other addresses need not wait"
     assert one.post("/gradio_api/queue/join", json={}).text == one.get("/").text == "kept"
     for form in ("Multipart/FORM-data; boundary=x", "application/x-www-FORM-urlencoded"):
         headers = [("Content-Type", form), ("Content-Type", "application/json")]
-        assert one.post("/login", content=b"", headers=headers).status_code == 429, "however the form is written"
+        assert one.post("/login", content=b"", headers=headers).status_code == 429, "for every encoding of the form"
 
 
-def test_addresses_that_send_forms_are_remembered_up_to_a_bound(monkeypatch):
+def test_the_rate_limiter_remembers_a_bounded_number_of_addresses(monkeypatch):
     monkeypatch.setattr(limits, "ADDRESSES", 3)
-    guarded = limits.Limits(run)  # which sends nothing on here
+    guarded = limits.Limits(run)  # which forwards nothing here
     for n in (0, 1, 2, 0, 3):
         assert guarded._too_often(f"10.0.0.{n}") is None
-    assert sorted(guarded._recent) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the one quiet longest is forgotten"
+    assert sorted(guarded._recent) == ["10.0.0.0", "10.0.0.2", "10.0.0.3"], "the address idle for longest is forgotten"
 
 
-def test_an_upload_that_breaks_off_is_no_failure():
+def test_an_aborted_upload_is_not_an_error():
     async def app(scope, receive, send):
         await Request(scope, receive).form()
 
@@ -142,14 +142,14 @@ def test_a_form_with_more_than_one_large_file_is_refused():
     assert client.post("/gradio_api/upload", content=b"x", headers=FORM).text == "http.request"
 
 
-def test_nothing_passes_by_the_queue_and_no_link_leaves_a_file(url):
+def test_routes_that_bypass_the_queue_or_write_deep_links_are_closed(url):
     assert httpx.post(f"{url}gradio_api/run/recommend", json={"data": ["demo"]}).status_code == 404
     assert httpx.get(f"{url}gradio_api/deep_link?session_hash=x").status_code == 404
 
 
 @pytest.fixture
 def launched(monkeypatch):
-    """What `layout.launch` changes of gradio, without a server."""
+    """The changes of `layout.launch` to gradio, without a server."""
 
     class Demo:
         preprocess_data = call_function = None
@@ -168,20 +168,20 @@ def launched(monkeypatch):
     layout.launch(Demo(), verbose=False)  # pyright: ignore[reportArgumentType]
 
 
-def test_gradio_keeps_no_statistics_of_events(launched, monkeypatch):
+def test_gradio_collects_no_event_statistics(launched, monkeypatch):
     queue = gr.Blocks(analytics_enabled=False).queue()._queue
     monkeypatch.setattr(queue, "_get_df", lambda _: pytest.fail("statistics are made"))
     queue.events_recorded = 10_000
     queue.compute_analytics_summary([{"function": "recommend", "status": "success"}])
 
 
-def test_an_address_in_the_place_of_a_file_is_not_fetched(launched):
+def test_a_url_given_as_a_file_is_not_fetched(launched):
     file = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(SDiffError, match="cannot be fetched"):
         run(processing_utils.async_move_files_to_cache([file], gr.File()))
 
 
-def test_a_word_for_read_only_that_is_not_known_is_refused(monkeypatch):
+def test_an_unknown_value_of_read_only_is_refused(monkeypatch):
     for given, closed in (("yes", True), ("ON", True), ("no", False), ("", False)):
         monkeypatch.setenv("SDIFF_READ_ONLY", given)
         assert gate.read_only() is closed
@@ -191,7 +191,7 @@ def test_a_word_for_read_only_that_is_not_known_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("given", ["", "user", "user:", ":password"])
-def test_a_password_of_another_form_is_refused_at_the_start(monkeypatch, given):
+def test_a_malformed_password_setting_is_refused_at_startup(monkeypatch, given):
     monkeypatch.setenv("SDIFF_AUTH", given)
     with pytest.raises(SDiffError, match="user:password"):
         gate.credentials()
@@ -199,7 +199,7 @@ def test_a_password_of_another_form_is_refused_at_the_start(monkeypatch, given):
 
 @pytest.fixture(scope="module")
 def shut(tmp_path_factory):
-    """A read-only app behind a password: its address, and the cookies of who knows it."""
+    """URL of a read-only app with a password, and cookies after login."""
     runs = tmp_path_factory.mktemp("shut")
     given = {"SDIFF_READ_ONLY": "1", "SDIFF_AUTH": "ann:a:b", "SDIFF_RUNS_DIR": str(runs)}
     with running_app(ROOT, os.environ | given) as (address, *_):
@@ -208,7 +208,7 @@ def shut(tmp_path_factory):
     assert not list(runs.iterdir()), "nothing was written"
 
 
-def test_without_the_password_nobody_enters(shut):
+def test_nothing_is_served_without_the_password(shut):
     address, cookies = shut
     assert httpx.post(f"{address}login", data={"username": "ann", "password": "a"}).status_code == 400
     for path in ("config", "gradio_api/info", "gradio_api/queue/data?session_hash=x", "gradio_api/file=x"):
@@ -221,7 +221,7 @@ def test_without_the_password_nobody_enters(shut):
     assert httpx.get(f"{address}config", cookies=cookies).status_code == 200
 
 
-def test_a_wrong_variable_ends_the_app_with_a_sentence(monkeypatch, capsys):
+def test_an_invalid_environment_variable_stops_the_app_with_a_message(monkeypatch, capsys):
     monkeypatch.setattr(layout, "launch", lambda *_: pytest.fail("it is launched"))
     monkeypatch.setattr(sys, "argv", ["app.py"])
     monkeypatch.setenv("SDIFF_READ_ONLY", "perhaps")
@@ -231,7 +231,7 @@ def test_a_wrong_variable_ends_the_app_with_a_sentence(monkeypatch, capsys):
     assert capsys.readouterr() == ("", f"{said}\n") and ended.value.code == 2
 
 
-def test_a_shut_app_serves_no_more_routes_and_those_with_the_password_alone(shut):
+def test_a_password_protected_app_serves_the_same_routes_after_login_only(shut):
     address, cookies = shut
     with httpx.Client(base_url=address, timeout=30) as client:
         for method, path in map(filled, PROTECTED):
@@ -241,7 +241,7 @@ def test_a_shut_app_serves_no_more_routes_and_those_with_the_password_alone(shut
             assert client.request(method, path, json={} if method == "POST" else None).status_code in (404, 405), path
 
 
-def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
+def test_a_read_only_app_recommends_and_says_what_is_disabled(shut):
     address, cookies = shut
     config = httpx.get(f"{address}config", cookies=cookies).json()
     values = [c["props"].get("value") for c in config["components"]]
@@ -253,7 +253,7 @@ def test_a_read_only_app_lists_and_says_what_it_does_not_do(shut):
     assert len(rows) == 2
 
 
-def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, opening, monkeypatch, tmp_path):
+def test_a_read_only_app_refuses_uploads_in_routes_and_handlers(shut, opening, monkeypatch, tmp_path):
     address, cookies = shut
     upload = httpx.post(f"{address}gradio_api/upload", files={"files": b"user,item"}, cookies=cookies)
     assert (upload.status_code, upload.text) == (403, gate.READ_ONLY_MESSAGE)
@@ -271,8 +271,8 @@ def test_a_read_only_app_takes_no_file_and_its_handlers_refuse_too(shut, opening
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
         download("ml-100k")
-    assert [key for _, key in handlers.choices([])] == ["demo"], "what is not here is not offered"
-    with pytest.warns(UserWarning, match="ml-100k is not here"):
+    assert [key for _, key in handlers.choices([])] == ["demo"], "missing data sets are not offered"
+    with pytest.warns(UserWarning, match="ml-100k is not available locally"):
         assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[opening.wanted] == ""
 
 
@@ -283,9 +283,9 @@ def _visible(layout, props):
             yield from _visible(child, props)
 
 
-def test_what_finds_the_queue_full_is_told_so_and_the_rest_is_answered(url):
+def test_a_full_queue_refuses_new_events_and_answers_the_rest(url):
     def ask_for_a_list() -> httpx.Response:
-        body = {"data": ["demo", "demo", "1", 1000, 0, "{}", None]}  # takes much longer than to ask for the next one
+        body = {"data": ["demo", "demo", "1", 1000, 0, "{}", None]}  # takes much longer than sending the next request
         return client.post("gradio_api/call/recommend", json=body)
 
     with httpx.Client(base_url=url, timeout=60) as client:
@@ -300,7 +300,7 @@ def test_what_finds_the_queue_full_is_told_so_and_the_rest_is_answered(url):
 
 
 @pytest.mark.slow
-def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_click(profile, url):
+def test_the_page_reports_a_full_queue_and_recovers_on_the_next_click(profile, url):
     with profile.new_page() as page:
         page.goto(url)
         page.wait_for_selector("#recommended tbody tr")
@@ -308,7 +308,7 @@ def test_a_page_that_finds_the_queue_full_says_so_and_goes_on_with_the_next_clic
         before = user.inner_text()
         page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
         page.get_by_role("button", name="Heavy user").click()
-        page.locator(".toast-body").get_by_text("busy").first.wait_for()  # one for each event refused
+        page.locator(".toast-body").get_by_text("busy").first.wait_for()  # one for each refused event
         assert user.inner_text() == before
         page.unroute("**/queue/join*")
         page.get_by_role("button", name="Heavy user").click()

@@ -1,4 +1,4 @@
-"""Texts of data that are markup, scripts, formulas or SQL are shown, and written, as the texts that they are."""
+"""Text from data that looks like markup, scripts, formulas or SQL is displayed and exported as plain text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 NASTY = ("<script>hacked=1</script>", "<img src=x onerror=hacked=1>", "=HYPERLINK(1)", "\"'><b>", "**[x](http://x)**")
 
 
-def test_a_text_that_is_put_into_sql_is_quoted_whatever_it_holds(tmp_path):
+def test_text_in_sql_is_always_quoted(tmp_path):
     for number, text in enumerate(
         ("'", '"', "''; DROP TABLE pairs; --", '"); SELECT 1; --', "\\", "$$", "{x}", "%s", "; --")
     ):
@@ -39,7 +39,7 @@ TAGS = {"div", "table", "caption", "thead", "tbody", "tr", "th", "td", "span", "
 
 
 class Tags(HTMLParser):
-    """The tags and attributes of a page, and its text."""
+    """Tags, attributes and text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory):
-    """The key of an upload in which every text is nasty, and one of its users."""
+    """Key of an upload with hostile text everywhere, and one of its users."""
     folder = tmp_path_factory.mktemp("nasty")
     table, titles = folder / "<b>=1.csv", folder / "titles.csv"
     with table.open("w", newline="") as file:
@@ -73,7 +73,7 @@ def nasty(tmp_path_factory):
     return opened.dataset.key, users
 
 
-def test_texts_of_data_are_shown_as_text(nasty):
+def test_text_from_data_is_escaped(nasty):
     key, users = nasty
     for user in users:
         query = Query(key, INSTANT, user)
@@ -96,7 +96,7 @@ def test_texts_of_data_are_shown_as_text(nasty):
         assert not re.search(r"(?<!\\)[<*\[]", found.summary.split("has ")[0].removeprefix("**User ").rstrip("* "))
 
 
-def test_a_browser_runs_nothing_of_it(nasty, visit):
+def test_text_from_data_does_not_run_in_a_browser(nasty, visit):
     key, users = nasty
     for user in (users[2], users[8]):
         page = visit("?" + urlencode({"dataset": key, "model": INSTANT, "user": user}))
@@ -106,7 +106,7 @@ def test_a_browser_runs_nothing_of_it(nasty, visit):
         assert page.locator("#views :is(img[src='x'], a[href*='//x'])").count() == 0
 
 
-def test_no_cell_of_a_csv_is_a_formula(nasty):
+def test_no_csv_cell_is_a_formula(nasty):
     key, users = nasty
     rows = list(csv.reader(io.StringIO(take_away.list_csv(Query(key, INSTANT, users[0], seen=True)))))
     cells = [cell for row in rows for cell in row]
@@ -114,7 +114,7 @@ def test_no_cell_of_a_csv_is_a_formula(nasty):
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "@", "\t", "\r")]
 
 
-def test_the_script_writes_no_text_of_data_as_html():
+def test_the_script_does_not_write_text_from_data_as_html():
     script = (ROOT / "assets" / "app.js").read_text(encoding="utf-8")
     written = re.findall(r"(?:innerHTML|outerHTML)\s*=\s*([^;]+);|insertAdjacentHTML|document\.write|\beval\(", script)
     assert written and all(re.fullmatch(r"\s*'[^'$]*'(\s*\+\s*'[^'$]*')*\s*", text) for text in written)

@@ -1,4 +1,4 @@
-"""Odd requests are answered with a sentence: no traceback, no status 500, and nothing of what they say is kept."""
+"""Invalid requests get a message, no traceback and no status 500, and nothing of them is kept."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ ODD: list[Any] = [None, True, -1, 0.5, 1e300, 2**60, "", "x", "\0", "é" * 50, "
 ODD += [["demo", "instant"], ["demo", 5], ["demo", "instant", ["1", {}]], {"path": "/etc/passwd"}, [[[[[1]]]]]]
 ODD += [{"path": "x", "meta": {"_type": "gradio.FileData"}}, {"path": [], "meta": {"_type": "gradio.FileData"}}]
 DEEP = functools.reduce(lambda inner, _: [inner], range(200), 1)
-LONG = "own:0123456789abcdef/" + "x" * 300  # a key whose folder no file system can hold
+LONG = "own:0123456789abcdef/" + "x" * 300  # a key too long for a folder name
 ODD += [2.5, 1e15, DEEP, "[" * 100_000, '{"address":' * 10_000, "x" * 300, LONG, [LONG, "instant"], ["demo", "x" * 300]]
 ODD += [[LONG], ["demo", "1", ["x" * 300]]]
 SLOW = {"measure", "sensitivity", "play", "train"}
 
 
 def defaults(fn) -> list[Any]:
-    """What the page sends of an event's inputs when nothing on it was changed."""
+    """The inputs of an event on an unchanged page."""
     return [orjson.loads(orjson.dumps(each.value)) for each in fn.inputs]
 
 
 def answer(client, fn, data: Any, session: str, **body: Any) -> str:
-    """What an event of the page answers."""
+    """The answer to an event of the page."""
     body = {"fn_index": fn._id, "data": data, "session_hash": session, "event_data": {"item": "1"}} | body
     joined = client.post("/gradio_api/queue/join", json=body)
     if joined.status_code != 200:
@@ -49,29 +49,29 @@ def answer(client, fn, data: Any, session: str, **body: Any) -> str:
 
 
 def events(demo) -> list[Any]:
-    """Those of the page and of the API that take no long time."""
+    """Events of the page and the API that are fast."""
     return [fn for fn in demo.fns.values() if fn.fn and fn.api_name not in SLOW]
 
 
-def test_what_the_page_sends_is_taken_by_every_event(demo, client, capsys):
+def test_every_event_accepts_what_the_page_sends(demo, client, capsys):
     refused = {}
     for n, fn in enumerate(events(demo)):
         text = answer(client, fn, defaults(fn), f"usual{n}")
         if '"success":true' not in text:
             refused[fn.api_name] = text.partition('"error":')[2].partition('"')[2].partition('"')[0]
-    assert refused.keys() <= {"settings_of", "trained_settings"}, "which wait for a model to be chosen"
+    assert refused.keys() <= {"settings_of", "trained_settings"}, "these wait for a model"
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
 def plausible(component) -> list[Any]:
-    """Odd values of the type that an input of the page takes."""
+    """Unusual values of the type of an input of the page."""
     _, takes = inputs.PARTS.get(component.elem_id) or inputs.KINDS[type(component)]
     multiple = getattr(component, "multiselect", False)
     return [value for value in ODD if (isinstance(value, list) if multiple else takes(value))]
 
 
 @pytest.mark.slow
-def test_odd_values_of_any_event_get_a_sentence_and_leave_no_traceback(demo, client, capsys, caplog):
+def test_invalid_event_values_get_a_message_and_no_traceback(demo, client, capsys, caplog):
     rng, asked = random.Random(0), 0
     takers = Counter(each for fn in events(demo) for each in fn.inputs)
     untried = {each: plausible(each) for each in takers}  # each input gets all of them, from one event or another
@@ -92,7 +92,7 @@ def test_odd_values_of_any_event_get_a_sentence_and_leave_no_traceback(demo, cli
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
-def test_an_odd_value_that_was_once_followed_gets_a_sentence(demo, client, capsys, caplog):
+def test_invalid_values_that_once_caused_errors_get_a_message(demo, client, capsys, caplog):
     handlers = {
         "reverse": ("step", [2.5, 2.0]),
         "call": ("told", ["[" * 100_000, '{"address":' * 10_000]),
@@ -111,8 +111,8 @@ def test_an_odd_value_that_was_once_followed_gets_a_sentence(demo, client, capsy
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
-def test_a_choice_that_is_none_of_a_dropdowns_is_refused_by_what_uses_it(demo, client, capsys):
-    """Gradio no longer compares it with the choices. What looks at a choice only later is called by its own tests."""
+def test_a_value_outside_the_choices_of_a_dropdown_is_refused(demo, client, capsys):
+    """Gradio no longer checks the choices. Handlers that check a choice later have their own tests."""
     by_handler = {"_open": "gone", "_show": "gone", "open_dataset": "gone", "open_checkpoint": "gone", "_train": "gone"}
     by_handler |= {"settings_of": "gone", "trained_settings": "gone", "measure": "gone", "recommend_1": ["gone"]}
     for fn in demo.fns.values():
@@ -125,12 +125,12 @@ def test_a_choice_that_is_none_of_a_dropdowns_is_refused_by_what_uses_it(demo, c
                 for n, user in enumerate(fn.inputs):
                     data[n] = "7" if user.elem_id == "user" else data[n]
                 assert "gone" in (said := answer(client, fn, data, f"{fn.api_name}{place}")), (fn.api_name, said)
-    assert not by_handler, "every one of them is an event of the page"
+    assert not by_handler, "all of them are events of the page"
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
 @pytest.mark.parametrize("id", ["", "x" * 65, "x" * (3 << 20), "a b", "a/b", "é", "a\n", 5, ["x"], {}])
-def test_an_id_of_another_form_is_refused_wherever_it_comes(client, demo, id):
+def test_a_malformed_id_is_refused_everywhere(client, demo, id):
     def kept() -> list[int]:
         places = demo._queue.pending_messages_per_session, demo.state_holder.session_data, train_tab._waiting
         return [len(place) for place in places]
@@ -158,7 +158,7 @@ def test_an_id_of_another_form_is_refused_wherever_it_comes(client, demo, id):
     assert kept() == before
 
 
-def test_no_other_parameter_of_a_request_hides_a_malformed_id(client):
+def test_other_parameters_cannot_hide_a_malformed_id(client):
     for address in (
         "call/recommend/a%20b?event_id=a",
         "queue/data?session_hash=a%20b&session_hash=a",
@@ -181,16 +181,16 @@ def test_no_other_parameter_of_a_request_hides_a_malformed_id(client):
     ],
 )
 @pytest.mark.parametrize("path", ["queue/join", "run/recommend", "call/recommend", "call/v2/recommend", "cancel"])
-def test_no_content_type_switches_a_check_off(client, demo, path, types):
+def test_no_content_type_disables_a_check(client, demo, path, types):
     before = len(demo.state_holder.session_data)
     body = orjson.dumps({"data": [], "fn_index": 2, "session_hash": "x" * 65, "event_id": "x"})
     answer = client.post(f"/gradio_api/{path}", content=body, headers=[("Content-Type", each) for each in types])
     assert answer.status_code in (415, 422), answer.text
-    assert isinstance(answer.json()["detail"], str), "a sentence"
+    assert isinstance(answer.json()["detail"], str), "one message"
     assert len(demo.state_holder.session_data) == before
 
 
-def test_of_the_data_of_an_event_only_the_item_pressed_is_kept(demo, client, monkeypatch):
+def test_only_the_pressed_item_of_event_data_is_kept(demo, client, monkeypatch):
     kept, push = [], demo._queue.push
 
     async def pushed(body, **named):
@@ -223,18 +223,18 @@ def test_of_the_data_of_an_event_only_the_item_pressed_is_kept(demo, client, mon
         *(("mcp/", body, 400) for body in ("{", "[" * 300 + "]" * 300)),
     ],
 )
-def test_a_request_that_is_no_event_of_the_app_is_refused_with_its_reason(client, capsys, path, body, status):
+def test_a_request_for_an_unknown_event_is_refused_with_a_reason(client, capsys, path, body, status):
     answer = client.post(f"/gradio_api/{path}", content=body.encode("latin-1"), headers=JSON)
     assert answer.status_code == status, answer.text
     assert "Traceback" not in answer.text and "Traceback" not in capsys.readouterr().err
 
 
-def test_no_stream_begins_for_a_session_that_is_not_there(client):
+def test_no_stream_opens_for_an_unknown_session(client):
     for path in ("queue/data?session_hash=nobody", "call/recommend/nobody", "call/v2/nobody"):
         assert client.get(f"/gradio_api/{path}").status_code == 404
 
 
-def test_an_event_that_tells_of_a_press_names_its_item(demo, client):
+def test_a_press_event_names_its_item(demo, client):
     presses = [fn for fn in demo.fns.values() if fn.collects_event_data]
     assert len(presses) == 3
     for fn, data in itertools.product(
@@ -244,13 +244,13 @@ def test_an_event_that_tells_of_a_press_names_its_item(demo, client):
         assert "must contain the id of the pressed item" in text
 
 
-def test_every_input_of_the_page_has_a_kind(demo):
+def test_every_input_of_the_page_has_a_validator(demo):
     for fn in demo.fns.values():
         for each in fn.inputs if fn.fn else ():
             inputs.kind_of(each)
 
 
-def test_a_control_of_whole_numbers_takes_no_other(demo):
+def test_an_integer_control_refuses_fractions(demo):
     parts = {each.elem_id: each for fn in demo.fns.values() for each in fn.inputs}
     for part in ("step", "T", "k", "epochs", "own-core"):
         assert inputs.checked([parts[part]], [2.0]) == [2] and isinstance(parts[part].preprocess(2.0), int)
@@ -263,20 +263,20 @@ def test_only_handlers_that_set_flags_bypass_the_queue(demo):
     assert names == {"_enlist", "_idle", "_stop", "stopped"}
 
 
-def test_values_of_the_kinds_are_handed_on_as_they_are():
+def test_valid_values_pass_the_checks_unchanged():
     values = [None, 2.5, 3, True, ["a"], "a", {"path": "x"}, ["k"]]
     with gr.Blocks():
         fields = [gr.Number(), gr.Number(), gr.Slider(), gr.Checkbox(), gr.Dropdown(["a"], multiselect=True)]
         fields += [gr.Dropdown(["a"]), gr.File(), gr.BrowserState([])]
         text = gr.Textbox()
     assert inputs.checked(fields, values) == values
-    assert inputs.checked([text], [None]) == [""], "one that was never filled"
+    assert inputs.checked([text], [None]) == [""], "an input that was never filled"
     for field, odd in ((fields[2], True), (fields[2], None), (fields[0], 2**60), (text, "x" * (inputs.LONG + 1))):
         with pytest.raises(SDiffError, match="must be a"):
             inputs.checked([field], [odd])
 
 
-def test_no_more_runs_can_wait_for_their_stop_button_than_the_queue_holds(monkeypatch):
+def test_waiting_runs_are_bounded_by_the_size_of_the_queue(monkeypatch):
     monkeypatch.setattr(train_tab, "_waiting", LRUCache(train_tab._waiting.max_size))
     with gr.Blocks():
         tab = train_tab.TrainTab(Page())

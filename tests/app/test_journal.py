@@ -1,4 +1,4 @@
-"""What the app writes of its work, and whether it says that it is well."""
+"""The log and the health check of the app."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from sdiff.base.errors import SDiffError
 
 @pytest.fixture
 def lines(monkeypatch):
-    """Begins a journal; what that gives tells, as documents, what has been written since it was last asked."""
+    """Starts a journal. Returns a function that parses the lines written since its last call."""
 
     def begun(verbose=True):
         written = io.StringIO()
@@ -42,9 +42,9 @@ def lines(monkeypatch):
     journal.LOG.handlers, journal.LOG.propagate = [], True
 
 
-def test_a_line_says_what_it_was_about_how_long_it_took_and_nothing_of_the_user(lines):
+def test_a_log_line_has_the_event_and_its_duration_and_no_user_data(lines):
     new = lines()
-    serve("demo", "demo")  # what is opened for the first time may be slow
+    serve("demo", "demo")  # the first opening may be slow
     LocalContext.event_id.set("an-event")
     journal.observed(api.recommend, "recommend")("demo", "demo", "37", history=["5"])
     (line,) = new()
@@ -54,7 +54,9 @@ def test_a_line_says_what_it_was_about_how_long_it_took_and_nothing_of_the_user(
 
 
 @pytest.mark.parametrize(("name", "refused"), [("noted", False), ("diverges", True)])
-def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lines, in_this_process, monkeypatch):
+def test_a_generator_event_is_logged_once_with_the_notes_of_all_steps(
+    name, refused, lines, in_this_process, monkeypatch
+):
     with monkeypatch.context() as patched:
         if refused:
             patched.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
@@ -63,13 +65,13 @@ def test_what_yields_is_written_once_with_what_its_steps_tell(name, refused, lin
         new, train = lines(), journal.observed(tab._train, "train")
         steps = train(["demo", "demo"], "paper", 1, 10, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):
-            pass  # gradio gives each step a context of its own
+            pass  # gradio runs each step in its own context
     [line] = new()
     assert (line["event"], line["data"], line["model"]) == ("train", "demo", name)
     assert ("learning rate" in line.get("refused", "")) == refused
 
 
-def test_what_was_refused_is_written_and_is_no_failure(lines):
+def test_a_refusal_is_logged_and_is_not_a_failure(lines):
     new = lines()
     with pytest.raises(gr.Error):
         journal.observed(api.recommend, "recommend")("demo", "nowhere")
@@ -77,7 +79,7 @@ def test_what_was_refused_is_written_and_is_no_failure(lines):
     assert line["level"] == "info" and "nowhere" in line["refused"] and "trace" not in line
 
 
-def test_a_failure_is_written_with_its_trace(lines):
+def test_a_failure_is_logged_with_its_traceback(lines):
     def fails():
         yield 1
         raise ZeroDivisionError("by zero")
@@ -89,7 +91,7 @@ def test_a_failure_is_written_with_its_trace(lines):
     assert line["level"] == "error" and "by zero" in line["trace"] and "Traceback" in line["trace"]
 
 
-def test_without_verbose_only_what_was_slow_or_failed_is_written(lines, monkeypatch):
+def test_without_verbose_only_slow_and_failed_events_are_logged(lines, monkeypatch):
     new = lines(verbose=False)
     quick = journal.observed(lambda: None, "quick")
     quick()
@@ -99,7 +101,7 @@ def test_without_verbose_only_what_was_slow_or_failed_is_written(lines, monkeypa
     assert [line["level"] for line in new()] == ["warning"]
 
 
-def test_a_text_that_a_client_chooses_is_cut_in_the_log(lines):
+def test_text_chosen_by_clients_is_truncated_in_the_log(lines):
     new, long = lines(), "x" * 100_000
     LocalContext.event_id.set(long)
     journal.observed(lambda: journal.note(data=long, model=long, refused=long), "long")()
@@ -111,7 +113,7 @@ def test_a_text_that_a_client_chooses_is_cut_in_the_log(lines):
         )
 
 
-def test_two_events_never_share_a_line(lines):
+def test_concurrent_events_do_not_share_a_log_line(lines):
     new = lines()
     first = journal.observed(lambda: (yield journal.note(data="a")), "first")()
     next(first)
@@ -127,13 +129,13 @@ def test_every_event_of_the_page_is_observed():
     assert len(functions) > 30 and all(function.__globals__["__name__"] == journal.__name__ for function in functions)
 
 
-def test_the_app_says_that_it_is_well(url):
+def test_a_healthy_app_reports_ok(url):
     with urllib.request.urlopen(f"{url}health", timeout=30) as answer:
         said = json.load(answer)
     assert said["status"] == "ok" and said["training"] == 0 and said["seconds"] >= 0
 
 
-def test_an_app_that_cannot_serve_says_that_it_is_ill(monkeypatch):
+def test_an_app_that_cannot_serve_reports_itself_unhealthy(monkeypatch):
     def fails(*_):
         raise SDiffError("no model")
 

@@ -1,4 +1,4 @@
-"""Opening a data set: one computation for all who wait, none when nobody does, and everybody else is answered."""
+"""Opening data sets: one computation for all waiters, none without waiters, and other requests are served."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.page import move, open_tab, titles
 
 
 class Reader:
-    """Reads a small data set, as often as it is asked, when it may."""
+    """Reads a small data set on each call, once allowed."""
 
     def __init__(self, key: str) -> None:
         self.key, self.times, self.may = key, 0, threading.Event()
@@ -56,7 +56,7 @@ def small(key: str) -> Dataset:
 
 @pytest.fixture
 def blocked(in_this_process, request):
-    """A data set that is not opened before `may` is set."""
+    """A data set whose opening waits until `may` is set."""
     reader = Reader(request.node.name)
     yield reader
     reader.may.set()
@@ -67,7 +67,7 @@ async def wait(reader: Reader) -> None:
         pass
 
 
-def test_a_data_set_is_read_and_solved_once_for_all_who_ask_for_it(blocked):
+def test_a_data_set_is_opened_once_for_concurrent_requests(blocked):
     async def visits() -> None:
         waiting = [asyncio.create_task(wait(blocked)) for _ in range(5)]
         await asyncio.sleep(2 * openings.TICK)
@@ -79,7 +79,7 @@ def test_a_data_set_is_read_and_solved_once_for_all_who_ask_for_it(blocked):
     assert len(state.open_dataset(blocked.key).instant.recommend(["5"], 3).ids) == 3
 
 
-def test_lists_and_endpoints_of_open_data_sets_are_answered_while_others_are_opened(blocked, monkeypatch):
+def test_open_data_sets_are_served_while_others_are_being_opened(blocked, monkeypatch):
     monkeypatch.setattr(openings, "_loader", lambda key: blocked)
     served = api.served(api.recommend)
 
@@ -92,12 +92,12 @@ def test_lists_and_endpoints_of_open_data_sets_are_answered_while_others_are_ope
         blocked.may.set()
         answers = await asyncio.gather(*waiting)
         assert all(answer == answers[0] and len(answer) == 20 for answer in answers)
-        assert threads < 20, "who waits has no thread"
+        assert threads < 20, "waiters use no thread"
 
     run(visits())
 
 
-def test_what_cannot_be_read_is_said_to_all_who_wait_and_tried_again_by_the_next(in_this_process):
+def test_a_failed_opening_is_reported_to_all_waiters_and_retried_by_the_next(in_this_process):
     times = []
 
     def faulty() -> Dataset:
@@ -122,7 +122,7 @@ def endless(note: Path) -> Dataset:
 
 
 @pytest.mark.slow
-def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_last_one_leaves(tmp_path):
+def test_an_opening_continues_until_its_last_waiter_leaves(tmp_path):
     note = tmp_path / "process"
 
     async def visits() -> int:
@@ -145,8 +145,8 @@ def test_an_opening_goes_on_while_anybody_waits_and_its_process_ends_when_the_la
     assert not state.is_open("endless")
 
 
-def test_however_many_wait_for_a_data_set_lists_are_answered(in_this_process, client, monkeypatch):
-    """Through the queue of the app, which has room for a limited number of events."""
+def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_process, client, monkeypatch):
+    """Uses the app's queue, which holds a limited number of events."""
     may = threading.Event()
 
     def faulty() -> Dataset:
@@ -174,11 +174,11 @@ def test_however_many_wait_for_a_data_set_lists_are_answered(in_this_process, cl
     assert "event: complete" in answer and not may.is_set()
     may.set()
     while any(queue.active_jobs):
-        assert time.monotonic() < end, "events go on without a data set"
+        assert time.monotonic() < end, "events without a data set continue"
         time.sleep(0.05)
 
 
-def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch):
+def test_a_cancelled_waiter_leaves_the_queue(blocked, monkeypatch):
     turns = threading.Semaphore(1)
     monkeypatch.setattr(openings, "_turns", turns)
 
@@ -191,7 +191,7 @@ def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch
             await other.aclose()
         end = time.monotonic() + 10
         while any(key.startswith("other") for key in openings._openings):
-            assert time.monotonic() < end, "openings wait for nobody"
+            assert time.monotonic() < end, "openings do not block"
             await asyncio.sleep(openings.TICK)
         blocked.may.set()
         await first
@@ -201,8 +201,8 @@ def test_who_waits_for_a_turn_and_leaves_is_out_of_the_line(blocked, monkeypatch
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_an_upload_that_is_kept_but_cannot_be_opened_leaves_nothing(in_this_process, tmp_path, monkeypatch, leaves):
-    """Its process fails after its files were kept, or its visitor leaves."""
+def test_an_upload_that_cannot_be_opened_leaves_no_files(in_this_process, tmp_path, monkeypatch, leaves):
+    """The process fails after storing the files, or the visitor leaves."""
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     kept, may = threading.Event(), threading.Event()
 
@@ -232,12 +232,12 @@ def test_an_upload_that_is_kept_but_cannot_be_opened_leaves_nothing(in_this_proc
         time.sleep(0.05)
 
 
-def test_a_data_set_that_is_not_in_memory_is_not_opened_by_a_list(tmp_path):
+def test_a_list_does_not_open_a_data_set_that_is_not_in_memory(tmp_path):
     with pytest.raises(SDiffError, match="reload the page"):
         handlers.recommend(Query("ml-1m", INSTANT, "1"))
 
 
-def test_the_least_used_data_set_makes_room(monkeypatch):
+def test_the_least_recently_used_data_set_is_evicted(monkeypatch):
     monkeypatch.setattr(state, "_open_datasets", LRUCache(state.MAX_OPEN))
     held = state.open_dataset("demo")
     for n in range(state.MAX_OPEN):
@@ -252,10 +252,10 @@ def table(path: Path, rows: int = 8, items: str = "") -> Path:
     return path
 
 
-def test_a_table_that_is_refused_is_not_kept(in_this_process, tmp_path, monkeypatch):
+def test_a_refused_table_is_not_kept(in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     form = ("user", "item", NONE, NONE, "", 1, "", False)
-    for faulty in ("u,\n", ""):  # a row without an item; then one user and one item too few for the core
+    for faulty in ("u,\n", ""):  # a row without an item; then too few users and items for the core
         path = table(tmp_path / "refused.csv", items=faulty)
         said = last(read_upload(str(path), None, "", "", *form[:5], 1 if faulty else 99, *form[6:]))
         assert said[0] == "" and not [*(tmp_path / "runs").rglob("interactions*")]
@@ -269,7 +269,7 @@ FORM = {"encoding": "", "user": "user", "item": "item", "rating": NONE, "timesta
 
 @pytest.mark.parametrize("field", FORM)
 @pytest.mark.parametrize("choice", ["gone", "\0"])
-def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_this_process, tmp_path, monkeypatch):
+def test_an_unknown_choice_of_the_form_is_refused(field, choice, in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     encoding, *roles, split = (FORM | {field: choice}).values()
     path = str(table(tmp_path / "mine.csv"))
@@ -277,14 +277,14 @@ def test_a_choice_of_the_form_that_does_not_exist_is_refused(field, choice, in_t
     assert key == "" and repr(choice).strip("'") in said.replace("\0", "\\x00"), said
 
 
-def test_an_endpoint_takes_the_best_model_of_the_data_set_and_a_user_as_on_the_page(in_this_process, tmp_path):
+def test_an_endpoint_defaults_to_the_model_and_user_of_the_page(in_this_process, tmp_path):
     opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
     state.keep_open(key := opened.dataset.key, opened)
-    assert len(api.recommend(key, k=3)) == 3, "by the model that needs no training, as there is no other"
+    assert len(api.recommend(key, k=3)) == 3, "by the untrained model, the only one"
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
 
 
-def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
+def test_checkpoints_are_sorted_best_first(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     for name, reached in (("a", "0.1"), ("b", "0.3"), ("c", "NaN"), ("d", "0.2")):
         (tmp_path / name).mkdir()
@@ -292,10 +292,10 @@ def test_checkpoints_stand_best_first(tmp_path, monkeypatch):
         (tmp_path / name / "metrics.json").write_text(f'{{"valid": {{"recall@20": {reached}}}}}')
     names = [*state.checkpoints("demo")]
     assert [name for name in names if name in "abcd"] == ["b", "d", "a", "c"]
-    assert names[0] == "demo", "what ships comes before what visitors trained"
+    assert names[0] == "demo", "shipped models come before those of visitors"
 
 
-def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatch):
+def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     for name in ("mine", "other", "third"):
         shutil.copytree(CHECKPOINTS / "demo", tmp_path / name)
@@ -309,8 +309,8 @@ def test_a_list_reads_no_file_of_another_model_than_its_own(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
-def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
-    """Also where its path leads to a checkpoint: a folder of models is never looked at from above or beside."""
+def test_an_unknown_model_name_is_refused(name, tmp_path, monkeypatch):
+    """Even if its path leads to a checkpoint outside the folder of models."""
     shutil.copytree(CHECKPOINTS / "demo", tmp_path / "demo")
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(shutil.copytree(tmp_path / "demo", tmp_path / "runs")))
     shutil.copy(tmp_path / "demo" / "config.json", tmp_path)
@@ -318,7 +318,7 @@ def test_a_name_that_is_no_models_is_refused(name, tmp_path, monkeypatch):
         state.open_model(name, "demo")
 
 
-def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later():
+def test_an_edited_history_without_own_items_has_no_held_out_items():
     user = handlers.pick_user("demo", "typical")
     own = state.open_dataset("demo").history(user)
     strangers = [id for id in state.open_dataset("demo").dataset.split.items.ids if id not in own][:5]
@@ -329,12 +329,12 @@ def test_a_history_that_is_nobodys_is_not_held_against_what_a_user_chose_later()
     assert "among the" in found.summary and any(row.held_out for row in found.recommendations)
 
 
-def test_the_page_of_a_data_set_has_no_list_of_the_one_before(opening):
+def test_a_newly_opened_data_set_shows_no_list_of_the_previous_one(opening):
     parts = last(opening.open_dataset("demo", ["demo", INSTANT], []))
     assert [parts[part] for part in opening.emptied] == [""] * 3
 
 
-def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one(opening):
+def test_a_cancelled_opening_restores_the_page_or_opens_the_default(opening):
     page, parts = opening.page, last(opening.cancel("{}", ["demo", "demo"], []))
     picker = parts[page.dataset]
     assert picker.value == "demo" and picker.interactive and not parts[page.status].visible
@@ -343,7 +343,7 @@ def test_a_cancelled_opening_leaves_the_page_as_it_was_or_opens_the_first_one(op
     assert parts[page.dataset].value == "demo" and parts[page.user] in state.open_dataset("demo").dataset.split.users
 
 
-def test_years_are_asked_for_as_they_were_typed():
+def test_a_year_range_is_taken_in_either_order():
     with gr.Blocks():
         page = Page()
         panel = page.controls = Controls()
@@ -367,7 +367,7 @@ SETS = {
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> dict[str, str]:
-    """Keys of data sets whose years are none, one, and far from each other."""
+    """Keys of data sets without years, with one year, and with a wide range."""
     folder, found = tmp_path_factory.mktemp("years"), {}
     for name, (text, _) in SETS.items():
         titles = folder / f"{name}-titles.csv"
@@ -379,7 +379,7 @@ def keys(tmp_path_factory) -> dict[str, str]:
 
 
 def left(update: Any, typed: int) -> list[Any]:
-    """The values that a visitor may leave in a control of the page."""
+    """Values that a visitor may leave in a control."""
     if isinstance(update, gr.Number):
         return [update.value, typed]
     if isinstance(update, gr.Dropdown) and update.choices:
@@ -391,40 +391,40 @@ def left(update: Any, typed: int) -> list[Any]:
 @pytest.mark.filterwarnings("error:The value passed into")
 @settings(max_examples=30, deadline=None)
 @given(order=st.lists(st.sampled_from([*SETS]), min_size=2, max_size=5), typed=st.integers(-3000, 3000))
-def test_no_order_of_data_sets_makes_a_control_refuse_its_value(order, typed, keys, opening):
-    """The values that one data set leaves in the controls are taken by those of the next, and the other way round."""
+def test_controls_accept_their_values_in_any_order_of_data_sets(order, typed, keys, opening):
+    """The controls accept values left by another data set, in both orders."""
     now, values = {}, {}
     for name in order:
         page = last(opening.open_dataset(keys[name], ["demo", INSTANT], [*keys.values()]))
         for part, update in page.items():
             if isinstance(part, gr.Number | gr.Slider | gr.Dropdown):
-                held = part, now.get(part, part), update  # one of these by the server; the first after it forgot
+                held = part, now.get(part, part), update  # one of these by the server; the first after a restart
                 for each in held:
                     for value in (*values.get(part, ()), *left(update, typed)):
                         if value is not None:
                             assert type(part).preprocess(each, value) == value
                 now[part], values[part] = update, left(update, typed)
         boxes = [update for part, update in page.items() if part.elem_id in ("first-year", "last-year")]
-        assert [box.value for box in boxes] == [None, None], "another data set begins without a filter"
+        assert [box.value for box in boxes] == [None, None], "another data set starts without a filter"
         bounds = SETS[name][1]
         assert [box.visible for box in boxes] == [bounds is not None] * 2
         assert bounds is None or tuple(box.placeholder for box in boxes) == bounds
 
 
-def test_a_dropdown_gives_any_text_and_an_empty_one_where_nothing_was_chosen():
+def test_a_dropdown_accepts_any_text_and_gives_an_empty_one_by_default():
     for payload in ("gone", ["gone"], []):
         assert gr.Dropdown(["a"]).preprocess(payload) == payload
     assert gr.Dropdown(["a"]).preprocess(None) == ""
 
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(0, 1e6), value=st.floats(-1e6, 1e6))
-def test_a_slider_gives_any_value_on_whatever_its_range_is(low, width, value):
+def test_a_slider_passes_on_values_outside_its_range(low, width, value):
     slider = gr.Slider(0, 1)
     slider.minimum, slider.maximum = low, low + width
     assert slider.preprocess(value) == value
 
 
-def test_the_steps_slider_ends_where_the_steps_do():
+def test_the_steps_slider_ends_at_the_last_step():
     with gr.Blocks():
         tab = SpectrumTab(Page())
     for T in (1, 2, 5, 20):
@@ -433,13 +433,13 @@ def test_the_steps_slider_ends_where_the_steps_do():
         assert (slider.maximum, slider.value, slider.visible) == (max(T, 2), T, T > 1)
 
 
-def test_labels_of_a_histogram_are_short_enough_to_stand_upright():
+def test_histogram_labels_are_short_enough_to_stay_horizontal():
     figure = figures.degrees([1] * 24, [2] * 24)
     assert max(map(len, figure.data[0].x)) <= 4 and figure.layout.xaxis.tickangle == 0
     assert figure.data[0].customdata[11] == "2,048–4,095" and len(set(figure.data[0].x)) == 24
 
 
-def test_mcp_answers_are_json(url):
+def test_mcp_results_are_json(url):
     async def called() -> list:
         async with (
             streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, *_),
@@ -453,12 +453,12 @@ def test_mcp_answers_are_json(url):
     assert [row["rank"] for row in rows] == [1, 2] and why["title"] and found[0]["id"]
 
 
-def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
-    """On real data, as no data set that is embedded takes long enough to look."""
+def test_the_page_shows_that_a_data_set_is_being_opened_and_can_cancel_it(page):
+    """On real data, because embedded data sets open too fast to observe."""
     real_data("ml-1m_clean")
     before = titles(page)
     with ExitStack() as busy:
-        for _ in range(openings.AT_ONCE):  # so that the opening has to wait, and cannot end before it is cancelled
+        for _ in range(openings.AT_ONCE):  # so the opening waits and cannot finish before it is cancelled
             busy.enter_context(openings._turns)
         page.get_by_label("Data set", exact=True).click()
         page.get_by_role("option", name="MovieLens 1M, DiffRec").click()
@@ -475,7 +475,7 @@ def test_while_a_data_set_is_opened_the_page_says_so_and_a_way_leads_back(page):
     assert titles(page) != before and page.locator("#status").count() == 0
 
 
-def test_a_tab_shows_what_was_changed_before_it_was_opened(page):
+def test_a_tab_shows_changes_made_before_it_was_opened(page):
     page.get_by_role("button", name="More settings").click()
     move(page, "T", 5)
     page.locator("#changed").filter(has_text="T 1 → 5").wait_for()

@@ -1,4 +1,4 @@
-"""Pages of other sites cannot use the app through the browser of whoever visits them."""
+"""Other sites cannot use the app through the browser of a visitor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANYWHERE = TestClient(Origins(app, None))
         *((host, 421) for host in ("localhost/x", "localhost?x", "localhost#x", "x@localhost", "localhost:x", ":7860")),
     ],
 )
-def test_an_app_on_the_loopback_interface_answers_under_its_own_names_alone(host, status):
+def test_an_app_on_loopback_answers_only_to_its_own_host_names(host, status):
     assert LOCAL.get("/", headers={"Host": host}).status_code == status
     assert ANYWHERE.get("/", headers={"Host": host}).status_code == 200
 
@@ -46,12 +46,12 @@ def test_an_app_on_the_loopback_interface_answers_under_its_own_names_alone(host
         ({"Origin": "http://["}, 403),
         ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://localhost:7860", "Sec-Fetch-Site": "same-site"}, 403),
-        ({"Origin": "https://s-diff.example", "Sec-Fetch-Site": "same-origin"}, 200),  # a proxy that sets Host anew
+        ({"Origin": "https://s-diff.example", "Sec-Fetch-Site": "same-origin"}, 200),  # a proxy that rewrites Host
         ({"Origin": "https://s-diff.example", "X-Forwarded-Host": "s-diff.example"}, 200),
         ({"Sec-Fetch-Site": "cross-site"}, 200),  # a link to the page
     ],
 )
-def test_a_request_of_another_sites_page_is_refused(headers, status):
+def test_a_cross_site_request_is_refused(headers, status):
     for client in (LOCAL, ANYWHERE):
         for method in ("GET", "POST", "OPTIONS"):
             assert client.request(method, "/", headers={"Host": "localhost:7860"} | headers).status_code == status
@@ -71,7 +71,7 @@ def test_a_request_of_another_sites_page_is_refused(headers, status):
         ({"GRADIO_SHARE": "True"}, False),
     ],
 )
-def test_host_names_are_known_where_no_proxy_can_stand_before_the_app(monkeypatch, variables, known):
+def test_host_names_are_checked_only_without_a_proxy(monkeypatch, variables, known):
     for name in ("GRADIO_SERVER_NAME", "SPACE_ID", "GRADIO_ROOT_PATH", "GRADIO_SHARE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -81,7 +81,7 @@ def test_host_names_are_known_where_no_proxy_can_stand_before_the_app(monkeypatc
     assert hosts is None or variables.get("GRADIO_SERVER_NAME", "127.0.0.1").strip("[]") in hosts
 
 
-def test_the_running_app_gives_no_page_of_another_site_anything(url):
+def test_the_running_app_refuses_cross_site_requests(url):
     upload = {"files": {"files": b"user,item"}}
     foreign, rebound = {"Origin": "https://evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"}
     for headers, status in ((foreign, 403), (rebound, 421)):

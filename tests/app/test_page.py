@@ -1,4 +1,4 @@
-"""The page in a real browser: its list and what changes it. Skipped, with the reason, where there is no browser."""
+"""The page in a real browser: the list and its controls. Skipped without a browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.page import WIDTHS, changed, fill, move, open_controls, open_tab, set
 
 
 @WIDTHS
-def test_the_first_page_shows_a_history_and_a_list_without_a_click(page):
+def test_the_first_page_shows_a_history_and_a_list(page):
     assert len(titles(page)) == 20
     assert page.locator("#history tbody tr").count() >= 10
     assert "recommended" in page.locator("#summary").inner_text()
@@ -37,7 +37,7 @@ def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
 
 
 @pytest.mark.slow
-def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
+def test_the_half_life_can_be_changed_if_the_model_has_one(page):
     first = titles(page)
     move(page, "half_life", 15)
     changed(page, first)
@@ -48,7 +48,7 @@ def test_the_memory_can_be_made_longer_where_the_model_has_one(page):
 
 
 @pytest.mark.slow
-def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
+def test_fast_clicks_end_with_the_list_of_the_selected_user(page):
     for _ in range(6):
         page.get_by_role("button", name="Random user").click()
         page.wait_for_timeout(60)
@@ -58,7 +58,7 @@ def test_fast_clicks_end_with_the_list_of_the_user_in_the_box(page):
 
 
 @WIDTHS
-def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
+def test_any_user_can_be_selected_and_an_unknown_one_is_refused(page):
     first = titles(page)
     user = page.get_by_label("User id")
     user.fill("7")
@@ -69,7 +69,7 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
     user.press("Enter")
     page.get_by_text("Unknown user nobody").wait_for()
     page.wait_for_function("document.querySelector('#user input, #user textarea').value == '7'")
-    assert titles(page) == shown, "what was on the page stays"
+    assert titles(page) == shown, "the page keeps its content"
     user.fill("8")
     user.press("Tab")
     shown = changed(page, shown)
@@ -79,7 +79,7 @@ def test_any_user_can_be_asked_for_and_an_unknown_one_is_said(page):
 
 
 @pytest.mark.slow
-def test_two_sessions_do_not_mix(page, visit):
+def test_sessions_are_independent(page, visit):
     first = titles(page)
     other = visit()
     assert titles(other) == first
@@ -92,7 +92,7 @@ def test_two_sessions_do_not_mix(page, visit):
 
 
 @WIDTHS
-def test_what_if_a_history_were_another_and_the_true_one_again(page):
+def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     first = titles(page)
     newest = page.locator("#history tbody tr .title").first.inner_text()
     page.locator("#history button").first.click()
@@ -121,21 +121,21 @@ def test_what_if_a_history_were_another_and_the_true_one_again(page):
 
 
 @WIDTHS
-def test_why_an_item_is_there(page):
+def test_an_item_can_be_explained(page):
     third = page.locator("#recommended tbody tr").nth(2)
     title = third.locator(".title").evaluate("node => node.firstChild.textContent").strip()
     third.get_by_role("button", name=f"Why {title}").click()
     page.locator("#why h2").filter(has_text=f"Why {title}?").wait_for()
     for table in page.locator("#why table").all():
         *parts, score = [float(text) for text in table.locator(".number").all_inner_texts()]
-        assert sum(parts) == pytest.approx(score, abs=0.006), "as far as three digits tell"
+        assert sum(parts) == pytest.approx(score, abs=0.006), "within three digits"
     page.get_by_role("button", name="Random user").click()
     page.locator("#why h2").wait_for(state="detached")
 
 
 @WIDTHS
 @pytest.mark.slow
-def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
+def test_a_url_restores_the_page_in_another_session(page, visit):
     first = titles(page)
     page.locator("#history button").nth(2).click()
     without = changed(page, first)
@@ -156,7 +156,7 @@ def test_an_address_brings_all_of_it_back_in_another_session(page, visit):
 
 
 @pytest.mark.slow
-def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
+def test_an_invalid_url_parameter_is_reported_and_the_rest_is_opened(visit, url):
     page = visit("?user=7&model=gone&guidance=99&item=nothing&genre=None&k=3")
     for said in ("There is no checkpoint 'gone'", "This data set has no genre None"):
         page.get_by_text(said).wait_for()
@@ -169,7 +169,7 @@ def test_an_address_that_is_wrong_is_said_and_the_rest_is_opened(visit, url):
     settle(page)
 
 
-def test_a_list_can_be_kept_to_a_genre_and_to_years(page):
+def test_a_list_can_be_filtered_by_genre_and_years(page):
     first = titles(page)
     page.get_by_role("button", name="Only some items").click()
     page.locator("#genres input").click()
@@ -192,7 +192,7 @@ def test_nothing_scrolls_sideways(page):
         open_tab(page, tab)
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        if tab == "Train":  # what is drawn in a hidden tab takes any width
+        if tab == "Train":  # plots in a hidden tab have an arbitrary width
             page.get_by_role("button", name="Light user").click()
             settle(page)
     for part in ("#view", "#lists", "#snr .js-plotly-plot"):
@@ -200,7 +200,7 @@ def test_nothing_scrolls_sideways(page):
 
 
 @WIDTHS
-def test_a_control_that_is_moved_changes_the_list_says_so_and_goes_back_alone_or_with_all(page):
+def test_a_changed_control_updates_the_list_and_can_be_reset_alone_or_with_all(page):
     first = titles(page)
     open_controls(page)
     move(page, "guidance", 4)
@@ -220,7 +220,7 @@ def test_a_control_that_is_moved_changes_the_list_says_so_and_goes_back_alone_or
     assert changed(page, moved) == first
 
 
-def test_the_length_of_the_list_follows_its_slider_and_what_was_seen_can_be_listed_too(page):
+def test_the_list_length_follows_its_slider_and_seen_items_can_be_included(page):
     first = titles(page)
     page.get_by_role("button", name="More settings").click()
     page.get_by_label("List what was seen, too").check()
@@ -236,7 +236,7 @@ def test_the_length_of_the_list_follows_its_slider_and_what_was_seen_can_be_list
     assert changed(page, first) == first[:7]
 
 
-def test_the_list_is_saved_as_csv_and_the_link_and_a_script_that_runs_are_copied(page):
+def test_the_list_is_saved_as_csv_and_the_link_and_a_working_script_are_copied(page):
     shown = page.locator("#recommended tbody tr")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
@@ -264,7 +264,7 @@ def test_without_a_clipboard_the_script_is_shown(page):
 
 
 @pytest.mark.slow
-def test_a_plot_that_is_drawn_again_keeps_its_zoom(page):
+def test_a_redrawn_plot_keeps_its_zoom(page):
     plot = page.locator("#snr .nsewdrag")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -284,7 +284,7 @@ def test_a_plot_that_is_drawn_again_keeps_its_zoom(page):
 
 
 @WIDTHS
-def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(profile, visit):
+def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
     profile.pages[0].evaluate("localStorage.clear()")
     page = visit()
     page.get_by_role("button", name="One minute’s tour").click()
@@ -292,7 +292,7 @@ def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(profile, visit):
     told = []
     for step in range(1, 8):
         popover.filter(has_text=f"{step} of 7").wait_for()
-        page.wait_for_timeout(400)  # until it has come to rest
+        page.wait_for_timeout(400)  # until the animation ends
         told.append(popover.locator("header").inner_text())
         assert popover.bounding_box()["x"] >= 0
         page.keyboard.press("ArrowRight")
@@ -309,7 +309,7 @@ def test_a_first_visit_is_offered_a_tour_and_a_second_is_not(profile, visit):
 
 
 @pytest.mark.parametrize("visit", [390], indirect=True)
-def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
+def test_on_a_phone_the_controls_open_over_the_list_and_close_on_a_tap_outside(page):
     slider, handle = page.locator("#guidance"), page.locator("#sheet")
     assert handle.get_attribute("aria-expanded") == "false" and not slider.is_visible()
     handle.click()
@@ -324,7 +324,7 @@ def test_on_a_phone_the_controls_open_over_the_list_and_close_beside_it(page):
 
 
 @pytest.mark.slow
-def test_an_emptied_box_gets_its_value_back_and_one_too_high_the_highest(page):
+def test_an_emptied_number_box_is_restored_and_a_value_too_high_is_clamped(page):
     first = titles(page)
     box = page.locator("#half_life input[type=number]")
     box.fill("")
@@ -349,7 +349,7 @@ def test_a_model_is_chosen_by_keyboard(page):
 
 
 @pytest.mark.slow
-def test_a_setting_beyond_what_is_usual_and_one_wrong_number_do_not_hide_the_rest(visit):
+def test_a_setting_out_of_range_and_an_invalid_number_do_not_affect_the_rest(visit):
     page = visit("?user=7&model=demo-paper&guidance=10&k=many")
     page.get_by_text("k must be a whole number").wait_for()
     page.locator("#summary").filter(has_text="User 7 has").wait_for()

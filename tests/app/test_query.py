@@ -1,4 +1,4 @@
-"""An address says what is on the page, and brings it back."""
+"""The URL describes the page and restores it."""
 
 from urllib.parse import parse_qsl
 
@@ -28,16 +28,16 @@ from sdiff.base.errors import SDiffError
         ),
     ],
 )
-def test_an_address_is_what_its_query_says(query):
+def test_a_query_survives_the_url(query):
     assert Query.parse(parse_qsl(query.encode(), keep_blank_values=True)) == query
 
 
-def test_what_goes_without_saying_is_not_said_and_other_keys_are_not_looked_at():
+def test_defaults_are_left_out_of_the_url_and_unknown_keys_are_ignored():
     assert Query("demo", "demo", "7").encode() == "dataset=demo&model=demo&user=7"
     assert Query.parse([("__theme", "dark"), ("view", "Train"), ("user", "9"), ("epochs", "3")]) == Query(user="9")
 
 
 @pytest.mark.parametrize("name", ["k", "seed", "seen", "from", "to"])
-def test_a_number_that_is_none_is_said(name):
+def test_an_invalid_number_is_refused(name):
     with pytest.raises(SDiffError, match=f"{name} must be a whole number, not 'many'"):
         Query.parse([(name, "many")])

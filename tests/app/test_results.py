@@ -1,4 +1,4 @@
-"""The Experiments tab says what the files say."""
+"""The Experiments tab shows the result files."""
 
 import json
 
@@ -29,11 +29,11 @@ def folder(tmp_path):
     figure = {"kind": "bars", "x": "model"}
     document = {"what": "table1", "title": "Table 1", "figure": figure, "runs": [RUN, RUN | {"preset": "paper"}]}
     (tmp_path / "table1.json").write_text(json.dumps(document))
-    (tmp_path / "accuracy-demo-paper.json").write_text("{}")  # of another command
+    (tmp_path / "accuracy-demo-paper.json").write_text("{}")  # with another command
     return tmp_path
 
 
-def test_a_run_is_shown_with_the_papers_value_and_the_command(folder):
+def test_a_run_is_shown_with_the_value_of_the_paper_and_its_command(folder):
     assert results.titles(folder) == [("Table 1", "table1")]
     assert results.runs("table1", folder) == ["demo", "demo, paper"]
     run = results.read_run("table1", "demo", folder)
@@ -61,7 +61,7 @@ def test_rows_under_other_protocols_have_tables_of_their_own(folder):
     assert results.read_run("table1", "demo", folder).protocols == {}, "a table has all rows or none"
 
 
-def test_an_experiment_or_a_run_that_is_not_kept_is_refused(folder):
+def test_an_unknown_experiment_or_run_is_refused(folder):
     for name, label in (("gone", "demo"), ("table1", "gone"), ("accuracy-demo-paper", "demo")):
         with pytest.raises(SDiffError, match="choose another"):
             results.read_run(name, label, folder)
@@ -69,14 +69,14 @@ def test_an_experiment_or_a_run_that_is_not_kept_is_refused(folder):
         results.runs("gone", folder)
 
 
-def test_a_curve_of_many_points_has_no_table(folder):
+def test_a_long_curve_has_no_table(folder):
     document = json.loads((folder / "table1.json").read_text())
     document["runs"][0]["jobs"]["first"] = ROWS[:1] * 100
     (folder / "table1.json").write_text(json.dumps(document))
     assert results.read_run("table1", "demo", folder).cells == []
 
 
-def test_every_file_that_is_kept_can_be_shown():
+def test_every_stored_result_can_be_shown():
     assert results.titles()
     for _, name in results.titles():
         for label in results.runs(name):

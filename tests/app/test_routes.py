@@ -1,4 +1,4 @@
-"""The routes of the running app: each is served, needs a login, or is closed; what is on no list is closed."""
+"""The routes of the app: each is open, requires a login, or is closed. Unlisted routes are closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdiff.app import layout
 from sdiff.app.server.routes import MCP, OPEN, PROTECTED, Routes
 from tests.conftest import ROOT
 
-# What gradio offers and the app does not serve.
+# Routes of gradio that the app does not serve.
 CLOSED = (
     "GET /monitoring",
     "GET /monitoring/summary",
@@ -61,18 +61,18 @@ REACHED = 200
 
 
 def plain(route: str) -> str:
-    """A route without what its parameters are made of, and without a slash at its end."""
+    """A route without parameter patterns and trailing slash."""
     return route.replace(":path}", "}").replace("file={file}", "file={path_or_url}").rstrip("/")
 
 
 def filled(route: str) -> tuple[str, str]:
-    """The method of a route, and a path of it."""
+    """The method of a route, and an example path."""
     method, path = route.split()
     return method, re.sub(r"{[^}]+}", "1", path)
 
 
 def status(method: str, path: str, root_path: str = "", auth=None, cookie: str = "", **kind) -> int:
-    """The status of a request, and `REACHED` where it gets through."""
+    """The status of a request, or `REACHED` if it passes."""
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": REACHED, "headers": []})
@@ -89,7 +89,7 @@ def status(method: str, path: str, root_path: str = "", auth=None, cookie: str =
     return sent[0].get("status", 0)
 
 
-def test_no_route_of_gradio_is_on_no_list():
+def test_every_gradio_route_is_classified():
     demo = layout.build().queue()
     demo.root_path = ""
     app = App.create_app(demo, mcp_server=True)
@@ -125,7 +125,7 @@ def test_a_closed_route_is_closed_however_its_path_is_written(route):
                 assert status(verb, one, root_path) in (404, 405), (verb, one, root_path)
 
 
-def test_what_is_served_needs_the_login_where_there_is_one():
+def test_every_protected_route_requires_the_login_if_there_is_one():
     for route in OPEN:
         assert status(*filled(route)) == status(*filled(route), auth={"ann": "a"}) == REACHED, route
     for route in PROTECTED:
@@ -151,13 +151,13 @@ def test_what_is_served_needs_the_login_where_there_is_one():
         *("./tmp/gradio/x", "//tmp/gradio/x", "\t/tmp/gradio/x", "/TMP/gradio/x", "http://x/tmp/gradio/x", "~/x"),
     ],
 )
-def test_only_uploads_can_be_downloaded_and_no_address_is_fetched(address):
+def test_only_uploads_can_be_downloaded_and_no_url_is_fetched(address):
     for path in ("/gradio_api/file=", "/gradio_api/file/", "/gradio_api/proxy=", "/file=", "/file/", "/proxy="):
         for method in ("GET", "HEAD"):
             assert status(method, path + address) == 404, path
 
 
-def test_a_web_socket_is_closed():
+def test_web_sockets_are_closed():
     async def send(message):
         sent.append(message["type"])
 
@@ -175,7 +175,7 @@ def test_the_running_app_serves_no_closed_route(url):
             assert answer.status_code in (404, 405), path
 
 
-def test_the_running_app_serves_its_page_and_all_that_it_loads(url):
+def test_the_running_app_serves_its_page_and_all_its_assets(url):
     answers = {path: httpx.get(url + path) for path in ("", "config", "theme.css", "gradio_api/info", "favicon.ico")}
     answers["assets"] = httpx.get(f"{url}assets/" + re.findall(r"assets/([\w.-]+\.js)", answers[""].text)[0])
     assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)

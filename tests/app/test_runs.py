@@ -1,4 +1,4 @@
-"""Training runs of the app in a process of their own: as in this one, one step at a time, and whoever is killed."""
+"""Training runs in a process of their own: same results, one step at a time, and robust to killed processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import CPU, ROOT, same
 from tests.faults import TINY, counting
 
 
-def test_a_generator_apart_takes_its_steps_in_a_polite_process_and_ends_as_it_would_here(tmp_path):
+def test_a_generator_runs_in_a_low_priority_process_with_the_same_result(tmp_path):
     steps = runs.in_subprocess(counting, tmp_path / "ended")
     process, niceness = next(steps)
     assert process != os.getpid() and niceness == min(os.nice(0) + runs.NICENESS, 19)
@@ -39,18 +39,18 @@ def test_a_generator_apart_takes_its_steps_in_a_polite_process_and_ends_as_it_wo
     assert (tmp_path / "ended").read_text() == (tmp_path / "closed").read_text() == "closed"
 
 
-def test_a_generator_apart_is_closed_in_good_order_where_the_app_ends(tmp_path):
+def test_a_generator_in_a_process_is_closed_when_the_app_ends(tmp_path):
     steps = runs.in_subprocess(counting, tmp_path / "ended")
     next(steps)
     [process] = runs.PROCESSES.active_children()
-    process.terminate()  # as Python does with what it started, at its own end
+    process.terminate()  # as Python does at exit with its child processes
     process.join()
     assert (tmp_path / "ended").read_text() == "closed"
     steps.close()
 
 
 @pytest.mark.parametrize("failure", [SDiffError("Do that."), ZeroDivisionError("by zero"), FileNotFoundError("gone")])
-def test_what_a_generator_apart_raises_is_raised_here_and_says_where(failure):
+def test_an_error_in_the_process_is_raised_here_with_its_traceback(failure):
     steps = runs.in_subprocess(counting, None, failure)
     next(steps)
     with pytest.raises(type(failure), match=str(failure)) as caught:
@@ -58,7 +58,7 @@ def test_what_a_generator_apart_raises_is_raised_here_and_says_where(failure):
     assert "in counting" in caught.value.__notes__[0]
 
 
-def test_a_run_apart_gives_the_same_model_to_the_last_bit():
+def test_a_run_in_a_process_gives_a_bit_identical_model():
     list(train_tab.train("demo", "paper", 4, 3, TINY, "apart", Event()))
     settings = {"epochs": 4, "K": 8, "hidden": 16, "eval_every": 2}
     here = Trainer(preset("paper").override(settings), open_dataset("demo").dataset.split, 3, CPU)
@@ -66,7 +66,7 @@ def test_a_run_apart_gives_the_same_model_to_the_last_bit():
     assert same(Checkpoint.load(checkpoints()["apart"]).weights, here.best.weights)
 
 
-def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins():
+def test_a_killed_run_is_reported_and_the_next_run_starts():
     run = train_tab.train("demo", "paper", 200, 0, TINY, "killed", Event())
     while not next(run).epochs:
         pass
@@ -79,7 +79,7 @@ def test_where_the_process_of_a_run_is_killed_it_is_said_and_the_next_run_begins
     assert last.saved_as == "next"
 
 
-def test_where_no_process_can_be_started_it_is_said_and_the_next_run_begins(tmp_path, monkeypatch):
+def test_a_failure_to_start_a_process_is_reported_and_the_next_run_starts(tmp_path, monkeypatch):
     next(runs.in_subprocess(counting, tmp_path / "first"))
     forks = vars(forkserver._forkserver)["_forkserver_pid"]
     os.kill(forks, signal.SIGKILL)
@@ -96,7 +96,7 @@ def test_where_no_process_can_be_started_it_is_said_and_the_next_run_begins(tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
+def test_killing_the_app_keeps_the_model_of_its_run(number):
     name = f"left-by-{number.name}"
     script = f"""if __name__ == "__main__":
     from threading import Event
@@ -117,7 +117,7 @@ def test_where_the_app_is_killed_the_model_of_its_run_is_kept(number):
     assert Checkpoint.load(runs_dir() / name).provenance.epoch > 0
 
 
-def test_a_process_that_fails_when_nobody_asks_any_more_ends_without_a_traceback(monkeypatch):
+def test_an_abandoned_process_that_fails_prints_no_traceback(monkeypatch):
     def fails():
         raise RuntimeError("interrupted")
         yield

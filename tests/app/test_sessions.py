@@ -1,4 +1,4 @@
-"""What clients leave behind is bounded: answers that nobody reads, sessions, ids, and what is known of uploads."""
+"""Server state is bounded: unread answers, sessions, event ids and upload ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdiff.app.server.sessions import Messages, Open
 
 
 def ask(client, session: str = "") -> str:
-    """Asks for a list that nobody reads, and waits until it is there. Returns the event's id."""
+    """Requests a list that nobody reads, and waits until it is ready. Returns the event id."""
     body = {"data": ["demo", "demo", "1", 20, 0, "{}", None]} | ({"session_hash": session} if session else {})
     id = client.post("/gradio_api/call/recommend", json=body).json()["event_id"]
     queue, end = client.app.get_blocks()._queue, time.monotonic() + 30
@@ -30,13 +30,13 @@ def read(client, id: str) -> str:
 
 @pytest.fixture
 def unread(demo):
-    """The bytes of the answers that nobody has read."""
+    """Bytes of the unread answers."""
     demo._queue.pending_messages_per_session.clear()
     demo._queue.pending_event_ids_session.clear()
     return lambda: sum(messages.bytes for messages in demo._queue.pending_messages_per_session.values())
 
 
-def test_answers_that_nobody_reads_are_given_up_oldest_first(client, unread, monkeypatch):
+def test_unread_answers_are_dropped_oldest_first(client, unread, monkeypatch):
     first = ask(client)
     monkeypatch.setattr(sessions, "UNREAD", round(3.5 * unread()))
     ids = [ask(client) for _ in range(6) if unread() <= sessions.UNREAD]
@@ -45,7 +45,7 @@ def test_answers_that_nobody_reads_are_given_up_oldest_first(client, unread, mon
     assert "Nobody read the answers" in (said := read(client, first)) and "event: complete" not in said
 
 
-def test_a_session_that_asks_for_more_than_it_reads_is_given_up(client, unread, monkeypatch):
+def test_a_session_that_requests_more_than_it_reads_is_dropped(client, unread, monkeypatch):
     ask(client, "greedy")
     monkeypatch.setattr(sessions, "UNREAD", round(2.5 * unread()))
     for _ in range(2):
@@ -54,14 +54,14 @@ def test_a_session_that_asks_for_more_than_it_reads_is_given_up(client, unread, 
     assert client.get("/gradio_api/queue/data?session_hash=greedy").text.count("Nobody read the answers") == 3
 
 
-def test_a_session_that_nobody_reads_for_long_is_given_up(client, unread, monkeypatch):
+def test_a_session_that_is_not_read_for_long_is_dropped(client, unread, monkeypatch):
     id = ask(client)
     monkeypatch.setattr(sessions, "PATIENCE", -1.0)
     ask(client)
     assert unread() == 0 and "Nobody read the answers" in read(client, id)
 
 
-def test_a_session_that_is_never_read_holds_a_bounded_number_of_answers(client, demo, unread):
+def test_an_unread_session_holds_a_bounded_number_of_answers(client, demo, unread):
     path, body, refused = "/gradio_api/call/list_datasets", {"data": [], "session_hash": "hoarder"}, 0
     ended = time.monotonic() + 30
     while refused < 300:
@@ -77,10 +77,10 @@ def test_a_session_that_is_never_read_holds_a_bounded_number_of_answers(client, 
     assert kept.qsize() == sessions.PENDING
     found = client.get("/gradio_api/queue/data?session_hash=hoarder").text
     assert found.count("Nobody read the answers") == sessions.PENDING and "close_stream" in found
-    assert client.post(path, json=body).status_code == 200, "once they are read"
+    assert client.post(path, json=body).status_code == 200, "after reading"
 
 
-def test_a_session_that_was_given_up_and_still_has_no_reader_is_deleted(client, demo, unread, monkeypatch):
+def test_a_dropped_session_without_a_reader_is_deleted(client, demo, unread, monkeypatch):
     first = ask(client, "absent")
     monkeypatch.setattr(sessions, "PATIENCE", -1.0)
     for n in range(2):
@@ -92,7 +92,7 @@ def test_a_session_that_was_given_up_and_still_has_no_reader_is_deleted(client, 
     assert "not read in time" in read(client, first)
 
 
-def test_messages_that_are_no_answers_count_too():
+def test_status_messages_count_towards_the_limit_of_a_session():
     messages = Messages()
     messages.put_nowait(EstimationMessage(queue_size=1))
     assert messages.bytes == sessions.LEAST
@@ -100,7 +100,7 @@ def test_messages_that_are_no_answers_count_too():
     assert messages.bytes == 0
 
 
-def test_an_event_that_is_cancelled_again_and_again_is_answered_once(client, demo, unread):
+def test_an_event_that_is_cancelled_repeatedly_is_answered_once(client, demo, unread):
     id = ask(client, "canceller")
     body = {"session_hash": "canceller", "fn_index": 1, "event_id": id}
     before = demo._queue.pending_messages_per_session["canceller"].qsize()
@@ -109,13 +109,13 @@ def test_an_event_that_is_cancelled_again_and_again_is_answered_once(client, dem
     assert demo._queue.pending_messages_per_session["canceller"].qsize() == before
 
 
-def test_events_whose_reader_left_before_their_end_do_not_fill_a_session(client, demo, unread):
+def test_abandoned_events_do_not_fill_a_session(client, demo, unread):
     read(client, ask(client, "leaver"))
     demo._queue.pending_event_ids_session["leaver"] |= {f"left{n}" for n in range(sessions.PENDING)}
     assert "event: complete" in read(client, ask(client, "leaver"))
 
 
-def test_what_is_read_is_kept_no_longer(client, demo, unread):
+def test_answers_are_deleted_once_read(client, demo, unread):
     kept = demo._queue.pending_event_ids_session
     for n in range(5):
         id = ask(client, f"reader{n}")
@@ -123,7 +123,7 @@ def test_what_is_read_is_kept_no_longer(client, demo, unread):
     assert not any(kept.values()) and kept.keys() <= demo._queue.pending_messages_per_session.keys()
 
 
-def test_sessions_that_wait_for_answers_outlast_those_that_do_not():
+def test_sessions_waiting_for_answers_are_dropped_last():
     events = {}
     kept = Open(events)
     kept.max_size = 3
@@ -133,10 +133,10 @@ def test_sessions_that_wait_for_answers_outlast_those_that_do_not():
     assert list(kept) == list(events) == ["a", "c", "d"]
     events |= {name: {"an event"} for name in "acd"}
     kept["e"] = Messages()
-    assert list(kept) == ["c", "d", "e"], "where all wait, the oldest goes"
+    assert list(kept) == ["c", "d", "e"], "if all are waiting, the oldest is dropped"
 
 
-def test_a_stream_whose_session_another_reader_closes_ends_without_a_traceback(client, demo, unread, monkeypatch):
+def test_a_stream_closed_by_another_reader_ends_without_a_traceback(client, demo, unread, monkeypatch):
     ask(client, "two")
 
     async def closed_meanwhile(self):
@@ -147,7 +147,7 @@ def test_a_stream_whose_session_another_reader_closes_ends_without_a_traceback(c
     assert "session_not_found" in client.get("/gradio_api/queue/data?session_hash=two").text
 
 
-def test_a_session_holds_no_copy_of_what_it_was_sent(client, demo):
+def test_a_session_keeps_no_copy_of_its_requests(client, demo):
     read(client, ask(client, "copies"))
     state = demo.state_holder.session_data["copies"]
     assert state.blocks_config.blocks and not list(state.components)
@@ -160,7 +160,7 @@ def test_ids_of_uploads_are_forgotten(client):
     routes.file_upload_statuses._statuses.clear()
 
 
-def test_of_cancelled_events_only_the_last_ones_are_remembered(client):
+def test_only_the_latest_cancelled_events_are_remembered(client):
     kept = client.app.iterators_to_reset
     for id in range(sessions.CANCELLED + 1):
         kept.add(str(id))
@@ -171,7 +171,7 @@ def test_of_cancelled_events_only_the_last_ones_are_remembered(client):
     kept.clear()
 
 
-def test_all_that_may_wait_for_data_sets_leaves_places_in_the_queue(client, demo):
+def test_requests_waiting_for_data_sets_leave_room_in_the_queue(client, demo):
     [opening] = {fn.concurrency_limit for fn in demo.fns.values() if fn.concurrency_id == "opening"}
     waiting = opening + api.WAITING * len(api.ENDPOINTS)
     assert waiting + layout.THREADS <= len(demo._queue.active_jobs)

@@ -1,4 +1,4 @@
-"""The app on a Hugging Face Space: what it sets, what it takes away, and training in slices on ZeroGPU."""
+"""The app on a Hugging Face Space: environment, restrictions, and training in slices on ZeroGPU."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ TINY = {"K": 8, "hidden": 16, "eval_every": 1}
 
 @contextmanager
 def running_space(folder: Path, **variables: str):
-    """The app in a copy of this repository, in the environment of a Space, with no home and no way out to any network.
+    """The app in a copy of this repository and the environment of a Space, without a home folder or network.
 
-    Yields its address; when all is done, nothing has tried to get out.
+    Yields its URL. Checks at the end that nothing tried to use the network.
     """
     shutil.copytree(ROOT, folder / "app", ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "tests"))
     own = {name: value for name, value in os.environ.items() if not name.startswith(("SDIFF_", "XDG_", "GRADIO_"))}
-    home = "/dev/null/home"  # not even root can write there
+    home = "/dev/null/home"  # not writable even for root
     sets = {
         "SYSTEM": "spaces",
         "SPACE_ID": "somebody/s-diff",
@@ -58,7 +58,7 @@ def running_space(folder: Path, **variables: str):
 
 
 def trained(url: str, epochs: int, name: str) -> list[str]:
-    """Trains as the page does; what it says from the first word to the last."""
+    """Trains like the page. Returns all status messages."""
     config = httpx.get(f"{url}config").json()
     curves = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "curves")
     run = next(event["id"] for event in config["dependencies"] if curves in event["outputs"])
@@ -81,19 +81,19 @@ def trained(url: str, epochs: int, name: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_on_a_cpu_space_the_app_starts_without_a_network_and_says_what_is_lost(tmp_path):
+def test_on_a_cpu_space_the_app_starts_offline_and_says_what_is_not_kept(tmp_path):
     with running_space(tmp_path) as url:
         assert "S-Diff" in httpx.get(url).text
         rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
         assert [row["rank"] for row in rows] == [1, 2, 3] and all(row["title"] for row in rows)
-        assert "s_diff_recommend" in run(tools(url)), "a Space's tools begin with its name"
+        assert "s_diff_recommend" in run(tools(url)), "tool names on a Space start with its name"
         assert "lost when this Space restarts" in httpx.get(f"{url}config").text
         assert "Done after 1 epoch" in trained(url, 1, "on-a-cpu")[-1]
     assert (tmp_path / "app" / "runs" / "on-a-cpu" / "config.json").exists()
 
 
 @pytest.mark.slow
-def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(tmp_path):
+def test_on_zero_gpu_lists_use_no_gpu_and_training_continues_across_slices(tmp_path):
     zero_gpu = {"SPACES_ZERO_GPU": "true", "ZERO_GPU_QUOTA": str(4 * space.GPU_SECONDS)}
     with running_space(tmp_path, **zero_gpu) as url:
         rows = Client(url, verbose=False).predict(user="7", k=3, api_name="/recommend")
@@ -101,7 +101,7 @@ def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(
         assert "ZeroGPU quota" in httpx.get(f"{url}config").text
         said = trained(url, 3, "in-three-slices")
         assert "Done after 3 epochs" in said[-1]
-        assert any("epoch **1** of at most 3" in words for words in said), "the curves move while it trains"
+        assert any("epoch **1** of at most 3" in words for words in said), "the curves are updated during training"
         assert "Ended after 1 epoch" in (last := trained(url, 3, "cut-short")[-1])
         assert "saved as **cut-short**" in last and "exceeded your free ZeroGPU quota" in last
         assert trained(url, 3, "refused")[-1].startswith("ZeroGPU says: You have exceeded")
@@ -119,7 +119,7 @@ def test_on_zero_gpu_lists_need_no_gpu_and_training_goes_on_from_slice_to_slice(
 @pytest.mark.parametrize("config", [SMALL, LEARNT])
 def test_a_run_in_slices_equals_an_uninterrupted_one(config, split, monkeypatch):
     slices = []
-    monkeypatch.setattr(space, "TRAIN_SECONDS", 0)  # an epoch a slice
+    monkeypatch.setattr(space, "TRAIN_SECONDS", 0)  # one epoch per slice
     monkeypatch.setattr(space, "train_slice", lambda *given: slices.append(given) or space._train_slice(*given))
     whole, sliced = (Trainer(config, split, 0, CPU) for _ in range(2))
     progress = [(p.epoch, p.loss, p.valid, p.best) for p in whole.iter_epochs()]
@@ -129,7 +129,7 @@ def test_a_run_in_slices_equals_an_uninterrupted_one(config, split, monkeypatch)
     assert same(sliced.best.weights, whole.best.weights)
 
 
-def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
+def test_a_run_closed_during_a_slice_can_be_resumed(split):
     whole, sliced = (Trainer(SMALL, split, 0, CPU) for _ in range(2))
     with closing(space.sliced(sliced)) as run:
         for progress in run:
@@ -141,18 +141,18 @@ def test_a_run_that_is_closed_in_a_slice_can_go_on(split):
     assert same(sliced.model.state_dict(), whole.model.state_dict())
 
 
-def test_a_failure_in_a_slice_is_told_in_its_own_words(split, tmp_path, monkeypatch):
+def test_a_failure_in_a_slice_keeps_its_message(split, tmp_path, monkeypatch):
     monkeypatch.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
     trainer = Trainer(SMALL, split, 0, CPU)
     save_state(trainer, tmp_path / "state")
     [failure] = space._train_slice(SMALL, split, 0, tmp_path / "state")
-    assert isinstance(failure, SDiffError), "a value, since no words of an exception leave a worker"
+    assert isinstance(failure, SDiffError), "a value, because workers do not pass on exception messages"
     with pytest.raises(SDiffError, match="lower the learning rate"):
         list(space.sliced(trainer))
-    assert trainer.epoch == 0, "an epoch that failed does not count"
+    assert trainer.epoch == 0, "a failed epoch does not count"
 
 
-def test_where_zero_gpu_gives_no_more_time_what_was_saved_is_kept_and_it_is_said(monkeypatch):
+def test_when_zero_gpu_time_runs_out_the_saved_model_is_kept_and_a_message_says_so(monkeypatch):
     slices = []
 
     def killed_in_the_third(*arguments):
@@ -170,11 +170,11 @@ def test_where_zero_gpu_gives_no_more_time_what_was_saved_is_kept_and_it_is_said
     assert views[-1].status.endswith("ZeroGPU says: GPU task aborted")
 
 
-def test_what_is_said_about_training_depends_on_where_it_runs(monkeypatch):
+def test_the_note_about_training_depends_on_the_environment(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     assert space.note() == ""
     monkeypatch.setenv("SPACE_ID", "somebody/s-diff")
-    assert space.note() == "", "SDIFF_RUNS_DIR names a folder that may last"
+    assert space.note() == "", "SDIFF_RUNS_DIR may be persistent"
     monkeypatch.delenv("SDIFF_RUNS_DIR")
     assert space.note() == "What is trained here is lost when this Space restarts."
     monkeypatch.setattr(space, "ZERO_GPU", True)

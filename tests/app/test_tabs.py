@@ -1,4 +1,4 @@
-"""The other tabs in a real browser. Skipped, with the reason, where there is no browser."""
+"""The other tabs in a real browser. Skipped without a browser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.page import WIDTHS, changed, move, open_tab, settle, titles
 
-ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # however slow the page is, it can still stop it
+ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slow page to stop it
 
 
 def test_the_spectrum_tab_shows_its_plots(page):
@@ -18,7 +18,7 @@ def test_the_spectrum_tab_shows_its_plots(page):
 
 
 @WIDTHS
-def test_a_model_is_trained_stopped_kept_and_used(page):
+def test_a_model_can_be_trained_stopped_saved_and_used(page):
     open_tab(page, "Train")
     name = f"by-a-visitor-{page.viewport_size['width']}"
     page.locator("#model-name input, #model-name textarea").first.fill(name)
@@ -51,7 +51,7 @@ def test_auto_shows_what_it_tries_and_its_best_model_is_used(page):
 
 
 @pytest.mark.slow
-def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, browser, url):
+def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser, url):
     other = browser.new_context().new_page()  # of another browser: one opens six connections to a host, and no more
     other.goto(url)
     other.wait_for_selector("#recommended tbody tr")
@@ -68,13 +68,13 @@ def test_a_second_training_waits_and_says_so_and_both_can_be_stopped(page, brows
     other.get_by_text("Stopped before it began: nothing was trained.").wait_for()
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text("saved as goes-first").wait_for(timeout=30_000)
-    page.wait_for_timeout(500)  # nothing comes after the last words
+    page.wait_for_timeout(500)  # nothing follows the last message
     assert page.get_by_text("saved as goes-first").is_visible()
     other.context.close()
 
 
 @WIDTHS
-def test_own_data_is_uploaded_mapped_checked_and_read(page, tmp_path):
+def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"
     table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
@@ -99,7 +99,7 @@ def test_own_data_is_uploaded_mapped_checked_and_read(page, tmp_path):
     open_tab(page, "Recommend")
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
     page.wait_for_selector("#recommended tbody tr")
-    assert "filter" not in page.locator("#summary").inner_text(), "without years nothing is filtered by them"
+    assert "filter" not in page.locator("#summary").inner_text(), "without years there is no filter by year"
     page.wait_for_function("location.search.includes('visits')")
 
 
@@ -121,7 +121,7 @@ def test_an_upload_can_be_cancelled_while_it_is_read(page, tmp_path):
 
 
 @pytest.mark.slow
-def test_own_data_is_still_there_later(page, url, tmp_path):
+def test_own_data_is_available_on_a_later_visit(page, url, tmp_path):
     table = tmp_path / "visits.csv"
     table.write_text("user,item\n" + "".join(f"{u},{(u + i * i) % 12}\n" for u in range(20) for i in range(8)))
     open_tab(page, "Data")
@@ -142,17 +142,17 @@ def test_own_data_is_still_there_later(page, url, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_set_that_is_not_here_is_offered_with_its_terms(page):
+def test_a_missing_data_set_is_offered_for_download_with_its_terms(page):
     first = titles(page)
     page.get_by_label("Data set").click()
-    page.get_by_role("option", name="MovieLens 32M (not here)").click()
-    page.locator("#status").filter(has_text="MovieLens 32M is not here yet. Its terms: research use").wait_for()
+    page.get_by_role("option", name="MovieLens 32M (not downloaded)").click()
+    page.locator("#status").filter(has_text="MovieLens 32M is not downloaded yet. Its terms: research use").wait_for()
     assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
     page.get_by_role("button", name="Random user").click()
     changed(page, first)
 
 
-def test_the_experiments_tab_shows_the_run_that_is_picked(page):
+def test_the_experiments_tab_shows_the_selected_run(page):
     open_tab(page, "Experiments")
     page.locator("#experiment input").click()
     page.get_by_role("option").filter(has_text="Table 3").click()
@@ -161,7 +161,7 @@ def test_the_experiments_tab_shows_the_run_that_is_picked(page):
     assert "reproduce table3" in page.locator("#experiment-source").inner_text()
     page.wait_for_selector("#experiment-plot .js-plotly-plot")
     page.locator("#experiment input").click()
-    page.get_by_role("option").filter(has_text="Recall by length").click()
+    page.get_by_role("option").filter(has_text="Recall by history length").click()
     page.locator("#experiment-source").filter(has_text="--preset paper").wait_for()
     page.get_by_label("Data set and preset").click()
     page.get_by_role("option").filter(has_text="tuned").click()
@@ -170,7 +170,7 @@ def test_the_experiments_tab_shows_the_run_that_is_picked(page):
 
 @pytest.mark.slow
 @WIDTHS
-def test_the_reverse_process_is_gone_through_step_by_step(visit):
+def test_the_reverse_process_can_be_stepped_through(visit):
     page = visit("?model=demo-paper&user=7&view=Spectrum")
     page.get_by_text("Step 5 of 5, t = 0.2.").wait_for()
     last = listed(page, "#reverse-list")
@@ -187,16 +187,16 @@ def test_the_reverse_process_is_gone_through_step_by_step(visit):
         page.get_by_role("button", name="Save the plots' data as CSV").click()
     assert download.value.path().read_text(encoding="utf-8").startswith("plot,series,t,frequency,lambda,value")
     open_tab(page, "Recommend")
-    assert titles(page) == last, "the last step's list is the list"
+    assert titles(page) == last, "the list of the last step is the final list"
 
 
 @WIDTHS
-def test_two_models_are_put_side_by_side_and_measured(page):
+def test_two_models_can_be_compared_and_evaluated(page):
     open_tab(page, "Compare")
     page.wait_for_selector("#b-list tbody tr")
     first = listed(page, "#a-list")
     choose(page, "b-model", "A x")
-    page.locator("#b-words").filter(has_text="A x · a reference without settings").wait_for()
+    page.locator("#b-words").filter(has_text="A x · a baseline without settings").wait_for()
     assert page.locator("#b-panel").is_hidden()
     choose(page, "b-model", "demo")
     page.locator("#compare-words").filter(has_text="20 of 20 stand in both lists, in the same order").wait_for()
@@ -208,13 +208,13 @@ def test_two_models_are_put_side_by_side_and_measured(page):
     page.get_by_role("button", name="Measure", exact=True).click()
     page.locator("#measured tbody tr").nth(5).wait_for()
     recall = [float(text) for text in page.locator("#measured tbody tr").first.locator("td").all_inner_texts()[1:3]]
-    assert recall[0] > recall[1], "a longer memory finds less"
+    assert recall[0] > recall[1], "a longer half-life has a lower recall"
     page.get_by_role("button", name="Random user").click()
     page.wait_for_function("first => document.querySelector('#a-list .title').innerText != first", arg=first[0])
 
 
 @pytest.mark.slow
-def test_the_address_brings_both_sides_back(visit):
+def test_the_url_restores_both_sides(visit):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
     page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
     page.get_by_role("button", name="Settings of B").click()
@@ -236,7 +236,7 @@ def test_the_address_brings_both_sides_back(visit):
 
 
 @pytest.mark.slow
-def test_the_grid_of_alpha_min_and_sigma_max_is_measured_for_the_model_on_the_page(visit):
+def test_the_sensitivity_grid_is_evaluated_for_the_model_on_the_page(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
     page.locator("#grid").click()
@@ -254,7 +254,7 @@ def choose(page, dropdown: str, option: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_page_at_rest_asks_for_nothing(visit):
+def test_an_idle_page_sends_no_request(visit):
     page = visit("?model=demo-paper&view=Compare")
     page.wait_for_selector("#b-list tbody tr")
     page.get_by_role("button", name="Random user").click()

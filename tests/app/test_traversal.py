@@ -1,4 +1,4 @@
-"""No name, key, address, link or archive member leads out of the folder that it is for."""
+"""No name, key, URL, link or archive member leaves its folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED = (SDiffError, gr.Error)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A runs folder, and beside it what would open if a name led there: a checkpoint and a table."""
+    """A runs folder, with a checkpoint and a table next to it."""
     root = tmp_path_factory.mktemp("root")
     shutil.copytree(ROOT / "checkpoints" / "demo", root / "outside")
     (root / "outside" / "interactions.csv").write_text("user,item\n" + "".join(f"{u},{u % 5}\n" for u in range(50)))
@@ -50,7 +50,7 @@ def tree(folder: Path) -> dict[Path, int]:
 
 
 def unpacked(name: str, **extra) -> None:
-    """A download whose archive holds what is wanted under another name."""
+    """A download whose archive has the wanted file under another name."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as file:
         info = zipfile.ZipInfo(name)
@@ -64,7 +64,7 @@ def unpacked(name: str, **extra) -> None:
 
 
 def weights_named(file: str) -> None:
-    """A checkpoint that says its weights are another file, with that one's own checksum."""
+    """A checkpoint that names another file as its weights, with the checksum of that file."""
     folder = runs_dir() / "stranger"
     shutil.copytree(ROOT / "checkpoints" / "demo", folder, dirs_exist_ok=True)
     [weights] = folder.glob("model-*")
@@ -143,12 +143,12 @@ ATTEMPTS = [
 ]
 
 
-def test_there_are_enough_attempts():
+def test_there_are_at_least_forty_attempts():
     assert len(ATTEMPTS) >= 40
 
 
 @pytest.mark.parametrize(("what", "attempt"), ATTEMPTS, ids=lambda value: value if isinstance(value, str) else "")
-def test_no_name_key_address_or_archive_leads_outside(outside, what, attempt):
+def test_no_name_key_url_or_archive_leaves_its_folder(outside, what, attempt):
     before = tree(outside.parent)
     with pytest.raises(REFUSED) as refusal:
         attempt()
@@ -157,7 +157,7 @@ def test_no_name_key_address_or_archive_leads_outside(outside, what, attempt):
     assert {path: time for path, time in found.items() if path.is_file()}.items() <= before.items(), "written"
 
 
-def test_the_reader_of_a_table_can_reach_no_other_file(tmp_path):
+def test_reading_a_table_cannot_access_other_files(tmp_path):
     table, other = tmp_path / "a.csv", tmp_path / "b.csv"
     table.write_text("x\n1\n"), other.write_text("x\n2\n")
     with database(table) as con:

@@ -1,4 +1,4 @@
-"""Handlers, figures and lists, without gradio and without a browser."""
+"""Handlers, figures and lists, without a server or browser."""
 
 import json
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ def assert_plotly_finds_nothing_wrong(unchecked):
     assert json.loads(checked.to_json()) == json.loads(unchecked.to_json())
 
 
-def test_a_listing_holds_history_list_and_words():
+def test_a_view_contains_the_history_the_list_and_its_notes():
     split = open_dataset("demo").dataset.split
     shown = handlers.recommend(Query("demo", "demo-paper", "1", k=15))
     history = [split.items.ids[i] for i in split.train.history(0)]
@@ -52,7 +52,7 @@ def test_a_listing_holds_history_list_and_words():
     assert shown.changed == "All settings are the checkpoint's. Noise of seed 0."
 
 
-def test_a_listing_is_what_the_python_interface_gives():
+def test_the_list_equals_that_of_the_python_api():
     shown = handlers.recommend(Query("demo", "demo-paper", "1", None, {"guidance": 1.5}, 3, 10))
     split = open_dataset("demo").dataset.split
     history = [split.items.ids[i] for i in split.train.history(0)]
@@ -63,7 +63,7 @@ def test_a_listing_is_what_the_python_interface_gives():
     assert off.changed == "Changed: noise 1.0 → **0.0**. No noise."
 
 
-def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
+def test_a_longer_half_life_changes_the_list_of_a_model_that_uses_the_order():
     recent = handlers.recommend(ONE)
     longer = handlers.recommend(replace(ONE, settings={"half_life": 30}))
     assert longer.changed == "Changed: half_life 1.4 → **30.0**. No noise."
@@ -71,7 +71,7 @@ def test_a_longer_memory_changes_a_list_that_looks_at_the_order():
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
 
-def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
+def test_an_edited_history_shows_the_moves_from_the_original_list():
     true = handlers.history_of(ONE)
     shown = handlers.recommend(ONE)
     same = handlers.recommend(replace(ONE, history=true))
@@ -92,7 +92,7 @@ def test_a_changed_history_is_listed_with_what_moved_since_the_true_one():
     assert (bands[0] == bands[1]).all() and bands[0].sum() > bands[2].sum()
 
 
-def test_a_filter_leaves_only_the_items_that_are_wanted():
+def test_a_filter_keeps_only_matching_items():
     catalog = open_dataset("demo").catalog
     wanted = replace(ONE, genres=["Comedy"], first_year=1990)
     shown = handlers.recommend(wanted)
@@ -107,7 +107,7 @@ def test_a_filter_leaves_only_the_items_that_are_wanted():
         handlers.recommend(replace(ONE, genres=["None such"]))
 
 
-def test_what_cannot_be_shown_is_said():
+def test_what_cannot_be_shown_is_refused_with_a_reason():
     with pytest.raises(SDiffError, match="Unknown user"):
         handlers.recommend(Query("demo", "demo", "nobody"))
     with pytest.raises(SDiffError, match="Unknown data set"):
@@ -120,7 +120,7 @@ def test_what_cannot_be_shown_is_said():
         serve("demo", "ml-1m")
 
 
-def test_a_model_serves_another_split_of_its_items_and_says_so(monkeypatch):
+def test_a_model_serves_another_split_of_its_items_with_a_note(monkeypatch):
     def reversed_demo(folder):
         demo = load_dataset("demo")
         other = demo.served_by(Vocabulary(demo.split.items.ids[::-1]))
@@ -142,12 +142,12 @@ def test_every_data_set_has_a_model_that_needs_no_training():
     shown = handlers.recommend(Query("demo", "instant", "1", k=5))
     assert len(shown.recommendations) == 5
     again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
-    assert shown.recommendations == again.recommendations, "there is no noise, so no seed decides"
+    assert shown.recommendations == again.recommendations, "without noise the seed has no effect"
     assert "nothing trained" in handlers.model_card("demo", "instant")
     spectral.spectral_view(Query("demo", "instant", "1"))
 
 
-def test_picks_are_what_they_say():
+def test_picked_users_match_their_description():
     split = open_dataset("demo").dataset.split
     lengths = {
         pick: split.train.lengths[split.users.index[handlers.pick_user("demo", pick)]] for pick in ("heavy", "light")
@@ -159,32 +159,32 @@ def test_picks_are_what_they_say():
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo", "instant", "uploads", "Uploads"])
-def test_names_of_models_are_plain_and_free(name):
+def test_model_names_are_plain_and_unused(name):
     with pytest.raises(SDiffError, match=r"Name the model|already"):
         new_run(name)
 
 
-def test_of_two_runs_of_one_name_the_second_is_refused_before_it_trains():
+def test_a_second_run_with_the_same_name_is_refused_before_it_trains():
     with train_tab.QUEUE.enter("twice"), pytest.raises(SDiffError, match="choose another name"):
         list(train_tab.train("demo", "paper", 4, 0, "", " twice", Event()))
     assert len(train_tab.QUEUE) == 0
 
 
-def test_of_two_processes_that_make_one_model_the_second_is_refused_and_the_name_is_free_again_if_none_is_saved():
+def test_a_name_claimed_by_another_process_is_refused_and_released_if_no_model_is_saved():
     folder = runs_dir() / "in-two-apps"
     run = train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
-    with claimed(folder):  # as another process has it
+    with claimed(folder):  # as if claimed by another process
         for _ in range(2):
             with pytest.raises(SDiffError, match="choose another name"):
                 next(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
     next(run)
-    with pytest.raises(BlockingIOError), claimed(folder):  # as another process would try
+    with pytest.raises(BlockingIOError), claimed(folder):  # as another process would
         pass
     run.close()
     assert not folder.exists()
 
 
-def test_a_name_is_not_taken_by_what_a_killed_run_left_but_by_anything_else(tmp_path, monkeypatch):
+def test_leftovers_of_a_killed_run_do_not_take_a_name_but_other_files_do(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path))
     folder = tmp_path / "left"
     (folder / ".sdiff-scratch").mkdir(parents=True)
@@ -202,7 +202,7 @@ def test_a_name_is_not_taken_by_what_a_killed_run_left_but_by_anything_else(tmp_
         new_run("file")
 
 
-def test_a_model_saved_while_its_name_was_being_claimed_is_not_replaced(monkeypatch):
+def test_a_model_saved_while_its_name_is_being_claimed_is_not_replaced(monkeypatch):
     @contextmanager
     def after_another_run(folder):
         folder.mkdir()
@@ -214,13 +214,13 @@ def test_a_model_saved_while_its_name_was_being_claimed_is_not_replaced(monkeypa
         pass
 
 
-def test_training_yields_its_curves_and_a_model_that_can_be_opened():
+def test_training_yields_curves_and_a_model_that_can_be_opened():
     views = list(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
     assert open_model("in-a-test", "demo").basis.lam.numel() == 8
-    assert next(iter(checkpoints("demo"))) == "demo", "what ships stays the first choice"
+    assert next(iter(checkpoints("demo"))) == "demo", "shipped models remain the first choice"
 
 
 def test_auto_trains_what_fits_the_data_and_saves_the_best():
@@ -234,7 +234,7 @@ def test_auto_trains_what_fits_the_data_and_saves_the_best():
     assert f"is **{max(rows, key=lambda row: float(row[1]))[0]}**" in view.status
 
 
-def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
+def test_stopped_and_abandoned_runs_are_kept():
     stop = Event()
     for view in train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
         if view.epochs:
@@ -243,15 +243,15 @@ def test_a_stopped_run_is_kept_and_an_abandoned_one_too():
     run = train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
     while not next(run).epochs:
         pass
-    run.close()  # what gradio does when the page is closed
+    run.close()  # as gradio does when the page is closed
     assert "abandoned" in checkpoints("demo")
 
 
-def test_the_spectral_view_fits_its_figures(view):
+def test_the_words_of_the_spectral_view_match_its_figures(view):
     assert (np.diff(view.lam) >= 0).all() and len(view.lam) == 200
     figure = figures.eigenvalues(view.lam)
     np.testing.assert_array_equal(figure.data[0].y, view.lam)
-    assert figure.layout.shapes[0].x0 == 200, "the cut-off is marked"
+    assert figure.layout.shapes[0].x0 == 200, "the cutoff is marked"
 
 
 def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
@@ -275,12 +275,12 @@ def test_schedules_and_maps_have_a_panel_for_each_kind(schedule):
     assert np.asarray(maps.data[0].z).shape == (len(view.mapped), len(view.times))
 
 
-def test_energy_before_noised_and_after_are_three_lines(view):
+def test_the_energy_plot_has_a_line_for_before_noised_and_after(view):
     figure = figures.band_energy(view.bands, *view.energy)
     assert [len(trace.y) for trace in figure.data] == [20, 20, 20] and figure.layout.yaxis.type == "log"
 
 
-def test_the_path_of_the_reverse_process_goes_down_in_time_and_marks_one_step():
+def test_the_reverse_process_plot_runs_backwards_in_time_and_marks_one_step():
     figure = figures.reverse_path(np.array([1.0, 0.8, 0.6]), np.array([7, 12, 20]), np.array([0, 1, 4]), 2)
     assert [trace.name for trace in figure.data] == ["in common with the last list", "held out"]
     assert list(figure.data[0].y) == [7, 12, 20] and list(figure.data[1].y) == [0, 1, 4]
@@ -289,7 +289,7 @@ def test_the_path_of_the_reverse_process_goes_down_in_time_and_marks_one_step():
     assert sizes[1] > sizes[0] == sizes[2]
 
 
-def test_settings_move_the_schedule_and_the_energy(view):
+def test_settings_change_the_schedule_and_the_energy(view):
     moved = spectral.spectral_view(Query("demo", "demo-paper", "1", settings={"sigma_max": 0.1, "alpha_min": 0.5}))
     assert (moved.snr_at_tau["vp"][1:] > view.snr_at_tau["vp"][1:]).all()
     assert moved.energy[1].sum() < view.energy[1].sum()
@@ -307,7 +307,7 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
         assert_plotly_finds_nothing_wrong(unchecked)
 
 
-def test_buttons_name_their_item_and_arrows_say_where_it_went():
+def test_buttons_name_their_item_and_arrows_show_its_move():
     rows = [Row(rank, id, '"<b>', None, "", 1.0, 1, False) for rank, id in enumerate(('"x', "b", "c", "d"), 1)]
     assert 'data-item="&quot;x" title="Remove &quot;&lt;b&gt;"' in lists.history_table(rows)
     assert 'aria-label="Add &quot;&lt;b&gt;"' in lists.addable_table(rows) and "No title" in lists.addable_table([])
@@ -316,7 +316,7 @@ def test_buttons_name_their_item_and_arrows_say_where_it_went():
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-paper", "instant"])
-def test_why_names_the_parts_of_a_score_and_they_add_up(name):
+def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
     true = handlers.history_of(ONE)
     query = Query("demo", name, "1", k=5, seed=2)
     [*_, row] = handlers.recommend(query).recommendations
@@ -342,7 +342,7 @@ def test_without_an_order_no_item_is_the_newest():
     assert "vs B" in lists.moving_table("A", rows, [3], "B") and "vs B" not in lists.moving_table("A", rows, None, "B")
 
 
-def test_titles_are_text_and_nothing_else():
+def test_titles_are_escaped():
     evil = '<script>alert(1)</script>"&'
     row = Row(1, "1", evil, None, evil, 0.5, 3, True, {evil: evil})
     for html in (lists.history_table([row]), lists.recommended_table([row])):

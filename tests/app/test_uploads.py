@@ -1,4 +1,4 @@
-"""Visitors' own tables: kept, described, read with what the form says, and never a way to other files."""
+"""Uploaded tables: stored, previewed, read with the form's options, and no access to other files."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ FORM = {"min_rating": "", "core": 1, "split": "", "skip": False}
 
 @pytest.fixture
 def log(tmp_path) -> Path:
-    """24 visitors, 12 things, 8 visits of each with stars and times; the last row is faulty."""
+    """24 users, 12 items, 8 rated and timestamped interactions per user; the last row is invalid."""
     rng = np.random.default_rng(0)
     rows = [(u, i, rng.integers(1, 6)) for u in range(24) for i in rng.permutation(12)[:8]]
     text = "".join(f"v{u},thing {i},{stars},{1.6e9 + n:.0f}\n" for n, (u, i, stars) in enumerate(rows))
@@ -37,12 +37,12 @@ def log(tmp_path) -> Path:
 
 
 def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", items=None, encoding="", **form):
-    """The key and the words that an upload ends with."""
+    """The key and the final message of an upload."""
     files = str(table) if table else None, items and str(items)
     return last(read_upload(*files, names, encoding, *roles, *(FORM | form).values()))[:2]
 
 
-def test_a_preview_guesses_what_it_can_and_offers_every_column(log):
+def test_a_preview_guesses_the_columns_and_offers_all_of_them(log):
     table, *roles, said = preview_upload(str(log), "", "")
     assert "my visits: 2024.csv" in table and "thing" in table and said == ""
     assert [role.value for role in roles] == [NONE, "item", NONE, "time"]
@@ -50,14 +50,14 @@ def test_a_preview_guesses_what_it_can_and_offers_every_column(log):
     assert preview_upload(None, "", "")[0] == ""
 
 
-def test_a_file_that_is_no_table_is_said_by_its_own_name(tmp_path):
+def test_a_file_that_is_not_a_table_is_refused_by_its_original_name(tmp_path):
     path = tmp_path / "film.xlsx"
     path.write_bytes(b"PK\x03\x04")
     assert preview_upload(str(path), "", "")[-1].startswith("<p>film.xlsx is a spreadsheet or an archive")
     assert read(path) == ("", preview_upload(str(path), "", "")[-1])
 
 
-def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
+def test_a_table_is_read_with_the_form_options_and_opens_like_any_data_set(log):
     key, said = read(log)
     found = open_dataset(key).dataset
     assert "interactions 192, users 24, items 12" in said
@@ -70,7 +70,7 @@ def test_a_table_is_read_as_the_form_says_and_opens_like_any_data_set(log):
     assert sum(figure.data[0].y) == 24 and sum(figure.data[1].y) == 12
 
 
-def test_faulty_rows_are_listed_and_left_out_on_request(log):
+def test_invalid_rows_are_listed_and_skipped_on_request(log):
     roles = ("visitor", "item", "stars", "time")
     key, said = read(log, roles)
     assert key == "" and "1 row is invalid" in said and "194" in said and "&#x27;many&#x27;" in said
@@ -95,12 +95,12 @@ def test_faulty_rows_are_listed_and_left_out_on_request(log):
         ({"min_rating": "3"}, "no column rating for min_rating"),
     ],
 )
-def test_a_form_that_cannot_be_right_says_what_to_do(log, form, said):
+def test_an_invalid_form_is_refused_with_advice(log, form, said):
     key, message = read(**{"table": log} | form)
     assert key == "" and said in message and str(log.parent) not in message and str(uploads_dir()) not in message
 
 
-def test_another_encoding_is_read_when_it_is_chosen(tmp_path):
+def test_another_encoding_can_be_chosen(tmp_path):
     table = tmp_path / "old.csv"
     table.write_bytes(b"user,item\n" + "".join(f"é{u},ü{i}\n" for u in range(9) for i in range(5)).encode("latin-1"))
     roles = ("user", "item", NONE, NONE)
@@ -110,20 +110,20 @@ def test_another_encoding_is_read_when_it_is_chosen(tmp_path):
     assert "é3" in open_dataset(key).dataset.split.users
 
 
-def test_titles_and_names_of_columns_may_come_with_it(tmp_path):
+def test_a_table_may_come_with_titles_and_column_names(tmp_path):
     table, titles = tmp_path / "pairs.tsv.gz", tmp_path / "titles.csv"
     table.write_bytes(
         gzip.compress(b"".join(b"%d\t%d\n" % (u, i) for u in range(20) for i in range(10) if (u + i) % 3))
     )
     titles.write_text("id,title\n1,Heat\n", encoding="utf-8")
     key, _ = read(table, ("user", "item", NONE, NONE), names="user, item", items=titles)
-    assert key == "", "a table of items says which column is the item"
+    assert key == "", "a table of items needs a column item"
     titles.write_text("item,title\n1,<b>Heat\n", encoding="utf-8")
     key, _ = read(table, ("user", "item", NONE, NONE), names="user, item", items=titles)
     assert open_dataset(key).dataset.items.title[1] == "<b>Heat" and key.endswith("/pairs?names=user%2Citem")
 
 
-def test_the_same_file_has_the_same_key_and_other_content_another(log):
+def test_the_key_of_an_upload_depends_on_its_content(log):
     root = uploads_dir()
     form = {"user": "visitor", "rating": "-"}
     first, again = (uploads.keep(log, None, Reading(**form), root).key for _ in range(2))
@@ -144,13 +144,13 @@ def test_the_same_file_has_the_same_key_and_other_content_another(log):
         "assets/demo/interactions.csv",
     ],
 )
-def test_no_key_leads_out_of_the_folder(key):
+def test_no_key_leaves_the_folder(key):
     with pytest.raises(SDiffError, match="Unknown data set"):
         run(openings.wait_until_open(key))
     assert uploads.choices([key], uploads_dir()) == []
 
 
-def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
+def test_an_option_cannot_name_a_file_and_a_deleted_upload_is_reported(log):
     key, _ = read(log)
     with pytest.raises(SDiffError, match="together with the interactions"):
         run(openings.wait_until_open(key + "&items=/etc/passwd"))
@@ -159,7 +159,7 @@ def test_an_option_may_not_name_a_file_and_what_is_gone_is_said(log):
         run(openings.wait_until_open("own:0123456789abcdef/gone"))
 
 
-def test_what_was_read_is_opened_and_remembered(log, opening):
+def test_an_uploaded_table_is_opened_and_remembered(log, opening):
     key, _ = read(log)
     parts = last(opening.open_own(key, ["demo", INSTANT], ["own:0123456789abcdef/gone"]))
     uploaded, picker, user = (parts[part] for part in (opening.uploaded, opening.page.dataset, opening.page.user))
@@ -171,15 +171,15 @@ def test_what_was_read_is_opened_and_remembered(log, opening):
     assert picker.choices[0] == ("my visits_ 2024 (yours)", key) and picker.choices[1][1] == "demo"
 
 
-def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(opening, tmp_path, monkeypatch):
+def test_a_missing_data_set_is_offered_and_opened_after_its_download(opening, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     opened, page = ["demo", INSTANT], opening.page
     shown = page.dataset, opening.wanted, page.status, page.words
     picker, wanted, row, offer = map(last(opening.open_dataset("lastfm", opened, [])).get, shown)
     assert (picker.value, wanted, row.visible) == ("demo", "lastfm", True) and "non-commercial use" in offer
-    with pytest.warns(UserWarning, match="steam is not here"):
+    with pytest.warns(UserWarning, match="steam is not available locally"):
         picker, wanted, row, _ = map(last(opening.open_dataset("steam", opened, [])).get, shown)
-    assert (picker.value, wanted, row.visible) == ("demo", "", False), "nobody can download it for you"
+    assert (picker.value, wanted, row.visible) == ("demo", "", False), "it cannot be downloaded automatically"
 
     def fetch(archive, folder, progress):
         folder.mkdir(parents=True)
@@ -209,13 +209,13 @@ def test_a_set_that_is_not_here_is_offered_and_opened_once_it_is_downloaded(open
 @pytest.mark.parametrize(
     ("pairs", "left"),
     [
-        ([(u, 0) for u in range(9)], 0),  # one item, which everybody has seen
+        ([(u, 0) for u in range(9)], 0),  # one item that every user has seen
         ([(0, i) for i in range(9)], 3),  # one user
         ([(0, 0)], 0),
         ([(u, i) for u in range(9) for i in range(2)], 1),
     ],
 )
-def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(opening, tmp_path, pairs, left):
+def test_tiny_tables_open_and_a_user_who_has_seen_everything_gets_an_empty_list(opening, tmp_path, pairs, left):
     table = tmp_path / "small.csv"
     table.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
     key, _ = read(table, ("user", "item", NONE, NONE))
@@ -228,7 +228,7 @@ def test_the_smallest_tables_open_too_and_nothing_is_left_where_all_is_seen(open
     assert "without noise" in view.words["snr"] and "nan" not in view.words["snr"] and describe(key)[0]
 
 
-def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_a_compression_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
     rows, plain, packed = tmp_path / "rows.parquet", tmp_path / "plain.csv", tmp_path / "packed.csv.gz"
     cells = tmp_path / "cells.parquet"
     duckdb.sql(f"COPY (SELECT i AS user, repeat('i', 1_000_000) || i AS item FROM range(3) t(i)) TO '{cells}'")
@@ -249,7 +249,7 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_
             uploads.keep(tmp_path / name, None, Reading(), uploads_dir())
 
 
-def test_a_preview_cuts_long_cells_and_a_table_has_at_most_a_thousand_columns(tmp_path):
+def test_a_preview_truncates_long_cells_and_tables_have_at_most_1000_columns(tmp_path):
     table = tmp_path / "wide.jsonl"
     table.write_text(json.dumps({"user": "u" * 5000, "item": "i"}) + "\n")
     assert "u" * 200 in preview_upload(str(table), "", "")[0] and "u" * 201 not in preview_upload(str(table), "", "")[0]

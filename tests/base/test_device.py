@@ -1,4 +1,4 @@
-"""A device may be named, and one that is not there is said."""
+"""Devices by name, and missing devices."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
 
 
-def test_the_name_of_a_device_is_as_good_as_the_device(split):
+def test_a_device_can_be_given_by_name(split):
     assert best_device("cpu") == best_device(CPU) == CPU
     trainer = Trainer(SMALL, split, 0, "cpu")
     model = Recommender(trainer.checkpoint("tastes", "paper"), "cpu")
@@ -26,13 +26,13 @@ def test_the_name_of_a_device_is_as_good_as_the_device(split):
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "", "CPU 0", "cuda:x", 0, 1.5, b"cpu"])
-def test_what_names_no_device_is_said(wanted):
+def test_an_unknown_device_is_refused(wanted):
     with pytest.raises(SDiffError, match=r"Unknown device .*: choose cpu or cuda|The device must be cpu, cuda or"):
         best_device(wanted)
 
 
 @pytest.mark.parametrize(("gpus", "said"), [(0, "finds no GPU"), (1, "finds 1 GPU[.]"), (2, "finds 2 GPUs")])
-def test_a_gpu_that_is_not_here_is_said(gpus, said, monkeypatch):
+def test_a_missing_gpu_is_reported(gpus, said, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     for wanted in (f"cuda:{gpus}", torch.device("cuda", gpus + 1)):

@@ -1,4 +1,4 @@
-"""Two ranks, CPU processes that talk by gloo, give what one process gives; one that is killed costs little."""
+"""Two ranks (CPU processes with gloo) match one process, and a killed rank loses little work."""
 
 import json
 import os
@@ -26,7 +26,7 @@ TRAIN = ["train", "--dataset", "demo", "--preset", "tuned", "--set", "K=32", "hi
 
 
 def two(*words, restarts=0, check=True):
-    """What two ranks of `python -m words` say on stdout; the exit status is torchrun's where it is not checked."""
+    """The stdout of two ranks of `python -m words`. Unless checked, the exit status is torchrun's."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     if restarts:
@@ -39,7 +39,7 @@ def two(*words, restarts=0, check=True):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """The folder in which both ranks wrote what they found, and `trained` a model: one launch for all."""
+    """Folder with the results of both ranks and a trained model. One launch serves all tests."""
     folder = tmp_path_factory.mktemp("laws")
     lines = two("tests.ranks", "laws", folder, *TRAIN, "--json", "--out", folder / "trained").stdout.splitlines()
     assert lines[0] == "rank 0 speaks" and "rank 1 speaks" not in lines
@@ -51,14 +51,14 @@ def of_both(folder, name):
     return [json.loads((folder / f"told-{rank}").read_text())[name] for rank in (0, 1)]
 
 
-def test_a_process_on_its_own_makes_no_group():
+def test_a_single_process_creates_no_group():
     with torchrun() as ranks:
         assert ranks == ALONE and not torch.distributed.is_initialized()
     x = torch.arange(5)
     assert ranks.share(x).equal(x) and ranks.sum(x) is x and ranks.mean(x) is x
 
 
-def test_a_sum_or_mean_over_the_ranks_leaves_what_was_given_as_it_was(monkeypatch):
+def test_reductions_do_not_modify_their_input(monkeypatch):
     monkeypatch.setattr("torch.distributed.all_reduce", lambda x: x.mul_(3))  # two more ranks, with the same numbers
     ranks, x = Ranks(0, 3, launched=True), torch.arange(4.0)
     assert ranks.sum(x).tolist() == [0, 3, 6, 9] and ranks.mean(x).tolist() == [0, 1, 2, 3]
@@ -73,7 +73,7 @@ def test_restarts_that_would_hang_are_refused(monkeypatch, capsys):
     assert "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in capsys.readouterr().err
 
 
-def test_the_shares_of_the_ranks_are_all_of_it_once():
+def test_the_shares_of_the_ranks_partition_the_whole():
     for size, n in ((1, 5), (2, 5), (4, 3)):
         shares = [Ranks(rank, size).share(torch.arange(n)) for rank in range(size)]
         assert torch.cat(shares).tolist() == list(range(n))
@@ -85,7 +85,7 @@ def test_a_batch_that_is_smaller_than_the_ranks_is_refused(split):
         Trainer(SMALL.override({"batch_size": 3}), split, 0, CPU, Ranks(0, 4))
 
 
-def test_where_the_draws_are_the_same_so_are_loss_and_gradients_however_uneven_the_shares(told):
+def test_with_equal_draws_uneven_shares_give_the_same_loss_and_gradients(told):
     alone = gradients()
     for rank in (0, 1):
         found = load_file(told / f"gradients-{rank}")
@@ -95,7 +95,7 @@ def test_where_the_draws_are_the_same_so_are_loss_and_gradients_however_uneven_t
     assert all(alone[f"{name}.uneven.loss"] > 0 for name in ("paper", "tuned", "temporal"))
 
 
-def test_the_ranks_share_every_user_and_draw_their_own_noise(told):
+def test_the_ranks_partition_the_users_and_draw_their_own_noise(told):
     users, seeds = of_both(told, "users"), of_both(told, "seeds")
     everybody = load_dataset("demo").split.train.lengths.nonzero()[0].tolist()
     assert sorted(users[0] + users[1]) == sorted(2 * everybody), "two epochs"
@@ -111,21 +111,21 @@ def test_the_ranks_end_with_the_same_weights_moments_and_validation(told):
         assert a == b
 
 
-def test_metrics_that_the_ranks_share_are_those_of_one_process(told):
+def test_metrics_shared_among_ranks_equal_those_of_one_process(told):
     split = load_dataset("demo").split
     items = torch.arange(len(split.items), dtype=torch.float)
     alone = evaluate(lambda x: items.repeat(len(x), 1), split, "test", CPU)
     assert of_both(told, "metrics")[0] == pytest.approx(alone, abs=1e-12)
 
 
-def test_a_run_of_two_ranks_goes_on_with_one(told):
+def test_a_run_of_two_ranks_can_be_resumed_by_one(told):
     trainer = Trainer(TWO_EPOCHS.override({"epochs": 3}), load_dataset("demo").split, 0, CPU)
     resume(trainer, told / "state-0")
     [progress] = trainer.iter_epochs()
     assert progress.epoch == 3 and progress.loss < of_both(told, "losses")[0][0]
 
 
-def test_two_ranks_reach_what_one_process_reaches(told, tmp_path):
+def test_two_ranks_reach_the_accuracy_of_one_process(told, tmp_path):
     assert main([*TRAIN, "--out", str(tmp_path / "one")]) == 0
     one, both = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path / "one", told / "trained"))
     for part in ("valid", "test"):
@@ -134,15 +134,15 @@ def test_two_ranks_reach_what_one_process_reaches(told, tmp_path):
 
 
 def weights(folder):
-    [file] = folder.glob("model-*.safetensors")  # named by what is in it
+    [file] = folder.glob("model-*.safetensors")  # named after its content
     return file.name
 
 
 @pytest.mark.slow
-def test_a_run_with_a_rank_killed_goes_on_from_its_state_and_ends_as_if_nothing_had_happened(told, tmp_path):
+def test_a_run_with_a_killed_rank_resumes_with_the_same_result(told, tmp_path):
     words = [*TRAIN, "--resume", "--out", tmp_path / "killed"]
     done = two("tests.ranks", "killed", 1, 5, *words, restarts=1)
-    assert done.stdout.endswith("4 epochs and 0 shards\n"), "of eight, after the state of the fourth"
+    assert done.stdout.endswith("4 epochs and 0 shards\n"), "of eight, resumed from the state of the fourth"
     assert weights(tmp_path / "killed") == weights(told / "trained") and not list((tmp_path / "killed").glob(".*"))
 
 
@@ -151,7 +151,7 @@ def lists(path):
 
 
 @pytest.mark.slow
-def test_shards_of_ranks_that_were_killed_are_kept_and_all_together_are_the_single_file(tmp_path):
+def test_shards_of_killed_ranks_are_kept_and_together_equal_the_single_file(tmp_path):
     words = ["recommend", "--checkpoint", ROOT / "checkpoints" / "demo-paper", "--all", "-k", "3", "--out"]
     assert two("tests.ranks", "killed", 1, 2, *words, tmp_path / "lists", check=False).returncode != 0
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "lists").glob("*.parquet")}
@@ -164,10 +164,10 @@ def test_shards_of_ranks_that_were_killed_are_kept_and_all_together_are_the_sing
     write(tmp_path / "one.parquet", single, dataset)
     whole, one = lists(tmp_path / "lists" / "*.parquet"), lists(tmp_path / "one.parquet")
     assert [row[:3] for row in whole] == [row[:3] for row in one]
-    assert [row[3] for row in whole] == pytest.approx([row[3] for row in one], rel=1e-5)  # ranks have one thread each
+    assert [row[3] for row in whole] == pytest.approx([row[3] for row in one], rel=1e-5)  # each rank has one thread
 
 
-def test_several_processes_do_not_write_one_file(tmp_path):
+def test_several_processes_refuse_to_write_one_file(tmp_path):
     arguments = parser().parse_args(
         ["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", str(tmp_path / "lists.csv")]
     )

@@ -1,4 +1,4 @@
-"""The app stays up and says what to do: a full disk, a folder that is closed, no GPU, a clock that jumps."""
+"""The app survives faults and says what to do: a full disk, an unwritable folder, no GPU, clock jumps."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from tests.data.test_download import DATA, server  # noqa: F401 (a fixture)
 from tests.faults import TINY, full_disk, trained
 
 
-def test_a_full_disk_costs_the_spectrum_its_cache_and_not_its_result(random_interactions, tmp_path, monkeypatch):
+def test_a_full_disk_loses_the_cache_of_the_spectrum_but_not_its_result(random_interactions, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_CACHE_DIR", str(tmp_path))
     with full_disk(100):
         basis = cached_basis(random_interactions, 8)
     assert torch.equal(basis.U, spectral_basis(random_interactions, 8).U) and contents(tmp_path) == {}
 
 
-def test_a_full_disk_is_said_where_data_is_opened_and_room_is_all_it_takes(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_when_opening_data_and_freeing_space_is_enough(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     demo = load_dataset("demo")
     for work in (lambda: load_dataset("demo"), lambda: Catalog(demo)):
@@ -51,7 +51,7 @@ def test_a_full_disk_is_said_where_data_is_opened_and_room_is_all_it_takes(tmp_p
         work()
 
 
-def test_a_full_disk_ends_a_download_that_goes_on_when_there_is_room(server, tmp_path):  # noqa: F811
+def test_a_download_stopped_by_a_full_disk_resumes_once_there_is_space(server, tmp_path):  # noqa: F811
     archive = Archive(server.url(), len(DATA), "x")
     for left in (0, 1000, len(DATA) - 1):
         with full_disk(left), pytest.raises(SDiffError, match="free up space"):
@@ -62,12 +62,12 @@ def test_a_full_disk_ends_a_download_that_goes_on_when_there_is_room(server, tmp
 
 
 @pytest.mark.parametrize(("folder", "said"), [("file/model", "Not a directory"), ("model", "Permission denied")])
-def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said, monkeypatch, capsys, tmp_path):
+def test_an_unwritable_folder_is_reported_before_training(folder, said, monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained first"))
     locked = files._locked
 
-    def closed(path):  # by hand, since to root all is open
+    def closed(path):  # simulated, because root can write anywhere
         if folder == "model" and path.is_relative_to(tmp_path):
             raise PermissionError(13, "Permission denied")
         return locked(path)
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_training(folder, said
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path(in_this_process):
+def test_a_disk_that_fills_during_training_in_the_app_is_reported_without_a_path(in_this_process):
     run = train_tab.train("demo", "paper", 4, 0, TINY, "too-large", Event())
     next(run)
     with pytest.raises(SDiffError) as caught, full_disk(1000):
@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_while_the_app_trains_is_said_without_a_path(in_thi
     assert "too-large" not in state.checkpoints()
 
 
-def test_a_model_too_large_for_the_memory_is_said(split, monkeypatch):
+def test_a_model_that_exceeds_memory_is_reported(split, monkeypatch):
     def no_room(*_):
         raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64000000000 bytes.")
 
@@ -99,7 +99,7 @@ def test_a_model_too_large_for_the_memory_is_said(split, monkeypatch):
         Trainer(SMALL, split, 0, CPU)
 
 
-def test_a_run_draws_the_same_beside_other_threads_that_draw(split):
+def test_random_draws_of_other_threads_do_not_affect_a_run(split):
     config, stop = replace(SMALL, dropout=0.5), Event()
     alone = trained(split, config).best.weights
     other = Thread(target=lambda: [Trainer(SMALL, split, 1, CPU) for _ in iter(stop.is_set, True)])
@@ -112,7 +112,7 @@ def test_a_run_draws_the_same_beside_other_threads_that_draw(split):
     assert all(torch.equal(alone[name], beside[name]) for name in alone)
 
 
-def test_a_gpu_that_is_not_there_is_said(split, monkeypatch):
+def test_a_missing_gpu_is_reported(split, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     checkpoint = trained(split).checkpoint("tastes", "paper")
     for ask in (lambda gpu: Trainer(SMALL, split, 0, gpu), lambda gpu: Recommender(checkpoint, gpu)):
@@ -128,7 +128,7 @@ def warned(monkeypatch):
     return said
 
 
-def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, warned, opening):
+def test_the_app_survives_a_checkpoint_being_deleted_or_replaced(split, warned, opening):
     demo = state.open_dataset("demo").dataset.split
     folder = state.new_run("in-use")
     settings = SMALL.override({"eval_every": 1})
@@ -150,10 +150,10 @@ def test_a_checkpoint_that_is_deleted_or_replaced_while_the_app_uses_it(split, w
         handlers.recommend(Query("demo", "in-use", "1"))
     assert opening.open_checkpoint(["demo", "in-use"], "in-use")[page.opened] == ["demo", "instant"]
     assert len(warned) == 2 and "damaged" in warned[0] and "no checkpoint" in warned[1]
-    assert not any(str(folder.parent) in text for text in warned), "no path of this machine"
+    assert not any(str(folder.parent) in text for text in warned), "no path of the machine"
 
 
-def test_clocks_that_jump_neither_shorten_a_duration_nor_let_names_collide(in_this_process, monkeypatch):
+def test_clock_jumps_do_not_affect_durations_or_names(in_this_process, monkeypatch):
     class Frozen(datetime):
         @classmethod
         def now(cls, tz=None):

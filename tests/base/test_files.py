@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whole: where its writer is killed, where the disk is full, while it is read."""
+"""A file is always the complete old or new one: with a killed writer, a full disk, or a concurrent reader."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tests.faults import full_disk, trained
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_leaves_is_whole_and_the_next_one_goes_on_to_the_same_end():
+def test_a_killed_process_leaves_complete_files_and_the_next_one_gets_the_same_result():
     assert measured(len(KINDS), 0, "quick")["broken"] == []
 
 
-def test_a_scratch_folder_is_swept_when_its_process_is_dead_and_not_before(tmp_path):
+def test_a_scratch_folder_is_removed_only_after_its_process_has_died(tmp_path):
     with scratch(tmp_path) as mine:
         (mine / "half").write_text("half")
         (tmp_path / ".sdiff-dead").mkdir()
@@ -44,7 +44,7 @@ def test_a_scratch_folder_is_swept_when_its_process_is_dead_and_not_before(tmp_p
     assert contents(tmp_path).keys() == {"file"} and (tmp_path / "file").read_bytes() == b"whole"
 
 
-def test_bytes_are_on_the_disk_before_they_get_their_name_and_the_name_before_the_writer_is_done(tmp_path, monkeypatch):
+def test_a_file_is_synced_before_its_rename_and_the_rename_before_the_writer_returns(tmp_path, monkeypatch):
     table, root, on_disk, named = tmp_path / "log.csv", tmp_path / "own", set(), []
     table.write_text("user,item\n1,2\n")
     fsync = os.fsync
@@ -76,7 +76,7 @@ def test_bytes_are_on_the_disk_before_they_get_their_name_and_the_name_before_th
     assert len(named) == 2
 
 
-def test_a_folder_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
+def test_a_folder_removed_before_it_was_locked_is_recreated(tmp_path, monkeypatch):
     make, made = tempfile.mkdtemp, []
 
     def swept(**where):
@@ -90,7 +90,7 @@ def test_a_folder_swept_before_it_was_locked_is_made_anew(tmp_path, monkeypatch)
     assert len(made) == 2 and (tmp_path / "file").read_bytes() == b"whole"
 
 
-def test_a_folder_is_claimed_by_one_process_until_that_ends_however_it_does(tmp_path):
+def test_a_folder_is_claimed_by_one_process_until_it_ends_in_any_way(tmp_path):
     folder = tmp_path / "deep" / "run"
     with claimed(folder), pytest.raises(BlockingIOError), claimed(folder):
         pass
@@ -111,7 +111,7 @@ with run_path("sdiff/base/files.py")["claimed"](Path({str(folder)!r})): print("m
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
-def test_a_claim_that_was_given_up_before_it_could_be_locked_is_made_anew(tmp_path, monkeypatch):
+def test_a_claim_released_before_it_could_be_locked_is_recreated(tmp_path, monkeypatch):
     calls = []
 
     def given_up(file):
@@ -125,7 +125,7 @@ def test_a_claim_that_was_given_up_before_it_could_be_locked_is_made_anew(tmp_pa
 
 
 def writers(split, folder):
-    """What writes files, by its name: the first time, and again with something else."""
+    """Writers of files by name: a first write and a second one with other content."""
     models = [trained(split, seed=seed).checkpoint("demo", "paper") for seed in (0, 1)]
     trainer, demo = Trainer(SMALL, split, 0, CPU), load_dataset("demo")
     lists = [list(ranked(Recommender(models[0], CPU), split.train, k, SMALL, 0)) for k in (5, 6)]
@@ -145,7 +145,7 @@ def writers(split, folder):
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "state", "csv", "parquet"])
-def test_a_full_disk_leaves_the_old_file_and_is_said_wherever_it_fills_up(kind, split, tmp_path):
+def test_a_full_disk_keeps_the_old_file_and_is_reported(kind, split, tmp_path):
     first, again = writers(split, tmp_path)[kind]
     first()
     old, failed, left = contents(tmp_path), 0, 0
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_the_old_file_and_is_said_wherever_it_fills_up(kind, 
     assert failed >= 2
 
 
-def test_a_checkpoint_that_is_replaced_while_it_is_read_is_the_new_one(split, tmp_path, monkeypatch):
+def test_a_checkpoint_replaced_while_being_read_is_the_new_one(split, tmp_path, monkeypatch):
     old, new = (trained(split, seed=seed).checkpoint("tastes", "paper") for seed in (0, 1))
     old.save(tmp_path)
     digest, replacements = checkpoint._sha256, [new]
@@ -178,7 +178,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_the_new_one(split, tm
     assert checkpoint.Checkpoint.load(tmp_path).fingerprint == new.fingerprint and not replacements
 
 
-def test_a_catalog_leaves_no_file_and_goes_on_without_it(tmp_path, monkeypatch):
+def test_a_catalog_leaves_no_files(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     catalog = Catalog(load_dataset("demo"))
     assert not list(tmp_path.iterdir()) and catalog.search("the") and catalog.rows([3, 1])

@@ -1,4 +1,4 @@
-"""How OpenMP's threads wait: asleep, unless the environment says otherwise, in every process that computes."""
+"""OpenMP threads sleep while waiting in every computing process, unless the environment overrides it."""
 
 import os
 import re
@@ -19,20 +19,20 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     [
         pytest.param(
             "import os; from sdiff.app.runs import in_subprocess; next(in_subprocess(os.walk, '.'))",
-            2,  # this one, and the one that the processes of runs are forked from
+            2,  # this one and the fork server of the runs
             marks=pytest.mark.slow,
         ),
-        ("import benchmarks.training", 1),  # imports torch before what it needs of sdiff
+        ("import benchmarks.training", 1),  # imports torch before sdiff
     ],
 )
-def test_the_threads_of_a_run_and_of_a_benchmark_wait_asleep(program, processes):
+def test_openmp_threads_of_runs_and_benchmarks_sleep_while_waiting(program, processes):
     spins = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", run(program, OMP_DISPLAY_ENV="verbose").stderr)
     assert spins == ["0"] * processes
 
 
-def test_the_environment_has_the_last_word():
+def test_the_environment_variable_takes_precedence():
     assert "active" in run("import os, sdiff; print(os.environ['OMP_WAIT_POLICY'])", OMP_WAIT_POLICY="active").stdout
 
 
-def test_the_package_alone_loads_no_torch():
+def test_importing_the_package_does_not_load_torch():
     assert "False" in run("import sys, sdiff; print('torch' in sys.modules)").stdout

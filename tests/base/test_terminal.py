@@ -1,4 +1,4 @@
-"""How programs start and end, as real processes: exit statuses and sentences, never a traceback."""
+"""Start and end of programs, as real processes: exit statuses and messages, never a traceback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sdiff.cli.main import main
 from sdiff.training.checkpoint import Checkpoint
 from tests.conftest import ROOT
 
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # a terminal that knows no other character
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # a terminal limited to ASCII
 
 
 def started(*command: str, **environment: str) -> subprocess.Popen[str]:
@@ -35,8 +35,8 @@ def started(*command: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=os.environ | environment, text=True, **pipes)
 
 
-def test_output_that_nobody_takes_ends_with_a_status_and_at_most_a_sentence():
-    """A pipe whose reader is gone, a full device, a closed stream: for each way of printing, in one process."""
+def test_unwritable_output_ends_with_a_status_and_at_most_one_message():
+    """A closed pipe, a full device and a closed stream, for each way of printing, in one process."""
     program = """
 import io, os, sys
 from sdiff.base import terminal
@@ -65,7 +65,7 @@ OTHER_ERRORS = [
 
 
 @pytest.mark.parametrize(("error", "sentence"), OTHER_ERRORS, ids=repr)
-def test_an_error_that_is_not_of_the_output_keeps_its_reason(error, sentence, capsys):
+def test_an_error_unrelated_to_the_output_keeps_its_message(error, sentence, capsys):
     def fails() -> int:
         print("a line")
         raise error
@@ -75,7 +75,7 @@ def test_an_error_that_is_not_of_the_output_keeps_its_reason(error, sentence, ca
 
 
 @pytest.mark.parametrize("closed", [{0}, {1}, {2}, {0, 1, 2}], ids=str)
-def test_streams_closed_before_the_start_are_those_of_the_null_device(closed, tmp_path):
+def test_streams_closed_at_startup_are_replaced_by_the_null_device(closed, tmp_path):
     program = f"""
 import os, sys
 from sdiff.base import terminal
@@ -92,7 +92,7 @@ sys.exit(terminal.run("p", program))
     assert (tmp_path / "said").read_text() == "True  False\n"
 
 
-def test_an_error_keeps_its_reason_where_the_output_cannot_be_written_either():
+def test_an_error_keeps_its_message_when_the_output_is_unwritable_too():
     program = """
 import sys
 from sdiff import SDiffError; from sdiff.base import terminal
@@ -108,7 +108,7 @@ for error in (SDiffError("Mend the file."), OSError(5, "Input/output error"), Ke
     assert done.stderr.split("\n") == said
 
 
-def test_a_character_that_the_terminal_lacks_is_printed_as_an_escape():
+def test_an_unencodable_character_is_printed_as_an_escape():
     program = (
         "import sys; from sdiff.base import terminal; sys.exit(terminal.run('p', lambda: print(chr(233), chr(128296))))"
     )
@@ -116,7 +116,7 @@ def test_a_character_that_the_terminal_lacks_is_printed_as_an_escape():
     assert done.stdout == rb"\xe9 \U0001f528" + b"\n" and not done.stderr and done.returncode == 0
 
 
-def test_an_argument_that_cannot_be_decoded_is_refused(capsys):
+def test_an_undecodable_argument_is_refused(capsys):
     assert main(["train", "--dataset", os.fsdecode(b"/tmp/\xff.csv"), "--out", "x"]) == 2
     assert "PYTHONUTF8" in capsys.readouterr().err
 
@@ -146,14 +146,14 @@ def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(command):
         ("GRADIO_SERVER_NAME", "", "address of this machine"),
     ],
 )
-def test_an_address_that_cannot_be_served_is_a_sentence(variable, value, said, monkeypatch):
+def test_an_unusable_server_address_is_refused_with_one_message(variable, value, said, monkeypatch):
     monkeypatch.setenv(variable, value)
     with pytest.raises(SDiffError, match=said):
         serving.check_address()
 
 
-def test_a_port_that_is_named_is_the_only_one_and_others_are_tried_in_turn(monkeypatch):
-    monkeypatch.setenv("GRADIO_NUM_PORTS", "1")  # for the test to put back
+def test_a_given_port_is_the_only_one_tried_and_default_ports_are_tried_in_turn(monkeypatch):
+    monkeypatch.setenv("GRADIO_NUM_PORTS", "1")  # restored by the test
     monkeypatch.delenv("GRADIO_NUM_PORTS")
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
@@ -161,7 +161,7 @@ def test_a_port_that_is_named_is_the_only_one_and_others_are_tried_in_turn(monke
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(busy.getsockname()[1]))
         with pytest.raises(SDiffError, match="in use"):
             serving.check_address()
-        assert os.environ["GRADIO_NUM_PORTS"] == "1", "which gradio reads"
+        assert os.environ["GRADIO_NUM_PORTS"] == "1", "read by gradio"
 
 
 ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 129)]
@@ -169,7 +169,7 @@ ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 129)]
 
 @pytest.fixture
 def ended(monkeypatch):
-    """Sends a signal to an app in this process, and returns the status that the process would end with."""
+    """Sends a signal to an app in this process. Returns the exit status that the process would have."""
 
     def by(number: int, app: gr.Blocks) -> int:
         handlers = {each: signal.getsignal(each) for each in serving.STATUS}
@@ -188,11 +188,11 @@ def ended(monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "status"), ENDINGS)
-def test_an_app_that_is_not_served_yet_ends_with_the_usual_status(number, status, ended):
+def test_a_signal_before_serving_ends_with_the_usual_status(number, status, ended):
     assert ended(number, gr.Blocks()) == status
 
 
-def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+def test_an_ignored_signal_stays_ignored(monkeypatch):
     usual = {number: signal.signal(number, signal.SIG_IGN) for number in serving.STATUS}
     try:
         serving.end_on_signals(gr.Blocks())
@@ -220,7 +220,7 @@ def test_an_ignored_signal_does_not_cut_a_shutdown_short(ended):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another C library")
 @pytest.mark.parametrize("variable", [None, "2"])
-def test_threads_share_a_heap_unless_the_environment_says_otherwise(variable, monkeypatch):
+def test_threads_share_one_heap_unless_the_environment_overrides_it(variable, monkeypatch):
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     if variable:
         monkeypatch.setenv("MALLOC_ARENA_MAX", variable)
@@ -232,7 +232,7 @@ def test_threads_share_a_heap_unless_the_environment_says_otherwise(variable, mo
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_server_that_forks_the_runs_outlives_its_terminal():
+def test_the_fork_server_outlives_its_terminal():
     program = """
 from multiprocessing import forkserver
 from pathlib import Path
@@ -247,7 +247,7 @@ print(bool(ignored >> (signal.SIGHUP - 1) & 1))
     assert done.stdout == "True\n", done.stderr
 
 
-def test_a_port_that_another_program_takes_meanwhile_is_said(monkeypatch):
+def test_a_port_taken_in_the_meantime_is_reported(monkeypatch):
     with socket.socket() as busy:
         monkeypatch.setenv("GRADIO_NUM_PORTS", "1")
 
@@ -263,8 +263,8 @@ def test_a_port_that_another_program_takes_meanwhile_is_said(monkeypatch):
             serving.serve(verbose=False)
 
 
-def test_output_that_cannot_be_flushed_makes_no_other_ending(ended, monkeypatch):
-    """The signal came in the midst of a print, when Python allows no other one."""
+def test_output_that_cannot_be_flushed_does_not_change_the_exit_status(ended, monkeypatch):
+    """The signal arrives during a print, when Python does not allow another one."""
 
     class Busy(io.StringIO):
         def flush(self) -> None:
@@ -274,7 +274,7 @@ def test_output_that_cannot_be_flushed_makes_no_other_ending(ended, monkeypatch)
     assert ended(signal.SIGINT, gr.Blocks()) == 130
 
 
-def test_an_app_whose_server_does_not_close_ends_all_the_same(ended, monkeypatch):
+def test_an_app_ends_even_if_its_server_does_not_close(ended, monkeypatch):
     app, may = gr.Blocks(), threading.Event()
     app.close = lambda verbose: may.wait(60)
     monkeypatch.setattr(serving, "SAVING", 0.1)
@@ -299,8 +299,8 @@ sys.exit(main(["app"]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), ENDINGS)
-def test_the_app_ends_at_once_while_pages_listen_and_its_run_keeps_the_best_weights(number, status, tmp_path):
-    """The app's terminal knows ASCII alone, and two of its streams are open, of which one tells of the run."""
+def test_the_app_ends_immediately_with_open_pages_and_its_run_keeps_the_best_weights(number, status, tmp_path):
+    """The terminal of the app is limited to ASCII, and two streams are open; one reports the run."""
     environment = os.environ | ASCII | {"SDIFF_RUNS_DIR": str(tmp_path)}
     with (
         running_app(ROOT, environment) as (address, app, _),
@@ -319,7 +319,7 @@ def test_the_app_ends_at_once_while_pages_listen_and_its_run_keeps_the_best_weig
 
 
 def start_run(client: Client, address: str) -> str:
-    """Starts a run that would take hours, and returns where its answers come."""
+    """Starts a run that would take hours. Returns the stream of its answers."""
     with closing(Page(address, {"dataset": "demo"})) as page:
         page.load()
         page.fill("epochs", 1000)
@@ -335,7 +335,7 @@ def start_run(client: Client, address: str) -> str:
 
 
 def processes_with(text: str) -> list[Path]:
-    """Processes that have a text in their environment."""
+    """Processes with a given text in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The benchmark of the running app does what the page does."""
+"""The benchmark of the running app sends the events of the page."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Damaged files of every kind are read or refused, and the fuzzer sees where they are not."""
+"""Damaged files of every kind are read or refused, and the fuzzer detects violations."""
 
 import sys
 import tempfile
@@ -19,12 +19,12 @@ def test_a_damaged_file_is_read_or_refused(seed, cases):
     assert len(found) == cases and {kind for kind, _ in found.values()} == set(fuzz_cases.KINDS)
     assert {number: case for number, case in found.items() if case[1] not in fuzz.LAWFUL} == {}
     for kind in fuzz_cases.KINDS:
-        assert {what for k, what in found.values() if k == kind} == set(fuzz.LAWFUL), "both come of every kind"
+        assert {what for k, what in found.values() if k == kind} == set(fuzz.LAWFUL), "every kind has both outcomes"
 
 
 @pytest.fixture
 def boxed(tmp_path, monkeypatch):
-    """Makes a box in this process, which takes its environment back."""
+    """Creates a box in this process, and restores the environment."""
     for name in ("SDIFF_RUNS_DIR", "SDIFF_CACHE_DIR"):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -32,7 +32,7 @@ def boxed(tmp_path, monkeypatch):
     return lambda: fuzz_cases.Box(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")  # of a damaged archive
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # for a damaged archive
 def test_a_few_damaged_files_of_every_kind_are_read_or_refused(boxed):
     box = boxed()
     found = {number: box.run(1, number) for number in range(24)}
@@ -41,7 +41,7 @@ def test_a_few_damaged_files_of_every_kind_are_read_or_refused(boxed):
 
 
 def hoard():
-    return b"x" * (1 << 28)  # zeros would take no memory
+    return b"x" * (1 << 28)  # pages of zeros would use no memory
 
 
 def linger():
@@ -56,7 +56,7 @@ def fail():
     raise KeyError("step")
 
 
-def test_what_is_against_the_law_is_seen(boxed, tmp_path, monkeypatch):
+def test_every_violation_is_detected(boxed, tmp_path, monkeypatch):
     for name, value in {"MODELS": {}, "SECONDS": 0.5, "MEGABYTES": 100}.items():
         monkeypatch.setattr(fuzz_cases, name, value)
     box = boxed()
@@ -76,7 +76,7 @@ def test_what_is_against_the_law_is_seen(boxed, tmp_path, monkeypatch):
         assert said in box.run(0, 0)[1]
 
 
-def test_a_worker_that_dies_or_hangs_is_told_with_its_case_and_the_others_follow(monkeypatch):
+def test_a_crashed_or_hung_worker_is_reported_with_its_case_and_the_rest_continue(monkeypatch):
     code = """
 import os, sys, time
 print("ready", flush=True)
@@ -90,7 +90,7 @@ for n in map(int, sys.stdin):
     assert "ended with -6" in found[1][1] and "no answer" in found[2][1]
 
 
-def test_a_case_is_the_same_each_time(tmp_path):
+def test_cases_are_reproducible(tmp_path):
     import random
 
     from benchmarks.mutations import of_bytes

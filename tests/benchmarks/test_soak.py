@@ -1,4 +1,4 @@
-"""A few sessions for a few seconds: what `make soak` does with fifty for minutes."""
+"""A few sessions for a few seconds. `make soak` runs fifty for minutes."""
 
 import json
 from contextlib import closing
@@ -17,7 +17,7 @@ from sdiff.training.checkpoint import Checkpoint
 
 
 @pytest.mark.slow
-def test_sessions_beside_each_other_see_what_each_would_see_alone():
+def test_concurrent_sessions_see_what_each_would_see_alone():
     seen = soaked(load_dataset("demo"), Query("demo", "demo"), sessions=5, seconds=8)
     assert not seen.wrong and seen.lists and seen.trained
     found = summary(seen)
@@ -25,7 +25,7 @@ def test_sessions_beside_each_other_see_what_each_would_see_alone():
     assert seen.visits >= 5
 
 
-def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
+def test_a_page_recovers_when_gradio_has_dropped_its_session():
     app = layout.build().queue()
     app.launch(prevent_thread_lock=True, state_session_capacity=1, quiet=True)
     try:
@@ -49,7 +49,7 @@ def test_a_page_whose_session_gradio_no_longer_knows_goes_on_as_it_was():
         app.close()
 
 
-def test_what_is_wrong_slow_or_grows_is_told():
+def test_errors_slow_events_and_growth_are_reported():
     well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "MB a minute at the end": 0.2}
     assert broken(well) == []
     for name, value, said in (
@@ -59,15 +59,15 @@ def test_what_is_wrong_slow_or_grows_is_told():
     ):
         [found] = broken(well | {name: value})
         assert said in found
-    assert len(broken(well | {"wrong": {"KeyError: 'x'": 50}, "milliseconds": {}})) == 1, "where no list came at all"
+    assert len(broken(well | {"wrong": {"KeyError: 'x'": 50}, "milliseconds": {}})) == 1, "without any list"
 
 
-def test_growth_is_that_of_the_whole_minutes_after_all_is_full():
+def test_growth_is_measured_over_whole_minutes_after_the_caches_are_full():
     assert growth([100.0 * minute for minute in range(15)] + [2000, 2000.5, 2001, 2001.5, 9]) == 0.5
     assert growth([1.0] * 18) is None
 
 
-def test_a_list_of_another_session_is_found_out():
+def test_a_list_of_another_session_is_detected():
     mine = Query("demo", "demo", "1")
     items = [row.id for row in handlers.recommend(mine).recommendations]
     seen = Seen(lists=[(mine, items), (replace(mine, user="2"), items)])

@@ -19,20 +19,20 @@ def read(folder):
     return [(folder / name).read_bytes() for name in FILES]
 
 
-def test_the_committed_files_are_those_of_seed_0(world, tmp_path):
+def test_the_committed_demo_files_are_generated_with_seed_0(world, tmp_path):
     write(world, tmp_path)
     assert read(tmp_path) == read(DEMO)
     assert sum(map(len, read(DEMO))) < 800_000
 
 
-def test_a_seed_tells_everything(tmp_path):
+def test_the_seed_determines_the_generated_files(tmp_path):
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
         write(synthesize(60, 80, seed), tmp_path / folder)
     assert read(tmp_path / "a") == read(tmp_path / "b")
     assert all(a != c for a, c in zip(read(tmp_path / "a"), read(tmp_path / "c"), strict=True))
 
 
-def test_the_catalogue_survives_csv(world):
+def test_the_catalog_survives_csv(world):
     with open(DEMO / "items.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["title"] for row in rows] == list(world.title)
@@ -50,13 +50,13 @@ def test_films_have_a_title_a_year_and_genres(world):
     assert {name for names in genres for name in names} == set(GENRES)
 
 
-def test_a_tenth_of_the_films_gets_a_third_of_the_viewings(world):
+def test_a_tenth_of_the_films_gets_a_third_of_the_interactions(world):
     counts = np.sort(np.bincount(world.item, minlength=len(world.title) + 1))[::-1]
     assert counts[: len(world.title) // 10].sum() > len(world.item) / 3
 
 
 @pytest.mark.parametrize(("n_users", "n_items", "seed"), [(900, 1200, 0), (60, 80, 0), (60, 80, 1), (5, MIN_ITEMS, 2)])
-def test_histories_are_sound(n_users, n_items, seed):
+def test_generated_histories_are_valid(n_users, n_items, seed):
     world = synthesize(n_users, n_items, seed)
     assert len(world.title) == len(world.year) == len(world.genres) == n_items
     assert len(world.user) == len(world.item) == len(world.timestamp)
@@ -81,6 +81,6 @@ def test_series_are_watched_in_order(world):
     assert all(place[user, item - 1] < place[user, item] for user, item in viewings)
 
 
-def test_too_small_a_world_is_refused():
+def test_too_small_a_data_set_is_refused():
     with pytest.raises(ValueError, match="at least"):
         synthesize(10, MIN_ITEMS - 1)

@@ -26,13 +26,13 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_train_leaves_a_checkpoint_that_says_where_it_comes_from(folder, capsys):
+def test_train_writes_a_checkpoint_with_its_provenance(folder, capsys):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["seed"] == 0 and metrics["dataset"] == "demo" and metrics["epoch"] in (2, 4)
     assert {"recall@20", "recall_all@20", "ndcg@10"} <= set(metrics["test"])
 
 
-def test_evaluate_gives_the_figures_that_training_wrote_down(folder, capsys):
+def test_evaluate_reproduces_the_metrics_of_training(folder, capsys):
     assert main(["evaluate", "--checkpoint", str(folder), "--dataset", "demo", "--json"]) == 0
     found, written = last_line(capsys), json.loads((folder / "metrics.json").read_text())["test"]
     assert {key: found[key] for key in written} == pytest.approx(written)
@@ -42,11 +42,11 @@ def test_evaluate_gives_the_figures_that_training_wrote_down(folder, capsys):
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "recommend"])
-def test_repeated_set_flags_add_up(command):
+def test_repeated_set_options_accumulate(command):
     required = {"train": "--dataset d --out o", "evaluate": "--checkpoint c", "recommend": "--checkpoint c --user u"}
     words = [command, *required[command].split(), "--set", "K=1", "T=2", "--set", "tau=2"]
     assert parser().parse_args(words).set == ["K=1", "T=2", "tau=2"]
-    assert parser().parse_args(words[:-5]).set == [], "a default that one parse extended must not reach the next"
+    assert parser().parse_args(words[:-5]).set == [], "parsing must not extend a shared default"
 
 
 def test_recommend_takes_a_user_or_a_history(folder, capsys):
@@ -71,14 +71,14 @@ def test_recommend_all_writes_the_list_of_every_user(folder, tmp_path, capsys):
     assert len((tmp_path / "seeded.csv").read_text().splitlines()) == document["rows"] + 1
 
 
-def test_all_users_and_one_exclude_each_other(folder, capsys):
+def test_all_and_user_are_mutually_exclusive(folder, capsys):
     for one in (["--user", "5"], ["--history", "1,2"]):
         with pytest.raises(SystemExit):
             main(["recommend", "--checkpoint", str(folder), "--all", "--out", "lists.csv", *one])
         assert "not allowed with argument --all" in capsys.readouterr().err
 
 
-def test_a_run_goes_on_where_it_was_and_another_is_not_overwritten(folder, capsys):
+def test_a_run_can_be_resumed_and_another_run_is_not_overwritten(folder, capsys):
     assert main(["train", "--dataset", "demo", "--out", str(folder), *QUICK]) == 2
     assert "--resume" in capsys.readouterr().err
     more = [word.replace("epochs=4", "epochs=6") for word in QUICK]
@@ -86,9 +86,9 @@ def test_a_run_goes_on_where_it_was_and_another_is_not_overwritten(folder, capsy
     assert "of 6" in capsys.readouterr().out
 
 
-def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path, capsys):
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path, capsys):
     words = ["train", "--dataset", "demo", *QUICK, "--out", str(tmp_path / "run")]
-    with claimed(tmp_path / "run"):  # as another process has it
+    with claimed(tmp_path / "run"):  # as if claimed by another process
         for more in ([], ["--resume"]):
             assert main([*words, *more]) == 2
             assert "Another run writes to" in capsys.readouterr().err
@@ -105,7 +105,7 @@ def test_the_data_sets_are_listed_with_their_terms(capsys):
     assert "900 users, 1,185 items, 37,374 interactions" in out
 
 
-def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
+def test_a_run_without_a_validation_part_can_be_resumed(tmp_path, capsys):
     path = tmp_path / "short.csv"
     path.write_text("user,item\n" + "".join(f"{u},{(u + i) % 7}\n" for u in range(30) for i in range(3)))
     words = ["train", "--dataset", str(path), "--out", str(tmp_path / "run")]
@@ -149,7 +149,7 @@ def test_a_run_without_a_validation_part_can_be_resumed_too(tmp_path, capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--all", "--out", "no/where/l.csv"], "No such file"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, capsys, request, monkeypatch):
+def test_an_invalid_command_prints_one_message_and_exits_with_two(words, message, capsys, request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     assert main(words) == 2
     error = capsys.readouterr().err.strip()
@@ -157,14 +157,14 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(words, message, c
 
 
 @pytest.mark.parametrize("flag", ["--out", "--checkpoint"])
-def test_an_empty_path_does_not_mean_the_folder_one_is_in(flag, capsys):
+def test_an_empty_path_does_not_mean_the_current_folder(flag, capsys):
     words = {"--out": ["train", "--dataset", "demo"], "--checkpoint": ["evaluate"]}[flag]
     with pytest.raises(SystemExit):
         main([*words, flag, ""])
     assert f"argument {flag}: it is empty" in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_not_used_on_other_items(tmp_path, capsys, request, monkeypatch):
+def test_a_checkpoint_of_other_items_is_refused(tmp_path, capsys, request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     path = tmp_path / "own.csv"
     path.write_text("user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in range(9)))
@@ -175,7 +175,7 @@ def test_a_checkpoint_is_not_used_on_other_items(tmp_path, capsys, request, monk
     assert not out.exists()
 
 
-def test_the_module_is_the_command(tmp_path):
+def test_the_module_runs_the_command(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "sdiff", "evaluate", "--checkpoint", "none"], capture_output=True, text=True
     )
@@ -186,7 +186,9 @@ REAL = [pytest.param(name, "ml-1m-diffrec", marks=pytest.mark.slow) for name in 
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("demo", "demo"), ("demo-paper", "demo"), *REAL])
-def test_the_checkpoints_that_ship_reach_what_they_say_and_beat_popularity(name, dataset, capsys, request, monkeypatch):
+def test_shipped_checkpoints_reach_their_stated_metrics_and_beat_popularity(
+    name, dataset, capsys, request, monkeypatch
+):
     from sdiff.data.datasets import load_dataset
     from sdiff.evaluation.baselines import popularity
     from sdiff.evaluation.evaluate import evaluate
@@ -231,8 +233,8 @@ def test_auto_prints_every_candidate_and_keeps_the_best(monkeypatch, tmp_path, c
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--preset", "auto", "--set", "K=3"], "takes no --set|has no --set"),
-        (["--preset", "auto", "--resume"], "no --set or --resume"),
+        (["--preset", "auto", "--set", "K=3"], "cannot be used with --set"),
+        (["--preset", "auto", "--resume"], "cannot be used with --set"),
         (["--preset", "auto", "--minutes", "0"], "must be a positive number, not 0"),
         (["--preset", "auto", "--minutes", "nan"], "must be a positive number, not nan"),
         (["--preset", "tuned", "--minutes", "3"], "--minutes needs --preset auto"),

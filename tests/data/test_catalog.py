@@ -19,7 +19,7 @@ def catalog():
     return Catalog(load_dataset("demo"))
 
 
-def test_rows_come_in_the_order_asked_for_with_everything_joined(catalog):
+def test_rows_are_complete_and_in_the_requested_order(catalog):
     dataset = load_dataset("demo")
     rows = catalog.rows([7, 3, 11], [0.5, 0.4, 0.3], held_out=[3])
     assert [row.rank for row in rows] == [1, 2, 3]
@@ -47,7 +47,7 @@ TITLES = {
 @pytest.fixture(scope="module")
 def films():
     items = Vocabulary(tuple(TITLES))
-    counts = np.repeat(np.arange(9), np.arange(9, 0, -1))  # the earlier, the more popular
+    counts = np.repeat(np.arange(9), np.arange(9, 0, -1))  # earlier items are more popular
     users = Vocabulary(tuple(map(str, range(9))))
     X = Interactions.from_pairs(users, items, np.concatenate([np.arange(n) for n in range(9, 0, -1)]), counts)
     title, year, genres = (list(column) for column in zip(*TITLES.values(), strict=True))
@@ -61,7 +61,7 @@ def films():
     [
         ("The Matrix", ["tt3", "tt4"]),
         ("matrix", ["tt3", "tt4"]),
-        ("reloaded", ["tt8", "tt4"]),  # the whole title before a word of it, though that is more popular
+        ("reloaded", ["tt8", "tt4"]),  # a full match ranks before a more popular partial match
         ("reloaded the matrix", ["tt4"]),
         ("amelie", ["tt1"]),
         ("AMÉLIE!", ["tt1"]),
@@ -71,8 +71,8 @@ def films():
         ("matrx", ["tt3", "tt4"]),
         ("lord rings", ["tt5"]),
         ("lrod rings", ["tt5"]),
-        ("teh matrix", []),  # three letters are too few to be taken for others
-        ("nratix", []),  # three slips
+        ("teh matrix", []),  # three letters are too few for a fuzzy match
+        ("nratix", []),  # three typos
         ("война", ["tt6"]),
         ("千尋", ["tt7"]),
         ("tt5", ["tt5"]),
@@ -84,7 +84,7 @@ def films():
         ("x" * 10_000, []),
     ],
 )
-def test_titles_are_found_by_beginnings_words_and_slips(films, question, found):
+def test_titles_are_found_by_prefix_word_and_misspelling(films, question, found):
     assert [list(TITLES)[i] for i in films.search(question)] == found
 
 
@@ -99,20 +99,20 @@ def test_a_filter_selects_by_genre_and_year(films):
     assert films.years() == (1966, 2003)
 
 
-def test_other_columns_and_any_text_come_through_unchanged(films):
+def test_other_columns_and_any_text_are_kept_unchanged(films):
     rows = films.rows([0, 8])
     assert rows[0].extra == {'made by"; --': "maker of tt1"} and rows[1].extra == {}
     assert rows[1].title == TITLES["tt9"][0] and rows[1].year is None
 
 
-def test_threads_get_their_own_answers(catalog):
+def test_concurrent_threads_get_their_own_results(catalog):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda i: catalog.rows([i % 900])[0], range(800)))
     ids = load_dataset("demo").split.items.ids
     assert [row.id for row in answers] == [ids[i % 900] for i in range(800)]
 
 
-def test_lookups_keep_no_memory(catalog):
+def test_lookups_do_not_leak_memory(catalog):
     def look_up():
         catalog.rows(range(20), [0.1] * 20, held_out=[3])
         catalog.years(), catalog.genres(), catalog.allowed(Filter(("Drama",), 1990))
@@ -125,7 +125,7 @@ def test_lookups_keep_no_memory(catalog):
     assert memory_mb(os.getpid(), "VmRSS") - before < 5
 
 
-def test_a_search_for_slips_scans_no_table_as_duckdb_keeps_memory_for_each_scan(films):
+def test_a_fuzzy_search_scans_no_table_because_each_scan_leaks_memory(films):
     plan = films._connection.execute("EXPLAIN " + TYPOS, [["matrx"], ["matrix"], [1], [2]]).fetchall()[0][1]
     assert re.findall(r"(\w+)[ _]scan", plan.lower()) == ["dummy"]
 
@@ -141,6 +141,6 @@ def test_a_search_for_slips_scans_no_table_as_duckdb_keeps_memory_for_each_scan(
         "INSTALL httpfs",
     ],
 )
-def test_the_catalog_is_read_only_and_reaches_nothing_outside(catalog, statement):
+def test_the_catalog_is_read_only_and_isolated(catalog, statement):
     with pytest.raises(duckdb.Error):
         catalog._connection.cursor().execute(statement)

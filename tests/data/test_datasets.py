@@ -28,7 +28,7 @@ def test_the_demo_is_embedded_and_has_titles_years_and_genres():
     assert "synthetic" in demo.terms and "synthetic" in demo.title
 
 
-def test_a_folder_like_the_demo_s_brings_its_titles(tmp_path):
+def test_a_folder_like_the_demo_has_its_titles(tmp_path):
     write(tmp_path / "interactions.csv", "user,item\n1,a\n1,b\n2,a\n")
     write(tmp_path / "items.csv", 'item,title,year,genres\na,"Heat, II",1995,Crime|Drama\n')
     items = load_dataset(str(tmp_path)).items
@@ -54,7 +54,7 @@ def test_the_options_of_a_file_are_part_of_its_key(tmp_path):
         ("nowhere/x.csv", "There is no file or folder nowhere"),
     ],
 )
-def test_wrong_options_are_said(tmp_path, monkeypatch, key, message):
+def test_invalid_options_are_refused(tmp_path, monkeypatch, key, message):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "x.csv", "user,item\n1,a\n1,b\n2,a\n")
     with pytest.raises(SDiffError, match=message):
@@ -71,7 +71,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
         load_dataset("~nobody-has-this-name/x.csv")
 
 
-def test_a_set_is_served_by_a_model_that_has_its_items_in_another_order(split):
+def test_a_model_serves_a_data_set_with_its_items_in_another_order(split):
     demo = load_dataset("demo")
     other = Vocabulary(("new", *demo.split.items.ids[::-1]))
     moved = demo.served_by(other)
@@ -85,20 +85,20 @@ def test_a_set_is_served_by_a_model_that_has_its_items_in_another_order(split):
         demo.served_by(split.items)
 
 
-def test_every_source_says_what_it_is_and_where_it_comes_from():
+def test_every_source_has_a_description_and_an_origin():
     for source in REGISTRY.values():
         assert source.title and source.terms and source.files
         assert source.origin.startswith("https://") or source.key == "demo"
 
 
-def test_what_can_be_downloaded_are_the_files_that_are_read():
+def test_downloads_contain_the_files_that_are_read():
     for source in REGISTRY.values():
         had = {name for archive in source.archives for name in archive.names}
         assert not had or all(had & set(file.split(" or ")) for file in source.files), source.key
         assert all(archive.url.startswith("https://") for archive in source.archives)
 
 
-def test_missing_files_are_fetched_and_what_cannot_be_is_said(tmp_path, monkeypatch):
+def test_missing_files_are_downloaded_or_reported(tmp_path, monkeypatch):
     asked = []
 
     def fetched(archive, folder, progress):
@@ -125,7 +125,7 @@ def test_missing_files_are_fetched_and_what_cannot_be_is_said(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("key", ["demo", "ml-1m-diffrec", "yelp2018"])
-def test_the_counts_that_are_given_are_those_that_are_read(key):
+def test_the_stated_counts_match_the_files(key):
     if key != "demo":
         real_data(REGISTRY[key].folder or key)
     split = load_dataset(key).split
@@ -133,12 +133,12 @@ def test_the_counts_that_are_given_are_those_that_are_read(key):
     assert REGISTRY[key].counts == (len(split.users), len(split.items), pairs)
 
 
-def test_an_unknown_key_lists_the_known_ones():
+def test_an_unknown_data_set_is_refused_with_the_known_keys():
     with pytest.raises(SDiffError, match="choose one of demo, ml-100k, ml-latest-small"):
         load_dataset("ml-2m")
 
 
-def test_a_set_that_is_not_here_says_which_files_go_where(tmp_path, monkeypatch):
+def test_a_missing_data_set_says_which_files_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     with pytest.raises(SDiffError, match=rf"put train_list.npy.*into {tmp_path}"):
         load_dataset("ml-1m-diffrec")
@@ -150,7 +150,7 @@ def test_a_set_that_is_not_here_says_which_files_go_where(tmp_path, monkeypatch)
     [np.zeros((3, 3), np.int32), np.zeros((3, 2)), np.full((2, 2), -1), np.array([["a", "b"]])],
     ids=["three columns", "floats", "negative", "text"],
 )
-def test_lists_that_are_no_pairs_of_indices_are_refused(tmp_path, monkeypatch, array):
+def test_lists_without_pairs_of_indices_are_refused(tmp_path, monkeypatch, array):
     folder = tmp_path / "ml-1m_clean"
     folder.mkdir()
     for part in ("train", "valid", "test"):
@@ -161,30 +161,30 @@ def test_lists_that_are_no_pairs_of_indices_are_refused(tmp_path, monkeypatch, a
 
 
 def lightgcn_split(folder, items):
-    """A folder of two lists: 30 users with the ten train items `items(user)` each, and one test item."""
+    """A folder with two lists: 30 users with ten training items `items(user)` and one test item each."""
     folder.mkdir()
     np.save(folder / "train_list.npy", np.array([[u, i] for u in range(30) for i in items(u)]))
     np.save(folder / "test_list.npy", np.array([[u, 29] for u in range(30)]))
 
 
-def test_without_a_validation_list_a_tenth_of_train_is_held_out_the_same_every_time(tmp_path, monkeypatch):
+def test_without_a_validation_list_the_same_tenth_of_train_is_held_out(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     lightgcn_split(tmp_path / "yelp2018", lambda u: sorted((u + np.arange(10)) % 29))
     split = load_dataset("yelp2018").split
     assert split.train.lengths.tolist() == [9] * 30 and split.valid.lengths.tolist() == [1] * 30
     assert not set(split.train.history(4)) & set(split.valid.history(4))
-    assert len(set(split.valid.indices)) > 10, "not the same place in every history"
+    assert len(set(split.valid.indices)) > 10, "not the same position in every history"
     assert load_dataset("yelp2018").split.fingerprint == split.fingerprint
-    assert not split.train.ordered, "a sorted list tells no order"
+    assert not split.train.ordered, "a sorted list has no order"
 
 
-def test_a_list_that_is_not_sorted_is_in_the_users_order(tmp_path, monkeypatch):
+def test_an_unsorted_list_is_in_the_order_of_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     lightgcn_split(tmp_path / "yelp2018", lambda u: (u + np.arange(10)) % 29)
     assert load_dataset("yelp2018").split.train.ordered
 
 
-def test_ml_1m_is_the_paper_s_with_original_ids_and_order():
+def test_ml_1m_matches_the_paper_with_original_ids_and_order():
     folder = real_data("ml-1m_clean")
     dataset = load_dataset("ml-1m-diffrec")
     split = dataset.split
@@ -196,7 +196,7 @@ def test_ml_1m_is_the_paper_s_with_original_ids_and_order():
     assert split.train.history(3).tolist() == listed[listed[:, 0] == 3, 1].tolist()
 
 
-def test_ml_latest_small_keeps_ratings_of_four_or_better_by_time():
+def test_ml_latest_small_keeps_ratings_of_at_least_four_by_time():
     real_data("ml-latest-small")
     dataset = load_dataset("ml-latest-small")
     for part in (dataset.split.train, dataset.split.valid, dataset.split.test):
@@ -205,7 +205,7 @@ def test_ml_latest_small_keeps_ratings_of_four_or_better_by_time():
     assert len(dataset.split.train) > 20_000
 
 
-def test_a_set_of_the_hub_is_loaded_once_by_the_library_that_is_installed(tmp_path, monkeypatch):
+def test_a_hub_data_set_is_loaded_once(tmp_path, monkeypatch):
     class Table:
         def to_parquet(self, path):
             duckdb.sql(f"COPY (SELECT 1 AS user, unnest(range(9)) AS item) TO '{path}' (FORMAT parquet)")
@@ -226,7 +226,7 @@ def test_a_set_of_the_hub_is_loaded_once_by_the_library_that_is_installed(tmp_pa
         load_dataset("hf:nobody/plays")
 
 
-def test_a_summary_counts_what_is_there(tmp_path):
+def test_a_summary_has_the_counts_of_the_data(tmp_path):
     rows = [(u, i, 86_400 * (u + i)) for u in range(4) for i in range(5) if i == 0 or u >= i]
     text = "user,item,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in [*rows, rows[0]])
     summary = summarize(load_dataset(str(write(tmp_path / "x.csv", text))))

@@ -19,12 +19,12 @@ MEGABYTE = 1 << 20
 
 
 class Server(ThreadingHTTPServer):
-    """One file at every path, sent as a test sets it, with a record of the ranges asked for and the bytes sent."""
+    """Serves one file at every path, as configured by a test. Records the requested ranges and the bytes sent."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.body, self.etag, self.status, self.location = DATA, '"1"', 200, ""
-        self.cut = None  # the connection is closed after so many bytes
+        self.cut = None  # closes the connection after this many bytes
         self.ranges = self.tells_length = True
         self.asked, self.sent = [], []
 
@@ -73,7 +73,7 @@ def contents(folder):
 
 
 def parts(folder):
-    """The sizes of the downloads kept, and nothing else may be left beside them but locks."""
+    """Sizes of the partial downloads. Checks that only locks are left besides them."""
     left = [path for path in (folder.parent / ".downloads").iterdir() if path.suffix != ".lock"]
     assert all(path.suffix == ".part" for path in left), left
     return [path.stat().st_size for path in left]
@@ -103,7 +103,7 @@ def linked(name, target, kind):
     return info
 
 
-def test_a_plain_file_comes_whole_with_its_progress_and_nothing_else_is_left(server, tmp_path):
+def test_a_file_is_downloaded_with_progress_and_no_leftovers(server, tmp_path):
     seen = []
     folder = tmp_path / "new" / "set"
     fetch(Archive(server.url(), MEGABYTE, "x.npy"), folder, lambda done, total: seen.append((done, total)))
@@ -112,14 +112,14 @@ def test_a_plain_file_comes_whole_with_its_progress_and_nothing_else_is_left(ser
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred, lambda *f: tarred(*f, mode="w:bz2")], ids=["zip", "gz", "bz2"])
-def test_of_an_archive_the_wanted_files_come_under_the_names_wanted(server, tmp_path, pack):
+def test_selected_files_of_an_archive_are_extracted_under_their_target_names(server, tmp_path, pack):
     server.body = pack(("a/train.txt", b"1 2"), ("a/no.txt", b"-"), ("a/b/test.txt", b"3"))
     fetch(Archive(server.url(), MEGABYTE, {"a/train.txt": "train", "a/b/test.txt": "test"}), tmp_path / "set")
     assert contents(tmp_path / "set") == {"train": b"1 2", "test": b"3"}
 
 
 @pytest.mark.parametrize("tells_length", [True, False])
-def test_an_interrupted_download_asks_only_for_the_rest(server, tmp_path, tells_length):
+def test_an_interrupted_download_requests_only_the_rest(server, tmp_path, tells_length):
     archive, folder = Archive(server.url(), MEGABYTE, "x", "md5:" + hashlib.md5(DATA).hexdigest()), tmp_path / "set"
     server.cut = 1000
     with pytest.raises(SDiffError, match=r"try again \(the download will resume\), or put x into .*set by"):
@@ -132,7 +132,7 @@ def test_an_interrupted_download_asks_only_for_the_rest(server, tmp_path, tells_
     assert seen[0] == (1000, len(DATA))
 
 
-def test_ctrl_c_keeps_what_has_come(server, tmp_path):
+def test_ctrl_c_keeps_the_partial_download(server, tmp_path):
     def interrupt(done, total):
         if done:
             raise KeyboardInterrupt
@@ -150,7 +150,7 @@ def test_ctrl_c_keeps_what_has_come(server, tmp_path):
     [{"body": DATA[::-1], "etag": '"2"'}, {"ranges": False}, {"etag": 'W/"1"', "body": DATA[::-1]}],
     ids=["another version", "no ranges", "weak"],
 )
-def test_what_cannot_be_continued_starts_anew(server, tmp_path, change):
+def test_a_download_that_cannot_be_resumed_restarts(server, tmp_path, change):
     server.cut = 1000
     with pytest.raises(SDiffError):
         fetch(Archive(server.url(), MEGABYTE, "x"), tmp_path / "set")
@@ -160,7 +160,7 @@ def test_what_cannot_be_continued_starts_anew(server, tmp_path, change):
     assert server.sent[-1] == len(DATA), "all of it"
 
 
-def test_without_a_version_to_ask_for_nothing_is_continued(server, tmp_path):
+def test_without_an_etag_a_download_is_not_resumed(server, tmp_path):
     server.cut, server.etag = 1000, ""
     for _ in range(2):
         with pytest.raises(SDiffError):
@@ -169,7 +169,7 @@ def test_without_a_version_to_ask_for_nothing_is_continued(server, tmp_path):
 
 
 @pytest.mark.parametrize(("extra", "sent"), [(0, 0), (5, len(DATA))], ids=["complete", "too long"])
-def test_a_part_with_nothing_missing_is_used_and_one_that_is_too_long_starts_anew(server, tmp_path, extra, sent):
+def test_a_complete_partial_file_is_used_and_one_that_is_too_long_restarts(server, tmp_path, extra, sent):
     server.cut = 1000
     with pytest.raises(SDiffError):
         fetch(Archive(server.url(), MEGABYTE, "x"), tmp_path / "set")
@@ -181,7 +181,7 @@ def test_a_part_with_nothing_missing_is_used_and_one_that_is_too_long_starts_ane
     assert server.asked[1] == f"bytes={len(DATA) + extra}-" and server.sent[-1] == sent
 
 
-def test_another_checksum_is_an_error_that_names_both_and_keeps_nothing(server, tmp_path):
+def test_a_wrong_checksum_is_refused_with_both_values_and_nothing_is_kept(server, tmp_path):
     found = hashlib.sha256(DATA).hexdigest()
     with pytest.raises(SDiffError, match=f"sha256 is {found}, not 00ff"):
         fetch(Archive(server.url(), MEGABYTE, "x", "sha256:00ff"), tmp_path / "set")
@@ -189,23 +189,23 @@ def test_another_checksum_is_an_error_that_names_both_and_keeps_nothing(server, 
 
 
 @pytest.mark.parametrize("tells_length", [True, False])
-def test_a_file_larger_than_the_limit_is_not_taken(server, tmp_path, tells_length):
+def test_a_file_above_the_size_limit_is_refused(server, tmp_path, tells_length):
     server.tells_length, seen = tells_length, []
     with pytest.raises(SDiffError, match="100000"):
         fetch(Archive(server.url(), 100_000, "x"), tmp_path / "set", lambda done, total: seen.append(done))
     assert parts(tmp_path / "set") == [] and max(seen, default=0) <= 100_000
-    assert bool(seen) != tells_length, "where the length is told, nothing is taken at all"
+    assert bool(seen) != tells_length, "with a stated length, nothing is downloaded"
 
 
 @pytest.mark.parametrize(("status", "again"), [(404, False), (503, True), (204, True)])
-def test_an_answer_without_the_file_is_told_with_what_to_do(server, tmp_path, status, again):
+def test_a_server_error_is_reported_with_advice(server, tmp_path, status, again):
     server.status, server.body = status, b""
     with pytest.raises(SDiffError, match=rf"server answers {status}.*put x into {tmp_path}/set by hand") as caught:
         fetch(Archive(server.url(), MEGABYTE, "x"), tmp_path / "set")
     assert ("try again" in str(caught.value)) == again
 
 
-def test_no_connection_no_such_host_and_no_answer_are_told(tmp_path, monkeypatch):
+def test_connection_failures_are_reported(tmp_path, monkeypatch):
     with socket.socket() as silent, socket.socket() as closed:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -217,14 +217,14 @@ def test_no_connection_no_such_host_and_no_answer_are_told(tmp_path, monkeypatch
                 fetch(Archive(f"https://{host}/x", MEGABYTE, "x"), tmp_path / "set")
 
 
-def test_http_is_refused_also_after_a_redirect(server, tmp_path, monkeypatch):
+def test_plain_http_is_refused_even_after_a_redirect(server, tmp_path, monkeypatch):
     server.location = "ftp://127.0.0.1/x"
     with pytest.raises(SDiffError, match=r"ftp://127.0.0.1/x is not https"):
         fetch(Archive(server.url(), MEGABYTE, "x"), tmp_path / "set")
     monkeypatch.setattr(module, "SCHEMES", ("https",))
     with pytest.raises(SDiffError, match="is not https"):
         fetch(Archive(server.url(), MEGABYTE, "x"), tmp_path / "set")
-    assert len(server.asked) == 1, "the second was not even asked"
+    assert len(server.asked) == 1, "the second URL was not requested"
     server.location = server.url()
     monkeypatch.setattr(module, "SCHEMES", ("http",))
     with pytest.raises(SDiffError, match="redirects"):
@@ -249,7 +249,7 @@ SYMLINK.create_system, SYMLINK.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
     ],
     ids=["zip link", "zip folder", "link", "hard link", "device", "pipe", "folder", "other"],
 )
-def test_a_wanted_file_that_is_missing_or_no_regular_file_is_named_and_nothing_written(server, tmp_path, body):
+def test_an_archive_member_that_is_missing_or_not_regular_is_named_and_nothing_is_written(server, tmp_path, body):
     server.body = body
     with pytest.raises(SDiffError, match="does not contain x"):
         fetch(Archive(server.url(), MEGABYTE, {"x": "x.txt"}), tmp_path / "set")
@@ -257,7 +257,7 @@ def test_a_wanted_file_that_is_missing_or_no_regular_file_is_named_and_nothing_w
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
-def test_names_that_lead_out_of_the_folder_lead_nowhere(server, tmp_path, pack):
+def test_names_outside_the_folder_are_not_extracted(server, tmp_path, pack):
     server.body = pack(("../evil", b"1"), (f"{tmp_path}/evil", b"2"), ("x", b"3"))
     fetch(Archive(server.url(), MEGABYTE, {"x": "x", "../evil": "tame"}), tmp_path / "set")
     assert contents(tmp_path / "set") == {"x": b"3", "tame": b"1"} and not list(tmp_path.rglob("evil"))
@@ -268,7 +268,7 @@ def test_names_that_lead_out_of_the_folder_lead_nowhere(server, tmp_path, pack):
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
 @pytest.mark.parametrize("wanted", ["bomb", "after"])
-def test_a_bomb_is_not_unpacked(server, tmp_path, pack, wanted, monkeypatch):
+def test_a_zip_bomb_is_not_extracted(server, tmp_path, pack, wanted, monkeypatch):
     monkeypatch.setattr(module, "ENTRIES", 100)
     server.body = pack(("bomb", bytes(10 * MEGABYTE)), ("after", b"1"))
     with pytest.raises(SDiffError, match="unpacks to more than"):

@@ -1,4 +1,4 @@
-"""The formats of known data sets, on a few lines of each, and ML-1M's own filters on the whole."""
+"""Formats of known data sets on a few lines each, and the filters of ML-1M on all of it."""
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ def write(folder, files, encoding="utf-8"):
 
 
 def core(rows, form):
-    """Lines of five users who all have the same five items, which a 5-core keeps, and what else is there."""
+    """Lines of five users with the same five items, which a 5-core keeps, and extra lines."""
     return "".join(form.format(u=u, i=i, r=5, t=i) for u in range(1, 6) for i in range(1, 6)) + rows
 
 
-def test_movielens_in_its_newer_format(tmp_path):
+def test_movielens_is_read_in_its_newer_format(tmp_path):
     rows = core("1,99,5.0,9\n9,1,5.0,9\n", "{u},{i},{r}.0,{t}\n") + "1,6,3.5,0\n"
     movies = 'movieId,title,genres\n1,Toy Story (1995),Animation|Children\n2,"Matrix, The (1999)",(no genres listed)\n'
     split, items = movielens(core=5)(
@@ -34,7 +34,7 @@ def test_movielens_in_its_newer_format(tmp_path):
     assert items.genres[:2] == ["Animation|Children", ""]
 
 
-def test_movielens_in_its_older_format(tmp_path):
+def test_movielens_is_read_in_its_older_format(tmp_path):
     files = {
         "ratings.dat": core("", "{u}::{i}::{r}::{t}\n"),
         "movies.dat": "1::Misérables, Les (1995)::Drama|Musical\n",
@@ -51,7 +51,7 @@ def test_movielens_100k_has_a_flag_for_each_genre(tmp_path):
     assert len(split.users) == 5 and (items.title[0], items.genres[0]) == ("Café", "Children's|Sci-Fi")
 
 
-def test_last_fm_has_artists_and_no_times(tmp_path):
+def test_last_fm_has_artists_and_no_timestamps(tmp_path):
     files = {
         "user_artists.dat": "userID\tartistID\tweight\n" + core("", "{u}\t{i}\t13883\n"),
         "artists.dat": 'id\tname\turl\tpictureURL\n1\tDead "Can" Dance\thttp://x\thttp://y\n',
@@ -60,14 +60,14 @@ def test_last_fm_has_artists_and_no_times(tmp_path):
     assert not split.train.ordered and items.title[:2] == ['Dead "Can" Dance', "Item 2"]
 
 
-def test_of_a_steam_log_the_purchases_count(tmp_path):
+def test_a_steam_log_is_reduced_to_purchases(tmp_path):
     rows = core("", '{u},"Game, {i}",purchase,1.0,0\n{u},"Game, {i}",play,27.0,0\n') + "1,Other,play,3.0,0\n"
     split, items = steam(write(tmp_path, {"steam-200k.csv": rows}))
     assert items.title == [f"Game, {i}" for i in range(1, 6)]
     assert len(split.train) + len(split.valid) + len(split.test) == 25
 
 
-def test_lightgcn_s_lines_are_diffrec_s_pairs(tmp_path):
+def test_lightgcn_lines_and_diffrec_pairs_give_the_same_interactions(tmp_path):
     text, arrays = tmp_path / "text", tmp_path / "arrays"
     text.mkdir()
     arrays.mkdir()
@@ -82,13 +82,13 @@ def test_lightgcn_s_lines_are_diffrec_s_pairs(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["0 1 x", "0 -1", "0 1.5"])
-def test_lines_that_are_no_numbers_are_told(tmp_path, line):
+def test_non_numeric_lines_are_reported(tmp_path, line):
     write(tmp_path, {"train.txt": f"0 1 2\n{line}\n", "test.txt": "0 1\n"})
     with pytest.raises(SDiffError, match=r"train.txt, row 2: it must hold the indices of a user"):
         lists(tmp_path)
 
 
-def test_recbole_s_atomic_files_bring_their_items(tmp_path):
+def test_recbole_atomic_files_include_their_items(tmp_path):
     write(
         tmp_path,
         {
@@ -103,15 +103,15 @@ def test_recbole_s_atomic_files_bring_their_items(tmp_path):
 
 
 @pytest.mark.slow
-def test_raw_ml_1m_is_filtered_to_the_paper_s_counts_and_served_by_the_model_of_its_split(tmp_path, monkeypatch):
-    """The raw ratings are not here: they are made of the published split, and of what the filters have to take out."""
+def test_raw_ml_1m_has_the_counts_of_the_paper_and_is_served_by_the_model_of_its_split(tmp_path, monkeypatch):
+    """The raw ratings are simulated: the published split, plus rows that the filters must remove."""
     folder, movies = real_data("ml-1m_clean"), real_data("ml-1m") / "movies.dat"
     published = load_dataset("ml-1m-diffrec")
     users, items = (np.array(ids.ids, dtype=int) for ids in (published.split.users, published.split.items))
     pairs = np.concatenate([np.load(folder / f"{part}_list.npy") for part in ("train", "test", "valid")])
     rows = np.stack([users[pairs[:, 0]], items[pairs[:, 1]], np.full(len(pairs), 4), np.arange(len(pairs))], axis=1)
-    low = rows[::7] * [1, 0, 0, 1] + [0, 1, 3, 0]  # everybody's rating of 3, of one movie
-    few = np.array([[9000 + n % 5, items[n], 5, n] for n in range(45)])  # five users who rated nine
+    low = rows[::7] * [1, 0, 0, 1] + [0, 1, 3, 0]  # a rating of 3 by every user for one movie
+    few = np.array([[9000 + n % 5, items[n], 5, n] for n in range(45)])  # five users with nine ratings
     target = tmp_path / "ml-1m"
     target.mkdir()
     np.savetxt(target / "ratings.dat", np.concatenate([rows, low, few]), fmt="%d", delimiter="::")

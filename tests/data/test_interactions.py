@@ -20,14 +20,14 @@ def pairs(x):
     return set(zip(x.rows.tolist(), x.indices.tolist(), strict=True))
 
 
-def test_each_user_keeps_the_order_of_time_and_ties_the_order_given():
+def test_histories_are_ordered_by_time_and_ties_by_position():
     user, item = np.array([0, 1, 0, 0]), np.array([2, 0, 1, 0])
     x = Interactions.from_pairs(vocabulary("u", 2), vocabulary("i", 3), user, item, np.array([5.0, 1.0, 3.0, 3.0]))
     assert x.history(0).tolist() == [1, 0, 2]
     assert x.history(1).tolist() == [0]
 
 
-def test_without_times_the_order_is_the_list_s():
+def test_without_timestamps_histories_keep_the_order_of_the_file():
     x = Interactions.from_pairs(vocabulary("u", 1), vocabulary("i", 4), np.zeros(4, int), np.array([3, 1, 2, 0]))
     assert x.history(0).tolist() == [3, 1, 2, 0]
 
@@ -48,7 +48,7 @@ def test_interactions_and_their_split_are_shown_in_one_line(tastes, random_inter
     assert repr(split.items) == "Vocabulary(30 ids)"
 
 
-def test_train_and_valid_merge_in_order_and_leave_nothing_to_validate_on(tastes):
+def test_train_and_valid_merge_in_order_and_leave_valid_empty(tastes):
     split = chronological_split(tastes)
     merged = split.merged()
     for user in range(60):
@@ -57,12 +57,12 @@ def test_train_and_valid_merge_in_order_and_leave_nothing_to_validate_on(tastes)
     assert merged.train.ordered == tastes.ordered
 
 
-def test_the_random_split_is_the_seed_s(random_interactions):
+def test_the_seed_determines_the_random_split(random_interactions):
     same, again, other = (random_split(random_interactions, seed) for seed in (1, 1, 2))
     assert same.fingerprint == again.fingerprint != other.fingerprint
 
 
-def test_a_k_core_leaves_k_of_each_and_no_larger_core_exists(random_interactions):
+def test_a_k_core_has_at_least_k_of_each_and_is_the_largest(random_interactions):
     user, item = random_interactions.rows, random_interactions.indices
     keep = k_core(user, item, 6)
     left_users, left_items = np.bincount(user[keep]), np.bincount(item[keep])
@@ -78,7 +78,7 @@ def test_an_unknown_id_is_named():
         Vocabulary(("1", "2")).encode("12")
 
 
-def test_the_fingerprint_follows_order_and_ids():
+def test_the_fingerprint_depends_on_order_and_ids():
     def build(items, ids="ab"):
         return Interactions.from_pairs(Vocabulary(("u",)), Vocabulary(tuple(ids)), np.zeros(2, int), np.array(items))
 
@@ -91,7 +91,7 @@ def timed(user, item, times):
     return Interactions.from_pairs(users, items, np.array(user), np.array(item), np.array(times))
 
 
-def test_a_global_split_has_one_cut_in_time_for_all_users(random_interactions):
+def test_a_global_split_uses_the_same_cutoff_times_for_all_users(random_interactions):
     rng = np.random.default_rng(0)
     times = rng.integers(0, 500, len(random_interactions))
     whole = replace(random_interactions, timestamps=times[np.lexsort((times, random_interactions.rows))])
@@ -103,7 +103,7 @@ def test_a_global_split_has_one_cut_in_time_for_all_users(random_interactions):
         assert (split.train.lengths[part.lengths > 0] > 0).all(), "users without a history are not tested"
 
 
-def test_what_happens_at_the_same_time_is_on_the_same_side_of_the_cut():
+def test_interactions_at_the_same_time_are_on_the_same_side_of_the_cutoff():
     times = [1, 1, 1, 1, 1, 1, 2, 2, 3, 3]
     split = global_split(timed([0] * 5 + [1] * 5, [*range(5), *range(5)], times))
     assert [set(part.timestamps) for part in (split.train, split.valid, split.test)] == [{1}, {2}, {3}]
@@ -120,7 +120,7 @@ def test_a_global_split_needs_timestamps(random_interactions):
         global_split(random_interactions)
 
 
-def test_the_last_interaction_is_tested_and_the_one_before_validates():
+def test_the_last_interaction_is_for_test_and_the_one_before_for_validation():
     whole = timed([0, 0, 0, 0, 1, 1, 2, 2, 2], [3, 1, 2, 0, 5, 6, 8, 7, 6], [1, 2, 3, 4, 1, 2, 3, 2, 1])
     split = leave_last_out(whole)
     assert [part.history(0).tolist() for part in (split.train, split.valid, split.test)] == [[3, 1], [2], [0]]

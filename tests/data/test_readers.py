@@ -1,4 +1,4 @@
-"""Tables of every kind and quality become interactions, or a sentence that says what is wrong and where."""
+"""Tables of every kind and quality are read, or refused with a message that says what is wrong and where."""
 
 import gzip
 
@@ -72,10 +72,10 @@ def test_parquet_keeps_its_types(tmp_path):
         COPY (SELECT * FROM (VALUES (9007199254740993, 'ä', TIMESTAMP '2024-01-02'), (2, 'b', '2024-01-01'))
             AS t(user_id, item_id, date)) TO '{path}' (FORMAT parquet)""")
     found, _ = read_interactions(path)
-    assert pairs(found) == {"2": ["b"], "9007199254740993": ["ä"]}  # beyond what a double can tell apart
+    assert pairs(found) == {"2": ["b"], "9007199254740993": ["ä"]}  # beyond the precision of a double
 
 
-def test_ids_are_text_and_come_in_numeric_order_first(tmp_path):
+def test_ids_are_text_and_numeric_ids_are_sorted_first(tmp_path):
     big = "170141183460469231731687303715884105727999"  # no integer type holds it
     path = write(tmp_path / "x.csv", f'user,item\n10,"a, b"\n9,007\n9,7\n{big},日本\n9,"say ""hi"""\n')
     found, _ = read_interactions(path)
@@ -83,7 +83,7 @@ def test_ids_are_text_and_come_in_numeric_order_first(tmp_path):
     assert set(found.items.ids) == {"7", "007", "a, b", 'say "hi"', "日本"}
 
 
-def test_dates_are_times_too_and_columns_may_be_named(tmp_path):
+def test_dates_are_timestamps_and_columns_can_be_named(tmp_path):
     path = write(
         tmp_path / "x.csv", "who,movieId,when\n1,5,2024-02-01\n1,6,2024-01-01 10:00:00\n1,7,2024-01-01T09:00Z\n"
     )
@@ -93,7 +93,7 @@ def test_dates_are_times_too_and_columns_may_be_named(tmp_path):
         read_interactions(path, Reading(user="nobody"))
 
 
-def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path):
+def test_a_table_without_a_header_is_read_with_the_given_names(tmp_path):
     path = write(tmp_path / "x.csv", "1,a\n1,b\n2,a\n")
     found, report = read_interactions(path, Reading(names=("user", "item")))
     assert report.rows == 3 and pairs(found) == {"1": ["a", "b"], "2": ["a"]}
@@ -123,19 +123,19 @@ def test_a_table_without_a_header_is_read_by_the_names_that_are_given(tmp_path):
     ],
     ids=str,
 )
-def test_an_option_of_another_kind_or_out_of_range_is_said(wrong, message):
+def test_an_option_of_the_wrong_type_or_range_is_refused(wrong, message):
     with pytest.raises(SDiffError, match=message):
         Reading(**wrong)
 
 
-def test_options_may_come_as_text_and_a_query_says_them_again():
+def test_options_are_parsed_from_text_and_survive_the_query():
     typed = Reading(names=("user", "item"), min_rating=4, core=5, skip_faulty=True, delimiter="::", user="-")
     assert typed == Reading(names="user, item", min_rating="4", core="5", skip_faulty="true", delimiter="::", user="-")
     assert Reading.parse(typed.query()) == typed and isinstance(typed.min_rating, float)
     assert Reading(names="") == Reading(names=[]) == Reading.parse("") == Reading()
 
 
-def test_what_was_left_out_is_counted(tmp_path):
+def test_skipped_rows_are_counted(tmp_path):
     text = (
         "user,item,rating\n"
         + "".join(f"{u},{i},5\n" for u in "12" for i in "ab")
@@ -147,7 +147,7 @@ def test_what_was_left_out_is_counted(tmp_path):
     assert [str(fault) for fault in report.faults] == ["row 10: item is empty"]
 
 
-def test_every_fault_is_told_by_its_row_and_the_good_rows_can_be_kept(tmp_path):
+def test_invalid_rows_are_reported_by_number_and_valid_rows_can_be_kept(tmp_path):
     lines = [
         "user,item,rating,timestamp",
         "1,a,5,10",
@@ -176,7 +176,7 @@ def test_every_fault_is_told_by_its_row_and_the_good_rows_can_be_kept(tmp_path):
     ]
 
 
-def test_mixed_encodings_and_endless_lines_are_faults_of_their_rows(tmp_path):
+def test_mixed_encodings_and_overlong_lines_are_reported_by_row(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes(b"user,item\n1,a\n2,caf\xe9\n3," + b"x" * 5_000_000 + b"\n4,b\n")
     found, report = read_interactions(path, SKIP)
@@ -186,7 +186,7 @@ def test_mixed_encodings_and_endless_lines_are_faults_of_their_rows(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
-def test_no_line_is_lost_because_it_is_too_long_to_be_held(tmp_path, name):
+def test_a_line_longer_than_any_buffer_is_reported_by_row(tmp_path, name):
     path = tmp_path / name
     with gzip.open(path, "wb", 1) if path.suffix == ".gz" else path.open("wb") as file:
         file.write(b"user,item\n1,a\n3,")
@@ -198,7 +198,7 @@ def test_no_line_is_lost_because_it_is_too_long_to_be_held(tmp_path, name):
     assert [str(fault) for fault in report.faults] == ["row 3: the line is longer than 2 MB"]
 
 
-def test_a_file_in_another_encoding_is_read_when_it_is_named(tmp_path):
+def test_a_file_in_another_encoding_is_read_if_the_encoding_is_given(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes("user,item\nJosé,1\n".encode("latin-1"))
     with pytest.raises(SDiffError, match="encoding=latin-1"):
@@ -208,7 +208,7 @@ def test_a_file_in_another_encoding_is_read_when_it_is_named(tmp_path):
         read_interactions(path, Reading(encoding="klingon"))
 
 
-def test_a_line_that_is_not_json_is_a_fault(tmp_path):
+def test_a_line_that_is_not_json_is_reported(tmp_path):
     path = write(tmp_path / "x.jsonl", '{"user": 1, "item": 2}\nnot json\n{"user": 3}\n')
     found, report = read_interactions(path, SKIP)
     assert pairs(found) == {"1": ["2"]} and [fault.row for fault in report.faults] == [2, 3]
@@ -219,7 +219,7 @@ def test_a_line_that_is_not_json_is_a_fault(tmp_path):
     [
         ("x.csv", b"", "is empty"),
         ("x.csv", b" \n\n", "is empty"),
-        ("x.csv", b"\xef\xbb\xbf", "is empty"),  # the mark of an encoding, and no more
+        ("x.csv", b"\xef\xbb\xbf", "is empty"),  # only a byte order mark
         ("x.csv", b"user,item\n", "has no rows"),
         ("x.csv", b"user,thing\n1,2\n", "no column item: its columns are user, thing"),
         ("x.csv", b"a,b\n1,2\n", "no column user and no column item"),
@@ -233,14 +233,14 @@ def test_a_line_that_is_not_json_is_a_fault(tmp_path):
         ("x.csv", np.random.default_rng(0).bytes(50_000).hex().encode(), "no column user and no column item"),
     ],
 )
-def test_what_is_no_table_is_answered_with_one_sentence(tmp_path, name, content, message):
+def test_a_file_that_is_not_a_table_is_refused_with_one_message(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SDiffError, match=message) as caught:
         read_interactions(tmp_path / name)
     assert len(str(caught.value)) < 600
 
 
-def test_a_preview_does_not_unpack_a_whole_file(tmp_path):
+def test_a_preview_does_not_decompress_the_whole_file(tmp_path):
     path = tmp_path / "x.csv.gz"
     path.write_bytes(gzip.compress(b"user,item\n" + b"1,2\n" * 100_000)[:-8] + bytes(8))
     with gzip.open(path) as file, pytest.raises(gzip.BadGzipFile):
@@ -260,7 +260,7 @@ def test_a_preview_does_not_unpack_a_whole_file(tmp_path):
     ],
     ids=["a half", "a byte short", "another checksum", "another length", "more after it", "its header row"],
 )
-def test_a_damaged_gzip_is_not_taken_for_a_whole_one(damaged, tmp_path):
+def test_a_truncated_gzip_file_is_refused(damaged, tmp_path):
     rows = np.random.default_rng(0).integers(1000, size=(50_000, 2))
     whole = gzip.compress(("user,item\n" + "".join(f"{u},{i}\n" for u, i in rows)).encode())
     (tmp_path / "x.csv.gz").write_bytes(damaged(whole))
@@ -268,7 +268,7 @@ def test_a_damaged_gzip_is_not_taken_for_a_whole_one(damaged, tmp_path):
         read_interactions(tmp_path / "x.csv.gz", SKIP)
 
 
-def test_titles_like_sql_or_html_are_only_text(tmp_path):
+def test_titles_with_sql_or_html_are_plain_text(tmp_path):
     titles = ["Robert'); DROP TABLE pairs;--", "<script>alert(1)</script>", "=1+1", "", "Ünïcode 日本", 'quote "']
     rows = "".join(f'{n},"{title.replace(chr(34), chr(34) * 2)}"\n' for n, title in enumerate(titles))
     items = Vocabulary(tuple(map(str, range(len(titles)))))
@@ -292,13 +292,13 @@ def test_item_metadata_may_have_any_columns(tmp_path):
 
 
 @pytest.mark.parametrize("rows", ["1,a\n1,b\n1,c\n", "1,a\n2,a\n3,a\n"], ids=["one user", "one item"])
-def test_the_smallest_tables_can_be_split(tmp_path, rows):
+def test_tiny_tables_can_be_split(tmp_path, rows):
     found, _ = read_interactions(write(tmp_path / "x.csv", "user,item\n" + rows))
     split = split_of(found)
     assert len(split.train) + len(split.valid) + len(split.test) == 3 and split.train.lengths.min() >= 1
 
 
-def test_times_are_split_in_order_and_no_times_at_random_with_a_fixed_seed(tmp_path):
+def test_the_split_is_chronological_with_timestamps_and_random_without(tmp_path):
     rows = [(user, item) for user in range(5) for item in range(20)]
     plain = write(tmp_path / "plain.csv", "user,item\n" + "".join(f"{u},{i}\n" for u, i in rows))
     timed = write(tmp_path / "timed.csv", "user,item,ts\n" + "".join(f"{u},{i},{i}\n" for u, i in rows))
@@ -309,12 +309,12 @@ def test_times_are_split_in_order_and_no_times_at_random_with_a_fixed_seed(tmp_p
     assert split_of(ordered, Reading(split="random")).test.history(0).tolist() != list(range(16, 20))
 
 
-def test_a_k_core_that_leaves_nothing_is_said(tmp_path):
+def test_an_empty_k_core_is_refused(tmp_path):
     with pytest.raises(SDiffError, match="no interactions left after the rating and 3-core"):
         read_interactions(write(tmp_path / "x.csv", "user,item\n1,a\n2,b\n"), Reading(core=3))
 
 
-def test_cells_that_need_more_memory_than_there_is_for_a_table_are_said(tmp_path, monkeypatch):
+def test_cells_that_exceed_the_memory_of_a_table_are_refused(tmp_path, monkeypatch):
     table = tmp_path / "x.parquet"
     duckdb.sql(f"COPY (SELECT i AS user, repeat('i', 2_000_000) AS item FROM range(100) t(i)) TO '{table}'")
     monkeypatch.setattr(tables, "MEMORY", "40MB")

@@ -21,12 +21,12 @@ def hits(*rows):
     return torch.tensor(rows, dtype=torch.bool)
 
 
-def test_ndcg_by_hand():
+def test_ndcg_matches_a_hand_computed_value():
     value = ndcg(hits([0, 1, 1, 0]), torch.tensor([2]), 4).item()
     assert value == pytest.approx((1 / math.log2(3) + 1 / math.log2(4)) / (1 + 1 / math.log2(3)))
 
 
-def test_the_two_recalls_differ_where_more_items_are_relevant_than_the_list_holds():
+def test_the_two_recalls_differ_only_with_more_relevant_items_than_k():
     row, relevant = hits([1, 0, 1, 1, 1, 1]), torch.tensor([10])
     assert recall(row, relevant, 4).item() == pytest.approx(3 / 4)
     assert recall_all(row, relevant, 4).item() == pytest.approx(3 / 10)
@@ -38,7 +38,7 @@ def test_ndcg_prefers_early_hits():
     assert values == sorted(values, reverse=True) and len(set(values)) == 5
 
 
-def test_top_n_leaves_out_the_seen_and_survives_asking_for_more_than_there_are():
+def test_top_n_excludes_seen_items_and_allows_n_above_the_number_of_items():
     scores = torch.tensor([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3]])
     values, items = top_n(scores, Histories.from_lists([[0], []], CPU), 10)
     assert items[0, :2].tolist() == [1, 2] and values[0, 2] == -torch.inf
@@ -48,11 +48,11 @@ def test_top_n_leaves_out_the_seen_and_survives_asking_for_more_than_there_are()
 
 
 @pytest.mark.parametrize("n_items", [640, 1283, 5000])
-def test_top_n_of_many_items_is_what_sorting_all_of_them_gives(n_items):
+def test_top_n_of_many_items_equals_a_full_sort(n_items):
     scores = torch.randn(7, n_items, generator=torch.Generator().manual_seed(n_items))
     scores[0] = -torch.inf
-    scores[0, 5] = 1.0  # fewer than n are left
-    scores[1, -3:] = 9.0  # in what fills no group
+    scores[0, 5] = 1.0  # fewer than n items are left
+    scores[1, -3:] = 9.0  # in the incomplete last group
     for n in (1, 9, 20):
         values, items = top_n(scores.clone(), None, n)
         expected = scores.sort(dim=1, descending=True).values[:, :n]
@@ -61,7 +61,7 @@ def test_top_n_of_many_items_is_what_sorting_all_of_them_gives(n_items):
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "expanded"])
-def test_scores_are_never_written_to(layout, split):
+def test_scores_are_not_modified(layout, split):
     kept = torch.randn(60, 30, generator=torch.Generator().manual_seed(0))
     if layout == "transposed":
         kept = kept.T.contiguous().T
@@ -98,24 +98,24 @@ def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
     ],
     ids=["whole numbers", "bool", "an item short", "transposed", "one row"],
 )
-def test_scores_of_another_kind_or_shape_are_said(scores, split):
+def test_scores_of_the_wrong_type_or_shape_are_refused(scores, split):
     with pytest.raises(SDiffError, match=r"floating-point numbers of shape \(60, 30\)"):
         evaluate(scores, split, "test", CPU)
 
 
-def test_what_scores_minus_infinity_is_not_recommended(split):
+def test_items_with_a_score_of_minus_infinity_are_not_recommended(split):
     values = evaluate(lambda x: torch.full((len(x), 30), -torch.inf), split, "test", CPU)
     assert values.pop("users") == 60 and set(values.values()) == {0.0}
 
 
-def test_items_of_train_and_for_the_test_part_of_valid_are_never_ranked(split):
+def test_training_items_and_for_test_also_validation_items_are_never_ranked(split):
     seen = torch.from_numpy((split.train.matrix() + split.valid.matrix()).toarray()).float()
     truth = torch.from_numpy(split.test.matrix().toarray()).float()
-    # Were the seen items ranked, they would push every hit from the top and NDCG below 1.
+    # If seen items were ranked, they would push hits down and NDCG below 1.
     assert evaluate(lambda x: 10 * seen + truth, split, "test", CPU)["ndcg@10"] == pytest.approx(1)
 
 
-def test_the_average_does_not_depend_on_the_batches(split, monkeypatch):
+def test_metrics_do_not_depend_on_the_batch_size(split, monkeypatch):
     sizes = []
 
     def score(x):
@@ -128,13 +128,13 @@ def test_the_average_does_not_depend_on_the_batches(split, monkeypatch):
     assert one == pytest.approx(many) and sizes[0] == sum(sizes[1:]) and max(sizes[1:]) == 7
 
 
-def test_nothing_held_out_is_said(split):
+def test_an_empty_held_out_part_is_refused(split):
     empty = split.train.where(np.zeros(len(split.train), dtype=bool))
     with pytest.raises(SDiffError, match="Nothing is held out in the valid part"):
         evaluate(popularity(split), Split(split.train, empty, split.test), "valid", CPU)
 
 
-def test_the_linear_filter_is_the_dense_product(split):
+def test_the_linear_filter_equals_the_dense_product(split):
     root = normalised_adjacency_root(split.train.matrix()).toarray()
     dense = split.train.matrix().toarray() @ root.T @ root
     scores = linear_filter(split)(Histories.from_interactions(split.train, CPU))
@@ -149,7 +149,7 @@ def test_the_linear_filter_is_the_dense_product(split):
         ("paper", "train+valid", "train"),
     ],
 )
-def test_a_protocol_says_what_is_known_and_what_is_excluded(protocol, history, excluded, split):
+def test_a_protocol_determines_the_history_and_the_exclusions(protocol, history, excluded, split):
     both = split.merged().train
     parts = {"train": split.train.matrix().toarray(), "train+valid": both.matrix().toarray()}
     given = []

@@ -1,4 +1,4 @@
-"""Lists and their measures, on cases that can be counted by hand."""
+"""Metrics of lists on hand-counted cases."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sdiff.experiments.groups import N, described, fifths
 from tests.conftest import CPU
 
 
-def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
+def test_lists_exclude_seen_items_and_agree_with_evaluation(split):
     score = linear_filter(split)
     shown = top_n_lists(score, split, N)
     seen = (split.train.matrix() + split.valid.matrix())[shown.users]
@@ -23,7 +23,7 @@ def test_lists_hold_nothing_seen_and_score_as_evaluation_does(split):
     assert np.mean(by_history) == pytest.approx(whole["recall@20"], abs=1e-6)  # 60 users, five groups of 12
 
 
-def test_the_same_two_items_for_all_cover_little_and_differ_as_their_users_do(split):
+def test_identical_lists_have_known_coverage_diversity_and_novelty(split):
     found = measures(TopNLists(np.arange(60), np.tile([0, 1], (60, 1))), split)
     X = split.train.matrix().toarray()
     a, b = X[:, 0], X[:, 1]
@@ -32,7 +32,7 @@ def test_the_same_two_items_for_all_cover_little_and_differ_as_their_users_do(sp
     assert found["novelty"] == pytest.approx(-np.log2(np.array([a.sum(), b.sum()]) / 60).mean())
 
 
-def test_lists_like_the_histories_have_no_lift_and_twice_the_popularity_is_a_lift_of_one(split):
+def test_popularity_lift_is_zero_for_lists_like_the_histories_and_one_for_twice_the_popularity(split):
     counts = split.train.item_counts
     histories = [split.train.history(u) for u in range(60)]
     padded = np.array([np.pad(history, (0, 8 - len(history)), constant_values=-1) for history in histories])
@@ -42,7 +42,7 @@ def test_lists_like_the_histories_have_no_lift_and_twice_the_popularity_is_a_lif
     assert found["popularity lift"] == pytest.approx(counts.max() / usual - 1)
 
 
-def test_fifths_are_of_equal_number_and_named_by_their_range():
+def test_quintiles_have_equal_size_and_are_named_by_their_range():
     groups = dict(fifths(np.arange(10, 0, -1)))
     assert list(groups) == ["1-2", "3-4", "5-6", "7-8", "9-10"]
     assert [len(members) for members in groups.values()] == [2] * 5

@@ -1,4 +1,4 @@
-"""Experiments on a tiny model: every job runs, what is done is kept, and the figures show what the rows say."""
+"""Experiments with a tiny model: every job runs, results are kept, and figures show the rows."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ LONGER = [pytest.param(what, marks=pytest.mark.slow) for what in ("fig5", "fig6"
 
 
 @pytest.mark.parametrize("what", ["table3", "fig3", *LONGER])
-def test_a_quick_run_fills_every_job(what, tmp_path, capsys):
+def test_a_quick_run_completes_every_job(what, tmp_path, capsys):
     assert main(["reproduce", what, "--quick", "--out", str(tmp_path), "--json"]) == 0
     run = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(run["jobs"]) == set(EXPERIMENTS[what].jobs)
@@ -39,7 +39,7 @@ def test_a_quick_run_fills_every_job(what, tmp_path, capsys):
     assert [r["jobs"] for r in kept] == [run["jobs"]]
 
 
-def test_an_interrupted_run_goes_on_with_the_next_job(tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_with_the_next_job(tmp_path, monkeypatch):
     experiment = EXPERIMENTS["table3"]
     asked = []
 
@@ -62,12 +62,12 @@ def test_an_interrupted_run_goes_on_with_the_next_job(tmp_path, monkeypatch):
     assert set(run["jobs"]) == set(jobs)
 
 
-def test_an_unknown_experiment_is_named_with_the_known_ones(tmp_path, capsys):
+def test_an_unknown_experiment_is_refused_with_the_known_ones(tmp_path, capsys):
     assert main(["reproduce", "fig99", "--out", str(tmp_path)]) == 2
     assert "table3" in capsys.readouterr().err
 
 
-def test_all_experiments_run_by_one_command(tmp_path, monkeypatch, capsys):
+def test_one_command_runs_all_experiments(tmp_path, monkeypatch, capsys):
     few = {what: EXPERIMENTS[what] for what in ("fig3", "table3")}
     monkeypatch.setattr(reproduce, "EXPERIMENTS", few)
     assert main(["reproduce", "all", "--quick", "--out", str(tmp_path)]) == 0
@@ -85,13 +85,13 @@ def test_a_quick_run_does_not_overwrite_results(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "results-quick" / "fig3.json").exists() and not (tmp_path / "kept").exists()
 
 
-def test_noise_four_times_as_strong_costs_log_sixteen(split):
+def test_four_times_the_noise_lowers_log_snr_by_log_sixteen(split):
     study = Study(Dataset("tastes", "", "", split, Items([], [], [])), Config(K=12, schedule="ve"), seed=0)
     strong, weak = (log_snr(study, study.config.override({"sigma_max": s}))["log SNR"] for s in (0.8, 0.2))
     assert weak - strong == pytest.approx(2.7726, abs=1e-3)
 
 
-def test_figures_draw_the_test_part_in_groups():
+def test_figures_show_test_metrics_by_group():
     rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
     figure = experiment_figures.picture(rows, {}, **EXPERIMENTS["steps"].figure)
     assert [trace.name for trace in figure.data] == ["noise on", "noise off"]
@@ -106,7 +106,7 @@ IN_A_PROCESS = pytest.param(table1.ProcessPoolExecutor, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("pool", [lambda n, mp_context: ThreadPoolExecutor(n), IN_A_PROCESS], ids=["thread", "process"])
-def test_one_model_of_table_1_is_measured_on_its_own(pool, tmp_path, capsys, monkeypatch):
+def test_one_model_of_table_1_can_run_alone(pool, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(table1, "ProcessPoolExecutor", pool)
     assert main(["reproduce", "table1", "--quick", "--only", "MultiDAE", "--out", str(tmp_path), "--json"]) == 0
     [[row]] = json.loads(capsys.readouterr().out.splitlines()[-1])["jobs"].values()
@@ -129,18 +129,18 @@ def test_all_models_of_table_1_run_on_tiny_data(tmp_path, monkeypatch):
         assert row["test"]["recall@20"] > 0 and row["test"]["users"] == len(dataset.split.users)
 
 
-def test_an_unknown_job_is_named_with_the_known_ones(tmp_path, capsys):
+def test_an_unknown_job_is_refused_with_the_known_ones(tmp_path, capsys):
     assert main(["reproduce", "table1", "--only", "SVD", "--out", str(tmp_path)]) == 2
     assert "'LightGCN'" in capsys.readouterr().err
 
 
-def test_a_job_that_the_data_set_does_not_allow_says_why(tmp_path, capsys, monkeypatch):
+def test_a_job_that_does_not_fit_the_data_set_is_refused_with_a_reason(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(table1, "DENSE", 10)
     assert main(["reproduce", "table1", "--only", "EASE", "--out", str(tmp_path)]) == 2
     assert "EASE cannot run on demo: the data set has too many items" in capsys.readouterr().err
 
 
-def test_what_the_paper_prints_lies_over_the_bars_of_two_kinds():
+def test_values_of_the_paper_overlay_the_bars():
     rows = [{"model": name, "order": name == "ours", "test": {"recall@20": 0.1}} for name in ("theirs", "ours")]
     figure = experiment_figures.picture(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
     assert [(trace.name, *trace.y, *trace.x) for trace in figure.data] == [
@@ -151,7 +151,7 @@ def test_what_the_paper_prints_lies_over_the_bars_of_two_kinds():
     assert figure.layout.barmode == "overlay"
 
 
-def test_without_order_or_for_many_items_models_that_need_them_are_left_out(split):
+def test_models_that_need_an_order_or_few_items_are_skipped(split):
     ordered = Dataset("tastes", "", "", split, Items([], [], []))
     unordered = [replace(part, ordered=False) for part in (split.train, split.valid, split.test)]
     without = replace(ordered, split=Split(*unordered))
@@ -159,7 +159,7 @@ def test_without_order_or_for_many_items_models_that_need_them_are_left_out(spli
     assert {name for name in table1.jobs() if not table1.fits(name, without)} == table1.IN_ORDER
 
 
-def test_results_are_kept_in_their_folder_when_no_other_is_named(tmp_path, monkeypatch):
+def test_results_are_written_to_the_default_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "OUTPUT", tmp_path)
     assert main(["reproduce", "fig3"]) == 0
     assert (tmp_path / "fig3.json").exists()

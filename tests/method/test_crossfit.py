@@ -21,7 +21,7 @@ FOLDED = {
 }
 
 
-def test_the_folds_divide_the_users(tastes, basis):
+def test_the_folds_partition_the_users(tastes, basis):
     folds = cross_fit(tastes, basis, 7, 0)
     users = torch.cat([fold.users for fold in folds])
     assert len(folds) == 7 and users.sort().values.tolist() == list(range(60))
@@ -51,7 +51,7 @@ def test_alignment_undoes_a_rotation_and_keeps_the_subspace(basis):
 
 
 @pytest.mark.parametrize("name", FOLDED)
-def test_a_model_has_a_folds_basis_and_graph_only_within_the_block(name, tastes, basis):
+def test_a_model_uses_the_basis_and_graph_of_a_fold_only_within_the_block(name, tastes, basis):
     config: Config = FOLDED[name]
     model = Model(config, basis, torch.from_numpy(tastes.item_counts))
     if model.graph:
@@ -70,7 +70,7 @@ def test_a_model_has_a_folds_basis_and_graph_only_within_the_block(name, tastes,
 
 
 @pytest.mark.parametrize("name", FOLDED)
-def test_a_run_with_folds_resumes_as_if_it_had_not_stopped(name, split, tmp_path):
+def test_a_resumed_run_with_folds_equals_an_uninterrupted_one(name, split, tmp_path):
     whole = Trainer(FOLDED[name], split, 0, CPU).fit()
     first = Trainer(FOLDED[name].override({"epochs": 1}), split, 0, CPU).fit()
     save_state(first, tmp_path / "state")
@@ -81,7 +81,7 @@ def test_a_run_with_folds_resumes_as_if_it_had_not_stopped(name, split, tmp_path
         assert torch.equal(ours, theirs), key
 
 
-def test_every_user_is_trained_once_an_epoch_in_a_batch_of_its_fold(split):
+def test_every_user_is_in_one_batch_of_its_fold_per_epoch(split):
     trainer = Trainer(FOLDED["paper"], split, 0, CPU)
     batches = trainer.batches(torch.arange(60))
     assert torch.cat([users for _, users in batches]).sort().values.tolist() == list(range(60))

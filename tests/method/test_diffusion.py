@@ -27,7 +27,7 @@ def network(fusion="film"):
         return Denoiser(Config().override({"fusion": fusion, "hidden": 32}), 6).eval().requires_grad_(False)
 
 
-def test_sampling_starts_from_the_noised_history_and_re_noises_each_estimate_to_the_next_level():
+def test_sampling_starts_from_the_noised_history_and_renoises_each_estimate():
     schedule, T, seen = NoiseSchedule("vp"), 3, []
     sample(lambda v_t, c, t: torch.full_like(v_t, 2.0), schedule, LAM, C, T, callback=lambda *step: seen.append(step))
     assert [k for k, _, _ in seen] == [3, 2, 1]
@@ -64,7 +64,7 @@ def test_guidance_zero_is_the_conditional_estimate_and_more_moves_away_from_the_
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("fusion", ["film", "concat"])
 @pytest.mark.parametrize("memories", [1, 3])
-def test_what_the_condition_adds_once_is_what_it_adds_at_every_step(s, residual, fusion, memories):
+def test_precomputing_the_condition_does_not_change_the_estimate(s, residual, fusion, memories):
     torch.manual_seed(5)
     model = Denoiser(Config(K=6, hidden=16, fusion=fusion, residual=residual, memories=memories), 6).eval()
     for parameter in model.parameters():
@@ -79,14 +79,14 @@ def test_what_the_condition_adds_once_is_what_it_adds_at_every_step(s, residual,
 @pytest.mark.parametrize("s", [0.0, 0.5, -1.0])
 @pytest.mark.parametrize("T", [1, 5])
 @pytest.mark.parametrize("fusion", ["film", "concat"])
-def test_sampling_gives_what_the_forward_pass_of_the_denoiser_gives_at_each_step(T, s, fusion):
+def test_sampling_equals_the_forward_pass_of_the_denoiser_at_each_step(T, s, fusion):
     model, schedule = network(fusion), NoiseSchedule("vp")
     by_forward = sample(lambda v_t, c, t: model.forward(v_t, c, t), schedule, LAM, C, T, s, noise(T))
     torch.testing.assert_close(sample(model, schedule, LAM, C, T, s, noise(T)), by_forward, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("T", "s"), [(1, 0.0), (1, 0.5), (5, 0.0)])
-def test_a_single_step_or_no_guidance_takes_one_forward_pass_a_step_and_nothing_else(T, s):
+def test_one_step_or_no_guidance_takes_one_forward_pass_per_step(T, s):
     model, passes = network(), []
     model.conditioned = None  # pyright: ignore (preparing it would take longer than it saves)
     model.register_forward_hook(lambda *_: passes.append(1))
@@ -94,7 +94,7 @@ def test_a_single_step_or_no_guidance_takes_one_forward_pass_a_step_and_nothing_
     assert len(passes) == T
 
 
-def test_film_starts_as_plain_addition_and_is_elementwise():
+def test_film_is_initialised_as_addition_and_is_elementwise():
     film = FiLM(6)
     v_t = torch.ones(4, 6)
     assert torch.equal(film(v_t, C)[:, 0], v_t + V)
@@ -108,7 +108,7 @@ def test_film_starts_as_plain_addition_and_is_elementwise():
     torch.testing.assert_close(film(v_t, C)[:, 0], v_t + gamma * V + beta)  # Eq. (17)
 
 
-def test_the_time_code_tells_times_apart():
+def test_the_time_encoding_distinguishes_times():
     codes = time_code(torch.linspace(0, 1, 50), 16)
     assert codes.shape == (50, 16) and codes.abs().max() <= 1
     assert torch.cdist(codes, codes).fill_diagonal_(1).min() > 1e-3
@@ -116,7 +116,7 @@ def test_the_time_code_tells_times_apart():
 
 
 @pytest.mark.parametrize("dim", [6, 16])
-def test_the_time_code_is_that_of_ddpm_at_its_thousand_steps(dim):
+def test_the_time_encoding_equals_that_of_ddpm_with_1000_steps(dim):
     half = dim // 2
     for t, step in ((0.0, 0), (0.25, 250), (1.0, 1000)):
         angles = [step / 10_000 ** (i / half) for i in range(half)]
@@ -125,7 +125,7 @@ def test_the_time_code_is_that_of_ddpm_at_its_thousand_steps(dim):
 
 
 @pytest.mark.parametrize("fusion", ["film", "concat"])
-def test_every_weight_of_the_denoiser_is_trained(fusion, basis, tastes):
+def test_every_weight_of_the_denoiser_gets_a_gradient(fusion, basis, tastes):
     config = SMALL.override({"fusion": fusion})
     model = Model(config, basis, torch.ones(30))
     x = Histories.from_interactions(tastes, CPU)
@@ -133,7 +133,7 @@ def test_every_weight_of_the_denoiser_is_trained(fusion, basis, tastes):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_as_often_as_said(basis, tastes):
+def test_the_loss_is_the_error_of_v_0_and_the_condition_is_dropped_at_the_configured_rate(basis, tastes):
     x = Histories.from_interactions(tastes, CPU)
     v_0 = basis.gft(x)
     generator = torch.Generator().manual_seed(0)
@@ -163,8 +163,8 @@ VARIANTS = {"mse": {}, "mse, sizes": {"normalise": True}, "softmax": {"loss": "s
 
 @pytest.mark.parametrize("sampled", [0.0, 0.4])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_loss_is_algorithm_1_step_by_step(name, sampled, basis, tastes):
-    """Dense matrices in place of sparse rows, formulas in place of the schedule; the network is the model's own."""
+def test_the_loss_equals_algorithm_1_step_by_step(name, sampled, basis, tastes):
+    """Dense matrices instead of sparse rows and formulas instead of the schedule, with the model's network."""
     changes = {"p_uncond": 0.4, "mask": 0.3, "tau": 2.5, "alpha_min": 0.1, "sigma_max": 0.4, "sampled": sampled, "T": 3}
     config = SMALL.override(changes | VARIANTS[name])
     model = Model(config, basis, torch.from_numpy(tastes.item_counts)).eval()

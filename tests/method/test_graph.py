@@ -15,7 +15,7 @@ def built(interactions, N: int) -> ItemGraph:
 
 
 def affinity(interactions) -> np.ndarray:
-    """A (n_items, n_items) as the docstring writes it, without the diagonal, entry by entry from dense matrices."""
+    """A (n_items, n_items) from its definition, without the diagonal, entry by entry."""
     X = interactions.matrix().toarray()
     with np.errstate(divide="ignore"):
         users, items = (np.where(X.sum(a) > 0, X.sum(a) ** -0.5, 0.0) for a in (1, 0))
@@ -24,7 +24,7 @@ def affinity(interactions) -> np.ndarray:
     return A
 
 
-def test_a_history_says_of_its_neighbours_what_the_matrix_does(random_interactions):
+def test_sparse_graph_scores_equal_the_matrix_product(random_interactions):
     x = Histories.from_interactions(random_interactions, CPU).normalised()
     A = affinity(random_interactions)
     expected = random_interactions.matrix().toarray()
@@ -35,16 +35,16 @@ def test_a_history_says_of_its_neighbours_what_the_matrix_does(random_interactio
         assert not found[:, 49].any() and not found[79].any(), "an item and a user without interactions"
 
 
-def test_a_gradient_of_the_product_is_pulled_back_to_the_items(random_interactions):
+def test_the_gradient_of_the_product_reaches_the_items(random_interactions):
     items = torch.tensor([3, 0, 49, 17])
-    x = Histories(items, torch.arange(5), torch.ones(4))  # a row for each item
+    x = Histories(items, torch.arange(5), torch.ones(4))  # one row per item
     g = torch.randn(50, generator=torch.Generator().manual_seed(0))
     for entries in (50, 49, 7):
         graph = built(random_interactions, entries)
         torch.testing.assert_close(graph.pull(items, g), graph.dot(x) @ g)
 
 
-def test_only_the_nearest_are_kept_and_no_item_is_its_own(random_interactions, monkeypatch):
+def test_only_the_nearest_neighbours_are_kept_and_no_item_is_its_own(random_interactions, monkeypatch):
     A = affinity(random_interactions)
     few = built(random_interactions, 7)
     assert few.neighbours is not None
@@ -58,7 +58,7 @@ def test_only_the_nearest_are_kept_and_no_item_is_its_own(random_interactions, m
     assert torch.equal(built(random_interactions, 7).weights, few.weights)
 
 
-def test_the_head_is_one_function_for_all_items():
+def test_the_fusion_head_is_shared_by_all_items():
     head = FusionHead()
     s, a = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(head(s, a)[:, [4, 0]], head(s[:, [4, 0]], a[:, [4, 0]]))

@@ -22,7 +22,7 @@ def rows(x):
 X = Histories.from_lists(ROWS, CPU)
 
 
-def test_masking_hides_the_share_it_says_and_keeps_the_expected_size():
+def test_masking_hides_the_given_share_and_keeps_the_expected_size():
     x = Histories.from_lists([list(range(5000))], CPU)
     c, hidden = x.mask(0.3, generator())
     assert len(hidden.items) == pytest.approx(1500, abs=100)
@@ -31,7 +31,7 @@ def test_masking_hides_the_share_it_says_and_keeps_the_expected_size():
     assert torch.equal(X.mask(0.0, generator())[0].weights, X.weights)
 
 
-def test_a_cut_leaves_a_past_and_a_future_that_fades():
+def test_a_cut_gives_a_past_and_a_decaying_future():
     points = set()
     for seed in range(60):
         past, future = X.cut(2.0, generator(seed))
@@ -39,22 +39,22 @@ def test_a_cut_leaves_a_past_and_a_future_that_fades():
         points.add(first)
         assert list(rows(past)[0]) == ROWS[0][:first] and set(rows(past)[0].values()) == {1.0}
         assert rows(future)[0] == pytest.approx({item: 2 ** (-n / 2) for n, item in enumerate(ROWS[0][first:])})
-        assert list(rows(past)[1]) == [2] and not rows(future)[1], "one entry is all past"
+        assert list(rows(past)[1]) == [2] and not rows(future)[1], "a single entry is all past"
         assert not rows(past)[2] and not rows(future)[2]
-    assert points == {1, 2, 3, 4}, "every cut with something on both sides"
+    assert points == {1, 2, 3, 4}, "every cut has entries on both sides"
 
 
-def test_recency_halves_the_weight_and_keeps_the_size():
+def test_recency_halves_weights_by_age_and_keeps_the_size():
     recent = X.recent(1.0)
     assert rows(recent)[3] == pytest.approx({6: 2 / 3, 7: 4 / 3})
     torch.testing.assert_close(recent.size, X.size)
     torch.testing.assert_close(X.recent(1e6).weights, X.weights, atol=1e-4, rtol=0)
-    assert X.recent(1e-3).weights.isfinite().all(), "however short the memory"
+    assert X.recent(1e-3).weights.isfinite().all(), "even with a short half-life"
 
 
-def test_a_normalised_row_sums_to_one_and_an_empty_one_stays_empty():
+def test_normalised_rows_sum_to_one_and_empty_rows_stay_empty():
     assert X.normalised().size.tolist() == pytest.approx([1, 1, 0, 1])
 
 
-def test_taking_rows_takes_their_entries():
+def test_taking_rows_keeps_their_entries():
     assert rows(X.take(torch.tensor([3, 2, 0]))) == [rows(X)[3], {}, rows(X)[0]]

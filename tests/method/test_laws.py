@@ -1,4 +1,4 @@
-"""Laws that hold in any world: of basis, schedule, sampler, recommender, metrics, splits and reading."""
+"""Property-based tests of basis, schedule, sampler, recommender, metrics, splits and reading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ shares = st.floats(0, 1, width=32)
 
 @st.composite
 def worlds(draw: st.DrawFn, most: int = 24) -> Interactions:
-    """Any users, items and pairs; users and items that have none among them."""
+    """Random users, items and pairs, including users and items without pairs."""
     n_users, n_items = draw(st.integers(1, most)), draw(st.integers(2, most))
     cells = st.integers(0, n_users * n_items - 1)
     cell = np.array(draw(st.lists(cells, min_size=1, max_size=4 * most, unique=True)))
@@ -48,25 +48,25 @@ def dense(interactions: Interactions) -> np.ndarray:
 
 @law
 @given(worlds(), st.integers(1, 30))
-def test_the_basis_holds_the_lowest_frequencies_of_the_laplacian(world, K):
+def test_the_basis_has_the_lowest_frequencies_of_the_laplacian(world, K):
     root = normalised_adjacency_root(world.matrix()).toarray()
     L = np.eye(len(world.items)) - root.T @ root
     every, rank = np.linalg.eigvalsh(L), np.linalg.matrix_rank(root)
     basis = spectral_basis(world, K)
     U, lam = basis.U.double().numpy(), basis.lam.double().numpy()
-    assert U.shape == (len(world.items), min(K, rank)), "beyond the rank nothing is carried"
+    assert U.shape == (len(world.items), min(K, rank)), "there is no signal beyond the rank"
     np.testing.assert_allclose(U.T @ U, np.eye(basis.K), **close)
     np.testing.assert_allclose(L @ U, U * lam, **close)
     np.testing.assert_allclose(lam, every[: basis.K], **close)
     assert (np.diff(lam) >= -1e-6).all() and lam.min() >= 0 and lam.max() <= 1
-    assert (np.abs(U[world.item_counts == 0]) < 1e-6).all(), "an item of degree zero has no part in any frequency"
+    assert (np.abs(U[world.item_counts == 0]) < 1e-6).all(), "an item of degree zero is zero in every frequency"
     assert (U.max(0) >= np.abs(U).max(0) - 1e-6).all(), "signs are fixed"
     assert torch.equal(spectral_basis(world, K).U, basis.U), "equal data gives equal vectors"
 
 
 @law
 @given(worlds(), st.integers(1, 30))
-def test_there_and_back_is_a_projector_and_the_identity_where_all_frequencies_are_kept(world, K):
+def test_the_transform_and_its_inverse_are_a_projector_and_the_identity_at_full_rank(world, K):
     x = Histories.from_interactions(world, CPU)
     basis = spectral_basis(world, K)
     torch.testing.assert_close(basis.gft(x), torch.from_numpy(dense(world)).float() @ basis.U, **close)
@@ -78,8 +78,8 @@ def test_there_and_back_is_a_projector_and_the_identity_where_all_frequencies_ar
 
 @slow_law
 @given(worlds(most=12), st.randoms(use_true_random=False))
-def test_relabelled_items_permute_the_scores(world, random):
-    order = np.array(random.sample(range(len(world.items)), len(world.items)))  # item i is order[i] there
+def test_relabelling_items_permutes_the_scores(world, random):
+    order = np.array(random.sample(range(len(world.items)), len(world.items)))  # item i is relabelled order[i]
     items = world.items.subset(np.argsort(order))
     moved = Interactions.from_pairs(world.users, items, world.rows, order[world.indices], ordered=True)
     here, there = (scores_of(w, "instant")[1] for w in (world, moved))
@@ -87,7 +87,7 @@ def test_relabelled_items_permute_the_scores(world, random):
 
 
 def scores_of(train: Interactions, name: str) -> tuple[Recommender, torch.Tensor]:
-    """A model of all frequencies that is trained for an epoch, and what it says of everybody."""
+    """A model with all frequencies after one epoch, and its scores for all users."""
     nothing = train.where(np.zeros(len(train), dtype=bool))
     config = replace(PRESETS[name], K=40, hidden=8, epochs=1, batch_size=7)
     trainer = Trainer(config, Split(train, nothing, nothing), 0, CPU)
@@ -99,7 +99,7 @@ def scores_of(train: Interactions, name: str) -> tuple[Recommender, torch.Tensor
 
 @slow_law
 @given(worlds(most=12), st.sampled_from(list(PRESETS)), st.data())
-def test_a_list_holds_what_is_unseen_best_first_and_the_same_alone_as_in_a_batch(world, name, data):
+def test_a_list_has_unseen_items_best_first_and_does_not_depend_on_the_batch(world, name, data):
     model, batch = scores_of(world, name)
     ids = model.items.ids
     for history in ([ids[i] for i in world.history(0)], data.draw(st.lists(st.sampled_from(ids))), [], list(ids)):
@@ -109,7 +109,7 @@ def test_a_list_holds_what_is_unseen_best_first_and_the_same_alone_as_in_a_batch
         assert not set(found.ids) & set(history) and [ids[i] for i in found.indices] == found.ids
         assert np.isfinite(found.scores).all() and found.scores == sorted(found.scores, reverse=True)
         assert set(model.recommend(history, 30, exclude_seen=False).ids) == set(ids)
-        assert model.recommend(list(dict.fromkeys(history)), k, noise=False) == found, "named twice counts once"
+        assert model.recommend(list(dict.fromkeys(history)), k, noise=False) == found, "a repeated item counts once"
     for user, scores in enumerate(batch):
         alone = model.scores(
             Histories.from_lists([world.history(user)], CPU),
@@ -130,7 +130,7 @@ def schedules(draw: st.DrawFn) -> NoiseSchedule:
 
 @law
 @given(schedules(), st.lists(shares, min_size=1, max_size=9))
-def test_a_schedule_starts_at_the_identity_keeps_less_and_adds_more_up_to_its_ceiling(schedule, frequencies):
+def test_a_schedule_starts_at_the_identity_and_is_monotonic_up_to_its_bounds(schedule, frequencies):
     lam = torch.tensor(sorted(frequencies))
     t = torch.linspace(0, schedule.tau, 20)
     alpha, sigma = schedule.alpha(t, lam), schedule.sigma(t, lam)  # (20, K)
@@ -141,12 +141,12 @@ def test_a_schedule_starts_at_the_identity_keeps_less_and_adds_more_up_to_its_ce
     if schedule.kind == "vp":
         assert (alpha >= schedule.alpha_min - 1e-6).all()
         assert (alpha.diff(dim=1) <= 1e-6).all() and (sigma.diff(dim=1) >= -1e-6).all()
-        assert (alpha[:, lam == 0] == 1).all() and (sigma[:, lam == 0] == 0).all(), "the lowest one is left alone"
+        assert (alpha[:, lam == 0] == 1).all() and (sigma[:, lam == 0] == 0).all(), "the lowest frequency is unchanged"
 
 
 @law
 @given(schedules(), st.integers(1, 9), st.integers(1, 4), st.floats(-1, 5), st.integers(0, 99))
-def test_with_an_oracle_for_a_denoiser_sampling_ends_at_v_0_in_any_number_of_steps(schedule, T, B, guidance, seed):
+def test_with_an_oracle_denoiser_sampling_ends_at_v_0_in_any_number_of_steps(schedule, T, B, guidance, seed):
     generator = torch.Generator().manual_seed(seed)
     v_0, c = torch.randn(B, 6, generator=generator), torch.randn(B, 1, 6, generator=generator)
     eps = torch.randn(T, B, 6, generator=generator)
@@ -157,7 +157,7 @@ def test_with_an_oracle_for_a_denoiser_sampling_ends_at_v_0_in_any_number_of_ste
 
 @law
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 30), st.integers(1, 30))
-def test_metrics_are_shares_of_the_best_possible(row, missed, k):
+def test_metrics_are_fractions_of_the_best_possible_value(row, missed, k):
     hits, relevant = torch.tensor([row]), torch.tensor([sum(row) + missed])
     assume(relevant.item() > 0)
     values = [metric(hits, relevant, k).item() for metric in (recall, recall_all, ndcg)]
@@ -172,7 +172,7 @@ def test_metrics_are_shares_of_the_best_possible(row, missed, k):
 
 @law
 @given(worlds(), st.integers(0, 9))
-def test_a_split_is_disjoint_and_sums_to_the_input_and_order_stays(world, seed):
+def test_a_split_is_disjoint_complete_and_keeps_the_order(world, seed):
     for split in (chronological_split(world), random_split(world, seed)):
         parts = (split.train, split.valid, split.test)
         np.testing.assert_array_equal(sum(map(dense, parts)), dense(world))
@@ -199,7 +199,7 @@ ids = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1, 
 
 @slow_law
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=30, unique=True))
-def test_what_is_written_as_csv_comes_back(pairs):
+def test_interactions_survive_csv(pairs):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "log.csv")
         with path.open("w", encoding="utf-8", newline="") as file:

@@ -4,7 +4,7 @@ import torch
 from sdiff.config import PRESETS
 from sdiff.evaluation.baselines import linear_filter, popularity
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.peers.gfcf import gfcf
+from sdiff.experiments.baselines.gfcf import gfcf
 from sdiff.method.histories import Histories
 from sdiff.method.linear import solve
 from sdiff.serving.recommender import Recommender
@@ -37,14 +37,14 @@ def test_without_a_mask_there_is_nothing_to_denoise(basis, tastes):
 def test_the_instant_preset_is_one_step_without_noise_and_beats_popularity(split):
     trainer = Trainer(PRESETS["instant"].override({"K": 12, "epochs": 200}), split, 0, CPU)
     progress = list(trainer.iter_epochs())
-    assert len(progress) == 1 and progress[0].best_epoch == 1, "however many epochs are asked for"
+    assert len(progress) == 1 and progress[0].best_epoch == 1, "for any number of epochs"
     model = Recommender(trainer.checkpoint("tastes", "instant"), CPU)
     score = lambda x: model.scores(x, model.config, torch.Generator())  # noqa: E731
     ours, theirs = evaluate(score, split, "test", CPU), evaluate(popularity(split), split, "test", CPU)
     assert ours["recall@10"] > 0.95 > theirs["recall@10"] + 0.3
 
 
-def test_it_is_saved_and_read_like_any_other(split, tmp_path):
+def test_the_instant_preset_is_saved_and_loaded_like_any_other(split, tmp_path):
     trainer = Trainer(PRESETS["instant"].override({"K": 12}), split, 0, CPU)
     trainer.fit()
     trainer.checkpoint("tastes", "instant").save(tmp_path)
@@ -55,7 +55,7 @@ REAL = [pytest.param(dataset, marks=pytest.mark.slow) for dataset in ("ml-latest
 
 
 @pytest.mark.parametrize("dataset", ["demo", *REAL])
-def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
+def test_the_instant_preset_beats_the_linear_filter_on_validation(dataset):
     from sdiff.data.datasets import load_dataset
     from tests.conftest import real_data
 
@@ -68,8 +68,8 @@ def test_on_validation_it_beats_the_linear_filter_untouched(dataset):
 
 
 @pytest.mark.parametrize(("name", "published"), [("filter", linear_filter), ("gfcf", gfcf)])
-def test_the_filters_rank_as_the_published_ones(name, published, split, monkeypatch):
-    monkeypatch.setattr("sdiff.experiments.peers.gfcf.K", 12)
+def test_the_filter_presets_rank_like_the_published_filters(name, published, split, monkeypatch):
+    monkeypatch.setattr("sdiff.experiments.baselines.gfcf.K", 12)
     trainer = Trainer(PRESETS[name].override({"K": 12}), split, 0, CPU).fit()
     model = Recommender(trainer.checkpoint("tastes", name), CPU)
     x = Histories.from_interactions(split.train, CPU)

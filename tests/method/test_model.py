@@ -20,7 +20,7 @@ def learnt(spectrum, tastes, **settings) -> Model:
     return Model(LEARNT.override(settings), spectrum, torch.from_numpy(tastes.item_counts))
 
 
-def test_a_learnt_basis_starts_at_the_eigenvectors(basis, tastes):
+def test_a_learnt_basis_is_initialised_with_the_eigenvectors(basis, tastes):
     x = Histories.from_interactions(tastes, CPU)
     start = learnt(basis, tastes).basis
     torch.testing.assert_close(start.gft(x), len(basis.U) ** 0.5 * basis.gft(x))
@@ -29,7 +29,7 @@ def test_a_learnt_basis_starts_at_the_eigenvectors(basis, tastes):
     torch.testing.assert_close(start.igft(start.gft(x)), logits)
 
 
-def test_the_scores_of_some_items_are_those_among_all(basis, tastes):
+def test_the_scores_of_selected_items_equal_those_among_all(basis, tastes):
     v = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
     for inverse in (basis, learnt(basis, tastes).basis, learnt(basis, tastes, basis="directional").basis):
         for items in (slice(7, 8), slice(10, 20)):
@@ -37,12 +37,12 @@ def test_the_scores_of_some_items_are_those_among_all(basis, tastes):
 
 
 @pytest.mark.parametrize(("kind", "matrices"), [("fixed", 0), ("tied", 1), ("directional", 2)])
-def test_how_many_bases_are_trained(basis, tastes, kind, matrices):
+def test_the_basis_setting_determines_which_bases_are_trained(basis, tastes, kind, matrices):
     parameters = learnt(basis, tastes, basis=kind).basis.parameters()
     assert sum(p.requires_grad and p.shape == basis.U.shape for p in parameters) == matrices
 
 
-def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
+def test_every_weight_gets_a_gradient_and_seen_items_are_no_targets(basis, tastes):
     x = Histories.from_interactions(tastes, CPU)
     for settings in (
         {"memories": 2, "half_life": 2.0, "basis": "directional"},
@@ -51,7 +51,7 @@ def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
         model = learnt(basis, tastes, **settings)
         if model.graph is not None:
             model.graph.build(tastes)
-        with torch.no_grad():  # a residual network starts at zero, where nothing flows back through it
+        with torch.no_grad():  # a residual network starts at zero, where its gradient vanishes
             model.denoiser.mlp[-1].weight.normal_(generator=torch.Generator().manual_seed(0))
         loss = ranking_loss(model, x, LEARNT.override(settings), torch.Generator().manual_seed(0)).mean()
         loss.backward()
@@ -59,14 +59,14 @@ def test_every_weight_is_trained_and_no_seen_item_is_asked_for(basis, tastes):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
 
 
-def test_the_generalised_cross_entropy_tends_to_the_cross_entropy(basis, tastes):
+def test_the_generalised_cross_entropy_converges_to_the_cross_entropy(basis, tastes):
     x, model = Histories.from_interactions(tastes, CPU), learnt(basis, tastes)
 
     def loss(q):
         return ranking_loss(model, x, LEARNT.override({"q": q}), torch.Generator().manual_seed(0)).mean().item()
 
     assert loss(1e-4) == pytest.approx(loss(0), rel=1e-3)
-    with torch.no_grad():  # every item that is not shown is as likely
+    with torch.no_grad():  # all hidden items are equally likely
         model.basis.log_scale.fill_(-torch.inf)  # pyright: ignore
         model.basis.bias.zero_()  # pyright: ignore
     shown, hidden = x.mask(LEARNT.mask, torch.Generator().manual_seed(0))
@@ -75,13 +75,13 @@ def test_the_generalised_cross_entropy_tends_to_the_cross_entropy(basis, tastes)
     assert loss(0.5) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_residual_denoiser_starts_as_the_mean_of_v_t_and_the_condition(basis, tastes):
+def test_a_residual_denoiser_is_initialised_as_the_mean_of_v_t_and_the_condition(basis, tastes):
     model = learnt(basis, tastes)
     v_t, c = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(model.denoiser(v_t, c[:, None], torch.rand(5)), (v_t + c) / 2)
 
 
-def test_memories_hold_the_same_history_with_longer_and_longer_half_lives(basis):
+def test_memories_are_the_same_history_with_increasing_half_lives(basis):
     x = Histories.from_lists([[0, 1, 2, 3]], CPU)
     config = Config(K=12, half_life=1.0, memories=3)
     c = condition(basis, x, config)
@@ -93,7 +93,7 @@ def test_memories_hold_the_same_history_with_longer_and_longer_half_lives(basis)
 
 
 @pytest.mark.parametrize("setting", [{"basis": "tied"}, {"graph_entries": 100}])
-def test_what_only_a_softmax_can_train_says_so(setting):
+def test_settings_that_need_the_softmax_loss_are_refused_without_it(setting):
     with pytest.raises(SDiffError, match="needs loss=softmax"):
         Config(**setting)
 
@@ -102,7 +102,7 @@ QUICK = {"K": 12, "hidden": 32, "epochs": 200, "eval_every": 20, "batch_size": 1
 
 
 def top_hit(config: Config, split: Split) -> float:
-    """Share of the walks whose next step is ranked first among the unseen."""
+    """Share of the walks whose next item ranks first among the unseen ones."""
     trainer = Trainer(config.override(QUICK), split, 0, CPU)
     trainer.fit()
     model = Recommender(trainer.checkpoint("walks", ""), CPU)
@@ -115,7 +115,7 @@ def test_the_temporal_preset_learns_what_comes_next_and_the_tuned_one_cannot(wal
     assert top_hit(PRESETS["tuned"], walks) < 0.7
 
 
-def test_without_an_order_the_temporal_preset_says_so(walks):
+def test_the_temporal_preset_refuses_data_without_an_order(walks):
     unordered = Split(*(Interactions.from_pairs(p.users, p.items, p.rows, p.indices) for p in
                         (walks.train, walks.valid, walks.test)))  # fmt: skip
     with pytest.raises(SDiffError, match=r"neither timestamps nor an order.*tuned"):
@@ -123,7 +123,7 @@ def test_without_an_order_the_temporal_preset_says_so(walks):
     Trainer(PRESETS["tuned"], unordered, 0, CPU)
 
 
-def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
+def test_a_model_with_a_learnt_basis_is_saved_loaded_and_resumed(walks, tmp_path):
     config = PRESETS["temporal"].override(QUICK | {"epochs": 40})
     whole = Trainer(config, walks, 0, CPU)
     whole.fit()
@@ -146,7 +146,7 @@ def test_a_learnt_model_is_saved_read_and_resumed(walks, tmp_path):
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_an_estimate_is_the_shown_and_the_expected_hidden_items(basis, tastes, normalise):
+def test_an_estimate_combines_shown_items_with_expected_hidden_items(basis, tastes, normalise):
     """v_0 in the item domain: a history whose mass is 1 - m on what is shown, and m on the rest by its probability."""
     config = LEARNT.override({"mask": 0.3, "normalise": normalise})
     model = Model(config, basis, torch.from_numpy(tastes.item_counts))

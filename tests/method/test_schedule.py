@@ -10,7 +10,7 @@ TIMES = torch.linspace(0, 1, 21)
 KINDS = ["vp", "ve", "ddpm"]
 
 
-def test_vp_without_bounds_preserves_variance_and_its_snr_stays_above_the_paper_s_floor():
+def test_vp_without_bounds_preserves_variance_and_keeps_its_snr_above_the_bound_of_the_paper():
     schedule = NoiseSchedule("vp", alpha_min=0.0, sigma_max=1.0, tau=1.0)  # Eq. (12)
     alpha, sigma = schedule.alpha(TIMES, LAM), schedule.sigma(TIMES, LAM)
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
@@ -19,7 +19,7 @@ def test_vp_without_bounds_preserves_variance_and_its_snr_stays_above_the_paper_
 
 
 @pytest.mark.parametrize("kind", ["ddpm", "ve"])
-def test_the_ablations_noise_all_frequencies_alike(kind):
+def test_the_ablation_schedules_treat_all_frequencies_alike(kind):
     sigma = NoiseSchedule(kind).sigma(TIMES, LAM)
     assert (sigma == sigma[:, :1]).all() and (sigma.diff(dim=0) > 0).all()
 
@@ -36,7 +36,7 @@ def test_the_heat_kernel_solves_the_heat_equation():
     torch.testing.assert_close(slope, -LAM.double() * heat_kernel(t, LAM.double()), atol=1e-8, rtol=0)
 
 
-def test_alpha_is_the_heat_kernel_lifted_to_alpha_min_and_sigma_its_complement_up_to_sigma_max():
+def test_alpha_is_the_heat_kernel_bounded_by_alpha_min_and_sigma_its_complement_bounded_by_sigma_max():
     kernel = torch.exp(-TIMES[:, None] * LAM)
     schedule = NoiseSchedule("vp", alpha_min=0.3, sigma_max=0.6)
     torch.testing.assert_close(schedule.alpha(TIMES, LAM), 0.7 * kernel + 0.3)  # Eq. (13)
@@ -44,7 +44,7 @@ def test_alpha_is_the_heat_kernel_lifted_to_alpha_min_and_sigma_its_complement_u
 
 
 @pytest.mark.parametrize("tau", [0.5, 3.0])
-def test_the_ablations_spread_the_same_noise_over_any_time(tau):
+def test_the_ablation_schedules_scale_with_tau(tau):
     for kind in ("ve", "ddpm"):
         short, long = NoiseSchedule(kind, tau=1.0), NoiseSchedule(kind, tau=tau)
         torch.testing.assert_close(long.sigma(tau * TIMES, LAM), short.sigma(TIMES, LAM))
@@ -65,7 +65,7 @@ def test_times_run_from_zero_to_tau():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_q_sample_has_the_mean_and_variance_it_says(kind):
+def test_q_sample_has_the_mean_and_variance_of_its_schedule(kind):
     schedule = NoiseSchedule(kind, alpha_min=0.1, sigma_max=0.4)
     v_0, t = torch.linspace(-2, 3, 11), torch.tensor([0.6])
     eps = torch.randn(40_000, 11, generator=torch.Generator().manual_seed(0))

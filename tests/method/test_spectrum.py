@@ -17,21 +17,21 @@ def laplacian(interactions):
     return np.eye(root.shape[1]) - root.T @ root
 
 
-def test_the_lowest_frequencies_are_the_ones_kept(random_interactions):
+def test_the_lowest_frequencies_are_kept(random_interactions):
     every = np.sort(np.linalg.eigvalsh(laplacian(random_interactions)))
     np.testing.assert_allclose(spectral_basis(random_interactions, 10).lam, every[:10], atol=1e-5)
     assert every[0] == pytest.approx(0, abs=1e-12), "the paper says [0, 2]; this L is within [0, 1] and starts at 0"
     assert every[-1] <= 1 + 1e-12
 
 
-def test_a_graph_without_an_edge_has_no_frequency():
+def test_a_graph_without_edges_has_no_frequencies():
     ids = Vocabulary(("1", "2", "3"))
     basis = spectral_basis(Interactions.from_pairs(ids, ids, np.array([]), np.array([])), 2)
     assert basis.K == 0 and basis.U.shape == (3, 0)
 
 
-def test_the_first_eigenvector_is_the_root_of_the_degrees(tastes):
-    # Three tastes that share nothing: three components, so lam = 0 three times over.
+def test_the_first_eigenvector_is_the_square_root_of_the_degrees(tastes):
+    # Three disjoint tastes are three components, so lam = 0 three times.
     basis = spectral_basis(tastes, 12)
     assert (basis.lam[:3] < 1e-6).all() and basis.lam[3] > 0.01
 
@@ -43,11 +43,11 @@ def test_blocks_and_single_vectors_find_the_same_frequencies(components):
     root = normalised_adjacency_root(X.astype(np.float64))
     (a, U), (b, V) = largest(root, 20, CPU), filtered(root, 20, CPU)
     np.testing.assert_allclose(np.sort(a), np.sort(b), atol=1e-12)
-    np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-5)  # vectors of equal eigenvalues may be turned
+    np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-5)  # eigenvectors of equal eigenvalues may be rotated
     assert np.linalg.norm(root.T @ (root @ V) - V * b, axis=0).max() < 1e-7
 
 
-def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_interactions, monkeypatch):
+def test_lanczos_is_used_if_the_filter_does_not_separate_the_frequencies(random_interactions, monkeypatch):
     root = normalised_adjacency_root(random_interactions.matrix())
     monkeypatch.setattr("sdiff.method.eigen.SWEEPS", 1)
     (a, U), (b, V) = largest(root, 10, CPU), filtered(root, 10, CPU)
@@ -56,7 +56,7 @@ def test_where_the_filter_does_not_part_the_frequencies_lanczos_does(random_inte
 
 @pytest.mark.parametrize("K", [21, 40, 60])
 @pytest.mark.parametrize("users_are_fewer", [True, False])
-def test_where_one_side_is_small_memory_is_that_of_the_result_and_all_its_frequencies_are_found(users_are_fewer, K):
+def test_with_one_small_side_all_frequencies_are_found_within_the_memory_of_the_result(users_are_fewer, K):
     X = (np.random.default_rng(0).random((40, 20_000)) < 0.01).astype(np.float64)
     X[1:3] = X[0]  # three equal users or items, so that the rank is 38
     root = normalised_adjacency_root(sp.csr_array(X if users_are_fewer else X.T))
@@ -70,7 +70,7 @@ def test_where_one_side_is_small_memory_is_that_of_the_result_and_all_its_freque
     np.testing.assert_allclose(np.sort(a)[::-1], exact[:rank], atol=1e-12)
     np.testing.assert_allclose(U.T @ U, np.eye(rank), atol=1e-12)
     assert np.abs(root.T @ (root @ U) - U * a).max() < 1e-12
-    assert np.abs(U[root.sum(0) == 0]).max(initial=0) < 1e-12, "an item nobody has is in no frequency"
+    assert np.abs(U[root.sum(0) == 0]).max(initial=0) < 1e-12, "an item without interactions is zero in every frequency"
 
 
 def test_eigenvectors_are_orthonormal_however_small_their_eigenvalue():
@@ -82,7 +82,7 @@ def test_eigenvectors_are_orthonormal_however_small_their_eigenvalue():
     np.testing.assert_allclose(U.T @ U, np.eye(6), atol=1e-12)
 
 
-def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_interactions):
+def test_relabelling_items_keeps_the_spectrum_and_permutes_the_rows(random_interactions):
     order = np.random.default_rng(0).permutation(50)
     items = Vocabulary(tuple(random_interactions.items.ids[i] for i in np.argsort(order)))
     moved = Interactions.from_pairs(
@@ -93,19 +93,19 @@ def test_relabelled_items_give_the_same_spectrum_and_permuted_rows(random_intera
     torch.testing.assert_close(here.U, there.U[order], atol=1e-3, rtol=0)
 
 
-def test_the_cache_gives_what_was_computed_and_knows_other_data(random_interactions, tastes, tmp_path, monkeypatch):
+def test_the_cache_returns_what_was_computed_and_distinguishes_data(random_interactions, tastes, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_CACHE_DIR", str(tmp_path))
     first = cached_basis(random_interactions, 8)
     files = list(tmp_path.rglob("*.safetensors"))
     assert len(files) == 1
-    left = files[0].with_name(".sdiff-left")  # by a process that was killed once its file was in place
+    left = files[0].with_name(".sdiff-left")  # by a process that was killed after its file was in place
     left.mkdir()
     stored = cached_basis(random_interactions, 8)
     assert not left.exists()
     assert torch.equal(stored.U, first.U)
-    assert stored.U.stride() == first.U.stride(), "another order in memory would be another last digit of every sum"
+    assert stored.U.stride() == first.U.stride(), "another memory layout would change the last digit of sums"
     assert cached_basis(random_interactions, 9).K == 9 and cached_basis(tastes, 8).U.shape == (30, 8)
     header = json.dumps({"U": {"dtype": "F32", "shape": [1 << 63, 0], "data_offsets": [0, 0]}}).encode()
     for damaged in (b"not a tensor", len(header).to_bytes(8, "little") + header):
         files[0].write_bytes(damaged)
-        assert torch.equal(cached_basis(random_interactions, 8).U, first.U), "a damaged file is made anew"
+        assert torch.equal(cached_basis(random_interactions, 8).U, first.U), "a damaged file is recomputed"

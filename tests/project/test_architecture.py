@@ -25,7 +25,7 @@ def imports(tree):
             yield node.module
 
 
-def test_imports_point_one_way(monkeypatch):
+def test_imports_follow_the_layers(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
 

@@ -1,4 +1,4 @@
-"""CI fails on a vulnerability that can be fixed, and on an audit of nothing, but never for want of a connection."""
+"""CI fails on fixable vulnerabilities and on an empty audit, but not on a missing connection."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ CANARY = package("pip")
         (None, None, 0, "skipped: the vulnerability service cannot be reached. ConnectionError: no name"),
     ],
 )
-def test_what_ci_makes_of_an_audit(tmp_path, packages, canary, code, said):
+def test_ci_fails_on_vulnerabilities_and_on_audits_that_cannot_work(tmp_path, packages, canary, code, said):
     answers = {False: packages, True: canary and [canary]}
     (tmp_path / "pip_audit.py").write_text(
         f"import json, sys\nif '--version' in sys.argv: sys.exit()\nanswer = {answers!r}['-r' in sys.argv]\n"
@@ -48,7 +48,7 @@ def test_what_ci_makes_of_an_audit(tmp_path, packages, canary, code, said):
     assert run.returncode == code and said in run.stdout + run.stderr and "Traceback" not in run.stdout + run.stderr
 
 
-def test_a_pip_audit_that_does_not_run_fails(tmp_path):
+def test_a_pip_audit_that_cannot_run_fails(tmp_path):
     (tmp_path / "pip_audit.py").write_text("import nothing_of_this_name")
     command = [sys.executable, str(ROOT / ".ci" / "audit.py")]
     run = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
@@ -62,16 +62,16 @@ def needs() -> list[Requirement]:
 
 
 @pytest.mark.parametrize("need", needs(), ids=lambda need: need.name)
-def test_no_dependency_may_be_of_a_major_version_that_was_never_tested(need):
+def test_no_dependency_allows_an_untested_major_version(need):
     bounds = [Version(each.version) for each in need.specifier if each.operator == "<"]
     assert len(bounds) == 1, "an upper bound"
     try:
         installed = Version(version(need.name))
     except PackageNotFoundError:
-        return  # of an extra, or of another system
+        return  # for an extra or another system
     assert installed in need.specifier and bounds[0].major - installed.major <= 1
 
 
-def test_duckdb_is_one_that_refuses_a_truncated_gzip_file():
+def test_the_required_duckdb_refuses_a_truncated_gzip_file():
     [duckdb] = [need for need in needs() if need.name == "duckdb"]
     assert "1.5.9" not in duckdb.specifier and "2.0.0" in duckdb.specifier

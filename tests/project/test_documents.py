@@ -1,4 +1,4 @@
-"""The documents agree with the repository."""
+"""The documents match the repository."""
 
 import argparse
 import re
@@ -21,12 +21,12 @@ README, REFERENCE, HOWTO = TEXTS["README.md"], TEXTS["docs/reference.md"], TEXTS
 
 
 def prose(text: str) -> str:
-    """A page without its code: neither blocks nor what stands between backticks."""
+    """A page without code blocks and inline code."""
     return re.sub(r"`[^`\n]+`", "", re.sub(r"^```.*?^```|^ {4}.*?$", "", text, flags=re.M | re.S))
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors of the headings of a page, as GitHub generates them."""
     found: Counter[str] = Counter()
     names = set()
     for heading in re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), flags=re.M):
@@ -37,25 +37,25 @@ def anchors(text: str) -> set[str]:
 
 
 def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """The text under a heading, up to the next one of the same or a higher level."""
     level = heading.split()[0]
     rest = page.split(f"\n{heading}")[1]
     return re.split(rf"\n#{{1,{len(level)}}} ", rest)[0]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_the_tables_are_those_of_the_result_files_and_the_settings(path: Path):
+def test_tables_in_the_docs_match_the_results_and_settings(path: Path):
     text = path.read_text(encoding="utf-8")
     assert filled(text) == text, "run python -m benchmarks.report"
 
 
-def test_every_table_of_the_report_stands_in_a_page():
+def test_every_table_of_the_report_is_in_a_page():
     marks = re.findall(r"<!-- (\w+) -->", "".join(path.read_text(encoding="utf-8") for path in PAGES))
     assert sorted(marks) == sorted(TABLES)
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_every_link_between_documents_leads_to_a_file_and_a_heading(name: str):
+def test_every_link_between_documents_resolves(name: str):
     for link in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", prose(TEXTS[name])):
         target, _, anchor = link.partition("#")
         path = (DOCS[name].parent / target).resolve() if target else DOCS[name]
@@ -63,7 +63,7 @@ def test_every_link_between_documents_leads_to_a_file_and_a_heading(name: str):
         assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), f"{name}: {link}"
 
 
-def test_the_links_of_a_page_are_found_and_its_code_is_not():
+def test_links_are_found_in_a_page_but_not_in_its_code():
     assert prose("a `](x)` b\n\n    ](y)\n```\n](z)\n```\n") == "a  b\n\n\n\n"
     assert anchors("# A b\n## `c d` (e, f)\n## A b\n```\n# no\n```\n") == {"a-b", "c-d-e-f", "a-b-1"}
 
@@ -99,30 +99,30 @@ def test_the_guides_name_every_endpoint_and_experiment():
 def test_the_layout_names_every_package():
     tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Layout")[1].split("\n## ")[0]
     packages = {path.parent.relative_to(ROOT / "sdiff") for path in (ROOT / "sdiff").rglob("__init__.py")}
-    for package in packages - {Path(), Path("experiments/peers")}:
+    for package in packages - {Path(), Path("experiments/baselines")}:
         assert f"{package.name}/" in tree
     for name in re.findall(r"(\w+\.py)", tree):
         assert [*ROOT.glob(name), *(ROOT / "sdiff").rglob(name)], name
 
 
-def test_ci_runs_the_very_test_command():
+def test_ci_runs_the_documented_test_command():
     command = "pip install -r requirements-dev.txt && python -m pytest"
     assert command in README and command in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_space_front_matter_names_what_is_here():
+def test_the_space_front_matter_names_existing_files():
     front = dict(line.split(": ", 1) for line in README.split("---")[1].strip().splitlines())
     assert front["sdk"] == "gradio" and (ROOT / front["app_file"]).exists()
     assert front["license"] == "apache-2.0" and "Apache License" in Path(ROOT / "LICENSE").read_text()
     assert len(front["short_description"]) <= 60
-    assert front["python_version"] == '"3.12.12"', "the one that ZeroGPU has and DuckDB runs on"
+    assert front["python_version"] == '"3.12.12"', "provided by ZeroGPU and supported by DuckDB"
     needs = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
     gradio = next(need for need in needs if need.name == "gradio")
     assert front["sdk_version"] in gradio.specifier
-    assert "preload_from_hub" not in front, "nothing is downloaded before it is asked for"
+    assert "preload_from_hub" not in front, "nothing is downloaded before a request"
 
 
-def test_the_paper_map_names_functions_and_tests_that_exist():
+def test_the_paper_map_names_existing_functions_and_tests():
     paper = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
     settings = (ROOT / "sdiff" / "config.py").read_text(encoding="utf-8")
     named = re.findall(r"`(\w+\.py)(?:: ([\w.]+))?`((?:, `\w+`)*)", paper)
@@ -135,7 +135,7 @@ def test_the_paper_map_names_functions_and_tests_that_exist():
             assert re.search(rf"(def|class) {part}{whole}", source) or f"    {part}: " in settings, f"{file}: {part}"
 
 
-def test_each_promise_of_security_names_a_test_that_exists():
+def test_every_promise_of_the_security_page_names_an_existing_test():
     rows = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("## Guarantees")[1].split("\n## ")[0]
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     rows = [row for row in rows.splitlines() if row.startswith("| ") and not row.startswith("| guarantee |")]

@@ -1,4 +1,4 @@
-"""What is installed: requirements, version, and where files are found. `.ci/wheel` tries the wheel itself."""
+"""Requirements, version, and locations of files. `.ci/wheel` tests the wheel itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def test_a_space_installs_what_the_package_and_its_app_need():
+def test_a_space_installs_the_requirements_of_the_package_and_its_app():
     needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["app"]]
     of_space = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert sorted(map(str, map(Requirement, needed))) == sorted(map(str, map(Requirement, of_space)))
@@ -33,7 +33,7 @@ def test_the_citation_names_this_version():
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["train", "--help"]], ids=" ".join)
-def test_help_waits_for_no_large_library(words):
+def test_help_imports_no_large_library(words):
     program = (
         "import sys; from sdiff.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
@@ -43,7 +43,7 @@ def test_help_waits_for_no_large_library(words):
     assert done.stdout.endswith("[]\n")
 
 
-def test_a_checkpoint_is_found_by_its_name_and_a_folder_comes_first(tmp_path, monkeypatch):
+def test_a_checkpoint_is_found_by_name_and_a_folder_takes_precedence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
     included = paths.CHECKPOINTS / "demo"
@@ -52,7 +52,7 @@ def test_a_checkpoint_is_found_by_its_name_and_a_folder_comes_first(tmp_path, mo
     assert main(["recommend", "--checkpoint", "demo", "--user", "7"]) == 0
     for folder in (tmp_path / "runs" / "demo", tmp_path / "demo"):
         folder.mkdir(parents=True)
-        assert paths.checkpoint_dir("demo").resolve() != folder, "it holds no checkpoint"
+        assert paths.checkpoint_dir("demo").resolve() != folder, "it contains no checkpoint"
         shutil.copytree(included, folder, dirs_exist_ok=True)
         assert paths.checkpoint_dir("demo").resolve() == folder
     for name in ("nobody", "x/demo", "..", "/", ""):
@@ -62,7 +62,7 @@ def test_a_checkpoint_is_found_by_its_name_and_a_folder_comes_first(tmp_path, mo
 
 
 @pytest.mark.parametrize("words", [["app"], ["reproduce", "fig3", "--quick"]], ids=" ".join)
-def test_without_the_libraries_of_the_app_a_command_says_how_to_install_them(words, tmp_path):
+def test_without_the_app_extra_a_command_says_how_to_install_it(words, tmp_path):
     program = f"""
 import sys
 for library in ("gradio", "plotly"):

@@ -1,4 +1,4 @@
-"""A score taken apart adds up to itself, and a linear model's parts are what each item alone would add."""
+"""Explanations add up to the score, and match single-item scores in a linear model."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def models(split):
-    """One of each preset: what ships, a fusion head over the graph, the linear one."""
+    """A model per preset: the shipped one, one with a fusion head over the graph, and the linear one."""
     steps = SMALL | {"T": 4, "noise": True, "sampled": 0.5, "guidance": 0.3, "beta": 0.2}
     shipped = {name: Recommender.load(f"checkpoints/{name}") for name in ("demo", "demo-paper")}
     near = SMALL | {"epochs": 1, "graph_entries": 40 * len(split.items)}
@@ -41,7 +41,7 @@ def models(split):
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-paper", "tuned", "near", "steps", "instant", "gfcf"])
-def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
+def test_both_explanations_add_up_to_the_score(models, split, name):
     model = models[name]
     for user in (0, 7, 99):
         history = [split.items.ids[i] for i in split.train.history(user)]
@@ -59,7 +59,7 @@ def test_both_accounts_add_up_to_the_score_that_ranks(models, split, name):
 
 
 class Largest(TorchDispatchMode):
-    """Keeps the size of the largest tensor that any operation makes."""
+    """Records the size of the largest tensor that any operation creates."""
 
     size = 0
 
@@ -71,14 +71,14 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", ["tuned", "near", "instant"])
-def test_explaining_one_item_makes_no_scores_of_all_items_for_each_step_entry_or_frequency(models, split, name):
+def test_explaining_one_item_does_not_score_all_items_repeatedly(models, split, name):
     model, history = models[name], [split.items.ids[i] for i in range(100)]
     with Largest() as largest:
         explain(model, history, history[0])
     assert 0 < largest.size < len(split.items) * STEPS
 
 
-def test_a_linear_models_parts_are_what_each_item_alone_adds(models, split):
+def test_contributions_in_a_linear_model_are_those_of_each_item_alone(models, split):
     model = models["instant"]
     assert not model.config.normalise
     history = [split.items.ids[i] for i in split.train.history(3)]
@@ -86,10 +86,10 @@ def test_a_linear_models_parts_are_what_each_item_alone_adds(models, split):
     alone = [explain(model, [one], item).score for one in history]
     found = explain(model, history, item)
     np.testing.assert_allclose(found.by_item, np.array(alone) - found.without, atol=1e-6)
-    assert found.beside == pytest.approx(0, abs=1e-6), "a fixed basis adds nothing beside the frequencies"
+    assert found.beside == pytest.approx(0, abs=1e-6), "a fixed basis adds nothing besides the frequencies"
 
 
-def test_settings_are_those_of_the_list_and_bad_ones_are_said(models):
+def test_an_explanation_uses_the_settings_of_the_list_and_refuses_invalid_ones(models):
     model = models["demo-paper"]
     assert explain(model, ["1", "2"], "3", guidance=3).score != explain(model, ["1", "2"], "3").score
     assert explain(model, [], "3").by_item.shape == (0,)

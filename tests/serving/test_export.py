@@ -55,7 +55,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_without_noise_every_list_is_the_one_that_the_user_alone_is_given(model, split):
+def test_without_noise_every_list_equals_that_of_the_user_alone(model, split):
     config = model.config.at_inference({"noise": False, "guidance": 0.5})
     found = all_of(ranked(model, split.train, 6, config, seed=0, batch_size=7))
     assert list(dict.fromkeys(found["user"])) == list(range(60))
@@ -67,12 +67,12 @@ def test_without_noise_every_list_is_the_one_that_the_user_alone_is_given(model,
         assert found["score"][own] == pytest.approx(alone.scores, abs=1e-5)
 
 
-def test_only_what_is_unseen_is_listed_even_if_that_is_less_than_k_or_nothing(model):
+def test_only_unseen_items_are_listed_even_if_fewer_than_k(model):
     lengths = [30, 28, 0, 3, 30]
     user = np.repeat(np.arange(5), lengths)
     train = Interactions.from_pairs(vocabulary("v", 5), model.items, user, np.concatenate([*map(np.arange, lengths)]))
     found = all_of(ranked(model, train, 1000, model.config, seed=0, batch_size=2))
-    assert found["user"].tolist() == [1] * 2 + [3] * 27  # a user with no history has no list
+    assert found["user"].tolist() == [1] * 2 + [3] * 27  # a user without a history has no list
     for user in (1, 3):
         own = found["user"] == user
         assert sorted(found["item"][own]) == list(range(lengths[user], 30))
@@ -80,7 +80,7 @@ def test_only_what_is_unseen_is_listed_even_if_that_is_less_than_k_or_nothing(mo
         assert (np.diff(found["score"][own]) <= 0).all() and np.isfinite(found["score"][own]).all()
 
 
-def test_the_seed_decides_the_draw(model, split):
+def test_the_seed_determines_the_noise(model, split):
     def scores(seed):
         return all_of(ranked(model, split.train, 5, model.config, seed, batch_size=25))["score"].tolist()
 
@@ -93,7 +93,7 @@ def test_k_must_be_at_least_one(model, split):
 
 
 @pytest.mark.parametrize("name", ["lists.parquet", "lists.csv", "lists.csv.gz", "LISTS.CSV"])
-def test_a_file_names_users_and_items_by_their_ids_in_the_order_of_users_and_ranks(name, world, tmp_path):
+def test_a_file_has_user_and_item_ids_ordered_by_user_and_rank(name, world, tmp_path):
     path = tmp_path / name
     batches = [rows((2, [3, 0])), rows((0, [1]), (1, [])), rows((1, [2, 1, 0]))]
     assert write(path, iter(batches), world) == (6, 3)
@@ -109,7 +109,7 @@ def test_a_file_names_users_and_items_by_their_ids_in_the_order_of_users_and_ran
     assert [row["score"] for row in found] == pytest.approx([1 / rank for _, rank, _ in wanted])
 
 
-def test_titles_are_exact_in_parquet_and_never_a_formula_in_csv(world, tmp_path):
+def test_titles_are_exact_in_parquet_and_never_formulas_in_csv(world, tmp_path):
     for name in ("a.parquet", "a.csv"):
         assert write(tmp_path / name, [rows((0, [0, 1, 2, 3]))], world, titles=True) == (4, 1)
     exact = duckdb.connect().execute("SELECT title, year, genres FROM read_parquet(?)", [str(tmp_path / "a.parquet")])
@@ -121,7 +121,7 @@ def test_titles_are_exact_in_parquet_and_never_a_formula_in_csv(world, tmp_path)
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
-def test_a_csv_has_an_apostrophe_before_whatever_may_begin_a_formula(first, world, tmp_path):
+def test_csv_cells_that_may_start_a_formula_get_an_apostrophe(first, world, tmp_path):
     items = Items([f"{first}1", "1=1", "a-b", ""], [0] * 4, [f"{first}1", "", "b", "c"])
     write(tmp_path / "a.csv", [rows((0, [0, 1, 2, 3]))], replace(world, items=items), titles=True)
     with open(tmp_path / "a.csv", newline="", encoding="utf-8") as file:
@@ -129,7 +129,7 @@ def test_a_csv_has_an_apostrophe_before_whatever_may_begin_a_formula(first, worl
     assert found == [(f"'{first}1", f"'{first}1"), ("1=1", ""), ("a-b", "b"), ("", "c")]
 
 
-def test_an_earlier_file_is_replaced_by_a_whole_one_and_a_file_without_rows_has_a_header(world, tmp_path):
+def test_an_existing_file_is_replaced_atomically_and_an_empty_file_has_a_header(world, tmp_path):
     path = tmp_path / "lists.csv"
     write(path, [rows((0, [1, 2]))], world)
     assert write(path, [rows((0, []))], world) == (0, 0)
@@ -144,7 +144,7 @@ def test_an_earlier_file_is_replaced_by_a_whole_one_and_a_file_without_rows_has_
         (RuntimeError, "scoring broke", RuntimeError),
     ],
 )
-def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(raised, text, seen, world, tmp_path):
+def test_an_interrupted_export_leaves_only_the_old_file(raised, text, seen, world, tmp_path):
     def broken():
         yield rows((0, [1]))
         raise raised(text)
@@ -156,7 +156,7 @@ def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(raised, text, s
     assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
 
 
-def test_a_last_step_that_fails_leaves_the_old_file_and_nothing_else(world, tmp_path, monkeypatch):
+def test_an_export_that_fails_at_the_end_leaves_only_the_old_file(world, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -168,7 +168,7 @@ def test_a_last_step_that_fails_leaves_the_old_file_and_nothing_else(world, tmp_
     assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
 
 
-def test_a_place_that_cannot_be_written_to_is_said_before_anything_is_scored(world, tmp_path):
+def test_an_unwritable_destination_is_reported_before_scoring(world, tmp_path):
     def scored():
         pytest.fail("scored first")
         yield
@@ -187,7 +187,7 @@ def test_a_place_that_cannot_be_written_to_is_said_before_anything_is_scored(wor
 
 @pytest.fixture
 def sixteen_cores(monkeypatch):
-    """A machine on which DuckDB starts 16 threads."""
+    """Simulates a machine on which DuckDB starts 16 threads."""
     connect = duckdb.connect
 
     def with_many_threads(path=":memory:", config=None):
@@ -197,12 +197,12 @@ def sixteen_cores(monkeypatch):
 
 
 @pytest.mark.parametrize(("memory", "threads"), [("48MB", 1), ("512MB", 4), ("2GB", 16), ("9GB", 16)])
-def test_a_database_has_no_more_threads_than_its_memory_suffices_for(memory, threads, tmp_path, sixteen_cores):
+def test_a_database_limits_its_threads_to_its_memory(memory, threads, tmp_path, sixteen_cores):
     with tables.connect(":memory:", memory, tmp_path) as con:
         assert con.execute("SELECT current_setting('threads')").fetchall() == [(threads,)]
 
 
-def test_rows_beyond_the_memory_go_to_disk_and_come_back(world, tmp_path, monkeypatch, sixteen_cores):
+def test_rows_beyond_the_memory_limit_are_spilled_to_disk(world, tmp_path, monkeypatch, sixteen_cores):
     monkeypatch.setattr(export, "MEMORY", "48MB")
     n, length, part = 80_000, 50, 8_000
     none = replace(world.split.train, users=vocabulary("u", n), indptr=np.zeros(n + 1, np.int64))

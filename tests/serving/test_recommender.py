@@ -12,7 +12,7 @@ from tests.conftest import CPU, SMALL
 
 
 def untrained(split, **changes):
-    """A model whose network is zero: what it estimates is the mean of v_t and the condition, whatever the seed."""
+    """A model with a zero network: its estimate is the mean of v_t and the condition, for any seed."""
     config = SMALL.override({"residual": True} | changes)
     return Recommender(Trainer(config, split, 0, CPU).checkpoint("tastes", "paper"), CPU)
 
@@ -22,8 +22,8 @@ def model(split):
     return untrained(split)
 
 
-def test_a_history_nobody_ever_had_is_folded_in_and_its_taste_found(split):
-    model = untrained(split, K=3)  # the frequency 0 of each of three tastes, which no other one has a part in
+def test_a_new_history_is_folded_in_and_its_taste_is_found(split):
+    model = untrained(split, K=3)  # frequency 0 of each of the three tastes, which are disjoint
     for first in (0, 10, 20):
         history = [f"i{first + j}" for j in (3, 1, 8, 5)]
         found = model.recommend(history, k=6)
@@ -35,7 +35,7 @@ def test_a_history_nobody_ever_had_is_folded_in_and_its_taste_found(split):
 @pytest.mark.parametrize("loss", ["mse", "softmax"])
 @pytest.mark.parametrize(("T", "guidance"), [(1, 0.0), (1, 0.7), (3, 0.0), (3, 0.7), (3, -0.5)])
 @pytest.mark.parametrize("noise", [1.0, 0.4, 0.0])
-def test_scores_are_algorithm_2_step_by_step(split, loss, T, guidance, noise):
+def test_scores_equal_algorithm_2_step_by_step(split, loss, T, guidance, noise):
     model = untrained(split, loss=loss, normalise=loss == "softmax")
     settings = {"T": T, "guidance": guidance, "noise": noise, "tau": 1.5, "alpha_min": 0.1, "sigma_max": 0.4}
     found = model.recommend(["i2", "i14", "i3", "i2"], 30, seed=5, exclude_seen=False, **settings)
@@ -65,7 +65,7 @@ def test_scores_are_algorithm_2_step_by_step(split, loss, T, guidance, noise):
     assert sorted(found.indices) == list(range(30)) and found.scores == sorted(found.scores, reverse=True)
 
 
-def test_an_item_that_comes_again_in_a_history_counts_once(model):
+def test_a_repeated_item_in_a_history_counts_once(model):
     x = model.encode(["i2", "i14", "i2"])
     assert x.items.tolist() == [2, 14] and x.weights.tolist() == [1, 1] and len(x) == 1
     assert model.recommend(["i2", "i14", "i2"]) == model.recommend(["i2", "i14"])
@@ -73,7 +73,7 @@ def test_an_item_that_comes_again_in_a_history_counts_once(model):
     assert by_item.tolist() == explain(model, ["i2", "i14"], "i3").by_item.tolist()
 
 
-def test_unknown_ids_of_a_history_are_skipped_where_that_is_asked_for(model):
+def test_unknown_ids_in_a_history_are_skipped_on_request(model):
     history = ["nobody", "i2", "", "i14", 3]
     assert model.recommend(history, unknown="ignore") == model.recommend(["i2", "i14"])
     assert model.recommend(["nobody"], unknown="ignore") == model.recommend([])
@@ -108,13 +108,13 @@ def taste(ids):
     return {int(id[1:]) // 10 for id in ids}
 
 
-def test_the_seed_decides_and_without_noise_there_is_nothing_to_decide(model):
+def test_the_seed_determines_the_noise_and_has_no_effect_without_it(model):
     history = ["i2", "i14"]
     assert model.recommend(history, seed=1) == model.recommend(history, seed=1) != model.recommend(history, seed=2)
     assert model.recommend(history, seed=1, noise=False) == model.recommend(history, seed=2, noise=False)
 
 
-def test_settings_act_and_wrong_ones_are_said(model):
+def test_settings_have_an_effect_and_invalid_ones_are_refused(model):
     history = ["i2", "i3"]
     assert model.recommend(history, noise=False, guidance=3.0) != model.recommend(history, noise=False, guidance=0.0)
     with pytest.raises(SDiffError, match="did you mean guidance"):
@@ -138,12 +138,12 @@ def test_settings_act_and_wrong_ones_are_said(model):
     ],
     ids=str,
 )
-def test_a_value_of_another_kind_is_said(model, wrong, said):
+def test_a_value_of_the_wrong_type_is_refused(model, wrong, said):
     with pytest.raises(SDiffError, match=said):
         model.recommend(**{"history": ["i2", "i3"]} | wrong)
 
 
-def test_numbers_of_numpy_are_numbers_and_what_is_allowed_can_be_named(model):
+def test_numpy_numbers_are_accepted_and_allowed_items_can_be_given_by_id(model):
     plain = model.recommend(["i2"], k=5, seed=3)
     assert model.recommend(["i2"], k=np.int64(5), seed=np.uint8(3)) == plain == model.recommend(("i2",), 5.0, seed=3)
     some = model.recommend(["i2"], 30, allowed={"i4", "i7", "i2"})
@@ -156,11 +156,11 @@ def test_numbers_of_numpy_are_numbers_and_what_is_allowed_can_be_named(model):
 @pytest.mark.parametrize("loss", ["softmax", "mse"])
 @pytest.mark.parametrize("allowed", [None, np.arange(30) % 3 > 0], ids=["all", "some"])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_every_item_that_may_be_recommended_is_in_the_longest_list_however_unlikely(split, loss, allowed, exclude_seen):
+def test_the_longest_list_contains_every_allowed_item(split, loss, allowed, exclude_seen):
     config = SMALL.override({"loss": loss, "noise": False})
     checkpoint = Trainer(config, split, 0, CPU).checkpoint("tastes", "paper")
     if loss == "softmax":
-        checkpoint.weights["basis.bias"] = torch.linspace(0, 10_000, 30)  # all but the last are e^-300 and less
+        checkpoint.weights["basis.bias"] = torch.linspace(0, 10_000, 30)  # all but the last are at most e^-300
     model, seen = Recommender(checkpoint, CPU), ["i29", "i4", "i7"]
     found = model.recommend(seen, k=30, exclude_seen=exclude_seen, allowed=allowed)
     scores = model.scores(Histories.from_lists([[29, 4, 7]], CPU), model.config, torch.Generator())[0]

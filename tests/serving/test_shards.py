@@ -1,4 +1,4 @@
-"""The lists of all users in several files are those of one file, whoever makes which of them, and when."""
+"""Shards equal a single file, whichever process writes them and when."""
 
 import json
 from dataclasses import replace
@@ -53,7 +53,7 @@ def single(model, dataset, tmp_path):
     return rows(tmp_path / "one.parquet")
 
 
-def test_the_folder_reads_as_the_single_file_with_the_same_noise(make, single, model, tmp_path):
+def test_a_folder_of_shards_equals_the_single_file_with_the_same_noise(make, single, model, tmp_path):
     assert model.config.noise
     assert make() == (300, 60)
     assert rows(tmp_path / "lists" / "*.parquet") == single
@@ -63,7 +63,7 @@ def test_the_folder_reads_as_the_single_file_with_the_same_noise(make, single, m
     ]
 
 
-def test_each_rank_makes_its_own_shards_and_the_first_counts_them_all(make, single, tmp_path):
+def test_each_rank_writes_its_own_shards_and_the_first_counts_all(make, single, tmp_path):
     meanwhile = [lambda: None, lambda: make(Ranks(1, 2))]
     made = []
 
@@ -73,11 +73,11 @@ def test_each_rank_makes_its_own_shards_and_the_first_counts_them_all(make, sing
             meanwhile.pop(0)()
 
     assert make(First(0, 2)) == (300, 60)
-    assert made == [0, 3], "of five shards the first, the third and the fifth"
+    assert made == [0, 3], "the first, third and fifth of five shards"
     assert rows(tmp_path / "lists" / "*.parquet") == single
 
 
-def test_what_is_there_is_not_made_again_and_what_is_half_done_goes(make, single, tmp_path):
+def test_complete_shards_are_kept_and_partial_ones_are_removed(make, single, tmp_path):
     make()
     folder = tmp_path / "lists"
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
@@ -89,7 +89,7 @@ def test_what_is_there_is_not_made_again_and_what_is_half_done_goes(make, single
     assert changed == {"part-00001.parquet"} and not list(folder.glob(".*"))
 
 
-def test_a_folder_of_other_lists_or_files_is_refused_and_left_as_it_is(make, tmp_path):
+def test_a_folder_with_other_content_is_refused_and_unchanged(make, tmp_path):
     make()
     with pytest.raises(SDiffError, match="another checkpoint, data set, k, seed or settings: choose another --out"):
         make(k=6)
@@ -104,7 +104,7 @@ def test_a_folder_of_other_lists_or_files_is_refused_and_left_as_it_is(make, tmp
         make(folder="file")
 
 
-def test_the_manifest_says_what_the_lists_are_of(make, model, tmp_path):
+def test_the_manifest_describes_the_lists(make, model, tmp_path):
     make()
     told = json.loads((tmp_path / "lists" / "lists.json").read_text())
     assert (told["dataset"], told["k"], told["seed"], told["titles"]) == ("tastes", 5, 3, True)
@@ -113,7 +113,7 @@ def test_the_manifest_says_what_the_lists_are_of(make, model, tmp_path):
     assert told["checkpoint"] == card["weights"]["sha256"] and told["settings"] == card["config"]
 
 
-def test_where_nobody_has_a_history_there_is_one_empty_shard(make, dataset, tmp_path):
+def test_without_any_history_there_is_one_empty_shard(make, dataset, tmp_path):
     nothing = dataset.split.train.where(dataset.split.train.rows < 0)
     assert make(dataset=replace(dataset, split=Split(nothing, nothing, nothing))) == (0, 0)
     assert rows(tmp_path / "lists" / "*.parquet") == []

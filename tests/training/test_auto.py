@@ -29,7 +29,7 @@ def compared(split, keep=lambda trainer, preset: None, **named):
     return [step for step in steps if not isinstance(step, auto.Step)]
 
 
-def test_presets_that_need_an_order_are_tried_only_where_there_is_one(split):
+def test_presets_that_need_an_order_are_tried_only_on_ordered_data(split):
     unordered = Split(*(replace(part, ordered=False) for part in (split.train, split.valid, split.test)))
     assert split.train.ordered and "temporal" in auto.candidates(split)
     assert set(auto.candidates(split)) - set(auto.candidates(unordered)) == {"temporal"}
@@ -93,7 +93,7 @@ def test_a_candidate_that_fails_does_not_end_the_comparison(tiny, split):
     assert failed == ["tuned", "temporal"] and len(found) == 5
 
 
-def test_without_a_validation_part_there_is_nothing_to_choose_on(split):
+def test_auto_refuses_data_without_a_validation_part(split):
     nothing = split.valid.where(split.valid.rows < 0)
     with pytest.raises(SDiffError, match="no validation part"):
         compared(Split(split.train, nothing, split.test))

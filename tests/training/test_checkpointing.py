@@ -1,4 +1,4 @@
-"""Training with checkpoints: the best weights are on disk however it ends, and every checkpoint can be resumed."""
+"""Training with checkpoints: the best weights are on disk however it ends, and every run can be resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT = SMALL.override({"epochs": 4, "eval_every": 10})
 
 
 def ending(error):
-    """Epochs that end by an error after the third one."""
+    """Epochs that fail after the third one."""
 
     def epochs(trainer):
         for progress in trainer.iter_epochs():
@@ -49,7 +49,7 @@ def test_the_best_weights_are_on_disk_however_training_ends(end, resumable, spli
 
 
 def failing(error):
-    """Epochs of which the first one fails."""
+    """Epochs whose first one fails."""
     raise error
     yield
 
@@ -61,7 +61,7 @@ def test_a_run_without_a_completed_epoch_leaves_no_checkpoint(split, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_before_each_checkpoint_stands_a_state_that_knows_of_it(split, tmp_path, monkeypatch):
+def test_the_training_state_is_saved_before_its_checkpoint(split, tmp_path, monkeypatch):
     saves, save = [], Checkpoint.save
 
     def watched(checkpoint, folder):
@@ -88,7 +88,7 @@ def test_a_run_killed_between_state_and_checkpoint_still_saves_its_best_weights(
     assert same(Checkpoint.load(tmp_path / "model").weights, first.best.weights)
 
 
-def test_a_resumed_run_that_brings_nothing_better_leaves_the_checkpoint_and_its_metrics(split, tmp_path):
+def test_a_resumed_run_without_improvement_keeps_the_checkpoint_and_its_metrics(split, tmp_path):
     trainer, folder = Trainer(SHORT, split, 0, CPU), tmp_path / "model"
     list(checkpointed(trainer, folder, "", "", tmp_path / "state"))
     replace(Checkpoint.load(folder), metrics={"test": {"recall@20": 0.5}}).save(folder)

@@ -14,13 +14,13 @@ def test_a_configuration_survives_json_and_the_command_line(config):
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), Config(K=7, fusion="concat", noise=False, lr=1e-3)])
-def test_a_configuration_is_shown_by_what_differs_from_the_defaults(config):
+def test_the_repr_of_a_configuration_shows_what_differs_from_the_defaults(config):
     assert eval(repr(config)) == config and "\n" not in repr(config)
     changed = [f for f in FIELDS if getattr(config, f) != getattr(Config(), f)]
     assert repr(config).count("=") == len(changed)
 
 
-def test_an_unknown_key_is_an_error_that_names_the_nearest():
+def test_an_unknown_key_is_refused_with_the_nearest_known_one():
     with pytest.raises(SDiffError, match="did you mean guidance"):
         Config().override({"gudance": 1})
     with pytest.raises(SDiffError, match="the keys are"):
@@ -34,19 +34,19 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest():
         ("guidance", float("inf")), ("schedule", "cosine"), ("noise", "maybe"), ("noise", 3), ("T", None),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_refused_with_the_key_s_name(key, value):
+def test_an_invalid_value_is_refused_with_its_key(key, value):
     with pytest.raises(SDiffError, match=f"^{key} must be"):
         Config().override({key: value})
 
 
-def test_what_is_fixed_in_training_cannot_be_changed_at_inference():
+def test_training_settings_cannot_be_changed_at_inference():
     assert PRESETS["paper"].at_inference({"guidance": "0.5", "T": 1}).guidance == 0.5
     with pytest.raises(SDiffError, match="hidden is fixed once a model is trained"):
         Config().at_inference({"hidden": 10})
     assert set(INFERENCE_KEYS) <= set(FIELDS) == set(HELP)
 
 
-def test_the_paper_preset_says_what_the_paper_says():
+def test_the_paper_preset_has_the_settings_of_the_paper():
     paper = preset("paper")  # Sections 3.2, 3.3 and 4.1
     assert (paper.K, paper.T, paper.tau, paper.batch_size, paper.lr) == (200, 5, 1.0, 100, 1e-4)
     assert (paper.mask, paper.p_uncond, paper.guidance, paper.epochs) == (0.5, 0.02, 0.02, 1000)
@@ -55,18 +55,18 @@ def test_the_paper_preset_says_what_the_paper_says():
 
 
 @pytest.mark.parametrize("text", ["guidance", "=1", "guidance="])
-def test_an_assignment_without_key_or_value_is_said(text):
+def test_an_assignment_without_key_or_value_is_refused(text):
     with pytest.raises(SDiffError, match="key=value"):
         parse_assignments([text])
 
 
 @pytest.mark.parametrize("twice", [["K=1", "K=2"], ["K=1", "T=3", "K=1"], ["K=1", " K =2"]])
-def test_a_setting_that_is_given_twice_is_refused(twice):
+def test_a_setting_given_twice_is_refused(twice):
     with pytest.raises(SDiffError, match="'K' is given more than once"):
         parse_assignments(twice)
 
 
-def test_an_unknown_preset_is_said():
+def test_an_unknown_preset_is_refused():
     with pytest.raises(SDiffError, match="paper"):
         preset("papper")
 

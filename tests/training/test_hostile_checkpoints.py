@@ -1,4 +1,4 @@
-"""Files that are no files, and files that are larger or odder than they should be: refused soon, with a sentence."""
+"""Pipes in place of files, and oversized or malformed files, are refused early with a message."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def pipe(tmp_path):
-    """Puts a pipe in the place of a file."""
+    """Replaces a file by a named pipe."""
     if sys.platform == "win32":
         pytest.skip("has no named pipes")
 
@@ -46,7 +46,7 @@ def pipe(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["interactions.csv", "interactions.csv.gz", "interactions.jsonl", "items.csv"])
-def test_a_pipe_in_the_place_of_a_table_is_refused(name, tmp_path, pipe):
+def test_a_named_pipe_as_a_table_is_refused(name, tmp_path, pipe):
     (tmp_path / "interactions.csv").write_text("user,item\n" + "".join(f"{u},{i}\n" for u in range(9) for i in "abc"))
     if name.startswith("interactions"):
         (tmp_path / "interactions.csv").unlink()
@@ -57,7 +57,7 @@ def test_a_pipe_in_the_place_of_a_table_is_refused(name, tmp_path, pipe):
 
 
 @pytest.mark.parametrize("name", ["train_list.npy", "test.txt", "item_map.csv"])
-def test_a_pipe_in_the_place_of_a_published_list_is_refused(name, tmp_path, pipe):
+def test_a_named_pipe_as_a_published_list_is_refused(name, tmp_path, pipe):
     pairs = np.stack([np.arange(20) % 5, np.arange(20) % 7], axis=1)
     np.save(tmp_path / "train_list.npy", pairs)
     (tmp_path / "test.txt").write_text("0 1 2\n1 3\n")
@@ -67,19 +67,17 @@ def test_a_pipe_in_the_place_of_a_published_list_is_refused(name, tmp_path, pipe
 
 
 @pytest.mark.parametrize("name", ["config.json", "model-069757dfd8d8.safetensors", "metrics.json"])
-def test_a_pipe_in_the_place_of_a_part_of_a_checkpoint_is_refused(name, checkpoint, pipe):
+def test_a_named_pipe_as_a_part_of_a_checkpoint_is_refused(name, checkpoint, pipe):
     assert (checkpoint / name).exists()
     pipe(checkpoint / name)
-    if name == "metrics.json":  # without which it works as well
+    if name == "metrics.json":  # which is optional
         assert Checkpoint.load(checkpoint).metrics == {}
     else:
         with pytest.raises(SDiffError, match=SPECIAL):
             Checkpoint.load(checkpoint)
 
 
-def test_a_pipe_in_the_place_of_a_training_state_or_of_a_kept_spectrum_is_no_reason_to_wait(
-    split, tmp_path, pipe, monkeypatch
-):
+def test_a_named_pipe_as_a_training_state_or_cached_spectrum_does_not_block(split, tmp_path, pipe, monkeypatch):
     monkeypatch.setenv("SDIFF_CACHE_DIR", str(tmp_path))
     first = cached_basis(split.train, 4)
     [kept] = (tmp_path / "spectra").iterdir()
@@ -90,7 +88,7 @@ def test_a_pipe_in_the_place_of_a_training_state_or_of_a_kept_spectrum_is_no_rea
 
 
 def sparse(path, tensors: dict[str, list[int]], metadata: dict[str, str]) -> None:
-    """A safetensors file of float32 tensors whose values take no room on the disk."""
+    """A sparse safetensors file of float32 tensors."""
     header, end = {"__metadata__": metadata}, 0
     for name, shape in tensors.items():
         start, end = end, end + 4 * int(np.prod(shape))
@@ -135,7 +133,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_shape_that_no_file_can_hold_is_refused_in_checkpoints_and_training_states(shape, checkpoint, split):
+def test_an_impossible_tensor_shape_is_refused_in_checkpoints_and_training_states(shape, checkpoint, split):
     [weights] = checkpoint.glob("*.safetensors")
     trainer, state = Trainer(SMALL, split, 0, CPU), checkpoint / "training.safetensors"
     save_state(trainer, state)
@@ -159,7 +157,7 @@ def test_a_training_state_that_does_not_fit_is_refused_before_it_is_read(split, 
             resume(trainer, path)
 
 
-def test_a_checkpoint_of_other_types_is_refused(checkpoint):
+def test_a_checkpoint_with_other_dtypes_is_refused(checkpoint):
     [weights] = checkpoint.glob("*.safetensors")
     _, texts = read_header(weights)
     save_file({"spectrum.U": torch.zeros(2, 2, dtype=torch.float16)}, weights, texts)

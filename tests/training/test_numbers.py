@@ -1,4 +1,4 @@
-"""What ends a training run: memory that does not suffice, numbers that overflow. The last good weights are kept."""
+"""Failures of training runs: out of memory, and overflow. The last good weights are kept."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("name", FAILURES)
 @pytest.mark.parametrize("epoch", [3, 7], ids=["before validation", "after validation"])
-def test_what_ends_training_is_said_and_the_last_good_weights_are_kept(name, epoch, split, monkeypatch):
+def test_a_training_failure_is_reported_and_the_last_good_weights_are_kept(name, epoch, split, monkeypatch):
     loss, message = FAILURES[name]
     good = trained(split, epochs=10 if epoch == 7 else epoch)
     trainer = Trainer(replace(SMALL, epochs=10), split, 0, CPU)
@@ -88,7 +88,7 @@ def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_proc
     assert f"fails-at-once-by-{name}" not in state.checkpoints()
 
 
-def test_the_command_keeps_the_last_good_weights_too(monkeypatch, capsys, tmp_path):
+def test_the_command_keeps_the_last_good_weights(monkeypatch, capsys, tmp_path):
     calls = []
 
     def fails_in_the_second_epoch(model, *arguments):
@@ -100,11 +100,11 @@ def test_the_command_keeps_the_last_good_weights_too(monkeypatch, capsys, tmp_pa
     assert main(words) == 2 and "lower the learning rate" in capsys.readouterr().err
     assert Recommender.load(tmp_path / "model", CPU).checkpoint.provenance.epoch == 1
     monkeypatch.setitem(LOSSES, "mse", denoising_loss)
-    assert main([*words, "--resume"]) == 0, "wherever there is a checkpoint, there is a run to resume"
+    assert main([*words, "--resume"]) == 0, "every checkpoint has a run to resume"
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
-def test_weights_that_are_no_numbers_are_refused_and_such_scores_never_become_a_list(number, split, tmp_path):
+def test_non_finite_weights_and_scores_are_refused(number, split, tmp_path):
     checkpoint = trained(split).checkpoint("tastes", "paper")
     weights = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
     next(iter(weights.values())).view(-1)[3] = number

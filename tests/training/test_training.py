@@ -63,7 +63,7 @@ def test_the_best_epoch_by_validation_is_the_one_kept(run):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_before(name, split, tmp_path):
+def test_a_seed_gives_bit_identical_results_in_one_run_or_two(name, split, tmp_path):
     config = replace(PRESETS[name], K=12, hidden=32, epochs=7, eval_every=2, batch_size=20)
     whole, epochs = trained(split, config)
     torch.manual_seed(len(epochs))
@@ -88,7 +88,7 @@ def test_a_seed_gives_the_same_to_the_last_bit_in_one_run_or_two_whatever_ran_be
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_nothing_that_is_held_out_enters_a_model(name, split):
+def test_held_out_data_does_not_affect_a_model(name, split):
     config = replace(PRESETS[name], K=12, hidden=16, epochs=2, eval_every=2, batch_size=20)
     valid, test = (replace(part, indices=29 - part.indices) for part in (split.valid, split.test))
     parts = (split.valid, test), (split.test, split.valid), (valid, test)
@@ -97,11 +97,11 @@ def test_nothing_that_is_held_out_enters_a_model(name, split):
     for other in theirs:
         assert same(other.weights, ours.weights), "the graph among them"
         assert torch.equal(other.spectrum.U, ours.spectrum.U) and torch.equal(other.item_counts, ours.item_counts)
-    assert theirs[0].metrics == ours.metrics != theirs[1].metrics, "the test part is not even looked at"
+    assert theirs[0].metrics == ours.metrics != theirs[1].metrics, "the test part is not read"
 
 
 def steps_of(trainer):
-    """Trains, and gives the weights at the start and after each step."""
+    """Trains and returns the weights at the start and after each step."""
     weights = [{name: p.detach().clone() for name, p in model_weights(trainer.model).items()}]
     trainer.optimizer.register_step_post_hook(
         lambda *_: weights.append({name: p.detach().clone() for name, p in model_weights(trainer.model).items()})
@@ -110,7 +110,7 @@ def steps_of(trainer):
     return weights
 
 
-def test_the_running_mean_of_the_weights_is_what_is_validated_and_kept(split, monkeypatch):
+def test_the_running_mean_of_the_weights_is_validated_and_kept(split, monkeypatch):
     validated = []
 
     def noted(model, x, config, noise):
@@ -127,7 +127,7 @@ def test_the_running_mean_of_the_weights_is_what_is_validated_and_kept(split, mo
             torch.testing.assert_close(found, mean)
 
 
-def test_every_epoch_takes_all_users_once_in_an_order_of_its_own(split):
+def test_every_epoch_visits_all_users_once_in_a_new_order(split):
     config = SMALL.override({"epochs": 3, "batch_size": 16, "eval_every": 9})
     trainer, batches = Trainer(config, split, 0, CPU), []
     loss = trainer.loss
@@ -139,7 +139,7 @@ def test_every_epoch_takes_all_users_once_in_an_order_of_its_own(split):
     assert len({tuple(epoch) for epoch in [*epochs, range(60)]}) == 4
 
 
-def test_dropout_acts_in_training_and_never_in_validation(split):
+def test_dropout_is_active_only_in_training(split):
     trainer = Trainer(SMALL.override({"dropout": 0.3, "epochs": 2, "eval_every": 1}), split, 0, CPU)
     hidden, found = trainer.model.denoiser.mlp[-1], {True: [], False: []}
     hidden.register_forward_pre_hook(lambda layer, given: found[layer.training].append((given[0] == 0).float().mean()))
@@ -148,7 +148,7 @@ def test_dropout_acts_in_training_and_never_in_validation(split):
     assert found[False] and not torch.stack(found[False]).any()
 
 
-def test_the_seed_draws_the_noise_of_validation_the_same_at_each(split, monkeypatch):
+def test_the_noise_of_validation_is_the_same_in_every_epoch(split, monkeypatch):
     weights = Trainer(SMALL, split, 0, CPU).model.state_dict()
 
     def validations(seed):
@@ -178,7 +178,7 @@ def test_only_the_same_run_can_be_resumed(split, tmp_path):
         resume(Trainer(SMALL, split, 0, CPU), state)
 
 
-def test_a_run_goes_on_where_the_device_is_of_another_kind(run, split, tmp_path):
+def test_a_run_can_be_resumed_on_another_kind_of_device(run, split, tmp_path):
     state = tmp_path / "training.safetensors"
     first = Trainer(SMALL.override({"epochs": 5}), split, 0, CPU)
     first.fit()
@@ -192,10 +192,10 @@ def test_a_run_goes_on_where_the_device_is_of_another_kind(run, split, tmp_path)
     assert same(second.model.state_dict(), first.model.state_dict())
     rest = list(second.iter_epochs())
     assert rest[-1].epoch == 30 and rest[-1].loss < 0.7 * run[1][0].loss
-    assert [p.loss for p in rest] != [p.loss for p in run[1][5:]], "the noise cannot be the same"
+    assert [p.loss for p in rest] != [p.loss for p in run[1][5:]], "the noise differs"
 
 
-def test_training_stops_when_validation_has_not_improved_for_a_while(split):
+def test_training_stops_early_without_improvement(split):
     _, progress = trained(split, SMALL.override({"patience": 5, "lr": 0.0}))
     assert progress[-1].epoch == 10, "nothing can improve at learning rate 0, so the first validation stays the best"
 
@@ -208,13 +208,13 @@ def test_without_a_validation_part_the_last_weights_are_kept(split):
     assert checkpoint.provenance.epoch == 3 and same(checkpoint.weights, trainer.model.state_dict())
 
 
-def test_training_leaves_the_global_generator_alone(split):
+def test_training_does_not_use_the_global_generator(split):
     before = torch.get_rng_state()
     Trainer(SMALL, split, 0, CPU)
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_checkpoint_comes_back_as_it_was(run, saved):
+def test_a_checkpoint_is_loaded_as_it_was_saved(run, saved):
     checkpoint, loaded = run[0].checkpoint("tastes", "paper"), Checkpoint.load(saved)
     assert loaded.config == checkpoint.config and loaded.items == checkpoint.items
     assert loaded.provenance == checkpoint.provenance and loaded.metrics == checkpoint.metrics
@@ -222,7 +222,7 @@ def test_a_checkpoint_comes_back_as_it_was(run, saved):
     assert torch.equal(loaded.spectrum.U, checkpoint.spectrum.U)
 
 
-def test_saving_again_replaces_the_old_weights_and_leaves_nothing_behind(run, saved):
+def test_saving_again_replaces_the_old_weights_without_leftovers(run, saved):
     Trainer(SMALL, run[0].split, 5, CPU).checkpoint("tastes", "paper").save(saved)
     assert len(list(saved.glob("*.safetensors"))) == 1 and not list(saved.glob(".*"))
     assert Checkpoint.load(saved).provenance.seed == 5
@@ -233,7 +233,7 @@ def change(folder, **keys):
     (folder / "config.json").write_text(json.dumps(card | keys))
 
 
-def test_damage_is_said_and_never_loaded(saved, tmp_path):
+def test_a_damaged_checkpoint_is_refused(saved, tmp_path):
     with pytest.raises(SDiffError, match="no checkpoint"):
         Checkpoint.load(tmp_path / "nowhere")
     weights = next(saved.glob("*.safetensors"))
@@ -257,19 +257,19 @@ def test_damage_is_said_and_never_loaded(saved, tmp_path):
         ({"provenance": None}, "damaged"),
     ],
 )
-def test_a_card_that_does_not_fit_is_refused(saved, keys, message):
+def test_an_invalid_config_json_is_refused(saved, keys, message):
     change(saved, **keys)
     with pytest.raises(SDiffError, match=message):
         Checkpoint.load(saved)
 
 
-def test_a_configuration_that_does_not_fit_the_weights_is_refused(saved):
+def test_a_configuration_that_does_not_match_the_weights_is_refused(saved):
     change(saved, config=SMALL.override({"hidden": 63}).to_dict())
     with pytest.raises(SDiffError, match="do not match"):
         Recommender.load(saved, CPU)
 
 
-def test_metrics_of_other_weights_are_not_shown(saved):
+def test_metrics_of_other_weights_are_ignored(saved):
     metrics = json.loads((saved / "metrics.json").read_text())
     (saved / "metrics.json").write_text(json.dumps(metrics | {"weights": "0" * 64}))
     assert Checkpoint.load(saved).metrics == {}

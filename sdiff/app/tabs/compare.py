@@ -104,9 +104,9 @@ class CompareTab:
     def settings_of(self, request: gr.Request, opened: list[str], model: str) -> Parts:
         """B's panel, with the settings of the URL if they are of this model, else the checkpoint's.
 
-        The panel is hidden for a reference, which has no settings.
+        The panel is hidden for a baseline, which has no settings.
         """
-        if model in comparison.REFERENCES:
+        if model in comparison.BASELINES:
             return {self.panel: gr.Accordion(visible=False)}
         config, linked = serve(opened[0], model)[1].config, _linked(request)
         if linked.model == model:
@@ -120,7 +120,7 @@ class CompareTab:
     def sides(self, values: Values) -> tuple[Query, Query]:
         """The queries of A and B. Raises SDiffError."""
         a, model = self.page.query(values), values[self.model]
-        if model in comparison.REFERENCES:
+        if model in comparison.BASELINES:
             return a, replace(a, model=model, settings={})
         trained = serve(a.dataset, model)[1].config
         return a, replace(a, model=model, settings=changed(self.settings, values, trained))

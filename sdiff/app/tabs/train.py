@@ -81,7 +81,7 @@ class TrainTab:
         """Connects the events. A run is registered at once, so that its stop button works while it waits."""
         hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
         gr.on(None, _name, None, self.name, **hidden)  # when the page opens
-        self.preset.change(self._fields, self.preset, [self.epochs, self.changed, self.minutes], queue=False, **hidden)
+        self.preset.change(self._fields, self.preset, [self.epochs, self.changed, self.minutes], **hidden)
         buttons = [self.status, self.start, self.stop]
         run = self.start.click(self._enlist, None, buttons, queue=False, **hidden).then(
             self._train,

@@ -1,4 +1,4 @@
-"""Refuses every way out of this machine, and notes it in the file `REFUSED`."""
+"""Blocks all network access and logs attempts to the file `REFUSED`."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ def guard(event, arguments):
         host = arguments[0]
     elif event in ("socket.connect", "socket.sendto"):
         address = arguments[1]
-        host = address[0] if isinstance(address, tuple) else None  # a name in the file system is no way out
+        host = address[0] if isinstance(address, tuple) else None  # a Unix socket stays on this machine
     else:
         return
     if host not in HERE:

@@ -21,7 +21,7 @@ if ZERO_GPU and "torch" in sys.modules:
 
 
 def gradio_auto_wrap(function):
-    return function  # gradio asks for every handler of a Space
+    return function  # gradio calls this for every handler of a Space
 
 
 if ZERO_GPU:
@@ -80,6 +80,6 @@ def work(task, arguments, results, stop):
         except Exception as error:
             results.put(("error", type(error).__name__))
 
-    thread = threading.Thread(target=run)  # OpenMP has no pool yet on a new thread; that of the fork is dead
+    thread = threading.Thread(target=run)  # a new thread has no OpenMP pool yet; the pool inherited by the fork is dead
     thread.start()
     thread.join()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.training import best
+from sdiff.experiments.baselines.training import best
 
 STRENGTHS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.training import CPU, Recipe, layers, train
+from sdiff.experiments.baselines.training import CPU, Recipe, layers, train
 from sdiff.method.histories import Histories
 
 WIDTH, CORRUPTION, NEGATIVES = 200, 0.5, 5

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer, smoothing
-from sdiff.experiments.peers.gfcf import ideal_low_pass
-from sdiff.experiments.peers.training import best
+from sdiff.experiments.baselines.gfcf import ideal_low_pass
+from sdiff.experiments.baselines.training import best
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
 

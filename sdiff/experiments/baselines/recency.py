@@ -13,8 +13,8 @@ import torch
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer, linear_filter
-from sdiff.experiments.peers.ease import ease, rank_by
-from sdiff.experiments.peers.training import CPU, best
+from sdiff.experiments.baselines.ease import ease, rank_by
+from sdiff.experiments.baselines.training import CPU, best
 from sdiff.method.histories import Histories
 
 HALF_LIVES = (1.0, 2.0, 4.0, 8.0, 16.0)

@@ -12,8 +12,8 @@ from torch.nn.functional import dropout, normalize
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.diffrec import Noise
-from sdiff.experiments.peers.training import CPU, Recipe, layers, train
+from sdiff.experiments.baselines.diffrec import Noise
+from sdiff.experiments.baselines.training import CPU, Recipe, layers, train
 from sdiff.method.histories import Histories
 
 WIDTH, LATENT, DROPOUT = 600, 200, 0.5

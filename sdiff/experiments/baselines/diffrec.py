@@ -14,7 +14,7 @@ from torch.nn.functional import dropout
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.training import CPU, Recipe, layers, train
+from sdiff.experiments.baselines.training import CPU, Recipe, layers, train
 from sdiff.method.denoiser import time_code
 from sdiff.method.histories import Histories
 

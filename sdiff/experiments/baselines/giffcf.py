@@ -19,7 +19,7 @@ from torch.nn.functional import silu
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer, smoothing
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.peers.training import CPU, Recipe, train
+from sdiff.experiments.baselines.training import CPU, Recipe, train
 from sdiff.method.denoiser import time_code
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root

@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.training import Recipe, train
+from sdiff.experiments.baselines.training import Recipe, train
 from sdiff.method.eigen import to_torch
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import inverse_power

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.training import CPU, Recipe, train
+from sdiff.experiments.baselines.training import CPU, Recipe, train
 from sdiff.method.histories import Histories
 
 WIDTH, LAYERS, HEADS, LENGTH, DROPOUT = 64, 2, 2, 100, 0.2

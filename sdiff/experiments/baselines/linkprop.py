@@ -12,7 +12,7 @@ from torch import Tensor
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.peers.training import CPU
+from sdiff.experiments.baselines.training import CPU
 from sdiff.method.eigen import to_torch
 from sdiff.method.histories import Histories
 from sdiff.training.trainer import CRITERION

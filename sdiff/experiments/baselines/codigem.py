@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.experiments.peers.training import CPU, Recipe, train
+from sdiff.experiments.baselines.training import CPU, Recipe, train
 from sdiff.method.histories import Histories
 
 WIDTH, DEPTH, STEPS, BETA = 200, 5, 3, 1e-4
