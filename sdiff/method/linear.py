@@ -31,13 +31,14 @@ class PassThrough(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class DegreeBasis:
-    """The transform of GF-CF: U'D^-1/2 x and D^1/2 U v, with D the number of users of each item."""
+    """The transform of GF-CF (Shen et al. 2021): U'D^-1/2 x and D^1/2 U v, with D the number of users of each item."""
 
     spectrum: SpectralBasis
     roots: Tensor  # D^1/2 (n_items,)
 
     @classmethod
     def of(cls, spectrum: SpectralBasis, item_counts: Tensor) -> DegreeBasis:
+        """The transform for item_counts (n_items,)."""
         return cls(spectrum, item_counts.clamp(min=1).sqrt())
 
     @property
@@ -49,14 +50,16 @@ class DegreeBasis:
         return self.spectrum.lam
 
     def gft(self, x: Histories) -> Tensor:
+        """U'D^-1/2 x (B, K) of sparse histories."""
         return x.dot(self.spectrum.U / self.roots[:, None])
 
     def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+        """D^1/2 U v (B, n_items), or only the columns of `items`."""
         return v @ self.spectrum.U[items].T * self.roots[items]
 
 
 def solve(basis: SpectralBasis, x: Histories, mask: float) -> Tensor:
-    """W (K, K) that minimises the expectation of || W U'Mask(x) - U'x ||^2 over histories x and masks.
+    """W (K, K) that minimises the expectation of `|| W U'Mask(x) - U'x ||^2` over histories x and masks.
 
     Let G = sum_u U'x x'U and D = U' diag(item counts) U. Masking adds the noise covariance mask / (1 - mask) D to the
     signal covariance G, hence W = G (G + mask / (1 - mask) D)^-1. In the item domain, the same objective gives the

@@ -24,7 +24,14 @@ BETAS = (0.0, 0.1, 0.2, 0.3)
 class Candidate:
     """A trained preset.
 
-    `valid_by_beta` is the validation recall@20 with each popularity penalty, and `valid` are all metrics with the best.
+    Attributes:
+        preset: its name.
+        beta: the popularity penalty with the best validation recall@20.
+        valid: validation metrics with that penalty.
+        valid_by_beta: validation recall@20 with each penalty.
+        epoch: epoch of the best weights.
+        seconds: time of training and validation.
+        trainer: the run, whose `checkpoint` has the best weights and the penalty.
     """
 
     preset: str
@@ -51,6 +58,10 @@ def compare(
     """Trains the presets one after the other, and yields each with the popularity penalty that suits it best.
 
     Each may take an equal share of the remaining time. What stops early keeps its best epoch.
+
+    Args:
+        minutes: time for all presets together.
+        progress: called with the name of the preset and its progress, after each epoch.
 
     Raises:
         SDiffError: there is no validation part to choose on.
