@@ -11,7 +11,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 
 # The pages also have to read well on GitHub, so links to headings use its anchors.
 myst_heading_anchors = 3
-smartquotes = False  # U' is a transpose
+smartquotes_action = "D"  # dashes, but no curly quotes: U' is a transpose
 highlight_language = "text"  # of indented blocks, most of which are shell commands
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
