@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import sdiff
 from benchmarks.report import PAGES, ROOT, TABLES, filled
 from sdiff.app.api import ENDPOINTS
 from sdiff.cli.main import parser
@@ -35,6 +36,11 @@ def test_the_tables_are_those_of_the_result_files_and_the_settings(path: Path):
 def test_every_table_of_the_report_stands_in_a_page():
     marks = re.findall(r"<!-- (\w+) -->", "".join(path.read_text(encoding="utf-8") for path in PAGES))
     assert sorted(marks) == sorted(TABLES)
+
+
+def test_the_api_page_lists_what_the_package_exports():
+    listed = re.findall(r"^\.\. auto\w+:: (\S+)$", TEXTS["docs/api.md"], flags=re.M)
+    assert {f"sdiff.{name}" for name in sdiff.__all__} <= set(listed)
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/api.md"])
