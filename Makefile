@@ -1,4 +1,4 @@
-.PHONY: app test check check-all soak
+.PHONY: app test check docs check-all soak
 
 app: # serve the app on this machine
 	python app.py
@@ -9,7 +9,10 @@ test: # the tests, as in the README
 check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright && lint-imports --no-cache
 
-check-all: check test # everything, the slow tests included
+docs: # the documentation site; a warning is an error
+	python -m sphinx -qEaW --keep-going docs build/docs
+
+check-all: check docs test # everything, the slow tests included
 	python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough
 
 soak: # what takes too long for the tests

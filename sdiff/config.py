@@ -29,7 +29,7 @@ def _choice(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """Hyper-parameters of S-Diff. The defaults are the paper's; docs/paper.md explains those it leaves open.
+    """Hyper-parameters of S-Diff. The defaults are the paper's, where it gives them.
 
     Raises:
         SDiffError: a value has the wrong type, is out of range or is not one of the choices.
@@ -145,7 +145,7 @@ class Config:
         return self.override(values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as a JSON document; `from_dict` reads it."""
+        """All settings by name, for `from_dict` and JSON."""
         return asdict(self)
 
     @classmethod
@@ -171,7 +171,7 @@ def _hints() -> dict[str, Any]:
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["K=100", "guidance=0.5"]` -> `{"K": "100", "guidance": "0.5"}`.
+    """Settings by name from texts: `["K=100", "guidance=0.5"]` gives `{"K": "100", "guidance": "0.5"}`.
 
     Raises:
         SDiffError: a text is not an assignment, or a key is repeated.

@@ -29,6 +29,11 @@ class Ranks:
 
     In a process not started by torchrun, each method returns its input. Otherwise, all ranks must call the same methods
     in the same order.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+        launched: whether torchrun started them.
     """
 
     rank: int = 0
@@ -97,7 +102,9 @@ ALONE = Ranks()
 
 @contextmanager
 def torchrun() -> Iterator[Ranks]:
-    """Sets up the process group of torchrun, or returns `ALONE`. In the block only rank 0 prints to stdout.
+    """Context manager that sets up the process group of torchrun. In the block, only rank 0 prints to stdout.
+
+    It yields this process's rank, or the only one if the process was not started by torchrun.
 
     The backend is nccl if CUDA is available, with one GPU per process as CUDA's current device, else gloo.
 

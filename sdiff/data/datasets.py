@@ -19,7 +19,16 @@ from sdiff.data.registry import REGISTRY, Source
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory: its split, item metadata and origin. `report` counts the rows of a table file."""
+    """A data set in memory.
+
+    Attributes:
+        key: what `load_dataset` was called with.
+        title: name for display.
+        terms: license or terms of use.
+        split: its interactions.
+        items: metadata of its items.
+        report: counts of the rows of a table file; None for registered data sets.
+    """
 
     key: str
     title: str
@@ -48,10 +57,12 @@ def download(key: str, progress: Callable[[int, int | None], None] = lambda done
     """Downloads the missing files of a registered data set.
 
     Args:
+        key: one of those that `sdiff datasets` lists.
         progress: called with the bytes of the current file so far and its size, None if unknown.
 
     Raises:
-        SDiffError: the key is unknown, the data set has no public download, or the download fails (see `fetch`).
+        SDiffError: the key is unknown, the data set has no public download, or the download fails or does not match its
+            checksum.
     """
     if key not in REGISTRY:
         raise SDiffError(f"Unknown data set {key!r}: choose one of {', '.join(REGISTRY)}.")
@@ -83,10 +94,14 @@ def load_dataset(key: str) -> Dataset:
     """Loads a data set.
 
     Args:
-        key: the key of a registered data set, such as "demo"; the path of a table file of interactions, or of a folder
-            with a table `interactions.*` and optionally one `items.*`; or "hf:" and the name of a data set on the
-            Hugging Face Hub. All but registered keys may end in options of `Reading`:
-            "ratings.csv?min_rating=4&core=5".
+        key: one of
+
+            - the key of a registered data set, such as "demo";
+            - the path of a table file of interactions;
+            - the path of a folder with a table `interactions.*` and optionally one `items.*`;
+            - "hf:" and the name of a data set on the Hugging Face Hub.
+
+            All but registered keys may end in options of `Reading`: "ratings.csv?min_rating=4&core=5".
 
     Raises:
         SDiffError: the key is unknown, a file is missing or unreadable, or columns, values or options are invalid.

@@ -19,7 +19,11 @@ Unknown = Literal["error", "ignore"]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """External ids (text); the position of an id is its index."""
+    """External ids (text); the position of an id is its index.
+
+    Attributes:
+        ids: the ids, all different.
+    """
 
     ids: tuple[str, ...]
 
@@ -39,12 +43,14 @@ class Vocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
+        """Hash of the ids in order."""
         return hashlib.sha256(json.dumps(self.ids).encode()).hexdigest()[:16]
 
     def encode(self, ids: Iterable[str | int], what: str = "item", unknown: Unknown = "error") -> np.ndarray:
         """Indices (n,) of `ids`.
 
         Args:
+            ids: as text or numbers.
             what: "item" or "user", for messages.
             unknown: "error" raises an error for unknown ids, "ignore" skips them.
 
@@ -72,9 +78,11 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """X in {0, 1}^(n_users x n_items) in CSR form; rows are in chronological order if `ordered`.
+    """Who interacted with what: X in {0, 1}^(n_users x n_items) in CSR form (Section 2.1).
 
     Attributes:
+        users: ids of the rows.
+        items: ids of the columns.
         indptr: (n_users + 1,) start of each user's row in `indices`.
         indices: (nnz,) item indices.
         timestamps: (nnz,) in seconds, None if unknown.
@@ -103,6 +111,9 @@ class Interactions:
         Sorts each user's pairs by time; ties keep their order. Of repeated pairs, the first is kept.
 
         Args:
+            user: (n,) user index of each pair.
+            item: (n,) item index of each pair.
+            timestamps: (n,) time of each pair in seconds, None if unknown.
             ordered: whether each user's pairs are in chronological order. Implied by `timestamps`.
         """
         user, item = (np.asarray(indices, dtype=np.int64) for indices in (user, item))  # an empty list would be float
@@ -186,7 +197,13 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three disjoint parts over the same vocabularies."""
+    """Three disjoint parts over the same vocabularies.
+
+    Attributes:
+        train: what models are trained on.
+        valid: what epochs and settings are chosen on; may be empty.
+        test: what results are reported on.
+    """
 
     train: Interactions
     valid: Interactions
@@ -198,10 +215,12 @@ class Split:
 
     @property
     def users(self) -> Vocabulary:
+        """Ids of the users of all parts."""
         return self.train.users
 
     @property
     def items(self) -> Vocabulary:
+        """Ids of the items of all parts."""
         return self.train.items
 
     def merged(self) -> Split:
@@ -220,7 +239,7 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the fingerprints of the three parts."""
+        """Hash of the three parts. Equal splits of equal data have the same."""
         parts = "".join(part.fingerprint for part in (self.train, self.valid, self.test))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
@@ -296,7 +315,12 @@ def _split_at(interactions: Interactions, position: np.ndarray) -> Split:
 
 
 def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
-    """Mask (n,) of the pairs that remain after users and items with fewer than k pairs are removed repeatedly."""
+    """Mask (n,) bool of the pairs that remain after users and items with fewer than k pairs are removed repeatedly.
+
+    Args:
+        user: (n,) user index of each pair.
+        item: (n,) item index of each pair.
+    """
     keep = np.ones(len(user), dtype=bool)
     while keep.any():
         few_users = np.bincount(user[keep], minlength=user.max() + 1) < k

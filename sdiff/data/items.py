@@ -27,7 +27,14 @@ ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
 
 @dataclass(frozen=True)
 class Items:
-    """Metadata of each item, in vocabulary order. An unknown year is 0; genres are separated by |."""
+    """Metadata of items, in vocabulary order.
+
+    Attributes:
+        title: (n_items,) such as "Heat".
+        year: (n_items,) 0 if unknown.
+        genres: (n_items,) separated by `|`, empty if unknown.
+        extra: (n_items,) texts by column name: the other columns of the table.
+    """
 
     title: list[str]
     year: list[int]

@@ -48,12 +48,18 @@ class Reading:
     Values may be text, as in a URL or a form: core="5", names="user, item", skip_faulty="true".
 
     Attributes:
-        user, item, rating, timestamp: column names. Empty names are guessed from `PAIR`; "-" means no such column.
-        names, delimiter, encoding: see `Layout`.
+        user: name of the column of user ids. An empty name is guessed from usual ones, such as user_id.
+        item: likewise of item ids.
+        rating: likewise of ratings; "-" means no such column.
+        timestamp: likewise of times, in seconds or as dates; "-" means no such column.
+        names: names of all columns, if the file has no header.
+        delimiter: text between the columns, detected if empty.
+        encoding: such as latin-1; UTF-8 if empty.
         min_rating: minimum rating of an interaction. None keeps all rows.
         core: minimum number of interactions per user and item (k-core).
         skip_faulty: skip invalid rows instead of raising an error.
-        split: one of `SPLITS`. If empty, chronological if there are timestamps, else random.
+        split: chronological, leave-last-out, global or random. If empty, chronological if there are timestamps, else
+            random.
         items: path of a table with item metadata.
 
     Raises:
@@ -118,11 +124,16 @@ class Reading:
 
     @property
     def layout(self) -> Layout:
+        """The options that concern the format of the file."""
         return Layout(self.names, self.delimiter, self.encoding)
 
 
 class FaultyRows(SDiffError):
-    """Invalid rows in a table. The other rows can be read with skip_faulty=true."""
+    """Invalid rows in a table. The other rows can be read with skip_faulty=true.
+
+    Attributes:
+        faults: line number and reason of each invalid row.
+    """
 
     def __init__(self, path: Path, faults: list[Fault], rows: int) -> None:
         self.faults = faults
@@ -149,6 +160,8 @@ class Report:
     """Number of rows in a table, its invalid rows, and the numbers of valid rows that were dropped, by reason.
 
     Attributes:
+        rows: all rows.
+        faults: line number and reason of each invalid row.
         below_rating: rows below the minimum rating.
         repeated: rows of a pair that occurred earlier.
         outside_core: pairs dropped by the k-core filter.

@@ -22,6 +22,8 @@ class Source:
     """A registered data set.
 
     Attributes:
+        key: its name for `load_dataset`.
+        title: name for display.
         terms: license or terms of use.
         origin: web page of the data set.
         files: required files in the folder; "a or b" if either is enough.

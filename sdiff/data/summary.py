@@ -18,11 +18,16 @@ class Summary:
     """Statistics over all parts of a split.
 
     Attributes:
+        users: number of users.
+        items: number of items.
+        interactions: number of interactions.
         density: share of all user-item pairs that are interactions.
         median_history: median number of interactions per user.
         head_share: share of the interactions with the most popular fifth of the items; 0.2 if all are equally popular.
-        from_day, to_day: ISO dates of the first and last interaction, empty if there are no valid timestamps.
-        user_degrees, item_degrees: numbers of users (items) with 1, 2-3, 4-7, 8-15, ... interactions.
+        from_day: ISO date of the first interaction, empty if there are no valid timestamps.
+        to_day: ISO date of the last interaction, likewise.
+        user_degrees: numbers of users with 1, 2-3, 4-7, 8-15, ... interactions.
+        item_degrees: numbers of items with 1, 2-3, 4-7, 8-15, ... interactions.
         left_out: number of rows in the file that did not become interactions, by reason.
     """
 

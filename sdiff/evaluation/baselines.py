@@ -45,7 +45,7 @@ BASELINES = {"popularity": popularity, "A x": linear_filter}
 
 
 def baseline_metrics(split: Split, parts: list[Part]) -> dict[str, dict[str, dict[str, float]]]:
-    """Metrics of each baseline on the given parts: name -> part -> metric -> value."""
+    """The metrics of `popularity` and of `linear_filter` ("A x"), by name, part and metric."""
     cpu = torch.device("cpu")
     scorers = {name: make(split) for name, make in BASELINES.items()}
     return {name: {part: evaluate(score, split, part, cpu) for part in parts} for name, score in scorers.items()}

@@ -21,7 +21,12 @@ BATCH = 1000
 
 @dataclass(frozen=True, eq=False)
 class TopNLists:
-    """users (U,) and their recommended items (U, n), best first; -1 at ranks for which no item was left."""
+    """Recommendations of U users.
+
+    Attributes:
+        users: (U,) user indices.
+        items: (U, n) item indices, best first; -1 at ranks for which no item was left.
+    """
 
     users: np.ndarray
     items: np.ndarray
@@ -45,6 +50,9 @@ def top_n_lists(
     """The n best `unseen` items of `users`, or of all users with held-out items in `part`.
 
     Args:
+        score: as in `evaluate`.
+        n: length of a list.
+        users: (U,) user indices.
         protocol: as in `evaluate`.
         device: where `score` expects the histories.
     """

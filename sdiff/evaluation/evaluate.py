@@ -27,7 +27,8 @@ def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | 
     """The n items with the highest scores in each row of `scores` (B, n_items), without seen or disallowed items.
 
     Args:
-        seen, allowed: as in `exclude_`.
+        seen: (B, n_items) histories, whose items are excluded; none if None.
+        allowed: (n_items,) bool, the items that may be ranked; all if None.
 
     Returns:
         (scores, items), each (B, min(n, n_items)). The score is -inf at ranks for which no item is left.
@@ -117,10 +118,16 @@ def evaluate(
     """Recall and NDCG at 10 and 20 of the `unseen` items, averaged over the users with held-out items in `part`.
 
     Args:
-        score: sparse histories (B, n_items) -> scores (B, n_items). Items with the score -inf are not recommended.
+        score: function from sparse histories (B, n_items) to scores (B, n_items). Items with the score -inf are not
+            recommended.
+        device: where `score` expects the histories.
         progress: wraps the list of user batches, for a progress bar.
         protocol: the history of test users and the items that are excluded, one of `PROTOCOLS`.
         ranks: each scores its share of the users; all return the mean over all users.
+
+    Returns:
+        `recall@10`, `recall@20`, `ndcg@10`, `ndcg@20`, `recall_all@10` and `recall_all@20`, all in [0, 1], and the
+        number of `users`. See `recall` and `recall_all` for the two conventions.
 
     Raises:
         SDiffError: nothing is held out, or the scores have a wrong shape or type, or are NaN or infinite.

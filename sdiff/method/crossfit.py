@@ -23,7 +23,13 @@ from sdiff.method.spectrum import SpectralBasis, shared_basis
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A fold's `users` (n,) int64, and the `U` (n_items, K) and `graph` that the users of all other folds make."""
+    """A fold of users, and the spectrum and graph that the users of all other folds make.
+
+    Attributes:
+        users: (n,) int64 user indices.
+        U: (n_items, K) eigenvectors, aligned with those of all users.
+        graph: the item graph, if the model has one.
+    """
 
     users: Tensor
     U: Tensor
@@ -35,9 +41,11 @@ def cross_fit(
 ) -> list[Fold]:
     """Divides the users with interactions into folds at random, and computes each fold's basis and graph.
 
-    The same data give the same folds. The bases are cached like that of all users.
+    The same data give the same folds, so that the bases can be cached. With folds, no user is trained on a graph that
+    contains the user's own history (Chernozhukov et al. 2018, "Double/debiased machine learning", Econom. J.).
 
     Args:
+        folds: their number; at most one per user.
         spectrum: of all users; each fold's U is aligned with it.
         entries: as in `ItemGraph`; 0 for no graph.
 

@@ -65,7 +65,11 @@ def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: 
 
 
 def guided(denoiser: Predictor, v_t: Tensor, c: Tensor, t: Tensor, s: float) -> Tensor:
-    """Classifier-free guidance v_c + s (v_c - v_u) in one forward pass; s = 0 gives the conditional estimate."""
+    """Classifier-free guidance v_c + s (v_c - v_u) (B, K) in one forward pass; s = 0 gives the conditional estimate.
+
+    v_c and v_u are the estimates of v_0 with and without the condition c (B, M, K), for v_t (B, K) and t (B,)
+    (Section 3.3; Ho & Salimans 2022, "Classifier-free diffusion guidance").
+    """
     if s == 0:
         return denoiser(v_t, c, t)
     both = denoiser(torch.cat([v_t, v_t]), torch.cat([c, torch.zeros_like(c)]), torch.cat([t, t]))
@@ -99,8 +103,10 @@ def sample(
     """Algorithm 2: starts at the noised spectrum of the full history and estimates v_0, Eq. (2).
 
     Args:
+        lam: (K,) frequencies, as by `frequencies`.
         c: U'c (B, M, K), the spectrum of the full history. It is the condition and, noised to t = tau, the start.
         T: number of reverse steps.
+        guidance: the scale s of `guided`.
         noise: eps (T, B, K), one draw per step, from t = tau downwards. Without it, each step uses the mean.
         callback: called as callback(k, v_t, v0_hat) at each step k = T ... 1.
         as_v_0: turns the denoiser's output into the estimate of v_0 that the next step noises.
@@ -156,6 +162,9 @@ def denoise(
 
 
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
-    """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x."""
+    """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x.
+
+    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `denoise`.
+    """
     near = neighbourhood_scores(model, x, config)
     return model.scores(denoise(model, x, config, generator, near=near), near, beta=config.beta)

@@ -17,10 +17,13 @@ from sdiff.data.interactions import Interactions, Unknown, Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """x (B, n_items) as ragged rows: `items` (nnz,) int64, `offsets` (B + 1,) int64, `weights` (nnz,) float32.
+    """A batch of histories x (B, n_items) as ragged rows, each oldest first.
 
-    `users` (B,) are the user indices of the rows after `take`. S-Diff does not use them; baselines with user embeddings
-    do.
+    Attributes:
+        items: (nnz,) int64, item indices.
+        offsets: (B + 1,) int64, the start of each row in `items`.
+        weights: (nnz,) float32.
+        users: (B,) user indices of the rows after `take`. S-Diff does not use them; baselines with user embeddings do.
     """
 
     items: Tensor
@@ -30,11 +33,13 @@ class Histories:
 
     @classmethod
     def from_interactions(cls, interactions: Interactions, device: Device) -> Histories:
+        """The histories (n_users, n_items) of all users, with weights 1."""
         items = torch.from_numpy(interactions.indices).to(device)
         return cls(items, torch.from_numpy(interactions.indptr).to(device), torch.ones(len(items), device=device))
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], device: Device) -> Histories:
+        """Histories of item indices, with weights 1."""
         lengths = np.array([0, *map(len, rows)], dtype=np.int64)
         flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]) if len(rows) else np.empty(0, np.int64)
         items = torch.from_numpy(flat).to(device)

@@ -31,9 +31,11 @@ class PassThrough(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class DegreeBasis:
-    """The transform of GF-CF: U'D^-1/2 x and w D^1/2 U v, with D the number of users of each item.
+    """The transform of GF-CF (Shen et al. 2021): U'D^-1/2 x and w D^1/2 U v, with D the number of users of each item.
 
-    roots: D^1/2 (n_items,). weight: w, the weight of the low-pass scores.
+    Attributes:
+        roots: D^1/2 (n_items,).
+        weight: w, the weight of the low-pass scores.
     """
 
     spectrum: SpectralBasis
@@ -49,15 +51,17 @@ class DegreeBasis:
         return self.spectrum.lam
 
     def gft(self, x: Histories) -> Tensor:
+        """U'D^-1/2 x (B, K) of sparse histories."""
         return replace(x, weights=x.weights / self.roots[x.items]).dot(self.spectrum.U)
 
     def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+        """w D^1/2 U v (B, n_items), or only the columns of `items`."""
         roots = self.roots[items]
         return self.weight * (v @ self.spectrum.U[items].T) * roots if self.weight else v.new_zeros(len(v), len(roots))
 
 
 def solve(basis: SpectralBasis, x: Histories, mask: float) -> Tensor:
-    """W (K, K) that minimises the expectation of || W U'Mask(x) - U'x ||^2 over histories x and masks.
+    """W (K, K) that minimises the expectation of `|| W U'Mask(x) - U'x ||^2` over histories x and masks.
 
     Let G = sum_u U'x x'U and D = U' diag(item counts) U. Masking adds the noise covariance mask / (1 - mask) D to the
     signal covariance G, hence W = G (G + mask / (1 - mask) D)^-1. In the item domain, the same objective gives the

@@ -33,9 +33,13 @@ class LossSum(NamedTuple):
 
 
 def denoising_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
-    """Algorithm 1: || phi(v_t, U'c, t) - v_0 ||^2 over users and frequencies.
+    """The loss of Algorithm 1: `|| phi(v_t, U'c, t) - v_0 ||^2` over users and frequencies.
 
     This is the term at one t, Eq. (16), of the likelihood bound, Eq. (15).
+
+    Args:
+        x: (B, n_items) histories of a batch of users, which are masked here.
+        generator: of masks, times and noise, on the device of the model.
     """
     shown, _ = hide(x, config, generator)  # c = Mask(x)
     c = condition(model.basis, shown, config)  # U'c (B, M, K)
@@ -52,7 +56,7 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
 
     n is the total weight of a user's hidden items: their number, unless weights fade with `half_life`. This is the
     generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n, the best
-    value for n items. For q = 0 it is the limit -log(n p).
+    value for n items. For q = 0 it is the limit -log(n p), in nats. Arguments are those of `denoising_loss`.
     """
     # The steps of Algorithm 1 as above, repeated so that each loss can be read from top to bottom.
     shown, hidden = hide(x, config, generator)

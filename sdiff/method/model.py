@@ -63,6 +63,9 @@ class Model(nn.Module):
 
     `denoiser` and `head` are trained, `basis` only if loss=softmax. `graph` is computed from the data. A model with
     denoiser=filter is not trained at all.
+
+    Args:
+        item_counts: (n_items,) number of training interactions of each item.
     """
 
     def __init__(self, config: Config, spectrum: SpectralBasis, item_counts: Tensor) -> None:

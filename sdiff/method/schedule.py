@@ -12,12 +12,18 @@ from sdiff.config import Config, Schedule
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """q(v_t | v_0) = N(alpha_t * v_0, sigma_t^2 I), elementwise per frequency, Eq. (11).
+    """Signal and noise over time: `q(v_t | v_0) = N(alpha_t * v_0, sigma_t^2 I)` per frequency, Eq. (11).
 
-    kind: `vp` is the method (alpha_min = 0 and sigma_max = 1 give Eq. (12)); `ve` and `ddpm` are the ablations of
-    Table 3. `ve` keeps alpha of `vp`, with sigma = sigma_max t / tau at all frequencies; `ddpm` ignores alpha_min and
-    sigma_max. Times t are in [0, tau].
-    Every method takes t (B,) or a scalar and lam (K,), and returns (B, K) or (K,).
+    `alpha`, `sigma` and `snr` take times t (B,) or a scalar, in [0, tau], and frequencies lam (K,). They return (B, K)
+    or (K,).
+
+    Attributes:
+        kind: `vp` is the method; alpha_min = 0 and sigma_max = 1 give Eq. (12). `ve` and `ddpm` are the ablations of
+            Table 3: `ve` has the alpha of `vp` and sigma = sigma_max t / tau at all frequencies; `ddpm` ignores
+            alpha_min and sigma_max.
+        alpha_min: least factor of the signal, Eq. (13).
+        sigma_max: largest standard deviation of the noise, Eq. (14).
+        tau: the time at which sampling starts.
     """
 
     kind: Schedule = "vp"
@@ -27,6 +33,7 @@ class NoiseSchedule:
 
     @classmethod
     def of(cls, config: Config) -> NoiseSchedule:
+        """The schedule of a configuration."""
         return cls(config.schedule, config.alpha_min, config.sigma_max, config.tau)
 
     def alpha(self, t: Tensor, lam: Tensor) -> Tensor:

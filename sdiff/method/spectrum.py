@@ -26,10 +26,12 @@ EVERY = slice(None)
 
 @dataclass(frozen=True, eq=False)
 class SpectralBasis:
-    """The K lowest frequencies of the item graph's Laplacian L = I - A.
+    """The K lowest frequencies of the item graph's Laplacian L = I - A (Section 2.1).
 
-    U (n_items, K): orthonormal eigenvectors, one per column. lam (K,): their eigenvalues, ascending in [0, 1] (the
-    paper's d). The paper states [0, 2], but A = X~'X~ is positive semi-definite, so the spectrum of L ends at 1.
+    Attributes:
+        U: (n_items, K) orthonormal eigenvectors, one per column.
+        lam: (K,) their eigenvalues, ascending in [0, 1] (the paper's d). The paper states [0, 2], but A = X~'X~ is
+            positive semi-definite, so the spectrum of L ends at 1.
     """
 
     U: Tensor
@@ -37,6 +39,7 @@ class SpectralBasis:
 
     @property
     def K(self) -> int:
+        """Number of frequencies."""
         return len(self.lam)
 
     def gft(self, x: Histories) -> Tensor:
@@ -48,6 +51,7 @@ class SpectralBasis:
         return v @ self.U[items].T
 
     def to(self, device: Device) -> SpectralBasis:
+        """The same basis on another device."""
         return SpectralBasis(self.U.to(device), self.lam.to(device))
 
 

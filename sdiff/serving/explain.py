@@ -48,6 +48,12 @@ def explain(
     steps. The condition c and the neighbourhood scores are sums over the history, hence so is the integral. By
     frequency: the inverse transform is a sum over frequencies.
 
+    Args:
+        history: item ids, oldest first.
+        item: id of the item to explain. It may be any item of the vocabulary, recommended or not.
+        seed: seed of the sampling noise.
+        **settings: those of `Config.at_inference`.
+
     Raises:
         SDiffError: an unknown id, or a setting that is unknown, out of range, or fixed in training.
     """

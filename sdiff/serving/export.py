@@ -33,7 +33,14 @@ MEMORY = "512MB"  # memory limit of DuckDB, beyond which it spills to disk
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Recommendations of some users, one item per row: user index, rank from 1, item index, score; each (n,)."""
+    """Recommendations of some users, one item per row.
+
+    Attributes:
+        user: (n,) user indices.
+        rank: (n,) ranks, from 1.
+        item: (n,) item indices.
+        score: (n,) scores, as in `Recommendations`.
+    """
 
     user: np.ndarray
     rank: np.ndarray
@@ -57,6 +64,9 @@ def ranked(
     its result does not depend on the other batches. The noise does depend on the batch size.
 
     Args:
+        k: maximum number of items per user.
+        config: the model's configuration, with the settings of this call.
+        batch_size: users per batch.
         progress: wraps the batch numbers, for a progress bar.
         only: numbers of the batches to compute; all by default.
     """
@@ -73,9 +83,12 @@ def ranked(
 
 
 def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = False) -> tuple[int, int]:
-    """Writes user, rank, item, score (and title, year, genres), sorted by user and rank, with the ids of `dataset`.
+    """Writes user, rank, item and score to a file, sorted by user and rank, with the ids of `dataset`.
 
-    The suffix of `out` selects one of `FORMATS`. An older file is replaced atomically.
+    Args:
+        out: file that ends in .parquet, .csv or .csv.gz. An older file is replaced atomically.
+        batches: as yielded by `ranked`.
+        titles: whether to add the columns title, year and genres.
 
     Returns:
         The number of rows, and the number of users with at least one row.

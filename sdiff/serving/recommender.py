@@ -25,10 +25,13 @@ from sdiff.training.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Recommendations:
-    """Recommended items, best first: item ids, their indices in the vocabulary, and scores.
+    """Recommended items, best first.
 
-    If the model was trained with a softmax loss, a score is the probability of the item among all that may be
-    recommended (with `beta`, after the discount); otherwise it has no unit. Higher is better.
+    Attributes:
+        ids: (n,) item ids.
+        indices: (n,) their indices in the vocabulary of the model.
+        scores: (n,) higher is better. If the model was trained with a softmax loss, a score is the probability of the
+            item among all that may be recommended (with `beta`, after the discount); otherwise it has no unit.
     """
 
     ids: list[str]
@@ -37,7 +40,15 @@ class Recommendations:
 
 
 class Recommender:
-    """Recommends items for histories of items, also those of users who are not in the training data (fold-in)."""
+    """Recommends items for histories of items, also those of users who are not in the training data (fold-in).
+
+    Args:
+        checkpoint: as returned by `Trainer.checkpoint` or `Checkpoint.load`. `Recommender.load` takes its folder.
+        device: such as "cpu" or "cuda:0"; by default the GPU if there is one.
+
+    Raises:
+        SDiffError: the weights are not finite or do not match the configuration, or there is no such device.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: Device | None = None) -> None:
         damaged = [name for name, tensor in checkpoint.weights.items() if not tensor.isfinite().all()]
@@ -62,7 +73,15 @@ class Recommender:
 
     @classmethod
     def load(cls, folder: Path | str, device: Device | None = None) -> Recommender:
-        """Loads a checkpoint. Raises SDiffError if it cannot be read or its weights are not finite."""
+        """Loads a checkpoint.
+
+        Args:
+            folder: its folder, or the name of a checkpoint that is included ("demo") or was trained in the app.
+            device: as in the constructor.
+
+        Raises:
+            SDiffError: the checkpoint is missing or damaged, or its weights are not finite.
+        """
         return cls(Checkpoint.load(folder), device)
 
     def __repr__(self) -> str:
@@ -91,7 +110,7 @@ class Recommender:
             allowed: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
                 default.
             unknown: "error", or "ignore" to skip ids of the history that the model does not know.
-            settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
+            **settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
 
         Raises:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
@@ -111,10 +130,20 @@ class Recommender:
         exclude_seen: bool = True,
         allowed: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(scores, items), each (B, min(k, n_items)), best first; scores as in `Recommendations`.
+        """The k best items for each history of a batch: (scores, items), each (B, min(k, n_items)), best first.
 
-        The score is -inf at ranks for which no item is left. `allowed` is (n_items,) bool. Raises SDiffError unless k
-        is an integer of at least 1.
+        Args:
+            x: (B, n_items) histories, as made by `encode`.
+            config: the model's configuration, with the settings of this call.
+            noise: CPU generator of the sampling noise.
+            exclude_seen: whether to exclude the items of each history.
+            allowed: (n_items,) bool, the items that may be recommended; all by default.
+
+        Returns:
+            Scores as in `Recommendations`, and item indices. The score is -inf at ranks for which no item is left.
+
+        Raises:
+            SDiffError: k is not an integer of at least 1, or a score is not finite.
         """
         k = whole("k", k, 1)
         scores = exclude_(self.scores(x, config, noise), x if exclude_seen else None, allowed)
@@ -149,5 +178,8 @@ class Recommender:
         return mask
 
     def scores(self, x: Histories, config: Config, noise: torch.Generator) -> Tensor:
-        """Scores x_hat (B, n_items) of histories x, in a new tensor."""
+        """Scores x_hat (B, n_items) of histories x, in a new tensor: logits if the loss is softmax, else without unit.
+
+        `noise` is a CPU generator, so that the sampling noise is the same on every device.
+        """
         return score(self.model, x, config, noise)

@@ -36,6 +36,13 @@ def write_shards(
     Shards are assigned to the ranks in turn. Existing shards are complete and are skipped, so an interrupted export can
     be resumed, with any number of ranks. `lists.json` in the same folder describes their contents.
 
+    Args:
+        k: maximum number of items per user.
+        config: the model's configuration, with the settings of this call.
+        titles: whether to add the columns title, year and genres.
+        ranks: as yielded by `torchrun`.
+        progress: wraps the batch numbers, for a progress bar.
+
     Returns:
         The number of rows, and the number of users with at least one row, over all ranks; (0, 0) on other ranks than
         the first.

@@ -35,8 +35,14 @@ class Step:
 class Candidate:
     """A trained preset.
 
-    `chosen` are the best of `CHOICES`, `valid` all metrics with them. `valid_by` is the validation recall@20 by setting
-    and value: the half-life's without a popularity discount, the popularity discount's with the best half-life.
+    Attributes:
+        preset: its name.
+        chosen: the best of `CHOICES`.
+        valid: all validation metrics with them.
+        valid_by: validation recall@20 by setting and value: the half-life's without a popularity discount, the
+            popularity discount's with the best half-life.
+        epoch: epoch of the best weights.
+        seconds: time of training and validation.
     """
 
     preset: str
@@ -74,6 +80,7 @@ def compare(
     Each may take an equal share of the remaining time. What stops early keeps its best epoch.
 
     Args:
+        minutes: time for all presets together.
         keep: called with the trainer and the preset of each candidate that is better than all before it.
         stopped: asked after each epoch: ends the comparison with the current preset.
         epochs: trains epoch by epoch.

@@ -32,7 +32,20 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Provenance:
-    """Origin of the weights: data set key, split fingerprint, seed, best epoch, preset, date and package versions."""
+    """Origin of the weights of a checkpoint.
+
+    Attributes:
+        dataset: key of the data set.
+        data_fingerprint: `Split.fingerprint` of the split.
+        seed: seed of the run.
+        epoch: epoch of the weights.
+        preset: name of the preset.
+        created: ISO date.
+        versions: versions of sdiff and torch.
+
+    Raises:
+        SDiffError: a value has the wrong type.
+    """
 
     dataset: str
     data_fingerprint: str
@@ -51,9 +64,16 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Everything needed to recommend: configuration, item ids, item_counts (n_items,), spectrum and weights.
+    """Everything needed to recommend. It contains no user data.
 
-    It contains no user data.
+    Attributes:
+        config: settings of the training, and defaults of the sampling.
+        items: item ids.
+        item_counts: (n_items,) number of training interactions of each item.
+        spectrum: of the item graph.
+        weights: tensors of the model, by name.
+        provenance: data set, seed and versions.
+        metrics: what metrics.json contains, such as `metrics["valid"]["recall@20"]`; may be empty.
     """
 
     config: Config
@@ -66,7 +86,7 @@ class Checkpoint:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of weights, spectrum, item counts and item ids: the checksum of the weights file."""
+        """SHA-256 of weights, spectrum, item counts and item ids, which is the checksum of the weights file."""
         return hashlib.sha256(self._weights_file()).hexdigest()
 
     def _weights_file(self) -> bytes:
@@ -105,7 +125,10 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path | str) -> Checkpoint:
-        """Reads a checkpoint from a folder or by its name (`checkpoint_dir`). Retries if it is replaced while reading.
+        """Reads a checkpoint. Retries if it is replaced while reading.
+
+        Args:
+            folder: its folder, or the name of a checkpoint that is included ("demo") or was trained in the app.
 
         Raises:
             SDiffError: the checkpoint is missing, damaged, or of another version.

@@ -28,7 +28,9 @@ def checkpointed(
     completed. With several ranks, only the first writes.
 
     Args:
-        dataset, preset: recorded in the provenance of the checkpoint.
+        folder: folder of the checkpoint, created if missing.
+        dataset: key of the data set, recorded in the provenance of the checkpoint.
+        preset: name of the preset, recorded likewise.
         state: file for the training state. It is written after the first epoch and after each validation, or every
             `eval_every` epochs, before the checkpoint. Only the last checkpoint of a run may be ahead of its state.
         epochs: trains epoch by epoch.

@@ -40,7 +40,17 @@ GLOBAL = RLock()  # guards torch's global generators
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress after an epoch: mean loss, validation metrics or None, best epoch so far, total time in seconds."""
+    """Progress after an epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        epochs: maximum number of epochs.
+        loss: mean loss in the epoch.
+        valid: validation metrics as by `evaluate`; None if this epoch was not validated.
+        best_epoch: epoch of the best validation result so far.
+        best: that result, recall@20 in [0, 1]; None before the first validation.
+        seconds: time of all epochs so far.
+    """
 
     epoch: int
     epochs: int
@@ -73,6 +83,11 @@ class Trainer:
 
     With several ranks, each processes its share of the users, in every batch and in validation. Draws that concern all
     ranks come from `generator`, which has the same state on each; masks and noise are drawn by each rank separately.
+
+    Args:
+        seed: seed of initial weights, order of users, masks and noise.
+        device: such as "cpu" or "cuda:0"; by default the GPU if there is one.
+        ranks: as yielded by `torchrun`.
 
     Raises:
         SDiffError: the data set lacks what the configuration needs, there are more ranks than users in a batch, or
@@ -236,7 +251,12 @@ class Trainer:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
 
     def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
-        """A checkpoint of the best weights so far, or of the last weights if nothing was validated."""
+        """A checkpoint of the best weights so far, or of the last weights if nothing was validated.
+
+        Args:
+            dataset: key of the data set, recorded in the provenance.
+            preset: name of the preset, recorded in the provenance.
+        """
         versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
         provenance = Provenance(
             dataset=dataset,
