@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 from benchmarks import tables
 from benchmarks.tables import markdown, read
 from sdiff.app import results
-from sdiff.config import BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
+from sdiff.config import AUTO, BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
 from sdiff.evaluation.protocols import PROTOCOLS
 from sdiff.experiments.baselines.recency import RECENT
 
@@ -74,12 +74,19 @@ def accuracy() -> str:
     for dataset in dict.fromkeys(d["dataset"] for d in documents):
         runs = [d for d in documents if d["dataset"] == dataset]
         rows = {run["preset"]: _reached(run) for run in runs}
-        changed = {run["preset"]: f" ({', '.join(run['set'])})" for run in runs if run["set"]}
+        notes = {run["preset"]: ", ".join(run["set"] or sorted({*run.get("chosen", ())})) for run in runs}
         for name, reached in max((run["references"] for run in runs), key=len).items():
             rows[name] = [f"{reached['test'][key]:.4f}" for key in results.METRICS] + [""]
         for name in sorted(rows, key=lambda name: name in IN_ORDER):
-            label = f"**S-Diff `{name}`**" if name in PRESETS else {"sasrec": "SASRec"}.get(name, name)
-            cells.append([dataset, f"{label}{changed.get(name, '')}", "✓" * (name in IN_ORDER), *rows[name]])
+            label = f"**S-Diff `{name}`**" if name in (AUTO, *PRESETS) else {"sasrec": "SASRec"}.get(name, name)
+            cells.append(
+                [
+                    dataset,
+                    f"{label} ({notes[name]})" if notes.get(name) else label,
+                    "✓" * (name in IN_ORDER),
+                    *rows[name],
+                ]
+            )
     return markdown(["data", "model", "order", *results.METRICS.values(), "training"], cells)
 
 

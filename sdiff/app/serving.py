@@ -10,10 +10,11 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from errno import EADDRNOTAVAIL
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -55,11 +56,20 @@ def _share_heap() -> None:
     """Makes all threads allocate from one heap, where glibc would give each its own.
 
     Requests move from thread to thread, so free memory would be scattered over all heaps, and the process would grow
-    for hours. Threads rarely wait for the heap. `$MALLOC_ARENA_MAX` has the last word.
+    for hours. Threads rarely wait for the heap. A thread returns free memory to the system once a minute; by itself,
+    glibc returns only what lies at the end of the heap. `$MALLOC_ARENA_MAX` has the last word.
     """
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(M_ARENA_MAX, 1)
+            Thread(target=_trim, args=(libc.malloc_trim,), daemon=True).start()
+
+
+def _trim(malloc_trim: Callable[[int], int]) -> None:
+    while True:
+        sleep(60)
+        malloc_trim(0)
 
 
 def check_address() -> None:

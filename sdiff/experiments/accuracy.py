@@ -25,7 +25,7 @@ import torch
 from tqdm import tqdm
 
 from sdiff.base.device import best_device, device_name, peak_memory_mb
-from sdiff.config import PRESETS, Config, parse_assignments, preset
+from sdiff.config import AUTO, PRESETS, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import BASELINES, Scorer
@@ -36,6 +36,7 @@ from sdiff.experiments.baselines.recency import RECENT
 from sdiff.experiments.baselines.sasrec import sasrec
 from sdiff.experiments.record import report, versions
 from sdiff.serving.recommender import Recommender
+from sdiff.training.auto import MINUTES, compare
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
     parser.add_argument(
-        "--preset", default="paper", help=f"preset ({', '.join(PRESETS)}) or baseline ({', '.join(TRAINED)})"
+        "--preset", default="paper", help=f"preset ({', '.join(PRESETS)}), {AUTO}, or baseline ({', '.join(TRAINED)})"
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
@@ -57,10 +58,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)
-    if arguments.refit and arguments.preset in TRAINED:
-        parser.error("--refit is for presets only: baselines need the validation part for early stopping.")
+    if arguments.preset in (AUTO, *TRAINED) and (arguments.refit or arguments.set):
+        parser.error(f"--refit and --set are for presets only, not for {arguments.preset}.")
     if arguments.preset in TRAINED:
         train = partial(run_trained, TRAINED[arguments.preset])
+    elif arguments.preset == AUTO:
+        train = run_auto
     else:
         train = partial(run, preset(arguments.preset).override(parse_assignments(arguments.set)), refit=arguments.refit)
     runs = [train(dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
@@ -83,6 +86,7 @@ def main() -> None:
         "mean": summary(runs, np.mean),
         "std": summary(runs, np.std),
         "epochs": [r["epoch"] for r in runs],
+        "chosen": [r["chosen"] for r in runs if "chosen" in r],
         "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),
         "peak_memory_mb": memory,
         "references": {name: baseline(make, dataset.split, arguments.refit) for name, make in makers.items()},
@@ -104,10 +108,30 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dic
     if refit:
         trainer = fitted(config.override({"epochs": epoch}), dataset.split.merged(), seed)
     seconds = time.perf_counter() - started
-    model = Recommender(trainer.checkpoint(dataset.key, ""), trainer.device)
-    noise = torch.Generator().manual_seed(seed)
-    test = evaluate(lambda x: model.scores(x, config, noise), trainer.split, "test", trainer.device)
-    return {"valid": valid, "test": test, "epoch": epoch, "seconds": seconds}
+    return {"valid": valid, "test": tested(trainer), "epoch": epoch, "seconds": seconds}
+
+
+def run_auto(dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Chooses a preset on the validation part, as `sdiff train --preset auto`, and evaluates it."""
+    started = time.perf_counter()
+    best: list[tuple[Trainer, str]] = []
+
+    def keep(trainer: Trainer, name: str) -> None:
+        best[:] = [(trainer, name)]
+
+    for _ in compare(dataset.split, seed, MINUTES, keep):
+        pass
+    ((trainer, name),) = best
+    seconds = time.perf_counter() - started
+    valid, epoch = trainer.best.valid, trainer.best.epoch
+    return {"valid": valid, "test": tested(trainer), "epoch": epoch, "seconds": seconds, "chosen": name}
+
+
+def tested(trainer: Trainer) -> dict[str, float]:
+    """Test metrics of the best epoch."""
+    model = Recommender(trainer.checkpoint("", ""), trainer.device)
+    noise = torch.Generator().manual_seed(trainer.seed)
+    return evaluate(lambda x: model.scores(x, model.config, noise), trainer.split, "test", trainer.device)
 
 
 def fitted(config: Config, split: Split, seed: int) -> Trainer:
