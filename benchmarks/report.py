@@ -40,10 +40,14 @@ def filled(page: str) -> str:
 
 
 def summary() -> str:
-    """Table 1 on ml-1m-diffrec, reduced to `SUMMARY` and `COLUMNS`."""
+    """Table 1 on ml-1m-diffrec, reduced to `SUMMARY` and `COLUMNS`, and SASRec."""
     run = results.read_run("table1", "ml-1m-diffrec")
     rows = {row[0]: dict(zip(run.head, row, strict=True)) for row in run.cells}
-    return markdown([*COLUMNS.values()], [[rows[name][column] for column in COLUMNS] for name in SUMMARY])
+    (sasrec,) = read("accuracy-ml-1m-diffrec-sasrec.json")
+    test = sasrec["mean"]["test"]
+    accuracy = [f"{test[key]:.4f}" for key in ("recall@20", "ndcg@20")]
+    *others, best = [[rows[name][column] for column in COLUMNS] for name in SUMMARY]
+    return markdown([*COLUMNS.values()], [*others, ["SASRec", "✓", *accuracy, "", f"{sasrec['seconds']:.0f}"], best])
 
 
 def settings() -> str:

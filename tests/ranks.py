@@ -44,7 +44,11 @@ def gradients(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
     histories = Histories.from_interactions(split.train, CPU)
     for name, config in LOSSES.items():
         trainer = Trainer(config, split, 0, CPU, ranks)
-        with mock.patch("torch.rand", same(0.37)), mock.patch("torch.randn", same(0.5)):
+        with (
+            mock.patch("torch.rand", same(0.37)),
+            mock.patch("torch.randn", same(0.5)),
+            mock.patch("torch.randint", lambda low, high, shape, **_: torch.full(shape, (low + high) // 2)),
+        ):
             for batch, users in BATCHES.items():
                 trainer.optimizer.zero_grad()
                 loss = trainer.loss(histories.take(ranks.share(users)), config, trainer.generator).mean(ranks)
