@@ -16,6 +16,7 @@ from sdiff.method.spectrum import EVERY
 from sdiff.serving.recommender import Recommender
 
 STEPS = 64  # of the integral, from the empty history to the full one
+BLOCK = 1_000_000  # scores of all items that several steps hold at once, for some values of a
 
 
 @dataclass(frozen=True)
@@ -68,39 +69,45 @@ def explain(
         [basis.gft(replace(weighted, offsets=one_per_row)) for weighted in memory_inputs(x, config)], dim=1
     )  # (n, M, K)
     a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
-    c = (a[:, None, None] * parts.sum(0)).requires_grad_()  # (STEPS + 2, M, K)
-    # Neighbourhood scores (STEPS + 2, n_items or 1). Only several steps need those of all items.
+    weights = (torch.arange(len(a), device=model.device) < STEPS) / STEPS  # of the integral; the last two are its ends
+    # Neighbourhood scores (n_items or 1,). Only several steps need those of all items.
     shown = EVERY if config.T > 1 else of_item
-    near, whole = None, mean_memory(x, config)
-    if graph is not None:
-        near = (a[:, None] * graph.dot(whole)[:, shown]).requires_grad_()
+    whole = mean_memory(x, config)
+    whole_near = None if graph is None else graph.dot(whole)[0, shown]
     noise = None
     if config.noise:
-        drawn = config.noise * torch.randn((config.T, 1, K), generator=generator(seed))
-        noise = drawn.to(model.device).expand(-1, len(a), -1)
-    rows = x.take(torch.zeros(len(a), dtype=torch.int64, device=model.device))  # x for each a
-    v0_hat = sample(
-        model.denoiser,
-        NoiseSchedule.of(config),
-        frequencies(basis.lam, config),
-        c,
-        config.T,
-        config.guidance,
-        noise,
-        as_v_0=lambda v0_hat: model.model.v_0(v0_hat, c.mean(1), rows, near),
-    )
-    near_item = near if near is None or shown is of_item else near[:, of_item]
-    score = model.model.scores(v0_hat, near_item, of_item, config.beta)[:, 0]
-    by_c, *by_near = torch.autograd.grad(
-        score[:STEPS].sum(), [c] if near is None else [c, near], materialize_grads=True
-    )
-    by_item = torch.einsum("nmk,mk->n", parts, by_c.sum(0) / STEPS)
+        noise = config.noise * torch.randn((config.T, 1, K), generator=generator(seed)).to(model.device)
+    scores, v0_hat = [], parts.new_zeros(0, K)
+    whole_c = parts.sum(0)  # (M, K)
+    by_c, by_near = torch.zeros_like(whole_c), parts.new_zeros(n_items)  # the integrals
+    block = len(a) if config.T == 1 else max(BLOCK // n_items, 1)
+    for a_b, weights_b in zip(a.split(block), weights.split(block), strict=True):
+        c = (a_b[:, None, None] * whole_c).requires_grad_()  # (B, M, K)
+        near = None if whole_near is None else (a_b[:, None] * whole_near).requires_grad_()
+        rows = x.take(torch.zeros(len(a_b), dtype=torch.int64, device=model.device))  # x for each a
+        v0_hat = sample(
+            model.denoiser,
+            NoiseSchedule.of(config),
+            frequencies(basis.lam, config),
+            c,
+            config.T,
+            config.guidance,
+            None if noise is None else noise.expand(-1, len(a_b), -1),
+            as_v_0=lambda v0_hat, c=c, rows=rows, near=near: model.model.v_0(v0_hat, c.mean(1), rows, near),
+        )
+        near_item = near if near is None or shown is of_item else near[:, of_item]
+        score = model.model.scores(v0_hat, near_item, of_item, config.beta)[:, 0]
+        inputs = [c] if near is None else [c, near]
+        of_c, *of_near = torch.autograd.grad((weights_b * score).sum(), inputs, materialize_grads=True)
+        by_c += of_c.sum(0)
+        if of_near:
+            by_near[shown] += of_near[0].sum(0)
+        scores += score.tolist()
+    by_item = torch.einsum("nmk,mk->n", parts, by_c)
     if graph is not None:
-        gradient = parts.new_zeros(n_items)
-        gradient[shown] = by_near[0].sum(0) / STEPS
-        by_item = by_item + whole.weights * graph.pull(x.items, gradient)
+        by_item = by_item + whole.weights * graph.pull(x.items, by_near)
 
-    without_history, full_score = score[-2].item(), score[-1].item()
+    *_, without_history, full_score = scores
     single = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency alone; last row: none
     single_scores = model.model.scores(single, None, of_item, config.beta)[:, 0]
     by_frequency = (single_scores[:-1] - single_scores[-1]).double()

@@ -78,6 +78,18 @@ def test_explaining_one_item_does_not_score_all_items_repeatedly(models, split, 
     assert 0 < largest.size <= len(split.items) * (STEPS + 2) < len(split.items) * len(history)
 
 
+def test_an_explanation_of_several_steps_in_blocks_is_the_same(models, split, monkeypatch):
+    history = [split.items.ids[i] for i in range(9)]
+    once = explain(models["steps"], history, history[0])
+    monkeypatch.setattr("sdiff.serving.explain.BLOCK", 5 * len(split.items))
+    with Largest() as largest:
+        found = explain(models["steps"], history, history[0])
+    assert largest.size <= 5 * len(split.items)
+    assert (found.score, found.without) == pytest.approx((once.score, once.without), abs=1e-5)
+    np.testing.assert_allclose(found.by_item, once.by_item, atol=1e-5)
+    np.testing.assert_allclose(found.by_frequency, once.by_frequency, atol=1e-5)
+
+
 def test_contributions_in_a_linear_model_are_those_of_each_item_alone(models, split):
     model = models["instant"]
     assert not model.config.normalise
