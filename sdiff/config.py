@@ -37,6 +37,9 @@ class Config:
 
     # The item graph and its spectrum (Section 2.1)
     K: int = _number(200, 1, 100_000, "number of graph frequencies, lowest first")
+    user_power: float = _number(
+        0.5, 0.0, 1.0, "exponent p of the users' degrees in A = D_I^-1/2 X' D_U^-2p X D_I^-1/2, whose spectrum is used"
+    )
     # Forward process, Eqs. (11)-(14)
     schedule: Schedule = _choice("vp", "noise schedule: vp (the method), ve or ddpm (ablations)")
     frequency_scale: FrequencyScale = _choice(
@@ -221,6 +224,7 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
 PRESETS: dict[str, Config] = {
     "paper": Config(),
     "tuned": Config(
+        user_power=0.25,
         normalise=True,
         sampled=0.5,
         sigma_max=1.0,
@@ -241,6 +245,7 @@ PRESETS: dict[str, Config] = {
     ),
     "temporal": Config(
         K=128,
+        user_power=0.25,
         normalise=True,
         sampled=1.0,
         loss="softmax",

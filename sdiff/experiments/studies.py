@@ -27,7 +27,7 @@ def log_snr(study: Study, config: Config) -> Row:
     We use the natural logarithm of the ratio of signal power to noise power, sum_k alpha_t^2 E[v_0k^2] /
     sum_k sigma_t^2, averaged over the sampling times t_1 ... t_T.
     """
-    basis = cached_basis(study.dataset.split.train, config.K)
+    basis = cached_basis(study.dataset.split.train, config.K, p=config.user_power)
     schedule = NoiseSchedule.of(config)
     ratio = _power_ratio(
         schedule, schedule.times(config.T)[1:], frequencies(basis.lam, config), _signal_power(study, config)
@@ -37,7 +37,7 @@ def log_snr(study: Study, config: Config) -> Row:
 
 def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
     """Figure 3: the ratio of signal power to noise power at every tenth of 1,000 steps."""
-    basis = cached_basis(study.dataset.split.train, study.config.K)
+    basis = cached_basis(study.dataset.split.train, study.config.K, p=study.config.user_power)
     power = _signal_power(study, study.config)
     rows = []
     for kind in SCHEDULES:
@@ -49,7 +49,7 @@ def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
 
 def _signal_power(study: Study, config: Config) -> torch.Tensor:
     """E[v_0k^2] (K,) over the histories, normalised as for the denoiser."""
-    basis = cached_basis(study.dataset.split.train, config.K)
+    basis = cached_basis(study.dataset.split.train, config.K, p=config.user_power)
     histories = Histories.from_interactions(study.dataset.split.train, torch.device("cpu"))
     return condition(basis, histories, config.override({"half_life": 0})).mean(1).square().mean(0)
 

@@ -37,7 +37,12 @@ class Fold:
 
 
 def cross_fit(
-    train: Interactions, spectrum: SpectralBasis, folds: int, entries: int, ranks: Ranks = ALONE
+    train: Interactions,
+    spectrum: SpectralBasis,
+    folds: int,
+    entries: int,
+    p: float = 1 / 2,
+    ranks: Ranks = ALONE,
 ) -> list[Fold]:
     """Divides the users with interactions into folds at random, and computes each fold's basis and graph.
 
@@ -48,6 +53,7 @@ def cross_fit(
         folds: their number; at most one per user.
         spectrum: of all users; each fold's U is aligned with it.
         entries: as in `ItemGraph`; 0 for no graph.
+        p: as in `normalised_adjacency_root`, for the spectrum.
 
     Raises:
         SDiffError: fewer than two users have interactions.
@@ -59,7 +65,7 @@ def cross_fit(
     result = []
     for own in np.array_split(users, min(folds, len(users))):
         others = train.where(~np.isin(train.rows, own))
-        U = aligned(shared_basis(others, len(spectrum.lam), device, ranks).U, spectrum.U)
+        U = aligned(shared_basis(others, len(spectrum.lam), device, ranks, p).U, spectrum.U)
         graph = ItemGraph(len(train.items), entries).to(device) if entries else None
         if graph:
             graph.build(others)

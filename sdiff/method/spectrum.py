@@ -31,7 +31,8 @@ class SpectralBasis:
     Attributes:
         U: (n_items, K) orthonormal eigenvectors, one per column.
         lam: (K,) their eigenvalues, ascending in [0, 1] (the paper's d). The paper states [0, 2], but A = X~'X~ is
-            positive semi-definite, so the spectrum of L ends at 1.
+            positive semi-definite, so the spectrum of L ends at 1. With p < 1/2, A has eigenvalues above 1; where L is
+            then negative, lam is 0.
     """
 
     U: Tensor
@@ -68,14 +69,16 @@ def inverse_power(degree: np.ndarray, p: float) -> np.ndarray:
     return np.power(degree, -p, out=np.zeros_like(degree), where=degree > 0)
 
 
-def spectral_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralBasis:
+def spectral_basis(train: Interactions, K: int, device: Device = CPU, p: float = 1 / 2) -> SpectralBasis:
     """The K eigenvectors of L = I - A with the smallest eigenvalues (Section 3.2).
+
+    `p` is that of `normalised_adjacency_root`.
 
     They are computed on `device` and returned on the CPU. If the rank of X~ is lower than K, only as many are returned:
     the transform of every history is zero at the other frequencies. Signs are fixed (the largest entry of each vector
     is positive) and starting vectors are seeded, so that equal data gives equal vectors on the same machine.
     """
-    a, U = largest(normalised_adjacency_root(train.matrix()), K, best_device(device))
+    a, U = largest(normalised_adjacency_root(train.matrix(), p), K, best_device(device))
     order = np.argsort(-a)[:K]
     order = order[a[order] > 1e-12 * a.max(initial=1e-12)]
     U = U[:, order]
@@ -85,16 +88,16 @@ def spectral_basis(train: Interactions, K: int, device: Device = CPU) -> Spectra
     return SpectralBasis(*(torch.from_numpy(x.astype(np.float32, order="C")).clone() for x in (U, lam)))
 
 
-def cached_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralBasis:
+def cached_basis(train: Interactions, K: int, device: Device = CPU, p: float = 1 / 2) -> SpectralBasis:
     """`spectral_basis`, cached on disk by data, normalisation and K."""
-    key = hashlib.sha256(f"{train.fingerprint}|X~ = Du^-1/2 X Di^-1/2|{K}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{train.fingerprint}|X~ = Du^-{p} X Di^-1/2|{K}".encode()).hexdigest()[:24]
     path = cache_dir() / "spectra" / f"{key}.safetensors"
     sweep(path.parent)  # also sweep here: a cache hit writes nothing
     try:
         tensors = load_file(regular(path))
         return SpectralBasis(tensors["U"].clone(), tensors["lam"].clone())  # aligned, as above
     except (OSError, SafetensorError, KeyError, TypeError):  # missing or damaged
-        basis = spectral_basis(train, K, device)
+        basis = spectral_basis(train, K, device, p)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save({"U": basis.U.contiguous(), "lam": basis.lam}))
@@ -103,13 +106,13 @@ def cached_basis(train: Interactions, K: int, device: Device = CPU) -> SpectralB
     return basis
 
 
-def shared_basis(train: Interactions, K: int, device: torch.device, ranks: Ranks) -> SpectralBasis:
+def shared_basis(train: Interactions, K: int, device: torch.device, ranks: Ranks, p: float) -> SpectralBasis:
     """`cached_basis` of rank 0, sent to all ranks: other machines may have another cache or other rounding errors."""
     if not ranks.launched:
-        return cached_basis(train, K, device).to(device)
+        return cached_basis(train, K, device, p).to(device)
 
     def rows() -> Tensor:
-        basis = cached_basis(train, K, device)
+        basis = cached_basis(train, K, device, p)
         return torch.cat([basis.lam[None], basis.U])
 
     lam, U = ranks.from_first(rows, device).split([1, len(train.items)])

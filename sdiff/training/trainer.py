@@ -111,7 +111,7 @@ class Trainer:
             )
         self.config, self.split, self.seed, self.ranks = config, split, whole("seed", seed, 0), ranks
         self.device = best_device(device)
-        spectrum = shared_basis(split.train, config.K, self.device, ranks)
+        spectrum = shared_basis(split.train, config.K, self.device, ranks, config.user_power)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         less = "lower hidden, K, memories or time_dim, and train again"
@@ -122,7 +122,9 @@ class Trainer:
         self.folds: list[Fold] = []
         if config.folds:
             with enough_memory("lower folds, graph_entries or K, and train again"):
-                self.folds = cross_fit(split.train, spectrum, config.folds, config.graph_entries, ranks)
+                self.folds = cross_fit(
+                    split.train, spectrum, config.folds, config.graph_entries, config.user_power, ranks
+                )
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
         parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
         self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True)
