@@ -10,6 +10,7 @@ from sdiff.method.crossfit import aligned, cross_fit
 from sdiff.method.diffusion import neighbourhood_scores
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
+from sdiff.method.spectrum import spectral_basis
 from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
@@ -38,6 +39,14 @@ def test_a_fold_does_not_depend_on_the_histories_of_its_users(tastes, basis):
     torch.testing.assert_close(before.U, after.U)
     assert before.graph and after.graph
     torch.testing.assert_close(before.graph.weights, after.graph.weights)
+
+
+def test_training_takes_the_power_of_the_setting_for_the_basis_and_the_folds(split):
+    trainer = Trainer(SMALL.override({"folds": 3, "user_power": 0.25}), split, 0, CPU)
+    assert torch.equal(trainer.model.spectrum.U, spectral_basis(split.train, SMALL.K, p=1 / 4).U)
+    fold = trainer.folds[0]
+    others = split.train.where(~np.isin(split.train.rows, fold.users.numpy()))
+    torch.testing.assert_close(fold.U, aligned(spectral_basis(others, SMALL.K, p=1 / 4).U, trainer.model.spectrum.U))
 
 
 def test_alignment_undoes_a_rotation_and_keeps_the_subspace(basis):

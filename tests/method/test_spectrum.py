@@ -24,6 +24,17 @@ def test_the_lowest_frequencies_are_kept(random_interactions):
     assert every[-1] <= 1 + 1e-12
 
 
+def test_a_quarter_power_of_the_users_degrees_spreads_the_eigenvalues(random_interactions):
+    X = random_interactions.matrix().toarray()
+    users, items = X.sum(1).clip(1), X.sum(0).clip(1)
+    A = (X / users[:, None] ** 0.5 / items**0.5).T @ (X / items**0.5)  # D_I^-1/2 X' D_U^-1/2 X D_I^-1/2
+    a, vectors = np.linalg.eigh(A)
+    basis = spectral_basis(random_interactions, 10, p=1 / 4)
+    assert a[-1] > 1, "L = I - A is negative there"
+    np.testing.assert_allclose(basis.lam, (1 - a[::-1][:10]).clip(0), atol=1e-5)
+    np.testing.assert_allclose(np.abs(basis.U.numpy().T @ vectors[:, ::-1][:, :10]), np.eye(10), atol=1e-3)
+
+
 def test_a_graph_without_edges_has_no_frequencies():
     ids = Vocabulary(("1", "2", "3"))
     basis = spectral_basis(Interactions.from_pairs(ids, ids, np.array([]), np.array([])), 2)
@@ -104,6 +115,7 @@ def test_the_cache_returns_what_was_computed_and_distinguishes_data(random_inter
     assert not left.exists()
     assert torch.equal(stored.U, first.U)
     assert stored.U.stride() == first.U.stride(), "another memory layout would change the last digit of sums"
+    assert not torch.equal(cached_basis(random_interactions, 8, p=1 / 4).lam, first.lam)
     assert cached_basis(random_interactions, 9).K == 9 and cached_basis(tastes, 8).U.shape == (30, 8)
     header = json.dumps({"U": {"dtype": "F32", "shape": [1 << 63, 0], "data_offsets": [0, 0]}}).encode()
     for damaged in (b"not a tensor", len(header).to_bytes(8, "little") + header):
