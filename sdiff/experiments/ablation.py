@@ -17,8 +17,24 @@ from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import run
 from sdiff.experiments.record import report, versions
 
-# Part that is switched off -> settings
+# Part that is switched off -> settings. For `paper`: one reading of the text -> settings of another that it allows.
 OFF = {
+    "paper": {
+        "nothing": "",
+        "the root of the users' degrees (the fourth root instead)": "user_power=0.25",
+        "sums over histories (means instead)": "normalise=on",
+        "eigenvalues as frequencies (stretched to [0, 2] instead)": "frequency_scale=stretched",
+        "eigenvalues as frequencies (ranks in [0, 2] instead)": "frequency_scale=rank",
+        "the same, with noise up to the preserved variance": "frequency_scale=rank sigma_max=1",
+        "v_t of the whole history (as in sampling instead)": "sampled=1",
+        "guidance": "guidance=0",
+        "noise in sampling": "noise=0",
+        "several steps (one without noise instead)": "T=1 noise=0",
+        "a learning rate of 0.0001 (0.0003 instead)": "lr=0.0003",
+        "1,000 hidden units (500 instead)": "hidden=500",
+        "1,000 hidden units (2,000 instead)": "hidden=2000",
+        "a graph of all users (cross-fitting instead)": "folds=10",
+    },
     "tuned": {
         "nothing": "",
         "L1 norm of the history": "normalise=off",
@@ -28,6 +44,7 @@ OFF = {
         "less weight for the unlikely": "q=0",
         "neighbours in the graph": "graph_entries=0",
         "cross-fitting": "folds=0",
+        "the fourth root of the users' degrees (the root instead)": "user_power=0.5",
         "several steps (one without noise instead)": "T=1 noise=0",
         "noise in sampling": "noise=0",
         "a fifth of the noise in sampling (all of it instead)": "noise=1",
@@ -49,6 +66,7 @@ OFF = {
         "v_t as in sampling (of the whole history instead)": "sampled=0",
         "neighbours in the graph": "graph_entries=0",
         "cross-fitting": "folds=0",
+        "the fourth root of the users' degrees (the root instead)": "user_power=0.5",
         "several steps (one without noise instead)": "T=1 noise=0",
         "noise in sampling": "noise=0",
         "a fifth of the noise in sampling (all of it instead)": "noise=1",

@@ -1,11 +1,11 @@
-"""Which part of the training data settings are chosen on: the scripts `choose` and `stand_in`."""
+"""Choices of settings: the parts of the data that they are made on, and the rows of the ablation."""
 
 import numpy as np
 import pytest
 
-from sdiff.config import PRESETS
+from sdiff.config import PRESETS, parse_assignments
 from sdiff.data.interactions import Interactions, Split
-from sdiff.experiments import choose, stand_in
+from sdiff.experiments import ablation, choose, stand_in
 from tests.conftest import vocabulary
 
 
@@ -61,3 +61,9 @@ def test_the_parts_that_stand_in_for_the_test_part_leave_it_out(split):
         both += [*zip(part.valid.rows.tolist(), part.valid.indices.tolist(), strict=True)]
         assert {*both} == whole and len(both) == len(whole) and not len(part.test)
     assert parts["given"] is split and isinstance(split, Split)
+
+
+def test_every_row_of_the_ablation_changes_its_preset():
+    for name, rows in ablation.OFF.items():
+        configs = [PRESETS[name].override(parse_assignments(settings.split())) for settings in rows.values()]
+        assert configs[0] == PRESETS[name] and all(config != PRESETS[name] for config in configs[1:])
