@@ -123,7 +123,7 @@ def test_the_last_step_is_the_list():
     )
     assert spectral.reverse_process(PAPER, 99).step == 5
     assert "switched off" in spectral.reverse_process(replace(PAPER, settings={"noise": False}), 1).words
-    assert "takes a single step" in spectral.reverse_process(ONE, 1).words
+    assert "takes a single step" in spectral.reverse_process(replace(ONE, settings={"T": 1}), 1).words
 
 
 def test_the_csv_contains_the_list_and_escapes_formulas(monkeypatch):

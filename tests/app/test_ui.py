@@ -66,7 +66,7 @@ def test_the_list_equals_that_of_the_python_api():
 def test_a_longer_half_life_changes_the_list_of_a_model_that_uses_the_order():
     recent = handlers.recommend(ONE)
     longer = handlers.recommend(replace(ONE, settings={"half_life": 30}))
-    assert longer.changed == "Changed: half_life 1.4 → **30.0**. No noise."
+    assert longer.changed == "Changed: half_life 1.4 → **30.0**. Noise of seed 0."
     assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 

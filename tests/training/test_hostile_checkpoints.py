@@ -66,10 +66,10 @@ def test_a_named_pipe_as_a_published_list_is_refused(name, tmp_path, pipe):
         lists(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model-069757dfd8d8.safetensors", "metrics.json"])
+@pytest.mark.parametrize("name", ["config.json", "model-*.safetensors", "metrics.json"])
 def test_a_named_pipe_as_a_part_of_a_checkpoint_is_refused(name, checkpoint, pipe):
-    assert (checkpoint / name).exists()
-    pipe(checkpoint / name)
+    (path,) = checkpoint.glob(name)
+    pipe(path)
     if name == "metrics.json":  # which is optional
         assert Checkpoint.load(checkpoint).metrics == {}
     else:
