@@ -20,7 +20,7 @@ from sdiff.experiments.baselines.recency import RECENT
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "reference.md"]
-IN_ORDER = {"temporal", "sasrec", *RECENT}  # models that use the order of interactions
+IN_ORDER = {"temporal", "sasrec", AUTO, *RECENT}  # models that use, or may use, the order of interactions
 MARK = re.compile(r"(<!-- (\w+) -->\n).*?(?=<!-- /\2 -->)", flags=re.S)
 # Rows and columns of Table 1 in the README.
 SUMMARY = ("EASE", "Giff", "S-Diff paper", "S-Diff tuned", "EASE, recency", "S-Diff temporal")
