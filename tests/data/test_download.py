@@ -19,7 +19,7 @@ MEGABYTE = 1 << 20
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file at every path, as configured by a test. Records the requested ranges and the bytes sent."""
+    """Serves one file at every path, as configured by a test. Records the requested ranges and the bytes to send."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         if s.tells_length:
             self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        s.sent.append(self.wfile.write(rest[: s.cut]))
+        s.sent.append(len(rest[: s.cut]))  # first: the client may go on as soon as it has all
+        self.wfile.write(rest[: s.cut])
 
     def log_message(self, *args):
         pass
