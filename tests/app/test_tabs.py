@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from sdiff.app import results
 from tests.page import WIDTHS, changed, move, open_tab, settle, titles
 
 ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slow page to stop it
@@ -162,10 +163,13 @@ def test_the_experiments_tab_shows_the_selected_run(page):
     page.wait_for_selector("#experiment-plot .js-plotly-plot")
     page.locator("#experiment input").click()
     page.get_by_role("option").filter(has_text="Recall by history length").click()
-    page.locator("#experiment-source").filter(has_text="--preset paper").wait_for()
+    page.locator("#experiment-source").filter(has_text="reproduce groups").wait_for()
+    first, second = results.runs("groups")[:2]
     page.get_by_label("Data set and preset").click()
-    page.get_by_role("option").filter(has_text="tuned").click()
-    page.locator("#experiment-source").filter(has_text="groups --dataset ml-1m-diffrec --preset tuned").wait_for()
+    page.get_by_role("option", name=second, exact=True).click()
+    key, preset = second.split(", ")
+    page.locator("#experiment-source").filter(has_text=f"groups --dataset {key} --preset {preset}").wait_for()
+    assert first != second
 
 
 @pytest.mark.slow
