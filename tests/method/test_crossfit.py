@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.base.errors import SDiffError
 from sdiff.config import Config
+from sdiff.data.interactions import Split
 from sdiff.method.crossfit import aligned, cross_fit
 from sdiff.method.diffusion import neighbourhood_scores
 from sdiff.method.histories import Histories
@@ -98,6 +98,8 @@ def test_every_user_is_in_one_batch_of_its_fold_per_epoch(split):
     assert max(len(users) for _, users in batches) <= FOLDED["paper"].batch_size
 
 
-def test_one_user_cannot_be_divided(tastes, basis):
-    with pytest.raises(SDiffError, match="at least two users"):
-        cross_fit(tastes.where(tastes.rows == 3), basis, 5, 0)
+def test_one_user_is_trained_on_the_basis_of_all_users(tastes, basis, split):
+    assert cross_fit(tastes.where(tastes.rows == 3), basis, 5, 0) == []
+    alone = Split(*(part.where(part.rows == 3) for part in (split.train, split.valid, split.test)))
+    trainer = Trainer(SMALL.override({"folds": 5, "epochs": 1}), alone, 0, CPU).fit()
+    assert trainer.epoch == 1 and [fold for fold, _ in trainer.batches(torch.tensor([3]))] == [None]
