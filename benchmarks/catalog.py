@@ -16,8 +16,9 @@ import numpy as np
 
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset
-from sdiff.data.interactions import Interactions, Vocabulary, random_split
+from sdiff.data.interactions import Interactions, Vocabulary
 from sdiff.data.items import Items
+from sdiff.data.splits import random_split
 
 SIZES = (1_000, 10_000, 100_000)
 QUERIES = 100

@@ -29,8 +29,9 @@ from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
 from sdiff.data import download as fetching
 from sdiff.data.download import Archive, fetch
-from sdiff.data.interactions import Interactions, Vocabulary, chronological_split
+from sdiff.data.interactions import Interactions, Vocabulary
 from sdiff.data.readers import Reading, preview
+from sdiff.data.splits import chronological_split
 from sdiff.data.tables import Layout
 from sdiff.serving.recommender import Recommender
 from sdiff.training.run_state import resume, save_state

@@ -22,7 +22,8 @@ import torch
 from hypothesis import settings
 
 from sdiff.config import Config
-from sdiff.data.interactions import Interactions, Split, Vocabulary, chronological_split
+from sdiff.data.interactions import Interactions, Split, Vocabulary
+from sdiff.data.splits import chronological_split
 from sdiff.method.spectrum import SpectralBasis, spectral_basis
 
 ROOT = Path(__file__).parent.parent

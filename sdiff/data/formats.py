@@ -10,9 +10,10 @@ import numpy as np
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import regular
 from sdiff.base.paths import expanded
-from sdiff.data.interactions import Interactions, Split, Vocabulary, hold_out
+from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items, read_items, untitled
 from sdiff.data.readers import Reading, Report, read_interactions, split_of
+from sdiff.data.splits import hold_out
 from sdiff.data.tables import Layout, database, readable_errors
 
 Format = Callable[[Path], tuple[Split, Items]]

@@ -13,16 +13,8 @@ import numpy as np
 
 from sdiff.base.checks import number, whole
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.interactions import (
-    Interactions,
-    Split,
-    Vocabulary,
-    chronological_split,
-    global_split,
-    k_core,
-    leave_last_out,
-    random_split,
-)
+from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
+from sdiff.data.splits import chronological_split, global_split, leave_last_out, random_split
 from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, readable_errors, verify
 
 # Column names of each role, in order of preference.

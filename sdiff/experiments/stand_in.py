@@ -28,7 +28,8 @@ from sdiff.base.checks import generator
 from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
 from sdiff.data.datasets import load_dataset
-from sdiff.data.interactions import Interactions, Split, hold_out
+from sdiff.data.interactions import Interactions, Split
+from sdiff.data.splits import hold_out
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.experiments.choose import before_validation
 from sdiff.experiments.record import report, versions

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.interactions import (
-    Interactions,
-    Vocabulary,
-    chronological_split,
-    global_split,
-    k_core,
-    leave_last_out,
-    random_split,
-)
+from sdiff.data.interactions import Interactions, Vocabulary, k_core
+from sdiff.data.splits import chronological_split, global_split, leave_last_out, random_split
 from tests.conftest import vocabulary
 
 

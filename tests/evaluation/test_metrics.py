@@ -78,7 +78,7 @@ def test_scores_are_not_modified(layout, split):
 
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_an_oracle_scores_one_and_its_opposite_zero(part, random_interactions):
-    from sdiff.data.interactions import chronological_split
+    from sdiff.data.splits import chronological_split
 
     split = chronological_split(random_interactions)
     truth = torch.from_numpy(getattr(split, part).matrix().toarray()).float()
