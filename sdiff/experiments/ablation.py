@@ -17,6 +17,20 @@ from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import run
 from sdiff.experiments.record import report, versions
 
+# Parts of both `tuned` and `temporal`
+SHARED = {
+    "L1 norm of the history": "normalise=off",
+    "neighbours in the graph": "graph_entries=0",
+    "cross-fitting": "folds=0",
+    "the fourth root of the users' degrees (the root instead)": "user_power=0.5",
+    "several steps (one without noise instead)": "T=1 noise=0",
+    "noise in sampling": "noise=0",
+    "a fifth of the noise in sampling (all of it instead)": "noise=1",
+    "dropout": "dropout=0",
+    "running mean of the weights": "ema=0",
+    "FiLM (concatenation instead)": "fusion=concat",
+    "nothing, but with a popularity discount": "beta=0.2",
+}
 # Part that is switched off -> settings. For `paper`: one reading of the text -> settings of another that it allows.
 OFF = {
     "paper": {
@@ -37,47 +51,27 @@ OFF = {
     },
     "tuned": {
         "nothing": "",
-        "L1 norm of the history": "normalise=off",
         # With means and sigma_max=1, the squared error fails for reasons of its own: this is its best neighbour.
         "softmax over the unseen (squared error instead, sums and sigma_max=0.5)": "loss=mse graph_entries=0 "
         "normalise=off sigma_max=0.5",
         "less weight for the unlikely": "q=0",
-        "neighbours in the graph": "graph_entries=0",
-        "cross-fitting": "folds=0",
-        "the fourth root of the users' degrees (the root instead)": "user_power=0.5",
-        "several steps (one without noise instead)": "T=1 noise=0",
-        "noise in sampling": "noise=0",
-        "a fifth of the noise in sampling (all of it instead)": "noise=1",
         "v_t as in sampling for half of the users": "sampled=0",
         "noise in training and sampling": "sigma_max=0",
         "noise up to the preserved variance (0.5 instead)": "sigma_max=0.5",
         "eigenvectors (a learnt basis instead)": "basis=tied",
-        "dropout": "dropout=0",
-        "running mean of the weights": "ema=0",
-        "FiLM (concatenation instead)": "fusion=concat",
-        "nothing, but with a popularity discount": "beta=0.2",
-    },
+    }
+    | SHARED,
     "temporal": {
         "nothing": "",
         "order": "half_life=0 memories=1",
         "three memories (one instead)": "memories=1 half_life=5.6",
         "fading of the target": "horizon=1000000",
-        "L1 norm of the history": "normalise=off",
         "v_t as in sampling (of the whole history instead)": "sampled=0",
-        "neighbours in the graph": "graph_entries=0",
-        "cross-fitting": "folds=0",
-        "the fourth root of the users' degrees (the root instead)": "user_power=0.5",
-        "several steps (one without noise instead)": "T=1 noise=0",
-        "noise in sampling": "noise=0",
-        "a fifth of the noise in sampling (all of it instead)": "noise=1",
         "two bases (one, tied)": "basis=tied",
         "learnable basis": "basis=fixed",
         "residual denoiser": "residual=off",
-        "dropout": "dropout=0",
-        "running mean of the weights": "ema=0",
-        "FiLM (concatenation instead)": "fusion=concat",
-        "nothing, but with a popularity discount": "beta=0.2",
-    },
+    }
+    | SHARED,
 }
 
 
