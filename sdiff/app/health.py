@@ -13,7 +13,7 @@ import sdiff
 from sdiff.app.handlers import models
 from sdiff.app.space import serving_device
 from sdiff.app.state import serve
-from sdiff.app.tabs.train import QUEUE
+from sdiff.app.training import QUEUE
 from sdiff.app.words import public_message
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError

@@ -20,7 +20,7 @@ from sdiff.app.theme import theme
 from sdiff.base.paths import ASSETS
 
 INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
-# Enough for waiting training runs, which sleep in a thread (tabs.train.RunQueue), and for requests. Not more, because
+# Enough for waiting training runs, which sleep in a thread (training.RunQueue), and for requests. Not more, because
 # each thread that computes keeps a team of OpenMP threads.
 THREADS = 16
 SESSIONS = 100  # sessions whose components gradio keeps in memory; the pages of older ones work without

@@ -19,13 +19,12 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from benchmarks.app import running_app
-from sdiff.app import gate, handlers, journal, layout
+from sdiff.app import gate, handlers, journal, layout, training
 from sdiff.app.opening import download
 from sdiff.app.server import limits
 from sdiff.app.server.routes import MCP, PROTECTED, Routes
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import data as data_tab
-from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from tests.app.test_routes import CLOSED, filled
@@ -266,7 +265,7 @@ def test_a_read_only_app_refuses_uploads_in_routes_and_handlers(shut, opening, m
     read = data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)
     assert gate.READ_ONLY_MESSAGE in last(read)[1]
     with pytest.raises(SDiffError, match="read-only"):
-        list(train_tab.train("demo", "paper", 1, 0, "", "mine", Event()))
+        list(training.train("demo", "paper", 1, 0, "", "mine", Event()))
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):

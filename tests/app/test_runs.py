@@ -13,9 +13,8 @@ from threading import Event
 import pytest
 
 from sdiff import SDiffError
-from sdiff.app import runs
+from sdiff.app import runs, training
 from sdiff.app.state import checkpoints, open_dataset
-from sdiff.app.tabs import train as train_tab
 from sdiff.base.paths import runs_dir
 from sdiff.config import preset
 from sdiff.training.checkpoint import Checkpoint
@@ -59,7 +58,7 @@ def test_an_error_in_the_process_is_raised_here_with_its_traceback(failure):
 
 
 def test_a_run_in_a_process_gives_a_bit_identical_model():
-    list(train_tab.train("demo", "paper", 4, 3, TINY, "apart", Event()))
+    list(training.train("demo", "paper", 4, 3, TINY, "apart", Event()))
     settings = {"epochs": 4, "K": 8, "hidden": 16, "eval_every": 2}
     here = Trainer(preset("paper").override(settings), open_dataset("demo").dataset.split, 3, CPU)
     here.fit()
@@ -67,15 +66,15 @@ def test_a_run_in_a_process_gives_a_bit_identical_model():
 
 
 def test_a_killed_run_is_reported_and_the_next_run_starts():
-    run = train_tab.train("demo", "paper", 200, 0, TINY, "killed", Event())
+    run = training.train("demo", "paper", 200, 0, TINY, "killed", Event())
     while not next(run).epochs:
         pass
     [process] = runs.PROCESSES.active_children()
     process.kill()
     with pytest.raises(SDiffError, match=r"was killed \(exit code -9\).* lower batch_size"):
         list(run)
-    assert len(train_tab.QUEUE) == 0 and "killed" not in checkpoints()
-    *_, last = train_tab.train("demo", "paper", 2, 0, TINY, "next", Event())
+    assert len(training.QUEUE) == 0 and "killed" not in checkpoints()
+    *_, last = training.train("demo", "paper", 2, 0, TINY, "next", Event())
     assert last.saved_as == "next"
 
 
@@ -100,8 +99,8 @@ def test_killing_the_app_keeps_the_model_of_its_run(number):
     name = f"left-by-{number.name}"
     script = f"""if __name__ == "__main__":
     from threading import Event
-    from sdiff.app.tabs import train as train_tab
-    for view in train_tab.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
+    from sdiff.app import training
+    for view in training.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
         print(len(view.epochs), flush=True)
 """
     app = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

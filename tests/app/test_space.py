@@ -16,9 +16,8 @@ import torch
 from gradio_client import Client
 
 from benchmarks.app import running_app
-from sdiff.app import space
+from sdiff.app import space, training
 from sdiff.app.state import open_dataset
-from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.config import preset
 from sdiff.training.checkpoint import Checkpoint
@@ -164,7 +163,7 @@ def test_when_zero_gpu_time_runs_out_the_saved_model_is_kept_and_a_message_says_
 
     monkeypatch.setattr(space, "ZERO_GPU", True)
     monkeypatch.setattr(space, "train_slice", killed_in_the_third)
-    views = list(train_tab.train("demo", "paper", 9, 0, "K=8 hidden=16 eval_every=5", "aborted", Event()))
+    views = list(training.train("demo", "paper", 9, 0, "K=8 hidden=16 eval_every=5", "aborted", Event()))
     assert views[-1].epochs == [1, 2, 3] and views[-1].saved_as == "aborted"
     assert "Ended after 2 epochs" in views[-1].status and "weights of epoch **2** are saved" in views[-1].status
     assert views[-1].status.endswith("ZeroGPU says: GPU task aborted")

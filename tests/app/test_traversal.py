@@ -14,10 +14,9 @@ import duckdb
 import gradio as gr
 import pytest
 
-from sdiff.app import api, handlers, openings, state
+from sdiff.app import api, handlers, openings, state, training
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
-from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import runs_dir
 from sdiff.data import download as fetching
@@ -113,7 +112,7 @@ def opened(key: str) -> None:
 
 
 def trained(key: str, name: str) -> None:
-    list(train_tab.train(key, "paper", 1, 0, "", name, Event()))
+    list(training.train(key, "paper", 1, 0, "", name, Event()))
 
 
 LINKS = ("/dev/zero", "/etc/passwd", "../../outside/interactions.csv")

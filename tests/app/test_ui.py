@@ -10,10 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import figures, handlers, lists, openings, spectral, state
+from sdiff.app import figures, handlers, lists, openings, spectral, state, training
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
-from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
 from sdiff.base.paths import runs_dir
@@ -165,18 +164,18 @@ def test_model_names_are_plain_and_unused(name):
 
 
 def test_a_second_run_with_the_same_name_is_refused_before_it_trains():
-    with train_tab.QUEUE.enter("twice"), pytest.raises(SDiffError, match="choose another name"):
-        list(train_tab.train("demo", "paper", 4, 0, "", " twice", Event()))
-    assert len(train_tab.QUEUE) == 0
+    with training.QUEUE.enter("twice"), pytest.raises(SDiffError, match="choose another name"):
+        list(training.train("demo", "paper", 4, 0, "", " twice", Event()))
+    assert len(training.QUEUE) == 0
 
 
 def test_a_name_claimed_by_another_process_is_refused_and_released_if_no_model_is_saved():
     folder = runs_dir() / "in-two-apps"
-    run = train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
+    run = training.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event())
     with claimed(folder):  # as if claimed by another process
         for _ in range(2):
             with pytest.raises(SDiffError, match="choose another name"):
-                next(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
+                next(training.train("demo", "paper", 4, 0, "K=8 hidden=16", folder.name, Event()))
     next(run)
     with pytest.raises(BlockingIOError), claimed(folder):  # as another process would
         pass
@@ -215,7 +214,7 @@ def test_a_model_saved_while_its_name_is_being_claimed_is_not_replaced(monkeypat
 
 
 def test_training_yields_curves_and_a_model_that_can_be_opened():
-    views = list(train_tab.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
+    views = list(training.train("demo", "paper", 4, 0, "K=8 hidden=16 eval_every=2", "in-a-test", Event()))
     assert views[-1].saved_as == "in-a-test" and views[-1].epochs == [1, 2, 3, 4]
     assert [epoch for epoch, _ in views[-1].valid] == [2, 4]
     assert "in-a-test" in checkpoints("demo") and "in-a-test" not in checkpoints("ml-1m-diffrec")
@@ -225,7 +224,7 @@ def test_training_yields_curves_and_a_model_that_can_be_opened():
 
 def test_auto_trains_what_fits_the_data_and_saves_the_best():
     stop = Event()
-    for view in train_tab.choose("demo", 5, 0, "best-of-all", stop):
+    for view in training.choose("demo", 5, 0, "best-of-all", stop):
         if "| gfcf |" in view.status:
             stop.set()
     assert view.saved_as == "best-of-all" and "best-of-all" in checkpoints("demo")
@@ -236,11 +235,11 @@ def test_auto_trains_what_fits_the_data_and_saves_the_best():
 
 def test_stopped_and_abandoned_runs_are_kept():
     stop = Event()
-    for view in train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
+    for view in training.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "stopped", stop):
         if view.epochs:
             stop.set()
     assert "Stopped" in view.status and "stopped" in checkpoints("demo")
-    run = train_tab.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
+    run = training.train("demo", "paper", 1000, 0, "K=8 hidden=16 eval_every=1", "abandoned", Event())
     while not next(run).epochs:
         pass
     run.close()  # as gradio does when the page is closed

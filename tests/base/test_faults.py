@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.killed import contents
 from sdiff import Recommender, SDiffError
-from sdiff.app import handlers, state
+from sdiff.app import handlers, state, training
 from sdiff.app.query import Query
 from sdiff.app.tabs import train as train_tab
 from sdiff.app.words import public_message
@@ -77,12 +77,12 @@ def test_an_unwritable_folder_is_reported_before_training(folder, said, monkeypa
     assert main(words) == 2 and said in capsys.readouterr().err
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / folder))
     with pytest.raises(SDiffError, match="Cannot save models") as caught:
-        next(train_tab.train("demo", "paper", 4, 0, TINY, "nowhere", Event()))
+        next(training.train("demo", "paper", 4, 0, TINY, "nowhere", Event()))
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_disk_that_fills_during_training_in_the_app_is_reported_without_a_path(in_this_process):
-    run = train_tab.train("demo", "paper", 4, 0, TINY, "too-large", Event())
+    run = training.train("demo", "paper", 4, 0, TINY, "too-large", Event())
     next(run)
     with pytest.raises(SDiffError) as caught, full_disk(1000):
         list(run)
@@ -165,6 +165,6 @@ def test_clock_jumps_do_not_affect_durations_or_names(in_this_process, monkeypat
     names = []
     for _ in range(2):
         names.append(train_tab._name())
-        *_, last = train_tab.train("demo", "paper", 2, 0, TINY, names[-1], Event())
+        *_, last = training.train("demo", "paper", 2, 0, TINY, names[-1], Event())
         assert last.saved_as == names[-1] and re.search(r" in \d\d? s\.", last.status)
     assert len(set(names)) == 2

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
-from sdiff.app import handlers, state
+from sdiff.app import handlers, state, training
 from sdiff.app.query import Query
-from sdiff.app.tabs import train as train_tab
 from sdiff.cli.main import main
 from sdiff.evaluation.evaluate import top_n
 from sdiff.method.losses import LOSSES, denoising_loss
@@ -78,13 +77,13 @@ def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_proc
         return (loss if len(calls) > 15 else denoising_loss)(model, *arguments)
 
     monkeypatch.setitem(LOSSES, "mse", fails_in_the_second_epoch)
-    *_, last = train_tab.train("demo", "paper", 9, 0, TINY, f"fails-by-{name}", Event())
+    *_, last = training.train("demo", "paper", 9, 0, TINY, f"fails-by-{name}", Event())
     assert (
         last.saved_as == f"fails-by-{name}" and last.status.startswith("Ended after 1 epoch") and message in last.status
     )
     assert len(handlers.recommend(Query("demo", last.saved_as, "1", k=5)).recommendations) == 5
     with pytest.raises(SDiffError, match=message):  # nothing to keep
-        list(train_tab.train("demo", "paper", 9, 0, TINY, f"fails-at-once-by-{name}", Event()))
+        list(training.train("demo", "paper", 9, 0, TINY, f"fails-at-once-by-{name}", Event()))
     assert f"fails-at-once-by-{name}" not in state.checkpoints()
 
 
