@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,12 @@ class Source:
     @property
     def path(self) -> Path:
         """The folder of the files, which may not exist yet."""
-        return ASSETS / "demo" if self.key == "demo" else data_dir() / (self.folder or self.key)
+        return ASSETS / self.key if self.embedded else data_dir() / (self.folder or self.key)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the files are included. Those of the synthetic set always are."""
+        return self.key == "demo" or (ASSETS / self.key).is_dir()
 
     @property
     def missing(self) -> list[str]:
@@ -77,6 +83,16 @@ REGISTRY = {
     source.key: source
     for source in (
         Source(
+            "ml-latest-small",
+            "MovieLens latest small (2018)",
+            SHARED,
+            "https://grouplens.org/datasets/movielens/latest/",
+            ("ratings.csv", "movies.csv"),
+            movielens(core=5),  # a 10-core would be too small
+            counts=(601, 1955, 41227),
+            archives=_movielens_archive("ml-latest-small", "ml-latest-small", ("ratings.csv", "movies.csv"), 5),
+        ),
+        Source(
             "demo",
             "Demo: synthetic films",
             "synthetic, Apache-2.0",
@@ -95,15 +111,6 @@ REGISTRY = {
             archives=_movielens_archive(
                 "ml-100k", "ml-100k", ("u.data", "u.item"), 10, "0e33842e24a9c977be4e0107933c0723"
             ),
-        ),
-        Source(
-            "ml-latest-small",
-            "MovieLens latest small (2018)",
-            SHARED,
-            "https://grouplens.org/datasets/movielens/latest/",
-            ("ratings.csv", "movies.csv"),
-            movielens(core=5),  # a 10-core would be too small
-            archives=_movielens_archive("ml-latest-small", "ml-latest-small", ("ratings.csv", "movies.csv"), 5),
         ),
         Source(
             "ml-1m",
@@ -211,3 +218,9 @@ REGISTRY = {
         ),
     )
 }
+EMBEDDED = tuple(key for key, source in REGISTRY.items() if source.embedded)
+
+
+def default_key() -> str:
+    """The data set that the app opens: `$SDIFF_DATASET`, by default the first of those that are included."""
+    return os.environ.get("SDIFF_DATASET") or EMBEDDED[0]

@@ -5,7 +5,9 @@ import duckdb
 import numpy as np
 import pytest
 
+from benchmarks import films
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import ASSETS
 from sdiff.cli.main import main
 from sdiff.data import datasets
 from sdiff.data.datasets import load_dataset
@@ -134,7 +136,7 @@ def test_the_stated_counts_match_the_files(key):
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_keys():
-    with pytest.raises(SDiffError, match="choose one of demo, ml-100k, ml-latest-small"):
+    with pytest.raises(SDiffError, match="choose one of ml-latest-small, demo, ml-100k"):
         load_dataset("ml-2m")
 
 
@@ -237,3 +239,23 @@ def test_a_summary_has_the_counts_of_the_data(tmp_path):
     assert (summary.from_day, summary.to_day) == ("1970-01-01", "1970-01-07")
     assert summary.left_out == {"faulty": 0, "below the rating": 0, "repeated": 1, "outside the core": 0}
     assert summarize(load_dataset("demo")).interactions == REGISTRY["demo"].counts[2]
+
+
+def test_the_films_that_ship_are_those_of_the_full_files_and_carry_their_terms():
+    folder = ASSETS / "ml-latest-small"
+    small = load_dataset("ml-latest-small")
+    assert (len(small.split.users), len(small.split.items)) == REGISTRY["ml-latest-small"].counts[:2]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2 << 20
+    terms = " ".join((folder / "README.md").read_text(encoding="utf-8").replace(">", " ").split())
+    assert (
+        "may redistribute the data set, including transformations, so long as it is distributed under these same"
+        in terms
+    )
+    full, items = REGISTRY["ml-latest-small"].read(real_data("ml-latest-small"))
+    assert full.fingerprint == small.split.fingerprint and items.title == small.items.title
+
+
+def test_the_same_bytes_are_made_again(tmp_path):
+    films.make(real_data("ml-latest-small"), tmp_path)
+    for name in ("ratings.csv", "movies.csv"):
+        assert (tmp_path / name).read_bytes() == (ASSETS / "ml-latest-small" / name).read_bytes()
