@@ -40,9 +40,10 @@ const tell = (id, text) => {
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
-  const kept = (key) => key === "view" || key === "__theme" || key.startsWith("b-");
+  const kept = (key) => ["view", "frame", "waves", "__theme"].includes(key) || key.startsWith("b-");
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   let trained = {};
+  let idle = {};
   const setAddress = (text) => {
     const [now, next] = [new URLSearchParams(location.search), new URLSearchParams(text)];
     for (const [key, value] of now) if (kept(key)) next.set(key, value);
@@ -79,17 +80,31 @@ const tell = (id, text) => {
         block.append(button);
       }
       const moved = value(control) !== usual;
-      button.textContent = moved ? `back to ${said(usual)}` : `checkpoint: ${said(usual)}`;
+      button.textContent = idle[name] ?? (moved ? `back to ${said(usual)}` : `model: ${said(usual)}`);
       button.disabled = !moved;
       block.classList.toggle("moved", moved);
+      block.classList.toggle("idle", name in idle);
+      for (const part of block.querySelectorAll("input")) part.disabled = name in idle;
+      if (window.sources[name]) block.title = window.sources[name];
     }
     const moved = document.querySelectorAll("#controls .block.moved").length;
     document.getElementById("sheet").textContent = moved ? `Controls · ${moved} changed` : "Controls";
   };
   let first = true;
+  // The page comes with the first list. An address that asks for another one replaces it.
+  const own = () => [...new URLSearchParams(location.search).keys()].some((key) => !kept(key));
+  if (own()) document.documentElement.classList.add("restoring");
+  document.addEventListener("click", ({ target }) => {
+    if (target.id === "cancel-opening") document.documentElement.classList.remove("restoring");
+  });
+  window.setFirstPage = (text) => {
+    if (!own()) window.setPage(text);
+  };
   window.setPage = (text) => {
+    if (!text) return; // emptied: the next list is on its way
+    document.documentElement.classList.remove("restoring");
     const told = JSON.parse(text);
-    trained = told.trained;
+    [trained, idle] = [told.trained, told.idle];
     setAddress(told.address);
     setTimeout(mark, 100); // the controls may still be on their way to new values
     const view = new URLSearchParams(location.search).get("view");
@@ -101,7 +116,8 @@ const tell = (id, text) => {
   document.addEventListener("change", mark);
 
   const named = (name, where) => [...document.querySelectorAll(where)].find((tab) => tab.textContent.trim() === name);
-  window.openTab = (name) => {
+  window.openTab = (view) => {
+    const name = view === "Spectrum" ? "Diffusion" : view; // its former name, in old links
     const tab = named(name, '.tab-container:not(.visually-hidden) button[role="tab"]');
     if (tab) return tab.click();
     document.querySelector(".overflow-menu > button")?.click(); // where not all tabs fit
@@ -116,6 +132,115 @@ const tell = (id, text) => {
     document.documentElement.dataset.view = query.get("view");
     tell("view-name", query.get("view")); // what can be seen
     setTimeout(() => window.dispatchEvent(new Event("resize")), 100); // plots drawn in a hidden tab took any width
+  });
+  document.addEventListener("click", ({ target }) => target.dataset?.view && window.openTab(target.dataset.view));
+
+  // The film of the diffusion: one frame is shown, in its lists and in its plot. The address keeps it.
+  let playing = 0;
+  const scrubber = () => document.getElementById("frame");
+  window.showFrame = () => {
+    const control = scrubber();
+    if (!control) return;
+    const asked = new URLSearchParams(location.search).get("frame");
+    control.value = asked ?? control.max;
+    for (const section of document.querySelectorAll("#film [data-frame]"))
+      section.hidden = section.dataset.frame !== control.value;
+    const plot = document.querySelector("#film-energy .js-plotly-plot");
+    if (!plot?.data) return;
+    const visible = plot.data.map(({ meta }) => meta === undefined || String(meta) === control.value);
+    if (plot.data.some(({ visible: now }, i) => (now ?? true) !== visible[i])) window.Plotly.restyle(plot, { visible });
+  };
+  const goTo = (frame) => {
+    const query = new URLSearchParams(location.search);
+    if (String(frame) === scrubber().max) query.delete("frame");
+    else query.set("frame", frame);
+    write(query);
+    window.showFrame();
+  };
+  const stop = () => {
+    clearInterval(playing);
+    playing = 0;
+    const button = document.getElementById("play");
+    if (button) button.textContent = "Play";
+  };
+  const play = () => {
+    goTo(0);
+    document.getElementById("play").textContent = "Pause";
+    playing = setInterval(() => {
+      const control = scrubber();
+      if (!control || control.value === control.max) return stop();
+      goTo(Number(control.value) + 1);
+    }, 1200);
+  };
+  document.addEventListener("input", ({ target }) => {
+    if (target.id !== "frame") return;
+    stop();
+    goTo(target.value);
+  });
+  document.addEventListener("click", ({ target }) => {
+    if (target.id === "play") playing ? stop() : play();
+  });
+
+  // A wave or an item that was clicked in a plot, or an item's title.
+  window.pickWave = (number) => {
+    window.openTab("Waves");
+    const box = document.querySelector("#wave-x input");
+    box.value = number;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    setTimeout(() => box.dispatchEvent(new Event("blur", { bubbles: true })), 100);
+  };
+  window.pickItem = (id) => tell("picked-item", `${id} ${Date.now()}`);
+  document.addEventListener("click", ({ target }) => {
+    const title = target.closest?.("[data-open]");
+    if (title) window.pickItem(title.dataset.open);
+  });
+
+  // Why an item is listed: below its row, until it is clicked again.
+  let asked = null;
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#recommended td > button[data-item]");
+    if (!button) return;
+    const row = button.closest("tr");
+    const open = row.nextElementSibling?.matches(".why") ? row.nextElementSibling : null;
+    for (const other of document.querySelectorAll("#recommended tr.why")) other.remove();
+    asked = open ? null : row;
+    if (open) event.stopPropagation();
+  }, true);
+  window.showWhy = () => {
+    const text = document.querySelector("#why .html-container, #why");
+    if (!asked?.isConnected || !text) return;
+    const row = document.createElement("tr");
+    row.className = "why";
+    const cell = row.insertCell();
+    cell.colSpan = asked.cells.length;
+    cell.append(...text.cloneNode(true).childNodes);
+    asked.after(row);
+  };
+
+  // The page of an item, as a dialog.
+  window.showItem = () => {
+    let dialog = document.getElementById("item-dialog");
+    const block = document.getElementById("item");
+    if (!dialog) {
+      dialog = document.createElement("dialog");
+      dialog.id = "item-dialog";
+      dialog.innerHTML = '<button type="button" class="close" aria-label="Close">×</button>';
+      block.before(dialog);
+      dialog.append(block);
+      dialog.addEventListener("click", ({ target }) => {
+        if (target === dialog || target.closest(".close, [data-item]")) dialog.close();
+      });
+    }
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+
+  // Recommendations as a list or as cards.
+  const cards = "sdiff-cards";
+  document.documentElement.classList.toggle("cards", localStorage.getItem(cards) === "1");
+  document.addEventListener("click", ({ target }) => {
+    if (!target.closest?.("#cards-switch")) return;
+    localStorage.setItem(cards, document.documentElement.classList.toggle("cards") ? "1" : "0");
   });
 })();
 
@@ -135,6 +260,12 @@ document.addEventListener("click", ({ target }) => {
     const key = plot.closest("[id]").id + new URLSearchParams(location.search).get("model");
     plot.dataset.watched = "";
     if (zooms.has(key)) window.Plotly.relayout(plot, zooms.get(key));
+    if (plot.closest("#film-energy")) window.showFrame();
+    const picks = plot.layout.meta?.click;
+    if (picks)
+      plot.on("plotly_click", ({ points: [point] }) =>
+        picks === "wave" ? window.pickWave(Math.round(point.x)) : window.pickItem(point.id),
+      );
     plot.on("plotly_relayout", (change) => {
       if (Object.keys(change).some((name) => name.endsWith(".autorange"))) zooms.delete(key);
       const ranges = Object.entries(change).filter(([name]) => name.includes(".range"));

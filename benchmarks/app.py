@@ -108,7 +108,7 @@ def driven(page: Page, dataset: Dataset, requests: int) -> dict[str, list[Answer
     for _ in range(WARM + requests):
         page.fill("user", str(rng.choice(users)))
         for slider in MOVED:
-            page.fill(slider, round(float(rng.uniform(*SLIDERS[slider][2])), 2))
+            page.fill(slider, round(float(rng.uniform(*SLIDERS[slider].range)), 2))
         listed, *followed = page.trigger("guidance", "release")
         plotted = page.that_shows("energy", followed)
         item = str(rng.choice(re.findall(r'data-item="([^"]+)"', page.value("recommended"))))

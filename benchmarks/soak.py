@@ -151,7 +151,7 @@ def clicks_of(
 ) -> dict[str, Callable[[], list[Answer]]]:
     def slide() -> list[Answer]:
         name = str(rng.choice(MOVED))
-        page.fill(name, round(float(rng.uniform(*SLIDERS[name][2])), 2))
+        page.fill(name, round(float(rng.uniform(*SLIDERS[name].range)), 2))
         return page.trigger(name, "release")
 
     def search() -> list[Answer]:

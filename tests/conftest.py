@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' models are too small for more
+os.environ["SDIFF_DATASET"] = "demo"  # which has known users and titles, and opens fastest
 
 import numpy as np
 import pytest

@@ -15,6 +15,7 @@ from sdiff.app.handlers import changes, held_out_of, history_of, models, ranked,
 from sdiff.app.query import Query
 from sdiff.app.state import Opened, open_dataset, serve
 from sdiff.base.errors import SDiffError
+from sdiff.config import Config
 from sdiff.data.catalog import Row
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import BASELINES, Scorer
@@ -23,6 +24,7 @@ from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
 
 CPU = torch.device("cpu")
+EFFORT, FEWEST = 4_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
 SAMPLE = 1000  # maximum number of users to measure on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
@@ -139,6 +141,37 @@ def grid(a: Query) -> dict[str, tuple[float, ...]]:
     return GRID if config.noise else GRID | {"sigma_max": (config.sigma_max,)}
 
 
+def across_users(a: Query) -> tuple[list[list[str]], str]:
+    """What settings do to the lists of a sample of users: (measure, own settings, these settings), and a caption.
+
+    Raises:
+        SDiffError: like `measure`.
+    """
+    opened, model = serve(a.dataset, a.model)
+    split = opened.dataset.split
+    part: Part = "valid" if len(split.valid) else "test"
+    config = model.config.at_inference(a.settings)
+    users = _sample(split, part)[: max(EFFORT // (len(split.items) * config.T), FEWEST)]
+    made = f"{model.checkpoint.provenance} {model.checkpoint.metrics}"  # a name may come to mean another model
+    own, now = (_across(a.dataset, a.model, made, each, part, len(users)) for each in (model.config, config))
+    rows = [[name, own[name], now[name]] for name in own]
+    return rows, f"Lists of 20 for {len(users):,} people, drawn at random"
+
+
+@cached(LRUCache(64), condition=Condition())
+def _across(dataset: str, name: str, made: str, config: Config, part: Part, n: int) -> dict[str, str]:
+    opened, model = serve(dataset, name)
+    split, noise = opened.dataset.split, torch.Generator().manual_seed(0)
+    users = _sample(split, part)[:n]
+    shown = top_n_lists(lambda x: model.scores(x, config, noise), split, 20, part, users, model.device)
+    values = {"recall@20": accuracy(shown, split, part)["recall@20"].mean()} | measures(shown, split)
+    return {
+        "Hits: recall@20": f"{values['recall@20']:.3f}",
+        "Novelty": f"{values['novelty']:.2f} bits",
+        "Catalog shown": f"{values['coverage']:.0%}",
+    }
+
+
 def sides(dataset: str) -> list[str]:
     """Choices for side B: the models of a data set, and the baselines."""
     return [*models(dataset), *BASELINES]
@@ -149,7 +182,8 @@ def describe(side: Query) -> str:
     if side.model in BASELINES:
         return f"**{side.model}** · a baseline without settings"
     config = serve(side.dataset, side.model)[1].config
-    return f"**{side.model}** · {changes(config, config.at_inference(side.settings), side.seed)}"
+    differing = changes(config, config.at_inference(side.settings), side.seed)
+    return f"**{side.model}** · {differing or 'with its own settings'}"
 
 
 def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -13,23 +13,92 @@ Values = dict[Any, Any]  # values of an event's inputs, by component
 Parts = dict[Any, Any]  # new values or updates, by component
 Settings = dict[str, Any]  # components by setting
 
-# name -> (label, hint, range, step). Settings that apply without retraining: Section 3.2 and Algorithm 2.
+
+class Setting(NamedTuple):
+    """A setting that applies without retraining, as the page shows it. `source`: where the paper has it."""
+
+    label: str
+    hint: str
+    range: tuple[float, float]
+    step: float
+    source: str
+
+
 SLIDERS = {
-    "half_life": (
+    "beta": Setting(
+        "Popularity discount β",
+        "0: as trained; more: rarer items, and fewer hits",
+        (0, 1),
+        0.05,
+        "Not in the paper. Scores are divided by (number of users + 1)^β.",
+    ),
+    "half_life": Setting(
         "Recency half-life h",
-        "items back from the newest that halve the weight; 0: all alike",
+        "items back from the newest that halve the weight; 0: order is ignored",
         (0, 20),
         0.1,
+        "Not in the paper. Weights 2^(−n / h) of a history.",
     ),
-    "guidance": ("Guidance s", "how strongly the list leans on this history", (0, 5), 0.01),
-    "alpha_min": ("Signal floor αₘᵢₙ", "what even the highest frequency keeps", BOUNDS["alpha_min"], 0.01),
-    "sigma_max": ("Noise ceiling σₘₐₓ", "the most noise that any frequency gets", BOUNDS["sigma_max"], 0.01),
-    "tau": ("Diffusion time τ", "how far the history is smoothed along the graph", (0.1, 3), 0.1),
-    "T": ("Reverse steps T", "how many times it is denoised", (1, 20), 1),
-    "noise": ("Sampling noise η", "share of the noise σ that each step adds; 0: none", BOUNDS["noise"], 0.05),
-    "beta": ("Popularity discount β", "from hits to the long tail", (0, 1), 0.05),
+    "guidance": Setting(
+        "Guidance s",
+        "how strongly the list leans on this history",
+        (0, 5),
+        0.01,
+        "Section 3.3: v_c + s (v_c − v_u), with and without the history as condition.",
+    ),
+    "T": Setting(
+        "Steps T",
+        "how many times the noise is removed",
+        (1, 20),
+        1,
+        "Algorithm 2, from t = τ down to 0.",
+    ),
+    "noise": Setting(
+        "Sampling noise η",
+        "share of the noise that each step really adds; 0: none",
+        BOUNDS["noise"],
+        0.05,
+        "Algorithm 2 has 1. Each step adds η σ_t ε.",
+    ),
+    "alpha_min": Setting(
+        "Signal floor αₘᵢₙ",
+        "the share of its signal that every wave keeps",
+        BOUNDS["alpha_min"],
+        0.01,
+        "Eq. (13): α_t = (1 − αₘᵢₙ) exp(−λ t) + αₘᵢₙ.",
+    ),
+    "sigma_max": Setting(
+        "Noise ceiling σₘₐₓ",
+        "the most noise that any wave gets",
+        BOUNDS["sigma_max"],
+        0.01,
+        "Eq. (14): σ_t = min(√(1 − exp(−2 λ t)), σₘₐₓ).",
+    ),
+    "tau": Setting(
+        "Diffusion time τ",
+        "how long the history is diffused before it is restored",
+        (0.1, 3),
+        0.1,
+        "Section 4.1: t runs from τ down to 0; Eqs. (9)-(11).",
+    ),
 }
-FIRST = ("half_life", "guidance", "alpha_min", "sigma_max", "beta")  # the others are in an accordion
+FIRST = ("beta", "half_life", "guidance", "alpha_min", "sigma_max", "T", "noise")  # the others are in an accordion
+
+
+def without_effect(config: Config) -> dict[str, str]:
+    """The settings that cannot change a list with this configuration, each with the reason."""
+    reasons = {}
+    if config.denoiser != "mlp":
+        reasons = dict.fromkeys(
+            ("alpha_min", "sigma_max", "tau", "T", "noise"), "This model is solved, not trained: it does not diffuse."
+        )
+        if config.denoiser == "linear" or not config.low_pass:
+            reasons["guidance"] = "It scales all scores of this model alike."
+    elif config.schedule == "ddpm":
+        reasons = dict.fromkeys(("alpha_min", "sigma_max"), "DDPM has neither a floor nor a ceiling.")
+    if config.denoiser == "mlp" and not config.noise:
+        reasons["sigma_max"] = "No noise is added: raise the sampling noise first."
+    return reasons
 
 
 class Controls:
@@ -37,6 +106,7 @@ class Controls:
 
     def __init__(self) -> None:
         gr.HTML('<button type="button" id="sheet" aria-expanded="false">Controls</button>', padding=False)
+        self.changed = gr.Markdown(elem_id="changed")
         self.settings: Settings = {name: slider(name) for name in FIRST}
         with gr.Accordion("More settings", open=False):
             self.settings |= {name: slider(name) for name in SLIDERS if name not in FIRST}
@@ -52,8 +122,7 @@ class Controls:
                     gr.Number(None, label=label, placeholder="any", precision=0, elem_id=id, min_width=90)
                     for id, label in (("first-year", "From year"), ("last-year", "To year"))
                 )
-        self.changed = gr.Markdown(elem_id="changed")
-        self.reset = gr.Button("Reset to the checkpoint's values", size="sm")
+        self.reset = gr.Button("Back to the model's own settings", size="sm")
 
     @property
     def inputs(self) -> set[Any]:
@@ -91,7 +160,7 @@ gr.Dropdown.preprocess = any_choice
 
 def slider(name: str, prefix: str = "") -> gr.Slider:
     """The slider of a setting."""
-    label, hint, (low, high), step = SLIDERS[name]
+    label, hint, (low, high), step, _ = SLIDERS[name]
     value = getattr(Config(), name)
     look: dict[str, Any] = dict(label=label, info=hint, elem_id=prefix + name, min_width=200, buttons=[])
     return gr.Slider(low, high, value, step=step, precision=0 if step == 1 else None, **look)
@@ -105,7 +174,8 @@ def moves(settings: Settings) -> list[Any]:
 def at(config: Config, settings: Settings) -> Parts:
     """Sets the sliders to the values of a configuration."""
     parts: Parts = {}
-    for name, (_, _, (low, high), _) in SLIDERS.items():
+    for name, setting in SLIDERS.items():
+        low, high = setting.range
         value = getattr(config, name)  # may be outside the slider's default range
         visible = name != "half_life" or value > 0  # 0: the model ignores the order
         parts[settings[name]] = gr.Slider(

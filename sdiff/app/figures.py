@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +13,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
+from sdiff.app.waves import Map
 from sdiff.base.paths import ASSETS
 
 PALETTE = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
@@ -21,6 +23,7 @@ NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
 COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
 LINES = ("solid", "dash", "dot")
 DASHES = dict(zip(NAMES, LINES, strict=True))
+GENRE_COLOURS = (*SERIES[:3], *SERIES[4:], "#8c6bb1", "#b15928", "#5b9a3b")
 STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 SNR_RANGE = (-5.0, 5.0)  # log10; an infinite SNR (no noise) is drawn at the upper end
 POINTS = 400  # maximum number of points of a training curve
@@ -48,37 +51,86 @@ pio.templates["sdiff"] = pio.templates.merge_templates(go.layout.Template(DRAWN)
 pio.templates.default = "sdiff"
 
 
-def eigenvalues(lam: np.ndarray) -> go.Figure:
-    """The kept part of the Laplacian's spectrum, lam (K,) ascending. The last one is marked."""
+def eigenvalues(lam: Sequence[float], names: Sequence[str]) -> go.Figure:
+    """The kept part of the Laplacian's spectrum, lam (K,) ascending, with the waves' names. The last one is marked."""
     K = len(lam)
     index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int))
-    figure = plain("frequency index", "eigenvalue λ of L = I − A", height=300)
-    line = {"color": SERIES[0], "width": 2.5}
+    figure = plain("wave, slow to fast", "eigenvalue λ of L = I − A", height=260)
     figure.add_scatter(
-        x=index, y=lam[index - 1], mode="lines", line=line, name="λ", hovertemplate="λ<sub>%{x}</sub> = %{y:.3f}"
+        x=index,
+        y=[lam[k - 1] for k in index],
+        customdata=[names[k - 1] for k in index],
+        mode="lines",
+        line={"color": SERIES[0], "width": 2.5},
+        name="λ",
+        hovertemplate="wave %{x}: λ = %{y:.3f}<br>%{customdata}<extra></extra>",
     )
     figure.add_vline(x=K, line={"color": SERIES[3], "dash": "dash", "width": 1.5})
     figure.add_annotation(x=K, y=0.04, yref="paper", text=f"K = {K} are kept ", showarrow=False, xanchor="right")
     figure.update_yaxes(range=[0, 1.02])
-    return figure
+    return _picking("wave", figure)
 
 
-def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float) -> go.Figure:
-    """log10 SNR (K,) of each schedule at time t, over the frequencies with eigenvalues lam (K,)."""
+def amplitudes(v: np.ndarray, names: Sequence[str]) -> go.Figure:
+    """The spectrum v (K,) of a history, one signed bar for each wave."""
+    figure = plain("wave, slow to fast", "amplitude", height=300)
+    figure.add_bar(
+        x=np.arange(1, len(v) + 1),
+        y=v,
+        customdata=names,
+        marker={"color": np.where(v < 0, SERIES[5], SERIES[0]), "line": {"width": 0}},
+        hovertemplate="wave %{x}: %{y:.2f}<br>%{customdata}<extra></extra>",
+    )
+    figure.update_layout(bargap=0.15)
+    return _picking("wave", figure)
+
+
+def item_map(found: Map) -> go.Figure:
+    """Items on two waves: a colour for each genre, dots for the history and rings for the list."""
+    figure = plain(f"wave {found.waves[0].number}", f"wave {found.waves[1].number}", height=560)
+    kinds = [kind for kind, _ in Counter(found.kind).most_common() if kind != "other"] + ["other"]
+    of_kind = np.array(found.kind)
+    colours = [*GENRE_COLOURS[: len(kinds) - 1], "#97a1ae"]
+    groups: list[tuple[str, Any, dict[str, Any]]] = [
+        (kind, np.flatnonzero(of_kind == kind), {"color": colour, "size": 6, "opacity": 0.6})
+        for kind, colour in zip(kinds, colours, strict=True)
+    ]
+    ring = {"symbol": "circle-open", "size": 14, "color": SERIES[3], "line": {"width": 2.5}}
+    dot = {"size": 9, "color": "#232a33", "line": {"color": "#fff", "width": 1.5}}
+    for name, members, marker in [*groups, ("the list", found.listed, ring), ("the history", found.history, dot)]:
+        rows = [found.rows[i] for i in members]
+        figure.add_scattergl(
+            x=found.x[members],
+            y=found.y[members],
+            ids=[row.id for row in rows],
+            text=[row.title + (f" ({row.year})" if row.year else "") for row in rows],
+            mode="markers",
+            name=name,
+            marker=marker,
+            hovertemplate="%{text}<extra></extra>",
+        )
+    return _picking("item", figure)
+
+
+def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float, names: Sequence[str]) -> go.Figure:
+    """log10 SNR (K,) of each schedule at time t, over the waves with eigenvalues lam (K,) and these names."""
     lines = [
         {
             "x": np.arange(1, len(lam) + 1),
             "y": _log10(values),
-            "customdata": lam,
             "mode": "lines",
             "name": NAMES[kind],
             "line": {"color": COLOURS[kind], "width": 2.5, "dash": DASHES[kind]},
-            "hovertemplate": "λ<sub>%{x}</sub> = %{customdata:.3f}: %{y:.2f}",
         }
+        | (
+            {"customdata": names, "hovertemplate": "wave %{x}: %{y:.2f}<br>%{customdata}"}
+            if kind == "vp"
+            else {"hovertemplate": "wave %{x}: %{y:.2f}"}
+        )
         for kind, values in snr.items()
     ]
     span = {"range": [SNR_RANGE[0] - 0.3, SNR_RANGE[1] + 0.3]}
-    return _unchecked(lines, "frequency index, low to high", f"log₁₀ SNR at t = {t:g}", 220, span)
+    return _unchecked(lines, "wave, slow to fast", f"log₁₀ SNR at t = {t:g}", 220, span, meta={"click": "wave"})
 
 
 def schedules(times: np.ndarray, lam: Sequence[float], values: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
@@ -117,10 +169,10 @@ def snr_maps(times: np.ndarray, index: np.ndarray, snr: dict[str, np.ndarray]) -
             col=column,
             coloraxis="coloraxis",
             name=NAMES[kind],
-            hovertemplate="t %{x:.2f}, frequency %{y}: %{z:.2f}",
+            hovertemplate="t %{x:.2f}, wave %{y}: %{z:.2f}",
         )
     figure.update_xaxes(title_text="time t")
-    figure.update_yaxes(title_text="frequency index", col=1)
+    figure.update_yaxes(title_text="wave", col=1)
     figure.update_layout(
         coloraxis={
             "colorscale": PALETTE["scale"],
@@ -148,29 +200,39 @@ def band_energy(
             "mode": "lines+markers",
             "line": {"color": SERIES[i], "width": 2.5, "dash": ("solid", "dot", "solid")[i]},
             "marker": {"symbol": ("circle", "x", "diamond")[i], "size": 7},
-            "hovertemplate": "around frequency %{x:.0f}: %{y:.3g}",
+            "hovertemplate": "around wave %{x:.0f}: %{y:.3g}",
         }
         for i, (name, values) in enumerate(zip(names, (before, noised, after), strict=True))
     ]
-    return _unchecked(lines, "frequency index, low to high", "mean energy v²", 240, {"type": "log", "dtick": 1})
+    axis = {"type": "log", "dtick": 1}
+    return _unchecked(lines, "wave, slow to fast", "mean energy v²", 240, axis, meta={"click": "wave"})
 
 
-def reverse_path(times: np.ndarray, overlap: np.ndarray, hits: np.ndarray, step: int) -> go.Figure:
-    """Overlap of each step's list with the last list, and its hits, from t = tau down. One step is marked."""
-    figure = plain("time t of the step", "items", height=220)
-    for name, values, i in (("in common with the last list", overlap, 0), ("held out", hits, 2)):
-        figure.add_scatter(
-            x=times,
-            y=values,
-            name=name,
-            mode="lines+markers",
-            line={"color": SERIES[i], "width": 2.5, "dash": LINES[i // 2]},
-            marker={"symbol": ("circle", "", "diamond")[i], "size": np.where(np.arange(len(times)) == step - 1, 13, 7)},
-            hovertemplate="t = %{x:.2f}: %{y}",
-        )
-    figure.update_xaxes(autorange="reversed")
-    figure.update_yaxes(rangemode="tozero", tickformat="d")
-    return figure
+def film(bands: np.ndarray, history: np.ndarray, frames: Sequence[Mapping[str, np.ndarray]]) -> go.Figure:
+    """Mean energy v^2 by band of the history, and of each schedule's spectrum at each frame: `frames[n][kind]`.
+
+    The traces of one frame are visible at a time. `meta` of a trace is its frame; the page's script shows another one.
+    """
+    lines = [_band_line(bands, history, "history", {"color": SERIES[5], "width": 5}, {"opacity": 0.5})]
+    for n, energy in enumerate(frames):
+        for kind, values in energy.items():
+            line = {"color": COLOURS[kind], "width": 2.5, "dash": DASHES[kind]}
+            lines.append(_band_line(bands, values, NAMES[kind], line, {"meta": n, "visible": n == len(frames) - 1}))
+    everything = np.concatenate([history, *(values for energy in frames for values in energy.values())])
+    low, high = np.log10(np.clip(everything, 1e-9, None)).min(), np.log10(everything.max() + 1e-9)
+    axis = {"type": "log", "dtick": 1, "range": [low - 0.1, high + 0.1]}
+    return _unchecked(lines, "wave, slow to fast", "energy v²", 280, axis, meta={"click": "wave"})
+
+
+def _band_line(bands: np.ndarray, values: np.ndarray, name: str, line: dict[str, Any], more: dict[str, Any]) -> dict:
+    return {
+        "x": bands,
+        "y": values,
+        "name": name,
+        "mode": "lines",
+        "line": line,
+        "hovertemplate": "around wave %{x:.0f}: %{y:.3g}",
+    } | more
 
 
 def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
@@ -232,6 +294,12 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
         showlegend=bool(epochs),
         **({} if epochs else placeholder),
     )
+
+
+def _picking(what: str, figure: go.Figure) -> go.Figure:
+    """Tells the page's script that a click on a point picks a "wave", by x, or an "item", by its id."""
+    figure.update_layout(meta={"click": what})
+    return figure
 
 
 def plain(x: str, y: str, height: int) -> go.Figure:

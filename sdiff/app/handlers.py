@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from html import escape
+from threading import Condition
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from cachetools import LRUCache, cached
 from torch import Tensor
 
 from sdiff.app import gate, uploads
-from sdiff.app.query import Query
+from sdiff.app.controls import SLIDERS
+from sdiff.app.query import K, Query
 from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, serve
 from sdiff.app.words import literal
 from sdiff.base.device import device_name
 from sdiff.base.paths import uploads_dir
-from sdiff.config import INFERENCE_KEYS, Config
+from sdiff.config import Config
 from sdiff.data.catalog import ALL, Catalog, Row
 from sdiff.data.interactions import Split
 from sdiff.data.registry import REGISTRY
@@ -29,6 +34,15 @@ from sdiff.serving.recommender import Recommender
 Pick = Literal["typical", "random", "heavy", "light"]
 NAMED = 6  # history items shown in an explanation; the others are summed
 BANDS = 6  # frequency bands of an explanation, of equal size
+TYPICAL = 40  # users of about the median length among whom a typical one is found
+CAUSES = 3  # history items at most that its sentence names
+ALIKE = 8  # similar items on an item's page
+KNOWN, SHELVES, SHELF = 500, 10, 8  # most popular items, and shelves of them by genre, to choose a history from
+# Metadata columns with ids of other sites: name of the site, and address of an item's page.
+LINKS = {
+    "imdbid": ("IMDb", "https://www.imdb.com/title/tt{}/"),
+    "tmdbid": ("TMDB", "https://www.themoviedb.org/movie/{}"),
+}
 COMPARED = 1000  # length of the list that a changed list is compared with
 
 
@@ -40,9 +54,9 @@ class Listing:
         history: items of the history, newest first.
         recommendations: recommended items, best first.
         summary: description of the list.
-        changed: description of the settings that differ from the checkpoint's.
-        moves: if the history was edited, how many places each item moved up (negative: down) from the list of the
-            user's own history; None for an item that was not among its first `COMPARED`.
+        changed: the settings that differ from the checkpoint's, and what they and edits of the history do to the list.
+        moves: if anything differs, how many places each item moved up (negative: down) from the list of the user's own
+            history with the checkpoint's settings; None for an item that was not among its first `COMPARED`.
         past: ids of the history's items.
         ordered: whether the history has a chronological order.
     """
@@ -58,26 +72,70 @@ class Listing:
 
 @dataclass(frozen=True)
 class Why:
-    """Explanation of an item's score: title, unit and score, and two lists of parts that each sum to the score."""
+    """Explanation of an item's score: title, unit and score, and two lists of parts that each sum to the score.
+
+    `sentence` is HTML.
+    """
 
     title: str
+    sentence: str
     unit: str
     score: float
     by_item: list[tuple[str, float]]
     by_frequency: list[tuple[str, float]]
 
 
+@dataclass(frozen=True)
+class ItemFacts:
+    """An item's page.
+
+    Attributes:
+        row: its metadata.
+        seen: how many people have it.
+        links: (name, URL) of its pages elsewhere.
+        extra: other metadata.
+        together: items that the same people have.
+        near: items with similar entries in the graph's eigenvectors.
+    """
+
+    row: Row
+    seen: str
+    links: list[tuple[str, str]]
+    extra: list[tuple[str, str]]
+    together: list[Row]
+    near: list[Row]
+
+
 def pick_user(dataset: str, pick: Pick) -> str:
-    """Id of a user: of median history length, random, or among the 10 % with the longest or shortest histories."""
+    """Id of a user: a `typical` one, random, or among the 10 % with the longest or shortest histories.
+
+    A typical user has a history of about the median length, and an average number of hits with the first model.
+    """
     split = open_dataset(dataset).dataset.split
     lengths = split.train.lengths
     present = np.flatnonzero(lengths)
     by_length = present[np.argsort(lengths[present], kind="stable")]
     if pick == "typical":
-        return split.users.ids[by_length[len(by_length) // 2]]
+        middle = len(by_length) // 2
+        return _average(dataset, tuple(by_length[max(middle - TYPICAL // 2, 0) : middle + TYPICAL // 2 + 1].tolist()))
     tenth = max(len(present) // 10, 1)
     pool = {"random": present, "heavy": by_length[-tenth:], "light": by_length[:tenth]}[pick]
     return split.users.ids[np.random.default_rng().choice(pool)]
+
+
+@cached(LRUCache(8), condition=Condition())
+def _average(dataset: str, users: tuple[int, ...]) -> str:
+    """Id of the user with an average number of hits; the one in the middle, if nothing is held out."""
+    opened, model = serve(dataset, models(dataset)[0])
+    split = opened.dataset.split
+    hits = []
+    for user in users:
+        id = split.users.ids[user]
+        recommended = model.recommend(opened.history(id), K)
+        hits.append(len({*recommended.indices} & {*opened.held_out(id)}))
+    from_middle = sorted(range(len(users)), key=lambda i: abs(i - len(users) // 2))
+    best = min(from_middle, key=lambda i: abs(hits[i] - max(np.mean(hits), 1)))
+    return split.users.ids[users[best]]
 
 
 def history_of(query: Query) -> list[str]:
@@ -116,22 +174,43 @@ def recommend(query: Query) -> Listing:
     recommended = model.recommend(items, query.k, **options)
     milliseconds = 1000 * (time.perf_counter() - started)
     rows = catalog.rows(recommended.indices, recommended.scores, held_out)
-    moves, subject = None, f"**User {literal(query.user)}** has"
+    subject = f"**User {literal(query.user)}** has"
     if own is None:
-        subject = "**A history of its own:**"
+        subject = "**Your own history:**"
     elif items != own:
-        before = model.recommend(own, COMPARED, **options).indices
-        moves = shifts(recommended.indices, before)
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
         subject = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
+    moves, changed = None, changes(model.config, config, query.seed)
+    usual = items if own is None else own
+    if items != usual or changed:
+        before = model.recommend(usual, COMPARED, exclude_seen=not query.seen, allowed=allowed).indices
+        moves = shifts(recommended.indices, before)
+        first = catalog.rows(before[: len(rows)], held_out=held_out)
+        causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))
+        changed = f"{causes}: {_effect(first, rows, len(split.users), bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
     summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
     summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
     if allowed is not None:
         summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
-    return Listing(
-        past, rows, summary, changes(model.config, config, query.seed), moves, set(items), split.train.ordered
-    )
+    changed = changed or "All settings are the model's own."
+    return Listing(past, rows, summary, changed, moves, set(items), split.train.ordered)
+
+
+def _effect(before: Sequence[Row], after: Sequence[Row], n_users: int, scored: bool) -> str:
+    """Describes how a list differs from another one. `scored`: whether items are held out to count hits."""
+    kept = len({row.id for row in before} & {row.id for row in after})
+    texts = [f"**{kept} of {len(after)}** stay in the list"]
+    if scored:
+        texts.append(f"hits {sum(row.held_out for row in before)} → **{sum(row.held_out for row in after)}**")
+    if before and after:
+        texts.append(f"novelty {_novelty(before, n_users):.1f} → **{_novelty(after, n_users):.1f}** bits")
+    return ", ".join(texts) + "."
+
+
+def _novelty(rows: Sequence[Row], n_users: int) -> float:
+    """Mean -log2 of the share of users who have an item, as in `beyond_accuracy.measures`."""
+    return float(-np.log2([max(row.popularity, 1) / n_users for row in rows]).mean())
 
 
 def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, split: Split) -> str:
@@ -148,8 +227,8 @@ def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, spli
 
 
 def _no_hits(query: Query, n: int) -> str:
-    why = "of this user" if query.history is None else "as this history is not a user's"
-    return f"{n} are recommended; nothing is held out {why} to compare them with."
+    why = "this user" if query.history is None else "it"
+    return f"{n} are recommended; nothing is held out from {why} to count hits."
 
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
@@ -178,12 +257,14 @@ def why(query: Query, item: str) -> Why:
     if rest:
         others = f"the other {rest} item{'s' * (rest > 1)}"
         parts.append((others, float(by_item.sum() - by_item[first].sum())))
+    causes = [(title, value) for title, value in parts[: len(first)] if value > 0]
     bands = np.array_split(np.arange(len(by_frequency)), min(BANDS, len(by_frequency)))
     by_band = [(_numbers(band), float(by_frequency[band].sum())) for band in bands]
     outside = ["the item's own bias"] * (model.config.loss == "softmax")
     outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
     return Why(
         catalog.rows(items.encode([item]).tolist())[0].title,
+        _because(causes),
         "logit of its score" if model.config.loss == "softmax" else "score",
         explanation.score,
         [("without a history", explanation.without), *parts, ("error of the sum", explanation.remainder)],
@@ -191,16 +272,60 @@ def why(query: Query, item: str) -> Why:
     )
 
 
+def _because(causes: Sequence[tuple[str, float]]) -> str:
+    """The items of a history that speak for a recommendation, as a sentence in HTML. `causes`: largest first."""
+    titles = [f"<strong>{escape(title)}</strong>" for title, value in causes if value >= causes[0][1] / 2][:CAUSES]
+    if not titles:
+        return "Nothing in the history speaks for it: it is here because many people have it."
+    return f"Because of {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}."
+
+
+def item_facts(query: Query, item: str) -> ItemFacts:
+    """The page of an item. Raises SDiffError like `recommend`, and for an unknown item."""
+    opened, model = serve(query.dataset, query.model)
+    split, catalog = opened.dataset.split, opened.catalog
+    i = int(split.items.encode([item])[0])
+    row = catalog.rows([i])[0]
+    X = split.train.matrix()  # (n_users, n_items)
+    users = X[:, [i]].nonzero()[0]
+    counts, n_users = split.train.item_counts, len(split.users)
+    both = np.asarray(X[users].sum(0)).ravel() / np.sqrt(np.maximum(counts, 1) * max(counts[i], 1))
+    U = model.model.spectrum.U.cpu().numpy()
+    place = U / np.maximum(np.linalg.norm(U, axis=1, keepdims=True), 1e-12)
+    closest = [np.argsort(-similarity, kind="stable") for similarity in (both, place @ place[i])]
+    together, near = ([j for j in order[: ALIKE + 1].tolist() if j != i][:ALIKE] for order in closest)
+    seen = f"{row.popularity:,} of {n_users:,} people ({row.popularity / n_users:.0%})"
+    if len(users):
+        seen += f", whose histories have {np.median(split.train.lengths[users]):.0f} items at the median"
+    known = {name: text for name, text in row.extra.items() if name in LINKS and re.fullmatch("[0-9]{1,12}", text)}
+    links = [(LINKS[name][0], LINKS[name][1].format(text)) for name, text in known.items()]
+    extra = [(name, text) for name, text in row.extra.items() if name not in known]
+    return ItemFacts(row, seen, links, extra, catalog.rows([j for j in together if both[j]]), catalog.rows(near))
+
+
+def shelves(dataset: str) -> list[tuple[str, list[Row]]]:
+    """Well-known items by genre, each on one shelf. Data without genres has one shelf of the most popular items."""
+    catalog = open_dataset(dataset).catalog
+    rows = catalog.rows(catalog.search("", KNOWN))
+    shelves: list[tuple[str, list[Row]]] = []
+    placed: set[str] = set()
+    for genre in reversed(catalog.genres()[:SHELVES]):  # the rarest genre takes its items first
+        members = [row for row in rows if genre in row.genres.split(", ") and row.id not in placed][:SHELF]
+        placed.update(row.id for row in members)
+        shelves.append((genre, members))
+    return [shelf for shelf in reversed(shelves) if shelf[1]] or [("Most seen", rows[:SHELF])]
+
+
 def _numbers(band: np.ndarray) -> str:
     return f"{band[0] + 1}–{band[-1] + 1}" if len(band) > 1 else str(band[0] + 1)
 
 
 def changes(trained: Config, now: Config, seed: int) -> str:
-    """Describes the settings that differ from the checkpoint's, and the noise."""
-    pairs = [(key, getattr(trained, key), getattr(now, key)) for key in INFERENCE_KEYS]
-    differing = [f"{key} {old} → **{new}**" for key, old, new in pairs if old != new]
-    noise = f"Noise of seed {seed}." if now.noise else "No noise."
-    return f"Changed: {', '.join(differing)}. {noise}" if differing else f"All settings are the checkpoint's. {noise}"
+    """Describes the settings that differ from the checkpoint's. Empty if none does."""
+    pairs = [(SLIDERS[key].label, getattr(trained, key), getattr(now, key)) for key in SLIDERS]
+    differing = [f"{label} {old:g} → **{new:g}**" for label, old, new in pairs if old != new]
+    differing += [f"noise seed 0 → **{seed}**"] * bool(seed and now.noise)
+    return ", ".join(differing)
 
 
 def data_card(dataset: str) -> str:

@@ -17,6 +17,7 @@ from sdiff.app.training import QUEUE
 from sdiff.app.words import public_message
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError
+from sdiff.data.registry import EMBEDDED
 
 _started = time.monotonic()
 
@@ -30,7 +31,7 @@ async def health(_: Request) -> JSONResponse:
         "training": len(QUEUE),
     }
     try:
-        await run_in_threadpool(lambda: serve("demo", models("demo")[0]))
+        await run_in_threadpool(lambda: serve(EMBEDDED[0], models(EMBEDDED[0])[0]))
     except SDiffError as error:
         return JSONResponse({"status": "ill", "why": public_message(error), **facts}, status_code=503)
     return JSONResponse({"status": "ok", **facts})

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import gradio as gr
 from gradio.events import api as endpoint
 
-from sdiff.app import api, gate, health, journal, server
-from sdiff.app.controls import Controls
+from sdiff.app import api, first_list, gate, health, journal, server
+from sdiff.app.controls import SLIDERS, Controls
 from sdiff.app.opening import Opening
 from sdiff.app.page import Page
 from sdiff.app.server import limits
 from sdiff.app.tabs.compare import CompareTab
 from sdiff.app.tabs.data import DataTab
+from sdiff.app.tabs.diffusion import DiffusionTab
 from sdiff.app.tabs.experiments import experiments_tab
 from sdiff.app.tabs.recommend import RecommendTab
-from sdiff.app.tabs.spectrum import SpectrumTab
 from sdiff.app.tabs.train import TrainTab
+from sdiff.app.tabs.waves import WavesTab
 from sdiff.app.theme import theme
 from sdiff.base.paths import ASSETS
 
@@ -25,6 +28,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 THREADS = 16
 SESSIONS = 100  # sessions whose components gradio keeps in memory; the pages of older ones work without
 SCRIPTS = [
+    f"window.sources = {json.dumps({name: setting.source for name, setting in SLIDERS.items()}, ensure_ascii=False)};",
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
 ]
@@ -42,8 +46,10 @@ def build() -> gr.Blocks:
             with gr.Column(min_width=310, elem_id="views"), gr.Tabs():
                 with gr.Tab("Recommend"):
                     recommend = RecommendTab(page)
-                with gr.Tab("Spectrum"):
-                    spectrum = SpectrumTab(page)
+                with gr.Tab("Diffusion"):
+                    diffusion = DiffusionTab(page)
+                with gr.Tab("Waves"):
+                    waves = WavesTab(page)
                 with gr.Tab("Compare"):
                     compare = CompareTab(page)
                 with gr.Tab("Data"):
@@ -52,7 +58,7 @@ def build() -> gr.Blocks:
                     experiments_tab()
                 with gr.Tab("Train"):
                     train = TrainTab(page)
-        opening = Opening(page, [recommend.history, recommend.recommended, recommend.summary])
+        opening = Opening(page, [recommend.history, recommend.recommended, recommend.summary, page.list_state])
 
         for function in api.ENDPOINTS:  # first, because event handlers may have the same names
             endpoint(api.served(function), api_name=function.__name__, concurrency_limit=api.WAITING)
@@ -62,7 +68,9 @@ def build() -> gr.Blocks:
         recommend.wire([*data_sets, *models])
         compare.wire([*data_sets, *models])
         data.follow(data_sets)
-        spectrum.wire()
+        diffusion.wire()
+        waves.wire()
+    first_list.put_on(opening, recommend)
     journal.observe(demo)
     return demo
 

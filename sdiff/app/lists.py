@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
+import numpy as np
+
+from sdiff.app.handlers import LINKS, ItemFacts, Why
+from sdiff.app.spectral import Frame
+from sdiff.app.waves import Wave
 from sdiff.data.catalog import Row
+
+FILM_NAMES = {"vp": "VP · the method", "ve": "VE", "ddpm": "DDPM"}
+SHELF = "shelf:"  # before the number of a shelf, where a button would have an item's id
+STRONGEST = 8  # waves of a history that are listed
 
 
 def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
     """A history, newest first if it has an order, with a button beside each item to remove it."""
-    body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row, open=True)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
     newest = ", newest first" if ordered else ""
     return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
 
 
-def addable_table(rows: Sequence[Row]) -> str:
+def addable_table(rows: Sequence[Row], caption: str = "Add to the history") -> str:
     """Items with a button beside each to add it to the history."""
     if not rows:
         return '<div class="empty">No title matches.</div>'
     body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
-    return _table("Add to the history", "", body)
+    return _table(caption, "", body)
 
 
 def items_table(rows: Sequence[Row], caption: str) -> str:
@@ -47,13 +56,14 @@ def recommended_table(
     moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td>'
-        f"<td>{_title_cell(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
+        f"<td>{_art(row, 'span')}{_title_cell(row, open=True)}{_SEEN_BEFORE if row.id in past else ''}</td>"
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
-        f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "?", "Why")}</td></tr>'
+        f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "Why?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
     head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<td></td>'
-    return _table(f"Recommended · top {len(rows)}", head, body)
+    switch = '<button type="button" id="cards-switch">List / cards</button>'
+    return _table(f"Recommended · top {len(rows)}", head, body, switch)
 
 
 def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None, than: str) -> str:
@@ -77,11 +87,55 @@ def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] 
     return _table(caption, head, body)
 
 
-def why_panel(
-    title: str, unit: str, score: float, by_item: Sequence[tuple[str, float]], by_frequency: Sequence[tuple[str, float]]
-) -> str:
-    """Explanation of a score: two tables of parts, with bars to the right (positive) or left (negative)."""
-    largest = max(abs(value) for _, value in (*by_item, *by_frequency)) or 1.0
+def film(frames: Sequence[Frame]) -> str:
+    """The frames of a history's diffusion: a scrubber, and for each frame a caption and a list for each schedule.
+
+    The page's script shows one frame at a time, and plays them.
+    """
+    last = len(frames) - 1
+    sections = "".join(
+        f'<section data-frame="{n}"{"" if n == last else " hidden"}>'
+        f"<p><strong>{escape(frame.title)}, t = {frame.t:.2g}.</strong> {escape(frame.words)}</p>"
+        f'<div class="columns">{"".join(_schedule(frame, kind) for kind in FILM_NAMES)}</div></section>'
+        for n, frame in enumerate(frames)
+    )
+    return (
+        '<div class="scrubber"><button type="button" id="play">Play</button><input type="range" id="frame" min="0" '
+        f'max="{last}" value="{last}" step="1" aria-label="Moment of the diffusion"></div>{sections}'
+    )
+
+
+def _schedule(frame: Frame, kind: str) -> str:
+    return moving_table(FILM_NAMES[kind], frame.lists[kind], frame.moves[kind], "before")
+
+
+def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray) -> str:
+    """The waves that carry most of a history: share, name, and the titles at the end that the history leans to."""
+
+    def cells(k: int) -> str:
+        wave = waves[k]
+        ends = [("", wave.positive)] if wave.negative is None else [("", wave.negative), ("", wave.positive)]
+        leans = wave.positive if amplitude[k] > 0 or wave.negative is None else wave.negative
+        titles = " · ".join(
+            f"<strong>{text}</strong>" if end is leans else text
+            for _, end in ends
+            for text in [escape(", ".join(end.titles))]
+        )
+        return (
+            f'<tr><td class="number">{wave.number}</td><td><span class="title">{escape(wave.name)}</span>'
+            f'<span class="genres">{titles}</span></td><td class="score">{share[k]:.0%}'
+            f"{_bar(share[k] / share.max())}</td></tr>"
+        )
+
+    strongest = np.argsort(-share, kind="stable")[:STRONGEST]
+    ends = "Its two ends; <strong>bold</strong>: where this history stands"
+    head = f'<th class="number">Wave</th><th>{ends}</th><th>Share</th>'
+    return _table("The waves that carry most of it", head, (cells(int(k)) for k in strongest if share[k] > 0))
+
+
+def why_panel(why: Why) -> str:
+    """Explanation of a score: a sentence, bars of the history's items, and two exact sums of parts that unfold."""
+    largest = max(abs(value) for _, value in (*why.by_item, *why.by_frequency)) or 1.0
 
     def row(name: str, value: float, bar: str = "", kind: str = "") -> str:
         cells = f'<td>{escape(name)}</td><td class="number">{value:+.3f}</td><td class="part">{bar}</td>'
@@ -89,10 +143,53 @@ def why_panel(
 
     def account(caption: str, parts: Sequence[tuple[str, float]]) -> str:
         body = (row(name, value, _signed(value / largest)) for name, value in parts)
-        return _table(caption, "", [*body, row(unit, score, kind=' class="sum"')])
+        return _table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
 
-    heading = f"<h2>Why {escape(title)}?</h2>"
-    return heading + account("By what is in the history", by_item) + account("By frequency, low to high", by_frequency)
+    sums = account("By what is in the history", why.by_item) + account("By wave, slow to fast", why.by_frequency)
+    return f"<p>{why.sentence}</p><details><summary>The exact sum</summary>{sums}</details>"
+
+
+def item_page(facts: ItemFacts) -> str:
+    """An item: facts, links, and items like it."""
+    row = facts.row
+    links = "".join(
+        f'<a href="{escape(url)}" target="_blank" rel="noopener noreferrer">{name}</a>' for name, url in facts.links
+    )
+    extra = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.extra)
+    columns = "".join(
+        addable_table(rows, caption)
+        for caption, rows in (("Seen by the same people", facts.together), ("Near it in the graph's waves", facts.near))
+        if rows
+    )
+    return (
+        f"<h2>{escape(row.title)}{f' <small>{row.year}</small>' if row.year else ''}</h2>"
+        f'<p>{escape(row.genres)}</p><dl><dt>Seen by</dt><dd>{facts.seen}</dd>{extra}</dl><p class="links">{links}</p>'
+        f'<div class="columns">{columns}</div>'
+    )
+
+
+def taste_grid(shelves: Sequence[tuple[str, Sequence[Row]]]) -> str:
+    """Well-known items by genre, each to be added to the history by a click, and a button that takes a whole shelf."""
+    return "".join(
+        f'<section><h3>{escape(name)}</h3><button type="button" data-item="{SHELF}{n}">Take all</button>'
+        f"<div>{''.join(_cover(row) for row in rows)}</div></section>"
+        for n, (name, rows) in enumerate(shelves)
+    )
+
+
+def _art(row: Row, tag: str, attributes: str = ' aria-hidden="true"') -> str:
+    """A cover drawn from title, year and genre."""
+    genre = row.genres.split(", ")[0]
+    hue = sum(map(ord, genre)) * 47 % 360
+    year = f"<small>{row.year}</small>" if row.year else ""
+    inside = f"<strong>{escape(row.title)}</strong>{year}<em>{escape(genre)}</em>"
+    return f'<{tag} class="cover" style="--hue:{hue}"{attributes}>{inside}</{tag}>'
+
+
+def _cover(row: Row) -> str:
+    """A cover as a button that adds the item."""
+    label = escape(f"Add {row.title}")
+    return _art(row, "button", f' type="button" data-item="{escape(row.id)}" title="{label}" aria-label="{label}"')
 
 
 def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -146,16 +243,21 @@ def _bar(share: float) -> str:
     return f'<span class="bar" style="width:{100 * max(share, 0):.0f}%"></span>'
 
 
-def _title_cell(row: Row) -> str:
+def _title_cell(row: Row, open: bool = False) -> str:
+    """Title, year and genres. With `open`, the title opens the item's page."""
     year = f" <small>{row.year}</small>" if row.year else ""
     genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
-    extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items())
+    extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items() if name not in LINKS)
     more = f'<span class="genres">{extra}</span>' if extra else ""
-    return f'<span class="title">{escape(row.title)}{year}</span>{genres}{more}'
+    title = f"{escape(row.title)}{year}"
+    if open:
+        title = f'<button type="button" class="open" data-open="{escape(row.id)}">{title}</button>'
+    return f'<span class="title">{title}</span>{genres}{more}'
 
 
-def _table(caption: str, head: str, body: Iterable[str]) -> str:
+def _table(caption: str, head: str, body: Iterable[str], beside: str = "") -> str:
     return (
         f'<div class="list" role="region" aria-label="{escape(caption)}" tabindex="0"><table><caption>{escape(caption)}'
-        f"</caption>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{''.join(body)}</tbody></table></div>"
+        f"{beside}</caption>{f'<thead><tr>{head}</tr></thead>' if head else ''}"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
     )

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from sdiff.app import gate, handlers, journal, openings, runs, state, uploads
 from sdiff.app.controls import Parts, at
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
-from sdiff.app.query import LONGEST, NUMBERS, Query
+from sdiff.app.query import KEYS, LONGEST, NUMBERS, Query
 from sdiff.app.state import INSTANT, serve
 from sdiff.app.words import attempt, guarded, literal, warn
 from sdiff.base.errors import SDiffError
@@ -45,6 +45,8 @@ class Opening:
         row = [page.status, page.words, page.fetch, page.cancel]
         filters = [panel.only, panel.genres, panel.first_year, panel.last_year]
         shown = [page.dataset, page.user, self.wanted, *row, *filters, *model, *self.emptied]
+        # The page comes with the first list.
+        load(None, page.list_state, js="text => window.setFirstPage(text)")
         first = [*shown, panel.seed, panel.k, panel.seen, page.edited, self.uploaded]
         known = [page.opened, self.uploaded]
         # Opening takes long; visitors wait without a thread.
@@ -77,14 +79,16 @@ class Opening:
         try:
             async for stage in openings.opening(query.dataset):
                 yield self._busy(query.dataset, stage)
-            parts = await run_sync(self._show, query, uploaded)
+            parts = await run_sync(self.shown, query, uploaded)
         except SDiffError as error:
             warn(error)
             query = Query(opened[0])
-            parts = await run_sync(self._show, query, uploaded)
+            parts = await run_sync(self.shown, query, uploaded)
         known = state.open_dataset(query.dataset).dataset.split.items
         history = attempt(lambda: known.encode(query.history or ()) is not None and query.history, None)
         page, panel = self.page, self.page.controls
+        if not any(name in KEYS for name, _ in pairs):  # the list that the page came with (`first_list`)
+            parts = {part: value for part, value in parts.items() if part not in self.emptied}
         yield parts | {
             panel.seed: query.seed,
             panel.k: max(1, min(query.k, LONGEST)),
@@ -103,7 +107,7 @@ class Opening:
             query = Query(dataset)
             async for stage in openings.opening(dataset):
                 yield self._busy(dataset, stage)
-            yield await run_sync(self._show, query, uploaded)
+            yield await run_sync(self.shown, query, uploaded)
         except SDiffError as error:
             source = REGISTRY.get(dataset)
             missing = dataset if source and source.missing and source.archives and not gate.read_only() else ""
@@ -179,14 +183,16 @@ class Opening:
             page.cancel: gr.Button(visible=shown and cancel),
         }
 
-    def _show(self, query: Query, uploaded: list[str]) -> Parts:
+    def shown(self, query: Query, uploaded: list[str]) -> Parts:
         """The page of a query. The lists are cleared until new ones arrive.
 
         Raises:
             SDiffError: the data set cannot be opened. Other errors are reported on the page.
         """
         dataset, user = query.dataset, handlers.pick_user(query.dataset, "typical")
-        if query.user:
+        if query.history is not None and not query.user:  # a history of one's own
+            user = ""
+        elif query.user:
             user = attempt(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
         first = handlers.models(dataset)[0]
         parts = self.open_checkpoint([dataset, first if query.model else INSTANT], query.model or first)

@@ -14,6 +14,7 @@ from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, serve
 from sdiff.app.words import guarded
 from sdiff.base.errors import SDiffError
+from sdiff.data.registry import EMBEDDED
 
 # Lists of all sessions are computed in order, one at a time, so that the result of the last click is shown last.
 IN_ORDER: dict[str, Any] = dict(
@@ -33,9 +34,11 @@ class Page:
 
     def __init__(self) -> None:
         with gr.Row(elem_id="pickers", equal_height=True):
-            self.dataset = gr.Dropdown(handlers.choices([]), value="demo", label="Data set", scale=2, min_width=220)
+            self.dataset = gr.Dropdown(
+                handlers.choices([]), value=EMBEDDED[0], label="Data set", scale=2, min_width=220
+            )
             self.checkpoint = gr.Dropdown(
-                handlers.models("demo"), label="Model", scale=2, min_width=220, elem_id="checkpoint"
+                handlers.models(EMBEDDED[0]), label="Model", scale=2, min_width=220, elem_id="checkpoint"
             )
             self.user = gr.Textbox(label="User id", max_lines=1, scale=1, min_width=120, elem_id="user")
             with gr.Column(scale=2, min_width=260), gr.Row(elem_id="picks"):
@@ -45,7 +48,7 @@ class Page:
             self.fetch = gr.Button("Download", size="sm", scale=0, min_width=140)
             self.cancel = gr.Button("Cancel", size="sm", scale=0, min_width=140, elem_id="cancel-opening")
         # The open data set and model. The pickers may already show others.
-        self.opened = gr.JSON(["demo", INSTANT], visible=False, elem_id="opened")
+        self.opened = gr.JSON([EMBEDDED[0], INSTANT], visible=False, elem_id="opened")
         self.cards = gr.Markdown(elem_id="cards")
         # Data set, user, and the item ids that replace the user's history, oldest first.
         self.edited = gr.JSON(visible=False, elem_id="edited")
@@ -55,7 +58,8 @@ class Page:
         self.view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
         # By tab: the `list_state` it shows. It changes while the tab is open, so each tab is computed once per list.
         self.tab_states = {
-            tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}") for tab in ("Recommend", "Spectrum", "Compare")
+            tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}")
+            for tab in ("Recommend", "Diffusion", "Waves", "Compare")
         }
         self.text = gr.Textbox(visible=False)  # text to copy or save
 

@@ -11,11 +11,13 @@ from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.config import INFERENCE_KEYS
 from sdiff.data.catalog import Filter
+from sdiff.data.registry import default_key
 
 K, LONGEST = 20, 100  # default and maximum length of a list on the page
 MOST = 10_000  # maximum length of a list in the API
 HISTORY = 100_000  # maximum number of items of a history
 TEXT = 2_000  # maximum number of characters of a key, a name or an id
+KEYS = ("dataset", "model", "user", "item", *INFERENCE_KEYS, "seed", "k", "seen", "genre", "from", "to")  # of URLs
 NUMBERS = ("seed", "k", "seen", "from", "to")  # URL keys whose values are whole numbers
 
 
@@ -36,7 +38,7 @@ class Query:
         SDiffError: a value has the wrong type or is out of range.
     """
 
-    dataset: str = "demo"
+    dataset: str = field(default_factory=default_key)
     model: str = ""
     user: str = ""
     history: list[str] | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -12,15 +13,20 @@ from torch import Tensor
 from sdiff.app.handlers import held_out_of, history_of, ranked, shifts
 from sdiff.app.query import Query
 from sdiff.app.state import serve
+from sdiff.app.waves import carried
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row
 from sdiff.method.diffusion import condition, denoise, neighbourhood_scores
 from sdiff.method.histories import Histories
+from sdiff.method.linear import DegreeBasis
+from sdiff.method.model import LearntBasis
 from sdiff.method.schedule import NoiseSchedule, frequencies
+from sdiff.method.spectrum import SpectralBasis
 from sdiff.serving.recommender import Recommender
 
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
 BANDS = 20  # frequency bands that energy is averaged over
+SHOWN = 10  # items in the list of a frame
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,12 @@ class SpectralView:
         snr_at_tau: SNR (K,) at tau by schedule.
         bands: middle index of each frequency band.
         energy: mean v^2 per band of the history, of its noised version, and of the denoised estimate.
+        names: names (K,) of the waves.
         words: captions.
     """
 
     lam: np.ndarray
+    names: list[str]
     tau: float
     snr_at_tau: dict[str, np.ndarray]
     bands: np.ndarray
@@ -68,30 +76,39 @@ class ScheduleView:
 
 
 @dataclass(frozen=True)
-class Reverse:
-    """Sampling steps n = 1 ... T, from t = tau down, and details of one step.
+class Frame:
+    """A moment of the diffusion of a history, under each schedule.
 
     Attributes:
-        times: time of each step (T,).
-        overlap: number of items that each step's list shares with the last one (T,).
-        hits: number of held-out items in each step's list (T,).
-        step: the step shown, from 1 on.
-        bands: middle index of each frequency band.
-        energy: mean v^2 per band of the history, of v_t, and of the estimate, at this step.
-        rows: list of this step.
-        moves: places won since the previous step.
+        title: what is shown.
+        t: diffusion time.
+        energy: mean v^2 per band of the spectrum at this moment, by schedule.
+        lists: the items that this spectrum ranks first, by schedule.
+        moves: places won since the frame before, by schedule; None for the first frame.
         words: caption.
     """
 
-    times: np.ndarray
-    overlap: np.ndarray
-    hits: np.ndarray
-    step: int
-    bands: np.ndarray
-    energy: tuple[np.ndarray, np.ndarray, np.ndarray]
-    rows: list[Row]
-    moves: list[int | None] | None
+    title: str
+    t: float
+    energy: dict[str, np.ndarray]
+    lists: dict[str, list[Row]]
+    moves: dict[str, list[int | None] | None]
     words: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """The diffusion of a history: as it is, noised at t = tau, and restored in T steps.
+
+    Attributes:
+        bands: middle index of each frequency band.
+        history: mean v^2 per band of the history. All energies are in the space of v_0, so they can be compared.
+        frames: T + 2 moments.
+    """
+
+    bands: np.ndarray
+    history: np.ndarray
+    frames: list[Frame]
 
 
 def spectral_view(query: Query) -> SpectralView:
@@ -102,10 +119,11 @@ def spectral_view(query: Query) -> SpectralView:
     at_tau = {kind: s.snr(torch.tensor(config.tau), d).numpy() for kind, s in _kinds(config).items()}
     noised: list[Tensor] = []
     noise = torch.Generator().manual_seed(query.seed)
-    after = denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t))
-    before_energy, noised_energy, after_energy = (
-        _by_band(v) for v in (condition(model.basis, x, config).mean(1), noised[0], after)
-    )
+    near = neighbourhood_scores(model.model, x, config)
+    v_0 = condition(model.basis, x, config).mean(1)
+    after = denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: noised.append(v_t), near)
+    after = model.model.v_0(after, v_0, x, near)
+    before_energy, noised_energy, after_energy = (_by_band(v) for v in (v_0, noised[0], after))
     finite = np.isfinite(at_tau["vp"])
     tenth = np.flatnonzero(finite)[: max(len(lam) // 10, 1)]
     lowest = {kind: np.median(np.log10(values[tenth])) for kind, values in at_tau.items() if len(tenth)}
@@ -120,7 +138,8 @@ def spectral_view(query: Query) -> SpectralView:
         f"and {share_after:.0%} of the denoised estimate's.",
     }
     energy = (before_energy, noised_energy, after_energy)
-    return SpectralView(lam.numpy(), config.tau, at_tau, bands(len(lam)), energy, words)
+    names = [wave.name for wave in carried(query).waves]
+    return SpectralView(lam.numpy(), names, config.tau, at_tau, bands(len(lam)), energy, words)
 
 
 def schedule_view(query: Query) -> ScheduleView:
@@ -137,7 +156,6 @@ def schedule_view(query: Query) -> ScheduleView:
     below = {kind: float((s.snr(times, d[mapped]) < 1).float().mean()) for kind, s in kinds.items()}
     shares = ", ".join(f"{share:.0%} under {kind.upper()}" for kind, share in below.items())
     words = {
-        "eigenvalues": f"{len(lam)} frequencies are kept, from λ = {lam[0]:.2f} to λ = {lam[-1]:.2f}.",
         "schedules": f"At t = {config.tau:g} the lowest frequency keeps {alpha[0]:.0%} of its signal under VP and the "
         f"highest one {alpha[-1]:.0%}; σ is {sigma[0]:.2f} there and {sigma[-1]:.2f} here. VE keeps VP's α and "
         "lets σ grow with time alone; under DDPM all frequencies share one curve.",
@@ -158,51 +176,72 @@ def schedule_view(query: Query) -> ScheduleView:
     )
 
 
-def reverse_process(query: Query, step: int) -> Reverse:
-    """All sampling steps of a query, and details of one. A `step` beyond the last one gives the last one.
+def film(query: Query) -> Film:
+    """The diffusion of a query's history under each schedule, with the same noise. Raises SDiffError like `recommend`.
 
-    Raises:
-        SDiffError: like `recommend`.
+    The history and its noised version are shown by the inverse transform alone, `U v`; the estimates by the model's
+    scores. The model was trained with one schedule: the others are what its denoiser makes of their noise.
     """
     config, model, x = _resolve(query)
     opened, _ = serve(query.dataset, query.model)
-    steps: list[tuple[Tensor, Tensor]] = []
-    noise = torch.Generator().manual_seed(query.seed)
-    denoise(model.model, x, config, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)))
+    catalog, held_out = opened.catalog, held_out_of(query)
     near = neighbourhood_scores(model.model, x, config)
-    orders = [
-        ranked(model.model.scores(v0_hat, near, beta=config.beta), x, query, opened.catalog) for _, v0_hat in steps
-    ]
-    tops = [order[: query.k] for order in orders]
-    held_out = held_out_of(query)
-    times = NoiseSchedule.of(config).times(config.T)
-    n = min(max(step, 1), config.T)
-    t, lam = times[config.T - n + 1], model.basis.lam.cpu()
-    d = frequencies(lam, config)
-    moves = shifts(tops[n - 1], orders[n - 2]) if n > 1 else None
-    overlap, hits = ([len(set(top) & set(other)) for top in tops] for other in (tops[-1], held_out))
-    v_t, v0_hat = steps[n - 1]
-    alpha, sigma = (f(t, d) for f in (NoiseSchedule.of(config).alpha, NoiseSchedule.of(config).sigma))
-    noised = f"up to {config.noise * sigma.max():.2f} of noise" if config.noise else "no noise, as it is switched off"
-    words = (
-        f"**Step {n} of {config.T}, t = {t:.3g}.** v_t holds {alpha.min():.0%} to {alpha.max():.0%} of "
-        f"{'the history' if n == 1 else 'the last estimate'} and {noised}. The list of this estimate shares "
-        f"**{overlap[n - 1]} of {len(tops[-1])}** with the last one's"
-        + (f", and finds {hits[n - 1]} of the {len(held_out)} items held out." if held_out else ".")
+    v_0 = condition(model.basis, x, config).mean(1)
+
+    def restored(kind: Schedule) -> Iterator[tuple[Tensor, list[int]]]:
+        """Spectrum and ranking of each frame."""
+        noise = torch.Generator().manual_seed(query.seed)
+        steps: list[tuple[Tensor, Tensor]] = []
+        under = replace(config, schedule=kind)
+        denoise(model.model, x, under, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)), near)
+        for v in (v_0, steps[0][0]):
+            yield v, ranked(inverse(model.basis, v), x, query, catalog)
+        for _, v0_hat in steps:
+            scores = model.model.scores(v0_hat, near, beta=config.beta)
+            yield model.model.v_0(v0_hat, v_0, x, near), ranked(scores, x, query, catalog)
+
+    moments = {kind: [*restored(kind)] for kind in KINDS}
+    times = [0.0, config.tau, *NoiseSchedule.of(config).times(config.T).flip(0)[1:].tolist()]
+    frames = []
+    for n, t in enumerate(times):
+        now = {kind: path[n][1] for kind, path in moments.items()}
+        moves: dict[str, list[int | None] | None] = {
+            kind: shifts(order[:SHOWN], moments[kind][n - 1][1]) if n else None for kind, order in now.items()
+        }
+        frames.append(
+            Frame(
+                title=("The history", "Noised")[n] if n < 2 else f"Step {n - 1} of {config.T}",
+                t=t,
+                energy={kind: _by_band(path[n][0]) for kind, path in moments.items()},
+                lists={kind: catalog.rows(order[:SHOWN], held_out=held_out) for kind, order in now.items()},
+                moves=moves,
+                words=_words_of(n, config, now, {kind: path[-1][1] for kind, path in moments.items()}),
+            )
+        )
+    return Film(bands(len(model.basis.lam)), _by_band(v_0), frames)
+
+
+def _words_of(n: int, config: Config, now: dict[Schedule, list[int]], last: dict[Schedule, list[int]]) -> str:
+    """Caption of frame n. `now` and `last`: rankings of this frame and of the last one."""
+    if n == 0:
+        return "The history as a sum of waves, before anything happens. The list is what these waves alone suggest."
+    if n == 1:
+        share = "" if config.noise == 1 else f", at {config.noise:.0%} of its full strength" if config.noise else " off"
+        return (
+            f"At t = τ the waves are damped and noise is added{share}. VP damps and noises fast waves most and leaves "
+            "slow ones; VE noises all waves alike; DDPM also damps all of them. The lists are what is left."
+        )
+    common = {kind: len({*now[kind][:SHOWN]} & {*last["vp"][:SHOWN]}) for kind in KINDS}
+    texts = ", ".join(f"{kind.upper()} {count}" for kind, count in common.items())
+    return (
+        f"The denoiser has estimated the history {n - 1} time{'s'[: n != 2]}. Of the {SHOWN} items of the final list "
+        f"under VP, these lists hold: {texts}."
     )
-    if config.T == 1:
-        words += " This model takes a single step: move T, under More settings, to see more of them."
-    return Reverse(
-        times=times.flip(0)[:-1].numpy(),
-        overlap=np.array(overlap),
-        hits=np.array(hits),
-        step=n,
-        bands=bands(len(lam)),
-        energy=(_by_band(condition(model.basis, x, config).mean(1)), _by_band(v_t), _by_band(v0_hat)),
-        rows=opened.catalog.rows(tops[n - 1], held_out=held_out),
-        moves=moves,
-        words=words,
-    )
+
+
+def inverse(basis: LearntBasis | SpectralBasis | DegreeBasis, v: Tensor) -> Tensor:
+    """U v (B, n_items) without the bias and the scale that a learned basis has."""
+    return v @ (basis.encoder if isinstance(basis, LearntBasis) else basis.U).T
 
 
 def _resolve(query: Query) -> tuple[Config, Recommender, Histories]:

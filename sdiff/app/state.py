@@ -23,24 +23,23 @@ from sdiff.base.paths import CHECKPOINTS, runs_dir, uploads_dir
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.registry import REGISTRY
+from sdiff.data.registry import EMBEDDED, REGISTRY
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import CRITERION
 from sdiff.training.validate import read_json
 
 LEFT = (MARK, "model-")  # name prefixes of files left by a run that was killed before it saved a model
 INSTANT = "instant"  # the closed-form model, which every data set has without a checkpoint file
-EMBEDDED = ("demo",)  # small data sets that ship with the app; opened on first use
 MAX_OPEN = 8  # data sets in memory
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A data set with its catalog and its closed-form model."""
+    """A data set with its catalog. `instant` returns its closed-form model, which may be solved on the first call."""
 
     dataset: Dataset
     catalog: Catalog
-    instant: Recommender
+    instant: Callable[[], Recommender]
 
     def history(self, user: str) -> list[str]:
         """Item ids of a user's training part, oldest first. Raises SDiffError for an unknown user."""
@@ -91,7 +90,13 @@ def keep_open(key: str, opened: Opened) -> None:
 # With `condition`, concurrent calls with the same key compute the value once.
 @cached(LRUCache(len(EMBEDDED)), condition=Condition())
 def _embedded(key: str) -> Opened:
-    return opened_here(partial(load_dataset, key))
+    dataset = load_dataset(key)
+    return Opened(dataset, Catalog(dataset), partial(_instant, key))
+
+
+@cached(LRUCache(len(EMBEDDED)), condition=Condition())
+def _instant(key: str) -> Recommender:
+    return opened_here(lambda: _embedded(key).dataset).instant()
 
 
 def opened_here(load: Callable[[], Dataset]) -> Opened:
@@ -104,7 +109,8 @@ def opened_here(load: Callable[[], Dataset]) -> Opened:
 
 def prepared(dataset: Dataset, folder: Path) -> Opened:
     """Builds the result of `prepare.steps`: the data set, and the model that they saved in `folder`."""
-    return Opened(dataset, Catalog(dataset), Recommender.load(folder, serving_device()))
+    model = Recommender.load(folder, serving_device())
+    return Opened(dataset, Catalog(dataset), lambda: model)
 
 
 def serve(key: str, checkpoint: str) -> tuple[Opened, Recommender]:
@@ -128,7 +134,7 @@ def open_model(name: str, dataset: str) -> Recommender:
     Checkpoints are cached, and reloaded after a change on disk. Raises SDiffError if there is no such checkpoint.
     """
     if name == INSTANT:
-        return open_dataset(dataset).instant
+        return open_dataset(dataset).instant()
     folder = _folder(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {brief(name)}: choose another, or train one.")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.page import open_tab, settle
 
-TABS = ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train")
+TABS = ("Recommend", "Diffusion", "Waves", "Compare", "Data", "Experiments", "Train")
 
 
 # Colours do not depend on the width; the quick tests check the tabs with the most kinds of components.

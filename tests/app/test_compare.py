@@ -102,28 +102,26 @@ def test_an_impossible_comparison_is_refused_with_a_reason():
 
 def test_a_side_shows_its_model_and_settings():
     assert comparison.describe(replace(ONE, model="popularity")).startswith("**popularity**")
-    assert "guidance 0.0 → **2.0**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
+    assert "Guidance s 0 → **2**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
     assert comparison.sides("demo")[-2:] == list(BASELINES)
 
 
-def test_the_last_step_is_the_list():
-    steps = [spectral.reverse_process(PAPER, n) for n in range(1, 6)]
-    assert ids(steps[-1].rows) == ids(handlers.recommend(PAPER).recommendations)
-    np.testing.assert_allclose(steps[0].times, [1, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
-    for n, step in enumerate(steps):
-        assert step.step == n + 1 and len(step.rows) == 20
-        assert step.overlap[n] == len(set(ids(step.rows)) & set(ids(steps[-1].rows)))
-        assert step.hits[n] == sum(row.held_out for row in step.rows)
-    assert steps[0].moves is None
-    before = ids(steps[0].rows)
-    assert all(
-        move == before.index(id) - rank
-        for rank, (id, move) in enumerate(zip(ids(steps[1].rows), steps[1].moves or (), strict=True))
-        if id in before
-    )
-    assert spectral.reverse_process(PAPER, 99).step == 5
-    assert "switched off" in spectral.reverse_process(replace(PAPER, settings={"noise": False}), 1).words
-    assert "takes a single step" in spectral.reverse_process(replace(ONE, settings={"T": 1}), 1).words
+def test_the_film_goes_from_the_history_over_noise_to_the_list():
+    film = spectral.film(PAPER)
+    assert [frame.title for frame in film.frames[:3]] == ["The history", "Noised", "Step 1 of 5"]
+    np.testing.assert_allclose([frame.t for frame in film.frames], [0, 1, 0.8, 0.6, 0.4, 0.2, 0], atol=1e-6)
+    first, noised, *_, last = film.frames
+    assert ids(last.lists["vp"]) == ids(handlers.recommend(PAPER).recommendations)[:10]
+    for kind in ("vp", "ve", "ddpm"):
+        np.testing.assert_array_equal(first.energy[kind], film.history)
+        assert first.moves[kind] is None and (noised.energy[kind] != film.history).any()
+        before = ids(first.lists[kind])
+        shown = zip(ids(noised.lists[kind]), noised.moves[kind] or (), strict=True)
+        assert all(move == before.index(id) - rank for rank, (id, move) in enumerate(shown) if id in before)
+    quiet = spectral.film(replace(PAPER, settings={"noise": False}))
+    assert "off" in quiet.frames[1].words and len(spectral.film(replace(PAPER, settings={"T": 1})).frames) == 3
+    again = spectral.film(PAPER)
+    assert [frame.lists for frame in again.frames] == [frame.lists for frame in film.frames], "the noise has a seed"
 
 
 def test_the_csv_contains_the_list_and_escapes_formulas(monkeypatch):

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.app import handlers, lists, state, uploads
+from sdiff.app import handlers, lists, spectral, state, uploads, waves
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import recommend, take_away
@@ -35,7 +35,10 @@ def test_text_in_sql_is_always_quoted(tmp_path):
         assert found.split.users.ids[0].endswith(text) and found.items.extra[text.lower()] == [text] * 4
 
 
-TAGS = {"div", "table", "caption", "thead", "tbody", "tr", "th", "td", "span", "small", "button", "h2"}
+TAGS = {
+    *("div", "section", "table", "caption", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "p", "h2", "h3"),
+    *("span", "small", "strong", "em", "button", "input", "details", "summary"),
+}
 
 
 class Tags(HTMLParser):
@@ -78,14 +81,18 @@ def test_text_from_data_is_escaped(nasty):
     for user in users:
         query = Query(key, INSTANT, user)
         found, why = handlers.recommend(query), handlers.why(query, users[0])
-        catalog = state.open_dataset(key).catalog
+        catalog, carried = state.open_dataset(key).catalog, waves.carried(query)
         pages = [
             lists.history_table(found.history),
             lists.recommended_table(found.recommendations, None, found.past),
             lists.addable_table(found.history),
             lists.items_table(catalog.rows(range(10)), users[0]),
             lists.moving_table(users[0], found.recommendations, None, users[0]),
-            lists.why_panel(why.title, why.unit, why.score, why.by_item, why.by_frequency),
+            lists.why_panel(why),
+            lists.item_page(handlers.item_facts(query, users[0])),
+            lists.taste_grid(handlers.shelves(key)),
+            lists.film(spectral.film(query).frames),
+            lists.waves_table(carried.waves, carried.amplitude, carried.share),
             lists.plain_table(users[0], users, [users]),
             recommend.find((key, INSTANT), "hacked"),
         ]

@@ -22,13 +22,12 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from sdiff import SDiffError
-from sdiff.app import api, figures, handlers, openings, spectral, state, uploads
+from sdiff.app import api, figures, handlers, openings, state, uploads
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs.data import NONE, read_upload
-from sdiff.app.tabs.spectrum import SpectrumTab
 from sdiff.base.paths import CHECKPOINTS, uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
@@ -76,7 +75,7 @@ def test_a_data_set_is_opened_once_for_concurrent_requests(blocked):
 
     run(visits())
     assert blocked.times == 1 and state.is_open(blocked.key)
-    assert len(state.open_dataset(blocked.key).instant.recommend(["5"], 3).ids) == 3
+    assert len(state.open_dataset(blocked.key).instant().recommend(["5"], 3).ids) == 3
 
 
 def test_open_data_sets_are_served_while_others_are_being_opened(blocked, monkeypatch):
@@ -424,15 +423,6 @@ def test_a_slider_passes_on_values_outside_its_range(low, width, value):
     assert slider.preprocess(value) == value
 
 
-def test_the_steps_slider_ends_at_the_last_step():
-    with gr.Blocks():
-        tab = SpectrumTab(Page())
-    for T in (1, 2, 5, 20):
-        query = Query("demo", "demo-paper", "7", settings={"T": T}, k=5)
-        slider = tab.shown(spectral.reverse_process(query, 20))[tab.step]
-        assert (slider.maximum, slider.value, slider.visible) == (max(T, 2), T, T > 1)
-
-
 def test_histogram_labels_are_short_enough_to_stay_horizontal():
     figure = figures.degrees([1] * 24, [2] * 24)
     assert max(map(len, figure.data[0].x)) <= 4 and figure.layout.xaxis.tickangle == 0
@@ -476,9 +466,8 @@ def test_the_page_shows_that_a_data_set_is_being_opened_and_can_cancel_it(page):
 
 
 def test_a_tab_shows_changes_made_before_it_was_opened(page):
-    page.get_by_role("button", name="More settings").click()
     move(page, "T", 3)
     page.locator("#changed").filter(has_text="T 5 → 3").wait_for()
-    open_tab(page, "Spectrum")
-    page.get_by_text("of 3, t =").wait_for()
-    assert page.locator("#step input[type=range]").get_attribute("max") == "3"
+    open_tab(page, "Diffusion")
+    page.locator("#film section:visible").get_by_text("of 3, t =").wait_for()
+    assert page.locator("#frame").get_attribute("max") == "4"

@@ -29,7 +29,7 @@ def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
     changed(page, first)
     box = page.locator("#guidance input[type=number]")
     reached = box.input_value()
-    page.get_by_text(re.compile(rf"guidance 0.0 → {re.escape(reached)}\d*\.")).wait_for()  # every key is answered
+    page.get_by_text(re.compile(rf"Guidance s 0 → {re.escape(reached)}")).wait_for()  # every key is answered
     moved = titles(page)
     box.fill("0")
     box.press("Enter")
@@ -41,7 +41,7 @@ def test_the_half_life_can_be_changed_if_the_model_has_one(page):
     first = titles(page)
     move(page, "half_life", 15)
     changed(page, first)
-    assert "half_life 1.4 → 15" in page.locator("#changed").inner_text()
+    assert "Recency half-life h 1.4 → 15: " in page.locator("#changed").inner_text()
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name="instant").click()
     page.locator("#half_life").wait_for(state="hidden")
@@ -95,7 +95,7 @@ def test_sessions_are_independent(page, visit):
 def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     first = titles(page)
     newest = page.locator("#history tbody tr .title").first.inner_text()
-    page.locator("#history button").first.click()
+    page.locator("#history button[data-item]").first.click()
     without = changed(page, first)
     assert "(0 added, 1 removed)" in page.locator("#summary").inner_text()
     assert page.locator("#history tbody tr .title").first.inner_text() != newest
@@ -108,8 +108,8 @@ def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     move(page, "guidance", 4)
     changed(page, added)
     assert "(1 added, 1 removed)" in page.locator("#summary").inner_text(), "a slider keeps the history"
-    page.get_by_role("button", name="Reset to the checkpoint's values").click()
-    page.locator("#changed").filter(has_text="All settings are the checkpoint's").wait_for()
+    page.get_by_role("button", name="Back to the model's own settings").click()
+    page.locator("#changed").filter(has_text=re.compile("^edited history: ")).wait_for()
     page.get_by_role("button", name="True history").click()
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
     assert titles(page) == first
@@ -123,31 +123,36 @@ def test_an_edited_history_changes_the_list_and_can_be_restored(page):
 @WIDTHS
 def test_an_item_can_be_explained(page):
     third = page.locator("#recommended tbody tr").nth(2)
-    title = third.locator(".title").evaluate("node => node.firstChild.textContent").strip()
-    third.get_by_role("button", name=f"Why {title}").click()
-    page.locator("#why h2").filter(has_text=f"Why {title}?").wait_for()
-    for table in page.locator("#why table").all():
+    third.get_by_role("button", name=re.compile("^Why ")).click()
+    why = third.locator("xpath=following-sibling::tr[1]")
+    why.get_by_text(re.compile(r"^Because of .+\.$")).wait_for()
+    why.get_by_text("The exact sum").click()
+    for table in why.locator("table").all():
         *parts, score = [float(text) for text in table.locator(".number").all_inner_texts()]
         assert sum(parts) == pytest.approx(score, abs=0.006), "within three digits"
+    third.get_by_role("button", name=re.compile("^Why ")).click()
+    page.locator("tr.why").wait_for(state="detached")
+    third.get_by_role("button", name=re.compile("^Why ")).click()
+    page.locator("tr.why").wait_for()
     page.get_by_role("button", name="Random user").click()
-    page.locator("#why h2").wait_for(state="detached")
+    page.locator("tr.why").wait_for(state="detached")
 
 
 @WIDTHS
 @pytest.mark.slow
 def test_a_url_restores_the_page_in_another_session(page, visit):
     first = titles(page)
-    page.locator("#history button").nth(2).click()
+    page.locator("#history button[data-item]").nth(2).click()
     without = changed(page, first)
     move(page, "guidance", 3)
     moved = changed(page, without)
     page.get_by_role("button", name="Only some items").click()
     fill(page, "first-year", 1980)
     changed(page, moved)
-    open_tab(page, "Spectrum")
-    page.wait_for_function("location.search.includes('from=1980') && location.search.includes('view=Spectrum')")
+    open_tab(page, "Diffusion")
+    page.wait_for_function("location.search.includes('from=1980') && location.search.includes('view=Diffusion')")
     other = visit("?" + urlsplit(page.url).query)
-    other.wait_for_selector("#eigenvalues .js-plotly-plot")
+    other.wait_for_selector("#schedules .js-plotly-plot")
     assert titles(other) == titles(page)
     open_tab(other, "Recommend")
     assert "(0 added, 1 removed)" in other.locator("#summary").inner_text()
@@ -188,7 +193,7 @@ def test_a_list_can_be_filtered_by_genre_and_years(page):
 @pytest.mark.parametrize("visit", [390, pytest.param(1920, marks=pytest.mark.slow)], indirect=True)
 def test_nothing_scrolls_sideways(page):
     width = page.viewport_size["width"]
-    for tab in ("Recommend", "Spectrum", "Compare", "Data", "Experiments", "Train", "Recommend"):
+    for tab in ("Recommend", "Diffusion", "Waves", "Compare", "Data", "Experiments", "Train", "Recommend"):
         open_tab(page, tab)
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
@@ -205,18 +210,18 @@ def test_a_changed_control_updates_the_list_and_can_be_reset_alone_or_with_all(p
     open_controls(page)
     move(page, "guidance", 4)
     moved = changed(page, first)
-    assert "guidance 0.0 → 4" in page.locator("#changed").inner_text()
+    assert "Guidance s 0 → 4: " in page.locator("#changed").inner_text()
     back = page.locator("#guidance button.trained")
     back.get_by_text("back to 0").wait_for()
     assert page.locator("#controls .block.moved").count() == 1
-    assert page.locator("#alpha_min button.trained").inner_text() == "checkpoint: 0"
+    assert page.locator("#alpha_min button.trained").inner_text() == "model: 0"
     open_controls(page)
     back.click()
     assert changed(page, moved) == first
-    page.locator("#guidance button.trained").get_by_text("checkpoint: 0").wait_for()
+    page.locator("#guidance button.trained").get_by_text("model: 0").wait_for()
     move(page, "guidance", 4)
     assert changed(page, first) == moved
-    page.get_by_role("button", name="Reset to the checkpoint's values").click()
+    page.get_by_role("button", name="Back to the model's own settings").click()
     assert changed(page, moved) == first
 
 
@@ -290,14 +295,14 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
     page.get_by_role("button", name="One minute’s tour").click()
     popover = page.locator(".driver-popover")
     told = []
-    for step in range(1, 8):
-        popover.filter(has_text=f"{step} of 7").wait_for()
+    for step in range(1, 7):
+        popover.filter(has_text=f"{step} of 6").wait_for()
         page.wait_for_timeout(400)  # until the animation ends
         told.append(popover.locator("header").inner_text())
         assert popover.bounding_box()["x"] >= 0
         page.keyboard.press("ArrowRight")
     popover.wait_for(state="detached")
-    assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 7
+    assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 6
     settle(page)
     page.reload()
     page.wait_for_selector("#recommended tbody tr")
@@ -353,5 +358,5 @@ def test_a_setting_out_of_range_and_an_invalid_number_do_not_affect_the_rest(vis
     page = visit("?user=7&model=demo-paper&guidance=10&k=many")
     page.get_by_text("k must be a whole number").wait_for()
     page.locator("#summary").filter(has_text="User 7 has").wait_for()
-    page.locator("#changed").filter(has_text="guidance 0.02 → 10").wait_for()
+    page.locator("#changed").filter(has_text="Guidance s 0.02 → 10").wait_for()
     assert page.locator("#checkpoint input").input_value() == "demo-paper"

@@ -48,7 +48,7 @@ def test_a_view_contains_the_history_the_list_and_its_notes():
     assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
     held_out = {split.items.ids[i] for part in (split.valid, split.test) for i in part.history(0)}
     assert [row.held_out for row in shown.recommendations] == [row.id in held_out for row in shown.recommendations]
-    assert shown.changed == "All settings are the checkpoint's. Noise of seed 0."
+    assert shown.changed == "All settings are the model's own."
 
 
 def test_the_list_equals_that_of_the_python_api():
@@ -57,15 +57,15 @@ def test_the_list_equals_that_of_the_python_api():
     history = [split.items.ids[i] for i in split.train.history(0)]
     same = open_model("demo-paper", "demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
-    assert shown.changed == "Changed: guidance 0.02 → **1.5**. Noise of seed 3."
+    assert shown.changed.startswith("Guidance s 0.02 → **1.5**, noise seed 0 → **3**: **")
     off = handlers.recommend(Query("demo", "demo-paper", "1", None, {"noise": False}, 3, 10))
-    assert off.changed == "Changed: noise 1.0 → **0.0**. No noise."
+    assert off.changed.startswith("Sampling noise η 1 → **0**: **"), "without noise, the seed has no effect"
 
 
 def test_a_longer_half_life_changes_the_list_of_a_model_that_uses_the_order():
     recent = handlers.recommend(ONE)
     longer = handlers.recommend(replace(ONE, settings={"half_life": 30}))
-    assert longer.changed == "Changed: half_life 1.4 → **30.0**. Noise of seed 0."
+    assert longer.changed.startswith("Recency half-life h 1.4 → **30**: **")
     assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
@@ -248,14 +248,14 @@ def test_stopped_and_abandoned_runs_are_kept():
 
 def test_the_words_of_the_spectral_view_match_its_figures(view):
     assert (np.diff(view.lam) >= 0).all() and len(view.lam) == 200
-    figure = figures.eigenvalues(view.lam)
+    figure = figures.eigenvalues(view.lam.tolist(), view.names)
     np.testing.assert_array_equal(figure.data[0].y, view.lam)
     assert figure.layout.shapes[0].x0 == 200, "the cutoff is marked"
 
 
 def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert np.isinf(view.snr_at_tau["vp"][0])
-    figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau)
+    figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau, view.names)
     for unchecked in (figure, figures.band_energy(view.bands, *view.energy)):
         assert_plotly_finds_nothing_wrong(unchecked)
     assert [trace.name for trace in figure.data] == ["VP", "VE", "DDPM"]
@@ -277,15 +277,6 @@ def test_schedules_and_maps_have_a_panel_for_each_kind(schedule):
 def test_the_energy_plot_has_a_line_for_before_noised_and_after(view):
     figure = figures.band_energy(view.bands, *view.energy)
     assert [len(trace.y) for trace in figure.data] == [20, 20, 20] and figure.layout.yaxis.type == "log"
-
-
-def test_the_reverse_process_plot_runs_backwards_in_time_and_marks_one_step():
-    figure = figures.reverse_path(np.array([1.0, 0.8, 0.6]), np.array([7, 12, 20]), np.array([0, 1, 4]), 2)
-    assert [trace.name for trace in figure.data] == ["in common with the last list", "held out"]
-    assert list(figure.data[0].y) == [7, 12, 20] and list(figure.data[1].y) == [0, 1, 4]
-    assert figure.layout.xaxis.autorange == "reversed"
-    sizes = figure.data[0].marker.size
-    assert sizes[1] > sizes[0] == sizes[2]
 
 
 def test_settings_change_the_schedule_and_the_energy(view):
@@ -331,7 +322,7 @@ def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
     assert len(handlers.why(replace(query, history=true[:2]), row.id).by_item) == 4
     once, twice = true[:2], [id for id in true[:2] for _ in range(2)]
     assert handlers.why(replace(query, history=twice), row.id) == handlers.why(replace(query, history=once), row.id)
-    panel = lists.why_panel("<i>", found.unit, found.score, found.by_item, found.by_frequency)
+    panel = lists.why_panel(replace(found, title="<i>"))
     assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
 
 

@@ -11,22 +11,23 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from sdiff.app import figures, handlers, lists, spectral, state
-from sdiff.app.controls import Parts, Values
-from sdiff.app.page import IN_ORDER, Page
+from sdiff.app import comparison, figures, handlers, lists, spectral, state
+from sdiff.app.controls import Parts, Values, without_effect
+from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
 from sdiff.app.words import guarded, warn
 from sdiff.base.errors import SDiffError
 from sdiff.training.validate import parse_json
 
+FURTHER = """<p><button type="button" data-view="Diffusion">Play the diffusion</button>
+<button type="button" data-view="Waves">See the waves and the map</button></p>"""
 ADDABLE = 6  # maximum number of items found
 # Buttons in a list send the id of their item.
 PRESSED = """element.addEventListener("click", ({ target }) => {
   const button = target.closest("button[data-item]");
   if (button) trigger("click", { item: button.dataset.item });
 })"""
-SHOW_WHY = "() => document.querySelector('#why').scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
 
 
 class RecommendTab:
@@ -37,6 +38,9 @@ class RecommendTab:
         with gr.Row(elem_id="view"):
             with gr.Column(scale=7, min_width=310):
                 self.summary = gr.Markdown(elem_id="summary")
+                with gr.Accordion("From your own taste", open=False, elem_id="own-taste") as self.taste:
+                    gr.Markdown("Click what you like: the list follows each click.", elem_classes="words")
+                    self.shelves = gr.HTML(elem_id="shelves", padding=False, js_on_load=PRESSED)
                 with gr.Row(elem_id="lists"):
                     with gr.Column(scale=2, min_width=200, elem_id="past"):
                         self.question = gr.Textbox(
@@ -59,36 +63,50 @@ class RecommendTab:
                             self.python = gr.Button("Copy as Python", size="sm", min_width=100, elem_id="python")
                             self.link = gr.Button("Copy link", size="sm", min_width=100, elem_id="link")
             with gr.Column(scale=3, min_width=300, elem_id="plots"):
-                self.why_panel = gr.HTML(elem_id="why", padding=False)
-                gr.Markdown("## Signal to noise by frequency")
+                gr.Markdown("## For everybody")
+                self.everybody = gr.HTML(elem_id="everybody", padding=False)
+                gr.Markdown("## What the noise leaves of each wave")
                 self.snr = gr.Plot(show_label=False, elem_id="snr", container=False)
                 self.snr_words = gr.Markdown(elem_classes="words")
-                gr.Markdown("## This user's energy by frequency")
+                gr.Markdown("## This history, noised and restored")
                 self.energy = gr.Plot(show_label=False, elem_id="energy", container=False)
                 self.energy_words = gr.Markdown(elem_classes="words")
+                self.further = gr.HTML(FURTHER, elem_id="further", padding=False)
+        # The page's script puts them below the row they explain, and into a dialog.
+        self.why_panel = gr.HTML(elem_id="why", padding=False)
+        self.item = gr.HTML(elem_id="item", padding=False, js_on_load=PRESSED)
+        self.picked = gr.Textbox(visible="hidden", elem_id="picked-item")
 
     def wire(self, opened: Iterable[Any]) -> None:
-        """Connects the events. `opened`: events that open a data set or a model; they update the list."""
+        """Connects the events. `opened`: those that open a data set or a model; the first is that of a loaded page."""
         page = self.page
         listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
         listed += [self.why_panel, page.list_state]
-        for event in opened:
+        loaded, *others = opened
+        loaded.success(self.begin, {page.list_state, *page.inputs}, listed, **QUIETLY)
+        for event in others:
             event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
             button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *listed], **IN_ORDER)
         for press, change in (
             (self.history.click, self.remove),
             (self.addable.click, self.add),
+            (self.item.click, self.add),
+            (self.shelves.click, self.take),
             (self.empty_button.click, self.empty),
             (self.true_button.click, self.restore),
         ):
-            press(change, page.inputs, [page.edited, self.question, *listed], **IN_ORDER)
+            press(change, page.inputs, [page.edited, page.user, self.question, *listed], **IN_ORDER)
         typed = [page.user.submit, page.user.blur]
         gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *listed], **IN_ORDER)
         gr.on(page.controls.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
+        page.on_new_list("Recommend", self.across, [self.everybody])
         page.on_new_list("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
         why = self.recommended.click(self.why, page.inputs, self.why_panel, **IN_ORDER)
-        why.then(None, js=SHOW_WHY)
+        why.then(None, js="() => window.showWhy()")
+        opened_item = self.picked.change(self.facts, {self.picked, *page.inputs}, self.item, **IN_ORDER)
+        opened_item.success(None, js="() => window.showItem()")
+        self.taste.expand(show_shelves, page.opened, self.shelves, **QUIETLY)
         search: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
         self.question.change(find, [page.opened, self.question], self.addable, **search)
         page.take_away(self.csv, take_away.list_csv, "text => window.saveText(text, 'recommendations.csv')")
@@ -99,6 +117,10 @@ class RecommendTab:
     @guarded
     def recommend(self, values: Values) -> Parts:
         return self.shown(self.page.query(values))
+
+    def begin(self, values: Values) -> Parts:
+        """The first list, unless the page came with it."""
+        return gr.skip() if values[self.page.list_state] else self.recommend(values)
 
     @guarded
     def pick(self, pick: handlers.Pick, values: Values) -> Parts:
@@ -130,6 +152,18 @@ class RecommendTab:
         return self._edited(query, [*(id for id in handlers.history_of(query) if id != event.item), event.item])
 
     @guarded
+    def take(self, event: gr.EventData, values: Values) -> Parts:
+        """Adds an item, or a whole shelf of them, to a history of one's own."""
+        query = self.page.query(values)
+        own = query.history if query.history is not None and not query.user else []
+        taken = [event.item]
+        if event.item.startswith(lists.SHELF):
+            n = int(event.item.removeprefix(lists.SHELF))
+            taken = [row.id for row in handlers.shelves(query.dataset)[n][1]][::-1]
+        history = [*(id for id in own if id not in taken), *taken]
+        return {self.page.user: "", **self._edited(replace(query, user=""), history)}
+
+    @guarded
     def empty(self, values: Values) -> Parts:
         return self._edited(self.page.query(values), [])
 
@@ -153,24 +187,55 @@ class RecommendTab:
             self.page.controls.changed: listing.changed,
             self.true_button: gr.Button(interactive=listing.moves is not None),
             self.why_panel: "",
-            self.page.list_state: json.dumps({"address": query.encode(), "trained": trained}),
+            self.page.list_state: json.dumps(
+                {
+                    "address": query.encode(),
+                    "trained": trained,
+                    "idle": without_effect(config.at_inference(query.settings)),
+                }
+            ),
         }
 
     @guarded
     def why(self, event: gr.EventData, values: Values) -> str:
         """Explains the score of the pressed item. The next list clears the explanation."""
         why = handlers.why(self.page.query(values), event.item)
-        return lists.why_panel(why.title, why.unit, why.score, why.by_item, why.by_frequency)
+        return lists.why_panel(why)
+
+    @guarded
+    def facts(self, values: Values) -> str:
+        """The page of the item that was clicked. The script sends the time with it, so that each click is a change."""
+        item, _, _ = values[self.picked].rpartition(" ")
+        return lists.item_page(handlers.item_facts(self.page.query(values), item))
+
+    def across(self, values: Values) -> str:
+        """What the settings do to the lists of many users."""
+        return for_everybody(self.page.query(values))
 
     def plots(self, values: Values) -> Parts:
         """The plots beside the list."""
-        view = spectral.spectral_view(self.page.query(values))
+        return self.drawn(self.page.query(values))
+
+    def drawn(self, query: Query) -> Parts:
+        """The plots of a query. Raises SDiffError."""
+        view = spectral.spectral_view(query)
         return {
-            self.snr: figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau),
+            self.snr: figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau, view.names),
             self.snr_words: view.words["snr"],
             self.energy: figures.band_energy(view.bands, *view.energy),
             self.energy_words: view.words["energy"],
         }
+
+
+def for_everybody(query: Query) -> str:
+    """What the settings do to the lists of many users."""
+    rows, words = comparison.across_users(query)
+    return lists.plain_table(words, ["", "model's own", "now"], rows)
+
+
+def show_shelves(opened: list[str]) -> str:
+    """Well-known items to choose from."""
+    return lists.taste_grid(handlers.shelves(opened[0]))
 
 
 def find(opened: list[str], question: str) -> str:

@@ -1,0 +1,58 @@
+"""The Diffusion tab: a history noised and restored, moment by moment, and the noise schedules."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from sdiff.app import figures, lists, spectral
+from sdiff.app.controls import Parts, Values
+from sdiff.app.page import Page
+from sdiff.app.tabs import take_away
+
+INTRO = """## From history to list: noise in, noise out
+A history is a sum of waves over the graph of all items. Diffusion damps them and adds noise; the denoiser then
+estimates the history again, together with what is missing from it. **VP** is the method: slow waves, which are shared
+taste, stay clear. **VE** and **DDPM** treat all waves alike and are shown for comparison. Press Play."""
+
+
+class DiffusionTab:
+    """The film of a history's diffusion, and plots of the schedules. The page's script plays the film."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        gr.Markdown(INTRO, elem_classes="words")
+        self.film = gr.HTML(elem_id="film", padding=False)
+        self.energy = gr.Plot(show_label=False, elem_id="film-energy", container=False)
+        gr.Markdown("## Signal α and noise σ over time, for slow to fast waves")
+        self.alpha_sigma = gr.Plot(show_label=False, elem_id="schedules", container=False)
+        self.alpha_sigma_words = gr.Markdown(elem_classes="words")
+        gr.Markdown("## Signal-to-noise ratio over time and waves (the paper's Figure 3)")
+        self.maps = gr.Plot(show_label=False, elem_id="maps", container=False)
+        self.maps_words = gr.Markdown(elem_classes="words")
+        self.csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
+
+    def wire(self) -> None:
+        """Connects the events: everything is updated after each new list."""
+        plots = [self.alpha_sigma, self.alpha_sigma_words, self.maps, self.maps_words]
+        self.page.on_new_list("Diffusion", self.schedules, plots)
+        self.page.on_new_list("Diffusion", self.shown, [self.film, self.energy])
+        self.film.change(None, js="() => window.showFrame()")
+        self.page.take_away(self.csv, take_away.spectrum_csv, "text => window.saveText(text, 'spectrum.csv')")
+
+    def shown(self, values: Values) -> Parts:
+        """The film."""
+        film = spectral.film(self.page.query(values))
+        return {
+            self.film: lists.film(film.frames),
+            self.energy: figures.film(film.bands, film.history, [frame.energy for frame in film.frames]),
+        }
+
+    def schedules(self, values: Values) -> Parts:
+        """Plots of the schedules."""
+        view = spectral.schedule_view(self.page.query(values))
+        return {
+            self.alpha_sigma: figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
+            self.alpha_sigma_words: view.words["schedules"],
+            self.maps: figures.snr_maps(view.times, view.mapped, view.maps),
+            self.maps_words: view.words["maps"],
+        }
