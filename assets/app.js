@@ -105,6 +105,7 @@ const tell = (id, text) => {
     document.documentElement.classList.remove("restoring");
     const told = JSON.parse(text);
     [trained, idle] = [told.trained, told.idle];
+    showCards();
     setAddress(told.address);
     setTimeout(mark, 100); // the controls may still be on their way to new values
     const view = new URLSearchParams(location.search).get("view");
@@ -237,10 +238,12 @@ const tell = (id, text) => {
 
   // Recommendations as a list or as cards.
   const cards = "sdiff-cards";
-  document.documentElement.classList.toggle("cards", localStorage.getItem(cards) === "1");
+  const showCards = () =>
+    document.getElementById("lists").classList.toggle("cards", localStorage.getItem(cards) === "1");
   document.addEventListener("click", ({ target }) => {
     if (!target.closest?.("#cards-switch")) return;
-    localStorage.setItem(cards, document.documentElement.classList.toggle("cards") ? "1" : "0");
+    localStorage.setItem(cards, localStorage.getItem(cards) === "1" ? "0" : "1");
+    showCards();
   });
 })();
 

@@ -109,7 +109,7 @@ def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     changed(page, added)
     assert "(1 added, 1 removed)" in page.locator("#summary").inner_text(), "a slider keeps the history"
     page.get_by_role("button", name="Back to the model's own settings").click()
-    page.locator("#changed").filter(has_text=re.compile("^edited history: ")).wait_for()
+    page.locator("#changed").filter(has_text=re.compile(r"^\s*edited history: ")).wait_for()
     page.get_by_role("button", name="True history").click()
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
     assert titles(page) == first
@@ -360,3 +360,72 @@ def test_a_setting_out_of_range_and_an_invalid_number_do_not_affect_the_rest(vis
     page.locator("#summary").filter(has_text="User 7 has").wait_for()
     page.locator("#changed").filter(has_text="Guidance s 0.02 → 10").wait_for()
     assert page.locator("#checkpoint input").input_value() == "demo-paper"
+
+
+def test_the_page_comes_with_its_first_list(visit):
+    page = visit()
+    config = page.evaluate("window.gradio_config.components.map(part => [part.props.elem_id, part.props.value])")
+    sent = {id: value for id, value in config if id}
+    assert all(title.splitlines()[0].split(" 19")[0].split(" 20")[0] in sent["recommended"] for title in titles(page))
+    assert sent["told"] and sent["due-Recommend"] == sent["told"] and '"data"' in sent["energy"]["plot"]
+    page.wait_for_selector("#energy .js-plotly-plot")
+    page.wait_for_function("document.querySelector('#guidance button.trained')?.textContent === 'model: 0'")
+
+
+@WIDTHS
+def test_a_history_of_ones_own_is_made_by_clicks_and_its_link_restores_it(page, visit):
+    first = titles(page)
+    page.get_by_role("button", name="From your own taste").click()
+    page.locator("#shelves .cover").nth(3).click()
+    one = changed(page, first)
+    page.locator("#summary").filter(has_text="Your own history: 1 item in the history").wait_for()
+    assert page.locator("#user input, #user textarea").first.input_value() == ""
+    page.get_by_role("button", name="Take all").nth(1).click()
+    many = changed(page, one)
+    page.locator("#summary").filter(has_text="Your own history: 9 items").wait_for()
+    settle(page)
+    other = visit("?" + urlsplit(page.url).query)
+    other.locator("#summary").filter(has_text="Your own history: 9 items").wait_for()
+    assert titles(other) == many
+    page.get_by_role("button", name="Random user").click()
+    page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
+
+
+@WIDTHS
+def test_a_title_opens_the_items_page_and_its_neighbours_can_be_added(page):
+    first = titles(page)
+    title = page.locator("#recommended button.open").nth(1)
+    name = title.evaluate("node => node.firstChild.textContent").strip()
+    title.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("heading", name=re.compile(re.escape(name))).wait_for()
+    dialog.get_by_text(re.compile(r"\d+ of 900 people")).wait_for()
+    neighbour = dialog.locator("tbody .title").first.inner_text()
+    dialog.locator("button[data-item]").first.click()
+    dialog.wait_for(state="hidden")
+    changed(page, first)
+    assert page.locator("#history tbody .title").first.inner_text() == neighbour
+
+
+@pytest.mark.slow
+def test_a_list_can_be_shown_as_cards_and_stays_so(page):
+    cover = page.locator("#recommended .cover").first
+    assert not cover.is_visible()
+    page.get_by_role("button", name="List / cards").click()
+    cover.wait_for()
+    first = titles(page)
+    page.get_by_role("button", name="Heavy").click()
+    changed(page, first)
+    cover.wait_for()
+    page.get_by_role("button", name="List / cards").click()
+    cover.wait_for(state="hidden")
+
+
+def test_a_control_without_effect_is_switched_off_with_the_reason(page):
+    assert page.locator("#sigma_max input[type=range]").is_enabled()
+    move(page, "noise", 0)
+    page.locator("#sigma_max").get_by_text("No noise is added").wait_for()
+    assert page.locator("#sigma_max input[type=range]").is_disabled()
+    move(page, "noise", 0.5)
+    page.locator("#sigma_max").get_by_text("model: ").wait_for()
+    assert page.locator("#sigma_max input[type=range]").is_enabled()
