@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import ASSETS, RESULTS
-from sdiff.config import PRESETS
 
 METRICS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
 # By experiment, what it shows, what the paper says, and how this differs; by preset, what it is
@@ -30,7 +28,7 @@ class Run:
         head, cells: table of the rows.
         source: command, seed, data, device and versions.
         protocols: table of the rows under each other evaluation protocol.
-        words: what it shows, what the paper says, how this differs, and which presets it has numbers of, as Markdown.
+        words: what it shows, what the paper says, how this differs, and what the preset is, as Markdown.
     """
 
     title: str
@@ -77,9 +75,8 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
         for name in rows[0].get("protocols", ())
         if all(name in row.get("protocols", ()) for row in rows)
     }
-    models = {row.get("model") for row in rows}
-    presets = [preset for preset in PRESETS if preset == run["preset"] or f"S-Diff {preset}" in models]
-    words = _words(name, presets)
+    preset = run["preset"] or ("paper" if any(row.get("model") == "S-Diff paper" for row in rows) else None)
+    words = _words(name, preset)
     return Run(document["title"], rows, run["paper"], document["figure"], head, cells, source, protocols, words)
 
 
@@ -102,11 +99,10 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
     return head, cells
 
 
-def _words(name: str, presets: Iterable[str]) -> str:
+def _words(name: str, preset: str | None) -> str:
     said = WORDS["experiments"][name]
-    introduced = [WORDS["presets"][preset] for preset in presets if preset in WORDS["presets"]]
-    parts = [said["shows"], f"**The paper:** {said['paper']}", f"**Here:** {said['here']}", *introduced]
-    return "\n\n".join(parts)
+    parts = [said["shows"], f"**The paper:** {said['paper']}", f"**Here:** {said['here']}"]
+    return "\n\n".join([*parts, WORDS["presets"].get(preset, "")])
 
 
 def _documents(folder: Path) -> dict[str, dict[str, Any]]:

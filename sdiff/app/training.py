@@ -19,19 +19,29 @@ from sdiff.training.trainer import CRITERION, Progress
 
 WAIT = 0.5  # seconds between updates of a waiting run
 REDRAW = 1.0  # seconds between updates of the curves, which a slow browser takes long to draw
-CHOSEN = {"half_life": "recency half-life", "beta": "popularity discount"}  # settings that `choose` chooses
+CHOSEN = {"half_life": "half-life", "beta": "popularity discount"}  # settings that `choose` chooses
 Curves = tuple[list[int], list[float], list[tuple[int, float]]]  # epochs, their losses, (epoch, validation recall@20)
 
 
 @dataclass(frozen=True)
 class TrainingView:
-    """The state of a run: status as HTML, the curves so far, and the model's name once it is saved."""
+    """The state of a run.
+
+    Attributes:
+        status: what it does, for how long, and what is expected, or how it ended, as HTML.
+        epochs, loss, valid: the curves so far.
+        saved_as: the name of the model once it is saved.
+        tried: table of the presets tried so far, as HTML.
+        preset: the preset that the curves are of.
+    """
 
     status: str
     epochs: list[int]
     loss: list[float]
     valid: list[tuple[int, float]]
     saved_as: str | None = None
+    tried: str = ""
+    preset: str = ""
 
 
 @dataclass(eq=False)
@@ -127,9 +137,9 @@ def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> G
     yield from _in_turn(name, dataset, 60 * minutes, stop, run)
 
 
-def status(doing: str, seconds: float, expected: str, more: str = "") -> str:
+def status(doing: str, seconds: float, expected: str) -> str:
     """What is being done, as HTML: a sentence, for how many seconds, and how long it is expected to take."""
-    return f'<p>{doing}</p><p class="clock">{clock(seconds)} so far · {expected}</p>{more}'
+    return f'<p>{doing}</p><p class="clock">{clock(seconds)} so far · {expected}</p>'
 
 
 def clock(seconds: float, down: bool = False) -> str:
@@ -201,7 +211,7 @@ def _trained(
                     f"<b>Training</b> on {title}: epoch {progress.epoch} of at most {progress.epochs} · loss "
                     f"{progress.loss:.5f} · {_best(progress)}"
                 )
-                yield TrainingView(status(doing, shown - started, _left(place)), *curves)
+                yield TrainingView(status(doing, shown - started, _left(place)), *curves, preset=preset_name)
             progress = run.send(stopped)
     how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
     why = escape(f" {public_message(progress.failure)}") if progress.failure else ""
@@ -211,6 +221,7 @@ def _trained(
         f"<b>{folder.name}</b>.{why}</p>",
         *curves,
         saved_as=folder.name,
+        preset=preset_name,
     )
 
 
@@ -227,9 +238,10 @@ def _chosen(
     def view(doing: str) -> TrainingView:
         number = f"{names.index(current) + 1} of {len(names)}"
         doing = f"<b>Trying model {number}</b> on {title} · {escape(preset_label(current))} · {doing}"
-        return TrainingView(status(doing, time.monotonic() - started, _left(place), _table(tried)), *curves)
+        now = status(doing, time.monotonic() - started, _left(place))
+        return TrainingView(now, *curves, tried=_table(tried), preset=drawn)
 
-    current, shown = names[0], 0.0
+    current, drawn, shown = names[0], "", 0.0  # the preset that is tried, and the one that the curves are of
     yield view("preparing")
     with closing(space.choose(minutes, opened.split, seed, dataset, folder)) as run:
         step = next(run)
@@ -237,7 +249,8 @@ def _chosen(
             if isinstance(step, Step):
                 progress = step.progress
                 if progress.epoch == 1:
-                    current, curves = step.preset, ([], [], [])
+                    current = drawn = step.preset
+                    curves = ([], [], [])
                 _extend(curves, progress)
                 if time.monotonic() - shown > REDRAW:
                     shown = time.monotonic()
@@ -251,9 +264,11 @@ def _chosen(
     best = max((each for each in tried if isinstance(each, Candidate)), key=lambda each: each.valid[CRITERION])
     yield TrainingView(
         f"{_result(step)}<p>Done on {title} in {duration(time.monotonic() - started)}. Best on validation is "
-        f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>.</p>{_table(tried)}",
+        f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>.</p>",
         *curves,
         saved_as=folder.name,
+        tried=_table(tried),
+        preset=drawn,
     )
 
 
@@ -281,14 +296,13 @@ def _table(tried: list[Candidate | Failure]) -> str:
         return ""
     cells = []
     for each in tried:
-        label = preset_label(each.preset)
+        label = preset_label(each.preset).partition(":")[0]
         if isinstance(each, Failure):
-            cells.append([label, "", "", public_message(each.error), ""])
+            cells.append([label, "", public_message(each.error), ""])
             continue
         chosen = ", ".join(f"{CHOSEN[name]} {value:g}" for name, value in each.chosen.items())
-        recall, ndcg = each.valid[CRITERION], each.valid["ndcg@20"]
-        cells.append([label, f"{recall:.4f}", f"{ndcg:.4f}", chosen, duration(each.seconds)])
-    return lists.plain_table("Models tried", ["Model", "recall@20", "NDCG@20", "Chosen on validation", "Time"], cells)
+        cells.append([label, f"{each.valid[CRITERION]:.3f}", chosen, duration(each.seconds)])
+    return lists.plain_table("Models tried", ["Model", "recall@20", "Chosen on validation", "Time"], cells)
 
 
 def _best(progress: Progress) -> str:

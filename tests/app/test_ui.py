@@ -30,6 +30,8 @@ from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.registry import REGISTRY
 from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.evaluate import evaluate
+from sdiff.training.auto import Candidate, Step
+from sdiff.training.trainer import Progress
 from tests.conftest import CPU, run
 
 ONE = Query("demo", "demo", "1")
@@ -235,13 +237,13 @@ def test_training_yields_curves_and_a_model_that_can_be_opened():
 def test_auto_trains_what_fits_the_data_and_saves_the_best():
     stop = Event()
     for view in training.choose("demo", 5, 0, "best-of-all", stop):
-        if PRESET_LABELS["gfcf"] in view.status.partition("<table")[2]:
+        if "GF-CF" in view.tried:
             stop.set()
     assert view.saved_as == "best-of-all" and "best-of-all" in checkpoints("demo")
-    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in view.status.split("<tr>")[2:]]
-    assert [row[0] for row in rows] == [PRESET_LABELS["filter"], PRESET_LABELS["gfcf"]]
+    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in view.tried.split("<tr>")[2:]]
+    assert [row[0] for row in rows] == [PRESET_LABELS[name].partition(":")[0] for name in ("filter", "gfcf")]
     best, recall, *_ = max(rows, key=lambda row: float(row[1]))
-    assert f"is <b>{best}</b>" in view.status and f"recall@20 {float(recall):.3f}" in view.status
+    assert f"is <b>{best}:" in view.status and f"recall@20 {recall} on validation" in view.status
 
 
 @pytest.mark.parametrize("kind", ["one", "best"])
@@ -283,6 +285,18 @@ def test_a_run_ends_with_its_recall_beside_that_of_popularity():
     recall = open_model("compared", "demo").checkpoint.metrics["valid"]["recall@20"]
     assert f"recall@20 {recall:.3f} on validation, against {popular:.3f} for popularity" in last.status
     assert training._result(runs.Ended(2, 2, None, None, None)) == "", "nothing to compare without a validation part"
+
+
+def test_the_curves_have_the_name_of_the_preset_that_was_trained_last(monkeypatch):
+    def out_of_time_after_two(*_):
+        for name in ("filter", "gfcf"):
+            yield Step(name, Progress(1, 1, 0.5, None, 1, None, 1.0))
+            yield Candidate(name, {}, {"recall@20": 0.3}, {}, 1, 1.0)
+        yield runs.Ended(1, 1, 0.3, 0.1, None)
+
+    monkeypatch.setattr("sdiff.app.space.choose", out_of_time_after_two)
+    *_, before_last, last = training.choose("demo", 5, 0, "out-of-time", Event())
+    assert before_last.preset == last.preset == "gfcf" and PRESET_LABELS["instant"] in before_last.status
 
 
 def test_a_single_epoch_draws_no_empty_axes():

@@ -16,23 +16,23 @@ from sdiff.app import figures, gate, space, state, training
 from sdiff.app.controls import Parts
 from sdiff.app.page import Page
 from sdiff.app.training import TrainingView
-from sdiff.app.words import PRESET_LABELS, public_message
+from sdiff.app.words import PRESET_LABELS, preset_label, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.training.auto import MINUTES
 
 WAITING = 8  # runs that can show their position in the queue; others wait in gradio's queue
 INTRO = (
     "Tries each kind of model that suits the open data set, and keeps the one whose lists find most of the items "
-    "that are held out for validation."
+    "that are held out for validation. You can use the other tabs meanwhile."
 )
 CURVES = (
     "The training loss (left) falls while the model learns. Recall@20 on validation (right) decides which epoch is "
     "kept: the one with the star. An epoch is one pass over all users."
 )
-# The status may be below the button on a phone.
-SHOW = """() => {
+# On a phone, the status stands above the form.
+SHOW = """(...values) => {
   document.getElementById("train-status").scrollIntoView({ block: "nearest", behavior: "smooth" });
-  return [];
+  return values;
 }"""
 # Stop events of runs by session. `_waiting`: runs in gradio's queue. `_running`: runs that have left it.
 _waiting: LRUCache[str, Event] = LRUCache(64)  # the capacity of the queue, because any client can add one
@@ -47,28 +47,28 @@ class TrainTab:
         self.trained = gr.Textbox(visible=False)
         if read_only := gate.read_only():
             gr.Markdown(gate.READ_ONLY_MESSAGE, elem_classes="words")
-        with gr.Row(visible=not read_only):
+        with gr.Row(visible=not read_only, elem_id="training"):
             with gr.Column(scale=1, min_width=310):
                 gr.Markdown(INTRO, elem_classes="words")
                 with gr.Row(elem_id="best"):
-                    self.best = gr.Button(
-                        "Train the best model this data allows", variant="primary", min_width=180, elem_id="train-best"
-                    )
-                    self.minutes = gr.Number(
-                        MINUTES, label="Minutes at most", minimum=0.1, maximum=1440, min_width=110, elem_id="minutes"
-                    )
+                    look: dict[str, Any] = dict(variant="primary", scale=3, min_width=200, elem_id="train-best")
+                    self.best = gr.Button("Train the best model this data allows", **look)
+                    bounds: dict[str, Any] = dict(minimum=0.1, maximum=1440, min_width=80, elem_id="minutes")
+                    self.minutes = gr.Number(MINUTES, label="Minutes", **bounds)
                 self.name = gr.Textbox(label="Name of the new model", elem_id="model-name")
                 with gr.Accordion("Train a single model", open=False, elem_id="single"):
                     self._single()
                 if note := space.note():
                     gr.Markdown(note, elem_classes="words")
-            with gr.Column(scale=2, min_width=310):
+            with gr.Column(scale=2, min_width=310, elem_id="progress"):
                 self.status = gr.HTML(elem_id="train-status", padding=False)
                 with gr.Row():
-                    self.stop = gr.Button("Stop", visible=False, min_width=110, elem_id="stop")
-                    self.see = gr.Button("See its list", variant="primary", visible=False, elem_id="see")
+                    self.stop = gr.Button("Stop", visible=False, scale=0, min_width=160, elem_id="stop")
+                    look = dict(variant="primary", scale=0, min_width=160, elem_id="see")
+                    self.see = gr.Button("See its list", visible=False, **look)
+                self.tried = gr.HTML(elem_id="tried", padding=False)
                 self.plot = gr.Plot(visible=False, label="Training curves", show_label=False, elem_id="curves")
-                self.plot_words = gr.Markdown(CURVES, visible=False, elem_classes="words")
+                self.plot_words = gr.Markdown(visible=False, elem_classes="words")
 
     def _single(self) -> None:
         """The form of a single model."""
@@ -98,10 +98,11 @@ class TrainTab:
             (self.best, self._train_best, [self.minutes, self.seed, self.name]),
             (self.start, self._train, single),
         ):
-            run = button.click(self._enlist, None, self._shown, js=SHOW, queue=False, **hidden).then(
+            run = button.click(self._enlist, None, self._shown, queue=False, **hidden).then(
                 train,
                 [self.page.opened, *inputs],
                 [*self._shown, self.trained, self.name],
+                js=SHOW,
                 concurrency_id="train",
                 concurrency_limit=WAITING,
                 **hidden,
@@ -116,13 +117,13 @@ class TrainTab:
     @property
     def _shown(self) -> list[Any]:
         """The components that show a run."""
-        return [self.status, self.best, self.start, self.stop, self.see, self.plot, self.plot_words]
+        return [self.status, self.best, self.start, self.stop, self.see, self.tried, self.plot, self.plot_words]
 
     def _enlist(self, request: gr.Request) -> Parts:
         """Registers the stop event of a run, which also works while the run waits for others."""
         _waiting[str(request.session_hash)] = Event()
         waiting = training.status("<b>Waiting in line</b>", 0, "no estimate yet")
-        return {**self._status(waiting, running=True), **self._curves(None)}
+        return {**self._status(waiting, running=True), self.tried: "", **self._curves()}
 
     def _train_best(
         self, opened: list[str], minutes: float, seed: int, name: str, request: gr.Request
@@ -147,9 +148,10 @@ class TrainTab:
         stop = _running[session] = _waiting.pop(session, None) or Event()
         try:
             for view in run(stop):
-                parts: Parts = {self.status: view.status}
+                parts: Parts = {self.status: view.status, self.tried: view.tried}
                 if len(view.epochs) > 1:  # one point makes no curve
-                    parts |= self._curves(figures.training_curves(view.epochs, view.loss, view.valid))
+                    figure = figures.training_curves(view.epochs, view.loss, view.valid)
+                    parts |= self._curves(figure, f"**{preset_label(view.preset)}.** {CURVES}")
                 if view.saved_as is not None:
                     parts |= {self.trained: view.saved_as, self.name: _name(), **self._status(view.status)}
                     parts[self.see] = gr.Button(visible=True)
@@ -174,10 +176,10 @@ class TrainTab:
             self.see: gr.Button(visible=False),
         }
 
-    def _curves(self, figure: Any) -> Parts:
+    def _curves(self, figure: Any = None, words: str = "") -> Parts:
         """Shows the curves and what to see in them, or hides both if there is no figure."""
         shown = figure is not None
-        return {self.plot: gr.Plot(figure, visible=shown), self.plot_words: gr.Markdown(visible=shown)}
+        return {self.plot: gr.Plot(figure, visible=shown), self.plot_words: gr.Markdown(words, visible=shown)}
 
 
 def _stop(request: gr.Request) -> None:
