@@ -315,6 +315,8 @@ def points(csv_text: bytes) -> list[dict[str, str]]:
 
 
 def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
     open_tab(page, "Experiments")
     page.wait_for_selector("#experiment-plot .js-plotly-plot")
     _, name = experiments()[0]
@@ -330,6 +332,7 @@ def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
     rows = points(data)
     assert {row["y"]: float(row["recall@20"]) for row in rows if row["series"] != "printed in the paper"} == recall
     assert len(rows) == len(recall) + len([model for model in recall if "recall@20" in run.paper.get(model, {})])
+    assert not errors, "a picture is drawn from a copy of the plot outside of the page's blocks"
 
 
 def test_a_text_in_the_data_of_a_plot_is_no_formula(page):
