@@ -276,7 +276,7 @@ document.addEventListener("click", ({ target }) => {
     });
   };
   new MutationObserver(() => {
-    for (const plot of document.querySelectorAll(".js-plotly-plot:not([data-watched])")) if (plot.on) watch(plot);
+    for (const plot of document.querySelectorAll(".block .js-plotly-plot:not([data-watched])")) if (plot.on) watch(plot);
   }).observe(document.documentElement, { childList: true, subtree: true });
 })();
 
@@ -341,4 +341,96 @@ window.copyText = async (text, said) => {
       '<button type="button" id="decline-tour">No, thanks</button>';
     document.querySelector(".gradio-container .contain").append(invitation); // where narrow screens have their style
   };
+})();
+
+// Clocks count here, up or down, because the server sends nothing while it computes.
+setInterval(() => {
+  for (const clock of document.querySelectorAll("time[data-seconds]")) {
+    const { seconds, down } = clock.dataset;
+    if (clock.from?.seconds !== seconds) clock.from = { seconds, at: performance.now() };
+    const passed = (performance.now() - clock.from.at) / 1000;
+    const now = Math.round(Math.max(0, Number(seconds) + (down === undefined ? passed : -passed)));
+    clock.textContent = now < 60 ? `${now} s` : `${Math.floor(now / 60)} min ${now % 60} s`;
+  }
+}, 1000);
+
+// Every plot can be saved: as a picture on white, whatever the theme, or as the data that it shows. The files have the
+// name of the plot: its label, or else its id.
+(() => {
+  const FORMATS = ["PNG", "SVG", "CSV"];
+  const nameOf = (block) => {
+    const label = block.querySelector(':scope > [data-testid="block-label"]')?.textContent.trim();
+    return label && label !== "Plot" ? label : block.id.replaceAll("-", " ");
+  };
+  const fileOf = (block) => nameOf(block).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+
+  // As in sdiff/serving/export.py: an apostrophe before texts that a spreadsheet would evaluate.
+  const cell = (value) => {
+    const text = String(value ?? "");
+    const safe = /^[=+@\t\r-]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  // The title of a panel is an annotation above it.
+  const panelOf = ({ xaxis = "x", yaxis = "y" }, layout) => {
+    const [across, up] = [xaxis, yaxis].map((id) => layout[`${id[0]}axis${id.slice(1)}`].domain);
+    const isAbove = ({ xref, x, y }) => xref === "paper" && across[0] <= x && x <= across[1] && Math.abs(y - up[1]) < 0.01;
+    return layout.annotations?.find(isAbove)?.text;
+  };
+  const pointsOf = ({ x, y, z, text, hovertext }) => {
+    if (typeof z?.[0] === "object")
+      return Array.from(z, (row, j) => Array.from(row, (z, i) => ({ x: x?.[i] ?? i, y: y?.[j] ?? j, z }))).flat();
+    const texts = [hovertext, text].find(Array.isArray);
+    const n = Math.max(x?.length ?? 0, y?.length ?? 0);
+    return Array.from({ length: n }, (_, i) => ({ x: x?.[i] ?? i, y: y?.[i] ?? i, z: z?.[i], text: texts?.[i] }));
+  };
+  // One row for each point. Columns have the titles of the axes, where all panels have the same.
+  const csvOf = ({ layout, _fullData: traces, _fullLayout: full }) => {
+    const rows = traces.flatMap((trace) =>
+      pointsOf(trace).map((point) => ({ panel: panelOf(trace, full), series: trace.name, ...point })),
+    );
+    const titleOf = (letter) => {
+      const axes = Object.keys(layout).filter((key) => key.startsWith(`${letter}axis`));
+      const titles = new Set(axes.map((key) => layout[key].title?.text).filter(Boolean));
+      return titles.size === 1 ? [...titles][0] : letter;
+    };
+    const heads = { panel: "panel", series: "series", x: titleOf("x"), y: titleOf("y"), z: "value", text: "text" };
+    const keys = Object.keys(heads).filter((key) => rows.some((row) => row[key] !== undefined));
+    const lines = [keys.map((key) => heads[key]), ...rows.map((row) => keys.map((key) => row[key]))];
+    return lines.map((line) => `${line.map(cell).join(",")}\n`).join("");
+  };
+  const save = async (block, format) => {
+    const plot = block.querySelector(".js-plotly-plot");
+    const file = `${fileOf(block)}.${format}`;
+    if (format === "csv") return window.saveText(csvOf(plot), file);
+    const { data, layout, clientWidth: width, clientHeight: height } = plot;
+    const figure = structuredClone({ data, layout: { ...layout, paper_bgcolor: "#fff" } });
+    const link = document.createElement("a");
+    link.href = await window.Plotly.toImage(figure, { format, width, height, scale: format === "png" ? 2 : 1 });
+    link.download = file;
+    link.click();
+  };
+  const offer = (block) => {
+    const group = document.createElement("div");
+    group.className = "exports";
+    group.setAttribute("role", "group");
+    for (const format of FORMATS) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = format;
+      button.addEventListener("click", () => save(block, format.toLowerCase()));
+      group.append(button);
+    }
+    block.append(group);
+    return group;
+  };
+  new MutationObserver(() => {
+    for (const plot of document.querySelectorAll(".block .js-plotly-plot")) {
+      const block = plot.closest(".block");
+      const group = block.querySelector(":scope > .exports") ?? offer(block);
+      const label = `Save the plot “${nameOf(block)}”`; // which may change with what the plot shows
+      if (group.getAttribute("aria-label") === label) continue;
+      group.setAttribute("aria-label", label);
+      for (const button of group.children) button.setAttribute("aria-label", `${label} as ${button.textContent}`);
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
 })();

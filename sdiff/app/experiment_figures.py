@@ -11,6 +11,17 @@ from sdiff.app.figures import LINES, NAMES, PALETTE, SERIES, STYLES, plain
 
 Row = dict[str, Any]  # settings and measures of a row; test metrics under "test"
 MEASURE = "recall@20"
+# Names of settings and of their values
+AXES = {
+    "K": "number of frequencies K",
+    "T": "reverse steps T",
+    "guidance": "guidance s",
+    "tau": "diffusion time τ",
+    "alpha_min": "signal floor αₘᵢₙ",
+    "sigma_max": "noise ceiling σₘₐₓ",
+    "size": "number of items or users",
+}
+VALUES = NAMES | {"film": "FiLM", "concat": "concatenation"}
 
 
 def picture(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
@@ -29,7 +40,7 @@ def picture(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options:
 
 def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: bool = False) -> go.Figure:
     """A measure over one setting, with a line for each value of `group`."""
-    figure = plain(x, y, height=320)
+    figure = plain(AXES.get(x, x), y, height=320)
     for i, (name, members) in enumerate(_groups(rows, group).items()):
         colour, dash = STYLES.get(name, (SERIES[i % len(SERIES)], LINES[i % len(LINES)]))
         figure.add_scatter(
@@ -54,11 +65,11 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
         values = [_measured(row, y) for row in members]
         figure.add_bar(
             x=values,
-            y=[str(row[x]) for row in members],
+            y=[_called(row[x]) for row in members],
             orientation="h",
             name=name,
             marker={"color": SERIES[i % len(SERIES)], "line": {"width": 0}},
-            text=[f"{value:.3f}" for value in values],
+            texttemplate="%{x:.3f}",
             textposition="inside",
             insidetextanchor="start",
             hovertemplate="%{y}: %{x:.4f}",
@@ -67,7 +78,7 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
     if printed:
         figure.add_scatter(
             x=list(printed.values()),
-            y=list(printed),
+            y=[_called(choice) for choice in printed],
             name="printed in the paper",
             mode="markers",
             marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
@@ -75,13 +86,15 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
         )
     figure.update_layout(showlegend=bool(group or printed), barmode="group" if grouped else "overlay")
     figure.update_layout(bargap=0.25, uniformtext={"minsize": 8, "mode": "hide"})
-    figure.update_yaxes(categoryorder="array", categoryarray=choices, autorange="reversed", automargin=True)
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=[*map(_called, choices)], autorange="reversed", automargin=True
+    )
     return figure
 
 
 def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure:
     """A measure over two settings."""
-    figure = plain(x, y, height=360)
+    figure = plain(AXES.get(x, x), AXES.get(y, y), height=360)
     figure.add_heatmap(
         x=[str(row[x]) for row in rows],
         y=[str(row[y]) for row in rows],
@@ -100,6 +113,10 @@ def _measured(row: Row, key: str) -> float:
     return row[key] if key in row else row["test"][key]
 
 
+def _called(value: Any) -> str:
+    return VALUES.get(str(value), str(value))
+
+
 def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
     """Groups rows by their values of `group`, in order of appearance. Without `group`, all rows form one group."""
     groups: dict[str, list[Row]] = {}
@@ -108,7 +125,7 @@ def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
         if isinstance(value, bool):
             name = f"{'with' if value else 'without'} {group}"
         elif group in ("model", "schedule"):
-            name = NAMES.get(str(value), str(value))
+            name = _called(value)
         else:
             name = f"{group} {value}" if group else "measured here"
         groups.setdefault(name, []).append(row)

@@ -277,22 +277,15 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
         "line": {"color": SERIES[3], "width": 2},
         "marker": {"size": 5},
     }
-    lines = [losses, recalls]
-    for epoch, value in [max(valid, key=lambda point: point[1])] if valid else []:
+    lines = [losses]
+    if valid:
+        epoch, value = max(valid, key=lambda point: point[1])
         star = {"symbol": "star", "size": 14, "color": SERIES[2]}
         best = {"x": [epoch], "y": [value], "name": f"best: epoch {epoch}", "mode": "markers", "marker": star}
-        lines.append({"yaxis": "y2"} | best)
-    seen = {"visible": bool(epochs)}
-    right = {"title": {"text": "recall@20"}, "overlaying": "y", "side": "right", "showgrid": False} | seen
-    here = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
-    placeholder = {"annotations": [{"text": "The curves appear here."} | here], "margin": {"l": 0, "r": 0}}
+        lines += [recalls, {"yaxis": "y2"} | best]
+    right = {"title": {"text": "recall@20"}, "overlaying": "y", "side": "right", "showgrid": False}
     return _unchecked(
-        lines,
-        *("epoch", "loss", 340, seen),
-        of_x={"tickformat": "d", "rangemode": "tozero"} | seen,
-        yaxis2=right,
-        showlegend=bool(epochs),
-        **({} if epochs else placeholder),
+        lines, "epoch", "loss", 340, of_y={}, of_x={"tickformat": "d", "rangemode": "tozero"}, yaxis2=right
     )
 
 

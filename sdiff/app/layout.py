@@ -64,7 +64,7 @@ def build() -> gr.Blocks:
             endpoint(api.served(function), api_name=function.__name__, concurrency_limit=api.WAITING)
         page.wire()
         train.wire()
-        data_sets, models = opening.wire(demo.load, data.wire(), data.key, train.trained)
+        data_sets, models = opening.wire(demo.load, data.wire(), data.key, train.trained, train.see.click)
         recommend.wire([*data_sets, *models])
         compare.wire([*data_sets, *models])
         data.follow(data_sets)

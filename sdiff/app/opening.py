@@ -30,7 +30,7 @@ class Opening:
         # Keys of the uploads made in this browser.
         self.uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")
 
-    def wire(self, load: Any, read: Any, key: gr.Textbox, trained: gr.Textbox) -> tuple[list[Any], list[Any]]:
+    def wire(self, load: Any, read: Any, key: gr.Textbox, trained: gr.Textbox, see: Any) -> tuple[list[Any], list[Any]]:
         """Connects the events. Returns those that open data sets, and those that open a model of the open data set.
 
         Args:
@@ -38,6 +38,7 @@ class Opening:
             read: the event of an uploaded table that was read.
             key: the key of that upload.
             trained: the name of the last trained model.
+            see: the event that opens it once more.
         """
         page, panel = self.page, self.page.controls
         settings = [*panel.settings.values()]
@@ -65,7 +66,7 @@ class Opening:
         chosen = [page.checkpoint.input, panel.reset.click]
         models = [
             gr.on(chosen, self.open_checkpoint, [page.opened, page.checkpoint], model, **slowly),
-            trained.change(self.use_trained, [trained, page.opened], model, **QUIETLY),
+            gr.on([trained.change, see], self.use_trained, [trained, page.opened], model, **QUIETLY),
         ]
         return [loaded, selected, fetched, own, back], models
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sdiff.base.errors import SDiffError, brief
-from sdiff.base.paths import RESULTS
+from sdiff.base.paths import ASSETS, RESULTS
 
 METRICS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
+# By experiment, what it shows, what the paper says, and how this differs; by preset, what it is
+WORDS = json.loads((ASSETS / "experiments.json").read_text(encoding="utf-8"))
 LONGEST = 60  # maximum number of rows of a table; longer results, such as curves, have only a figure
 
 
@@ -19,14 +21,17 @@ class Run:
     """A run of an experiment.
 
     Attributes:
+        title: title of the experiment.
         rows: measured rows.
         paper: the paper's figures by first label of a row.
         figure: kind and options of the figure.
         head, cells: table of the rows.
         source: command, seed, data, device and versions.
         protocols: table of the rows under each other evaluation protocol.
+        words: what it shows, what the paper says, how this differs, and what the preset is, as Markdown.
     """
 
+    title: str
     rows: list[dict[str, Any]]
     paper: dict[str, dict[str, float]]
     figure: dict[str, Any]
@@ -34,6 +39,7 @@ class Run:
     cells: list[list[str]]
     source: str
     protocols: dict[str, list[list[str]]]
+    words: str
 
 
 def titles(folder: Path = RESULTS) -> list[tuple[str, str]]:
@@ -69,7 +75,9 @@ def read_run(name: str, label: str, folder: Path = RESULTS) -> Run:
         for name in rows[0].get("protocols", ())
         if all(name in row.get("protocols", ()) for row in rows)
     }
-    return Run(rows, run["paper"], document["figure"], head, cells, source, protocols)
+    preset = run["preset"] or ("paper" if any(row.get("model") == "S-Diff paper" for row in rows) else None)
+    words = _words(name, preset)
+    return Run(document["title"], rows, run["paper"], document["figure"], head, cells, source, protocols, words)
 
 
 def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
@@ -89,6 +97,12 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
         accuracies += [row.get("valid", {}).get("recall@20")] * bool(metrics) + [of_paper.get(key) for key in printed]
         cells.append([_text(row.get(key)) for key in own] + [_text(value, ".4f") for value in accuracies])
     return head, cells
+
+
+def _words(name: str, preset: str | None) -> str:
+    said = WORDS["experiments"][name]
+    parts = [said["shows"], f"**The paper:** {said['paper']}", f"**Here:** {said['here']}"]
+    return "\n\n".join([*parts, WORDS["presets"].get(preset, "")])
 
 
 def _documents(folder: Path) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
@@ -26,9 +25,11 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.interactions import Split
+from sdiff.evaluation.baselines import BASELINES
+from sdiff.evaluation.evaluate import evaluate
 from sdiff.training.auto import Candidate, Failure, Step, compare
 from sdiff.training.checkpointing import Epochs, checkpointed
-from sdiff.training.trainer import Progress, Trainer
+from sdiff.training.trainer import CRITERION, Progress, Trainer
 
 POLL = 0.2  # seconds between checks whether a step was abandoned
 NICENESS = 19  # of a run; 19 is the lowest priority on Unix
@@ -49,11 +50,20 @@ def warm_up() -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """Result of a run: epochs and seconds trained, the best epoch, and the error that ended it early, if any."""
+    """Result of a run.
+
+    Attributes:
+        epoch: number of epochs trained.
+        best_epoch: epoch of the weights that were kept.
+        valid: their validation recall@20; None if nothing was validated.
+        popularity: that of the most popular items; None without a validation part.
+        failure: the error that ended the run early, if any.
+    """
 
     epoch: int
-    seconds: float
     best_epoch: int
+    valid: float | None
+    popularity: float | None
     failure: SDiffError | None
 
 
@@ -87,7 +97,7 @@ def train_and_save(
         if not (folder / "config.json").exists():  # there is no checkpoint
             raise
         failure = error
-    yield Ended(trainer.epoch, trainer.seconds, trainer.best.epoch, failure)
+    yield _ended(trainer, failure)
 
 
 def choose_and_save(
@@ -98,7 +108,7 @@ def choose_and_save(
     Raises:
         SDiffError: no preset could be trained, or the weights cannot be saved.
     """
-    started, stopped = time.monotonic(), Event()
+    stopped = Event()
     best: list[Trainer] = []
 
     def keep(trainer: Trainer, preset: str) -> None:
@@ -108,7 +118,14 @@ def choose_and_save(
     for step in compare(split, seed, minutes, keep, device, stopped.is_set, epochs):
         if (yield step):
             stopped.set()
-    yield Ended(best[0].epoch, time.monotonic() - started, best[0].best.epoch, None)
+    yield _ended(best[0])
+
+
+def _ended(trainer: Trainer, failure: SDiffError | None = None) -> Ended:
+    split, popularity = trainer.split, None
+    if len(split.valid):
+        popularity = evaluate(BASELINES["popularity"](split), split, "valid", torch.device("cpu"))[CRITERION]
+    return Ended(trainer.epoch, trainer.best.epoch, trainer.best.valid.get(CRITERION), popularity, failure)
 
 
 def in_subprocess(

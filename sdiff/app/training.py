@@ -10,54 +10,90 @@ from html import escape
 from pathlib import Path
 from threading import Event, Lock
 
-from sdiff.app import gate, journal, runs, space, state
-from sdiff.app.words import public_message
+from sdiff.app import gate, journal, lists, runs, space, state
+from sdiff.app.words import preset_label, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config, parse_assignments, preset
-from sdiff.training.auto import Candidate, Failure, Step
+from sdiff.training.auto import Candidate, Failure, Step, candidates
 from sdiff.training.trainer import CRITERION, Progress
 
 WAIT = 0.5  # seconds between updates of a waiting run
 REDRAW = 1.0  # seconds between updates of the curves, which a slow browser takes long to draw
+CHOSEN = {"half_life": "half-life", "beta": "popularity discount"}  # settings that `choose` chooses
 Curves = tuple[list[int], list[float], list[tuple[int, float]]]  # epochs, their losses, (epoch, validation recall@20)
 
 
 @dataclass(frozen=True)
 class TrainingView:
-    """The state of a run: status text, the curves so far, and the model's name once it is saved."""
+    """The state of a run.
+
+    Attributes:
+        status: what it does, for how long, and what is expected, or how it ended, as HTML.
+        epochs, loss, valid: the curves so far.
+        saved_as: the name of the model once it is saved.
+        tried: table of the presets tried so far, as HTML.
+        preset: the preset that the curves are of.
+    """
 
     status: str
     epochs: list[int]
     loss: list[float]
     valid: list[tuple[int, float]]
     saved_as: str | None = None
+    tried: str = ""
+    preset: str = ""
+
+
+@dataclass(eq=False)
+class Place:
+    """A place in the queue.
+
+    Attributes:
+        name: name of the run's model.
+        seconds: how long the run is expected to take; None as long as nobody knows.
+        end: when it is expected to end, as by `time.monotonic`; None before it has an estimate.
+    """
+
+    name: str
+    seconds: float | None
+    end: float | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Expected seconds until a run that has begun ends, or that a waiting run will take; None if nobody knows."""
+        return self.seconds if self.end is None else max(0.0, self.end - time.monotonic())
 
 
 class RunQueue:
     """Queue of training runs. They run one at a time, in order of arrival, and have different names."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
+        self._places: list[Place] = []
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places)
 
     @contextmanager
-    def enter(self, name: str) -> Iterator[Callable[[], int]]:
-        """Holds a place in the queue. Yields a function that returns the number of runs ahead.
+    def enter(self, name: str, seconds: float | None = None) -> Iterator[Place]:
+        """Holds a place in the queue.
 
         Raises:
             SDiffError: a run of that name is in the queue.
         """
         with self._lock:
-            if name in self._names:
+            if any(place.name == name for place in self._places):
                 raise SDiffError(f"Another run is training a model {name!r}: choose another name.")
-            self._names.append(name)
+            self._places.append(place := Place(name, seconds))
         try:
-            yield lambda: self._names.index(name)
+            yield place
         finally:
-            self._names.remove(name)
+            self._places.remove(place)
+
+    def ahead(self, place: Place) -> list[Place]:
+        """The places before this one."""
+        with self._lock:
+            return self._places[: self._places.index(place)]
 
 
 QUEUE = RunQueue()
@@ -78,7 +114,11 @@ def train(
     config = preset(preset_name).override({"epochs": epochs, **parse_assignments(changed.split())})
     if epochs < 1:
         raise SDiffError("Train for at least one epoch.")
-    yield from _in_turn(name, dataset, stop, lambda folder: _trained(config, dataset, preset_name, seed, folder, stop))
+
+    def run(folder: Path, place: Place) -> Iterator[TrainingView]:
+        return _trained(config, dataset, preset_name, seed, folder, place, stop)
+
+    yield from _in_turn(name, dataset, None, stop, run)
 
 
 def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> Generator[TrainingView, None, None]:
@@ -90,84 +130,145 @@ def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> G
     """
     if not minutes > 0:
         raise SDiffError("Give it some minutes: more than 0.")
-    yield from _in_turn(name, dataset, stop, lambda folder: _chosen(dataset, minutes, seed, folder, stop))
+
+    def run(folder: Path, place: Place) -> Iterator[TrainingView]:
+        return _chosen(dataset, minutes, seed, folder, place, stop)
+
+    yield from _in_turn(name, dataset, 60 * minutes, stop, run)
+
+
+def status(doing: str, seconds: float, expected: str) -> str:
+    """What is being done, as HTML: a sentence, for how many seconds, and how long it is expected to take."""
+    return f'<p>{doing}</p><p class="clock">{clock(seconds)} so far · {expected}</p>'
+
+
+def clock(seconds: float, down: bool = False) -> str:
+    """A duration that the page's script counts up or down."""
+    return f'<time data-seconds="{seconds:.1f}"{" data-down" * down}>{duration(seconds)}</time>'
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _in_turn(
-    name: str, dataset: str, stop: Event, run: Callable[[Path], Iterator[TrainingView]]
+    name: str,
+    dataset: str,
+    seconds: float | None,
+    stop: Event,
+    run: Callable[[Path, Place], Iterator[TrainingView]],
 ) -> Generator[TrainingView, None, None]:
-    """Waits for earlier runs, then yields from `run`, called with the folder of the model."""
+    """Waits for earlier runs, then yields from `run`, called with the folder of the model and its place in the queue.
+
+    Args:
+        seconds: how long the run is expected to take, if anybody knows.
+    """
     gate.require_writable()
     journal.note(data=dataset, model=name)
-    with QUEUE.enter(name := name.strip()) as runs_ahead, state.claimed_run(name) as folder:
-        while n := runs_ahead():
+    started = time.monotonic()
+    with QUEUE.enter(name := name.strip(), seconds) as place, state.claimed_run(name) as folder:
+        while ahead := QUEUE.ahead(place):
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")
-            yield TrainingView(f"Waiting for {'the run' if n == 1 else f'{n} runs'} before this one …", [], [], [])
+            yield TrainingView(_waiting(ahead, time.monotonic() - started), [], [], [])
             time.sleep(WAIT)
-        yield from run(folder)
+        yield from run(folder, place)
+
+
+def _waiting(ahead: list[Place], seconds: float) -> str:
+    others = "one other run is" if len(ahead) == 1 else f"{len(ahead)} other runs are"
+    known = [place.left for place in ahead if place.left is not None]
+    expected = f"starts in up to {clock(sum(known), down=True)}" if len(known) == len(ahead) else "no estimate yet"
+    return status(f"<b>Waiting in line:</b> {others} trained before this one.", seconds, expected)
+
+
+def _left(place: Place) -> str:
+    if place.left is None:
+        return "the first epoch will show how long it takes"
+    return f"up to {clock(place.left, down=True)} to go"
 
 
 def _trained(
-    config: Config, dataset: str, preset_name: str, seed: int, folder: Path, stop: Event
+    config: Config, dataset: str, preset_name: str, seed: int, folder: Path, place: Place, stop: Event
 ) -> Generator[TrainingView, None, None]:
+    started = time.monotonic()
     opened = state.open_dataset(dataset).dataset
-    title = opened.title
-    yield TrainingView(f"Computing the spectrum of {title} …", [], [], [])
+    title = escape(opened.title)
+    preparing = f"<b>Preparing:</b> the spectrum of {title}, then the first epoch."
+    yield TrainingView(status(preparing, 0, _left(place)), [], [], [])
     curves: Curves = ([], [], [])
     shown, stopped = 0.0, False
     with closing(space.run(config, opened.split, seed, dataset, preset_name, folder)) as run:
         progress = next(run)
         while isinstance(progress, Progress):
             _extend(curves, progress)
+            place.end = time.monotonic() + progress.eta
             stopped = stop.is_set()
             if not stopped and time.monotonic() - shown > REDRAW:
                 shown = time.monotonic()
-                yield TrainingView(
-                    f"{title}: epoch **{progress.epoch}** of at most {progress.epochs} · loss {progress.loss:.5f} "
-                    f"· {_best(progress)} · at most {duration(progress.eta)} to go",
-                    *curves,
+                doing = (
+                    f"<b>Training</b> on {title}: epoch {progress.epoch} of at most {progress.epochs} · loss "
+                    f"{progress.loss:.5f} · {_best(progress)}"
                 )
+                yield TrainingView(status(doing, shown - started, _left(place)), *curves, preset=preset_name)
             progress = run.send(stopped)
     how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
     why = escape(f" {public_message(progress.failure)}") if progress.failure else ""
     yield TrainingView(
-        f"{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in {duration(progress.seconds)}. "
-        f"The weights of epoch **{progress.best_epoch}** are saved as **{folder.name}**.{why}",
+        f"{_result(progress)}<p>{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in "
+        f"{duration(time.monotonic() - started)}. The weights of epoch {progress.best_epoch} are saved as "
+        f"<b>{folder.name}</b>.{why}</p>",
         *curves,
         saved_as=folder.name,
+        preset=preset_name,
     )
 
 
-def _chosen(dataset: str, minutes: float, seed: int, folder: Path, stop: Event) -> Generator[TrainingView, None, None]:
+def _chosen(
+    dataset: str, minutes: float, seed: int, folder: Path, place: Place, stop: Event
+) -> Generator[TrainingView, None, None]:
+    started = time.monotonic()
+    place.end = started + 60 * minutes
     opened = state.open_dataset(dataset).dataset
-    title = opened.title
-    yield TrainingView(f"Computing the spectrum of {title} …", [], [], [])
+    title, names = escape(opened.title), candidates(opened.split)
     tried: list[Candidate | Failure] = []
-    current, shown = "", 0.0
     curves: Curves = ([], [], [])
+
+    def view(doing: str) -> TrainingView:
+        number = f"{names.index(current) + 1} of {len(names)}"
+        doing = f"<b>Trying model {number}</b> on {title} · {escape(preset_label(current))} · {doing}"
+        now = status(doing, time.monotonic() - started, _left(place))
+        return TrainingView(now, *curves, tried=_table(tried), preset=drawn)
+
+    current, drawn, shown = names[0], "", 0.0  # the preset that is tried, and the one that the curves are of
+    yield view("preparing")
     with closing(space.choose(minutes, opened.split, seed, dataset, folder)) as run:
         step = next(run)
         while not isinstance(step, runs.Ended):
             if isinstance(step, Step):
                 progress = step.progress
-                if step.preset != current:
-                    current, curves = step.preset, ([], [], [])
+                if progress.epoch == 1:
+                    current = drawn = step.preset
+                    curves = ([], [], [])
                 _extend(curves, progress)
-                doing = f"{title}, {current}: epoch **{progress.epoch}** of at most {progress.epochs}"
+                if time.monotonic() - shown > REDRAW:
+                    shown = time.monotonic()
+                    yield view(f"epoch {progress.epoch} of at most {progress.epochs}")
             else:
                 tried.append(step)
-                doing = f"{title}: {len(tried)} presets tried"
-            if time.monotonic() - shown > REDRAW or not isinstance(step, Step):
-                shown = time.monotonic()
-                yield TrainingView(f"{doing}\n\n{_table(tried)}", *curves)
+                if len(tried) < len(names) and not stop.is_set():
+                    current = names[len(tried)]
+                    yield view("preparing")
             step = run.send(stop.is_set())
     best = max((each for each in tried if isinstance(each, Candidate)), key=lambda each: each.valid[CRITERION])
     yield TrainingView(
-        f"Done on {title} in {duration(step.seconds)}. Best on validation is **{best.preset}**, which is saved as "
-        f"**{folder.name}**.\n\n{_table(tried)}",
+        f"{_result(step)}<p>Done on {title} in {duration(time.monotonic() - started)}. Best on validation is "
+        f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>.</p>",
         *curves,
         saved_as=folder.name,
+        tried=_table(tried),
+        preset=drawn,
     )
 
 
@@ -179,27 +280,32 @@ def _extend(curves: Curves, progress: Progress) -> None:
         valid.append((progress.epoch, progress.valid[CRITERION]))
 
 
+def _result(ended: runs.Ended) -> str:
+    """How good the saved model is, in a sentence; empty if nothing was validated."""
+    if ended.valid is None or ended.popularity is None:
+        return ""
+    return (
+        f'<p class="result"><b>recall@20 {ended.valid:.3f} on validation, against {ended.popularity:.3f} for '
+        f"popularity</b>: the share of each user's held-out items that a list of 20 finds, on average.</p>"
+    )
+
+
 def _table(tried: list[Candidate | Failure]) -> str:
-    """The presets that were tried, as a table in Markdown."""
+    """The presets that were tried."""
     if not tried:
         return ""
-    lines = ["| preset | recall@20 | NDCG@20 | chosen | time |", "|---|---|---|---|---|"]
+    cells = []
     for each in tried:
+        label = preset_label(each.preset).partition(":")[0]
         if isinstance(each, Failure):
-            lines.append(f"| {each.preset} | | | {escape(public_message(each.error))} | |")
+            cells.append([label, "", public_message(each.error), ""])
             continue
-        chosen = ", ".join(f"{name} = {value:g}" for name, value in each.chosen.items())
-        recall, ndcg = each.valid[CRITERION], each.valid["ndcg@20"]
-        lines.append(f"| {each.preset} | {recall:.4f} | {ndcg:.4f} | {chosen} | {duration(each.seconds)} |")
-    return "\n".join(lines)
+        chosen = ", ".join(f"{CHOSEN[name]} {value:g}" for name, value in each.chosen.items())
+        cells.append([label, f"{each.valid[CRITERION]:.3f}", chosen, duration(each.seconds)])
+    return lists.plain_table("Models tried", ["Model", "recall@20", "Chosen on validation", "Time"], cells)
 
 
 def _best(progress: Progress) -> str:
     if progress.best is None:
         return "not validated yet"
-    return f"best validation recall@20 **{progress.best:.4f}** at epoch {progress.best_epoch}"
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"best validation recall@20 {progress.best:.4f} at epoch {progress.best_epoch}"

@@ -19,6 +19,20 @@ from sdiff.base.paths import HOME, cache_dir, data_dir, runs_dir
 T = TypeVar("T")
 NAME = r"[^\s/:;,()'\"]*"  # one component of a path
 PATH = rf"(?<![\w:/.<])(?:/{NAME})+"  # an absolute path; not the path of a URL, which follows a colon
+# What each preset of `config.PRESETS` is, in everyday words
+PRESET_LABELS = {
+    "paper": "Paper: the paper's settings to the letter",
+    "tuned": "Tuned: learned, ignores the order",
+    "temporal": "Temporal: learned, order-aware",
+    "instant": "Instant: solved in one step, nothing to learn",
+    "filter": "Neighbours: items seen together, nothing to learn",
+    "gfcf": "GF-CF: items seen together and broad tastes, nothing to learn",
+}
+
+
+def preset_label(name: str) -> str:
+    """What a preset is, in everyday words; its name if it is unknown, such as that of an older checkpoint."""
+    return PRESET_LABELS.get(name, name)
 
 
 def literal(text: str) -> str:

@@ -63,7 +63,7 @@ def test_a_generator_event_is_logged_once_with_the_notes_of_all_steps(
         with gr.Blocks():
             tab = train_tab.TrainTab(Page())
         new, train = lines(), journal.observed(tab._train, "train")
-        steps = train(["demo", "demo"], "paper", 1, 10, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
+        steps = train(["demo", "demo"], "paper", 1, 0, "K=8 hidden=16", name, SimpleNamespace(session_hash=name))
         while copy_context().run(next, steps, None):
             pass  # gradio runs each step in its own context
     [line] = new()

@@ -1,11 +1,15 @@
 """The Experiments tab shows the result files."""
 
 import json
+import re
 
 import pytest
 
 from sdiff.app import experiment_figures, results
 from sdiff.base.errors import SDiffError
+from sdiff.config import PRESETS
+from sdiff.experiments.reproduce import CAPS
+from sdiff.experiments.studies import EXPERIMENTS
 
 ROWS = [
     {"model": "A <x>", "order": False, "test": {"recall@20": 0.15, "ndcg@20": 0.1}, "valid": {"recall@20": 0.12}},
@@ -74,6 +78,99 @@ def test_a_long_curve_has_no_table(folder):
     document["runs"][0]["jobs"]["first"] = ROWS[:1] * 100
     (folder / "table1.json").write_text(json.dumps(document))
     assert results.read_run("table1", "demo", folder).cells == []
+
+
+def test_a_preset_is_introduced_before_its_numbers(folder):
+    told = {label: results.read_run("table1", label, folder).words for label in ("demo", "demo, paper")}
+    assert "The preset **paper**" not in told["demo"], "it has no row there"
+    assert "The preset **paper**" in told["demo, paper"] and "chosen on validation" in told["demo, paper"]
+    document = json.loads((folder / "table1.json").read_text())
+    document["runs"][0]["jobs"]["first"][0]["model"] = "S-Diff paper"
+    (folder / "table1.json").write_text(json.dumps(document))
+    assert "The preset **paper**" in results.read_run("table1", "demo", folder).words
+
+
+def test_every_experiment_says_what_it_shows_without_a_measured_value():
+    assert set(results.WORDS["experiments"]) == set(EXPERIMENTS)
+    assert set(results.WORDS["presets"]) <= set(PRESETS)
+    for said in results.WORDS["experiments"].values():
+        assert set(said) == {"shows", "paper", "here"}
+        assert not re.search(r"\d*\.\d|%", " ".join(said.values())), "a result file may be measured anew"
+
+
+def measured(name: str, key: str = "ml-1m-diffrec", preset: str = "paper") -> list[dict]:
+    return results.read_run(name, f"{key}, {preset}").rows
+
+
+def recalls(rows: list[dict], *labels: str) -> dict:
+    """Test recall@20 by the value of a label, or by the values of several."""
+    values = {tuple(row[label] for label in labels): row.get("test", row)["recall@20"] for row in rows}
+    return values if len(labels) > 1 else {value: recall for (value,), recall in values.items()}
+
+
+def test_what_is_said_of_table_1_is_what_was_measured():
+    run = results.read_run("table1", "ml-1m-diffrec")
+    recall = recalls(run.rows, "model")
+    printed = {model: values["recall@20"] for model, values in run.paper.items()}
+    rivals = {row["model"] for row in run.rows if not (row["order"] or row["model"].startswith("S-Diff"))}
+    assert recall["S-Diff paper"] < printed["S-Diff paper"]
+    assert sum(abs(recall[model] - printed[model]) < 0.01 for model in rivals & printed.keys()) > len(printed) / 2
+    assert max(rivals, key=recall.__getitem__) == "Giff" and recall["S-Diff tuned"] > recall["Giff"] - 0.005
+
+
+@pytest.mark.parametrize("key", ["ml-1m-diffrec", "demo"])
+def test_what_is_said_of_the_other_experiments_is_what_was_measured(key):
+    schedules = sorted(measured("table3", key), key=lambda row: row["test"]["recall@10"])
+    assert [row["schedule"] for row in schedules] == ["vp", "ddpm", "ve"]
+    ratio = {row["schedule"]: row["SNR"] for row in measured("fig3", key)}  # of the last step
+    assert ratio["ddpm"] < 1e-4 and min(ratio["ve"], ratio["vp"]) > 1e-2
+    fused = recalls(measured("fig6", key), "fusion", "guidance")
+    gains = [fused["concat", name] - fused["film", name] for name in ("none", "classifier-free")]
+    assert min(gains) > max(abs(fused[name, "none"] - fused[name, "classifier-free"]) for name in ("film", "concat"))
+    by_k = recalls(measured("fig7", key), "K")
+    assert min(by_k, key=by_k.__getitem__) == max(by_k)
+    guided = recalls(measured("guidance", key), "guidance")
+    assert all((recall > guided[0.02]) == (s > 0.02) for s, recall in guided.items() if s != 0.02)
+    groups = recalls([row for row in measured("groups", key) if row["group"] != "all"], "model", "group")
+    histories, items = (
+        [group for model, group in groups if model == "S-Diff" and group.startswith(kind)]
+        for kind in ("history", "item")
+    )
+    for model in ("S-Diff", "A x", "EASE"):
+        assert min(groups[model, group] for group in histories) == groups[model, histories[-1]]
+    for other in ("popularity", "A x", "EASE"):
+        assert groups["S-Diff", items[0]] > groups[other, items[0]]
+        assert groups["S-Diff", items[-1]] < groups[other, items[-1]]
+
+
+def test_what_is_said_of_bounds_steps_times_and_speed_is_what_was_measured():
+    bounds = recalls(measured("fig8"), "alpha_min", "sigma_max")
+    alphas, sigmas = ({labels[n] for labels in bounds} for n in (0, 1))
+    gains = [bounds[a, min(sigmas)] - bounds[a, max(sigmas)] for a in alphas]
+    spreads = [max(bounds[a, s] for a in alphas) - min(bounds[a, s] for a in alphas) for s in sigmas]
+    assert 0 < 2 * max(spreads) < min(gains)
+    steps = recalls(measured("steps"), "T", "noise")
+    assert all(steps[T, "off"] > steps[T, "on"] for T, _ in steps)
+    assert max(steps, key=steps.__getitem__) == (1, "off")
+    assert steps[max(T for T, _ in steps), "on"] > steps[1, "on"]
+    for preset, matters in (("paper", True), ("tuned", False), ("temporal", False)):
+        by_tau = recalls(measured("tau", preset=preset), "tau")
+        assert (by_tau[min(by_tau)] - by_tau[max(by_tau)] > 0.01) == matters
+        assert (max(by_tau.values()) - min(by_tau.values()) > 0.005) == matters
+    for growing in ("items", "users"):
+        ours, theirs = (
+            [row["milliseconds"] for row in measured("fig5") if row["model"] == f"{name}, more {growing}"]
+            for name in ("S-Diff", "DiffRec")
+        )
+        assert all(a < b for a, b in zip(ours, theirs, strict=True))
+        growth = ours[-1] / ours[0], theirs[-1] / theirs[0]
+        assert growth[0] < growth[1] / 3 if growing == "items" else max(growth) < 2
+
+
+@pytest.mark.parametrize("name", ["fig7", "fig8", "groups", "guidance", "tau", "steps"])
+def test_experiments_that_say_so_train_for_fewer_epochs_than_table_1(name):
+    assert "fewer epochs than in Table 1" in results.WORDS["experiments"][name]["here"]
+    assert not EXPERIMENTS[name].exact and CAPS["epochs"] < PRESETS["paper"].epochs
 
 
 def test_every_stored_result_can_be_shown():

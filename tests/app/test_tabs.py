@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 
 import pytest
 
 from sdiff.app import results
+from sdiff.app.tabs.experiments import experiments
+from sdiff.data.registry import REGISTRY
 from tests.page import WIDTHS, changed, move, open_tab, settle, titles
 
 ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slow page to stop it
@@ -20,35 +24,61 @@ def test_the_tabs_of_the_method_show_their_plots(page):
             page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
 
 
+def train(page, name: str, settings: str = ENDLESS, epochs: int = 100_000) -> None:
+    """Starts a run of a single model."""
+    open_tab(page, "Train")
+    page.get_by_role("button", name="Train a single model").click()
+    page.locator("#model-name").locator("input, textarea").first.fill(name)
+    page.locator("#train-settings").locator("input, textarea").first.fill(settings)
+    page.locator("#epochs input").fill(str(epochs))
+    page.get_by_role("button", name="Train this model").click()
+
+
 @WIDTHS
 def test_a_model_can_be_trained_stopped_saved_and_used(page):
-    open_tab(page, "Train")
     name = f"by-a-visitor-{page.viewport_size['width']}"
-    page.locator("#model-name input, #model-name textarea").first.fill(name)
-    page.locator("#train-settings input, #train-settings textarea").first.fill(ENDLESS)
-    page.locator("#epochs input").fill("100000")
-    page.get_by_role("button", name="Start training").click()
+    open_tab(page, "Train")
+    assert page.locator("#curves").is_hidden(), "there are no empty axes"
+    train(page, name)
+    page.locator("#train-status time").first.wait_for()
     page.get_by_text(re.compile(r"best validation recall@20 [\d.]+ at epoch")).wait_for(timeout=30_000)
     page.locator("#curves .scatterlayer .trace").first.wait_for(state="attached")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text(re.compile(f"saved as {name}")).wait_for(timeout=30_000)
-    open_tab(page, "Recommend")
+    page.get_by_text(re.compile(r"recall@20 0\.\d+ on validation, against 0\.\d+ for popularity")).wait_for()
+    page.wait_for_function(f"document.querySelector('#checkpoint input').value == '{name}'")
+    page.locator("#checkpoint input").click()
+    page.get_by_role("option", name="instant", exact=True).click()
+    page.locator("#cards").filter(has_text="nothing trained").wait_for()
+    page.get_by_role("button", name="See its list").click()
+    page.locator("#recommended tbody tr").first.wait_for()
     page.wait_for_function(f"document.querySelector('#checkpoint input').value == '{name}'")
     open_tab(page, "Waves")
     page.get_by_text("These 16 waves hold").wait_for()
 
 
+def test_clocks_count_between_the_updates_of_a_run(page):
+    open_tab(page, "Train")
+    page.evaluate(
+        """document.querySelector('#train-status').insertAdjacentHTML('beforeend',
+            '<time data-seconds="58.5">58 s</time><time data-seconds="62" data-down>1 min 2 s</time>')"""
+    )
+    up, down = page.locator("#train-status time").all()
+    page.wait_for_function("document.querySelector('#train-status time').textContent == '1 min 0 s'")
+    assert re.fullmatch(r"1 min [01] s|59 s", down.inner_text())
+    up.evaluate("clock => { clock.dataset.seconds = '7' }")  # as by the next update, in the same element
+    page.wait_for_function("/^[78] s$/.test(document.querySelector('#train-status time').textContent)")
+
+
 @pytest.mark.slow
 def test_auto_shows_what_it_tries_and_its_best_model_is_used(page):
     open_tab(page, "Train")
-    page.locator("#preset input").click()
-    page.get_by_role("option", name="auto").click()
     page.locator("#minutes input").fill("0.2")
     assert page.locator("#epochs").is_hidden() and page.locator("#train-settings").is_hidden()
     page.locator("#model-name input, #model-name textarea").first.fill("the-best")
-    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("button", name="Train the best model").click()
     page.get_by_text("Best on validation is").wait_for(timeout=120_000)
-    page.get_by_role("cell", name="gfcf").wait_for()
+    page.get_by_role("cell", name="GF-CF").wait_for()
     open_tab(page, "Recommend")
     page.wait_for_function("document.querySelector('#checkpoint input').value == 'the-best'")
 
@@ -59,14 +89,11 @@ def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser
     other.goto(url)
     other.wait_for_selector("#recommended tbody tr")
     for session, name in ((page, "goes-first"), (other, "waits")):
-        open_tab(session, "Train")
-        session.locator("#model-name").locator("input, textarea").first.fill(name)
-        session.locator("#train-settings").locator("input, textarea").first.fill(ENDLESS)
-        session.locator("#epochs input").fill("100000")
-        session.get_by_role("button", name="Start training").click()
+        train(session, name)
         if session is page:
             page.get_by_text(re.compile("best validation recall@20")).wait_for(timeout=30_000)
-    other.get_by_text("Waiting for the run before this one").wait_for()
+    other.get_by_text("one other run is trained before this one").wait_for()
+    other.get_by_text("starts in up to").wait_for()
     other.get_by_role("button", name="Stop", exact=True).click()
     other.get_by_text("Stopped before it began: nothing was trained.").wait_for()
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -166,10 +193,11 @@ def test_the_experiments_tab_shows_the_selected_run(page):
     page.locator("#experiment input").click()
     page.get_by_role("option").filter(has_text="Recall by history length").click()
     page.locator("#experiment-source").filter(has_text="reproduce groups").wait_for()
+    page.locator("#experiment-words").filter(has_text="The preset paper").wait_for()
     first, second = results.runs("groups")[:2]
-    page.get_by_label("Data set and preset").click()
-    page.get_by_role("option", name=second, exact=True).click()
     key, preset = second.split(", ")
+    page.get_by_label("Data set and model").click()
+    page.get_by_role("option").filter(has_text=REGISTRY[key].title).click()
     page.locator("#experiment-source").filter(has_text=f"groups --dataset {key} --preset {preset}").wait_for()
     assert first != second
 
@@ -279,3 +307,89 @@ def test_an_idle_page_sends_no_request(visit):
     page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
     page.wait_for_timeout(2000)
     assert not asked
+
+
+POINTS = "(n, { x, y, z }) => n + (z ? z.length * z[0].length : Math.max(x.length, y.length))"
+
+
+def exported(page, plot: str, format: str) -> tuple[str, bytes]:
+    """Name and content of the file that a button of a plot saves, by keyboard."""
+    page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg", state="attached")
+    button = page.locator(f"#{plot} .exports").get_by_role("button", name=format.upper())
+    button.focus()
+    with page.expect_download() as download:
+        button.press("Enter")
+    return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def points(csv_text: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(csv_text.decode())))
+
+
+def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    open_tab(page, "Experiments")
+    page.wait_for_selector("#experiment-plot .js-plotly-plot")
+    _, name = experiments()[0]
+    run = results.read_run(name, results.runs(name)[0])
+    (png, picture), (svg, drawing), (table, data) = (
+        exported(page, "experiment-plot", format) for format in ("png", "svg", "csv")
+    )
+    assert re.fullmatch(r"table-1-s-diff-and-the-baselines-ml-1m-diffrec\.png", png)
+    assert (svg, table) == (png.replace(".png", ".svg"), png.replace(".png", ".csv"))
+    assert picture.startswith(b"\x89PNG") and b"<svg" in drawing
+    assert re.search(rb'<rect x="0" y="0"[^>]*fill: rgb\(255, 255, 255\); fill-opacity: 1', drawing), "on white"
+    recall = {row["model"]: row["test"]["recall@20"] for row in run.rows}
+    rows = points(data)
+    assert {row["y"]: float(row["recall@20"]) for row in rows if row["series"] != "printed in the paper"} == recall
+    assert len(rows) == len(recall) + len([model for model in recall if "recall@20" in run.paper.get(model, {})])
+    assert not errors, "a picture is drawn from a copy of the plot outside of the page's blocks"
+
+
+def test_a_text_in_the_data_of_a_plot_is_no_formula(page):
+    open_tab(page, "Recommend")
+    page.wait_for_selector("#snr .js-plotly-plot")
+    texts = ["=1+1", "+1+1", "-x", "@x", "\t=1", '=a,"b"', "plain"]
+    page.evaluate(
+        """async texts => {
+            const plot = document.querySelector('#snr .js-plotly-plot');
+            await Plotly.react(plot, [{ x: texts, y: texts.map((_, i) => -i), name: '=series', type: 'bar' }], {});
+        }""",
+        texts,
+    )
+    rows = points(exported(page, "snr", "csv")[1])
+    assert [row["x"] for row in rows] == [*("'" + text for text in texts[:-1]), "plain"]
+    assert [float(row["y"]) for row in rows] == [-i for i in range(len(texts))], "a negative number is no formula"
+    assert {row["series"] for row in rows} == {"'=series"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_plot_can_be_saved_in_all_formats(visit, theme):
+    page = visit(f"?__theme={theme}&model=demo-paper&user=7")
+    seen = set()
+    for tab in ("Recommend", "Spectrum", "Data", "Experiments"):
+        open_tab(page, tab)
+        settle(page)
+        page.locator(".js-plotly-plot:visible").first.wait_for()
+        for block in page.locator(".block:has(> .exports):visible").all():
+            plot = block.get_attribute("id")
+            seen.add(plot)
+            assert exported(page, plot, "png")[1].startswith(b"\x89PNG")
+            drawing = exported(page, plot, "svg")[1]
+            assert b"rgb(255, 255, 255); fill-opacity: 1" in drawing and b"rgb(42, 63, 95)" in drawing, "dark on white"
+            n = page.locator(f"#{plot} .js-plotly-plot").evaluate(f"plot => plot._fullData.reduce({POINTS}, 0)")
+            assert len(points(exported(page, plot, "csv")[1])) == n > 0
+    assert {"snr", "energy", "eigenvalues", "schedules", "maps", "degrees", "experiment-plot"} <= seen
+
+
+@pytest.mark.slow
+def test_on_a_touch_screen_the_buttons_of_a_plot_are_always_visible(browser, url):
+    context = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{url}?view=Experiments")
+    exports = page.locator("#experiment-plot .exports")
+    exports.wait_for()
+    assert exports.evaluate("group => getComputedStyle(group).opacity") == "1"
+    context.close()

@@ -1,26 +1,38 @@
 """Handlers, figures and lists, without a server or browser."""
 
 import json
-from contextlib import contextmanager
+import re
+import time
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event
+from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import figures, handlers, lists, openings, spectral, state, training
+from sdiff.app import figures, handlers, lists, openings, runs, spectral, state, training
+from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
+from sdiff.app.tabs.train import TrainTab
+from sdiff.app.words import PRESET_LABELS, preset_label
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
 from sdiff.base.paths import runs_dir
+from sdiff.config import PRESETS
 from sdiff.data.catalog import Row
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.registry import REGISTRY
-from tests.conftest import run
+from sdiff.evaluation.baselines import BASELINES
+from sdiff.evaluation.evaluate import evaluate
+from sdiff.training.auto import Candidate, Step
+from sdiff.training.trainer import Progress
+from tests.conftest import CPU, run
 
 ONE = Query("demo", "demo", "1")
 
@@ -225,12 +237,81 @@ def test_training_yields_curves_and_a_model_that_can_be_opened():
 def test_auto_trains_what_fits_the_data_and_saves_the_best():
     stop = Event()
     for view in training.choose("demo", 5, 0, "best-of-all", stop):
-        if "| gfcf |" in view.status:
+        if "GF-CF" in view.tried:
             stop.set()
     assert view.saved_as == "best-of-all" and "best-of-all" in checkpoints("demo")
-    rows = [line.strip("| ").split(" | ") for line in view.status.splitlines() if line.startswith("| ")][1:]
-    assert [row[0] for row in rows] == ["filter", "gfcf"]
-    assert f"is **{max(rows, key=lambda row: float(row[1]))[0]}**" in view.status
+    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in view.tried.split("<tr>")[2:]]
+    assert [row[0] for row in rows] == [PRESET_LABELS[name].partition(":")[0] for name in ("filter", "gfcf")]
+    best, recall, *_ = max(rows, key=lambda row: float(row[1]))
+    assert f"is <b>{best}:" in view.status and f"recall@20 {recall} on validation" in view.status
+
+
+@pytest.mark.parametrize("kind", ["one", "best"])
+def test_every_view_of_a_run_says_for_how_long_and_what_is_expected(kind, in_this_process, monkeypatch):
+    monkeypatch.setattr(training, "REDRAW", 0)
+    stop = Event()
+    if kind == "one":
+        views = training.train("demo", "paper", 3, 0, "K=8 hidden=16", "timed-one", stop)
+        expected = "the first epoch will show how long it takes"
+    else:
+        views = training.choose("demo", 5, 0, "timed-best", stop)
+        stop.set()
+        expected = r'up to <time data-seconds="(300.0|299\.\d)" data-down>[45] min \d+ s</time> to go'
+    first, *others, last = views
+    assert re.search(rf'<time data-seconds="0\.\d">0 s</time> so far · {expected}', first.status)
+    assert others and all("data-down" in view.status for view in others), "the time that is left counts down"
+    assert "data-seconds" not in last.status and last.saved_as
+
+
+def test_a_waiting_run_expects_what_the_runs_before_it_still_take(monkeypatch):
+    monkeypatch.setattr(training, "WAIT", 0)
+    with (
+        training.QUEUE.enter("begun") as begun,
+        training.QUEUE.enter("best-of-a-minute", 60),
+        closing(training.train("demo", "paper", 3, 0, "", "third", Event())) as waiting,
+    ):
+        assert "2 other runs" in next(waiting).status
+        assert "so far · no estimate yet" in next(waiting).status, "the first run has no epoch"
+        begun.end = time.monotonic() + 30
+        assert re.search(r'starts in up to <time data-seconds="(90.0|89\.\d)" data-down>', next(waiting).status)
+        begun.end = time.monotonic() - 5
+        assert 'data-seconds="60.0" data-down' in next(waiting).status, "a late run counts as about to end"
+
+
+def test_a_run_ends_with_its_recall_beside_that_of_popularity():
+    split = open_dataset("demo").dataset.split
+    popular = evaluate(BASELINES["popularity"](split), split, "valid", CPU)["recall@20"]
+    *_, last = training.train("demo", "paper", 2, 0, "K=8 hidden=16 eval_every=1", "compared", Event())
+    recall = open_model("compared", "demo").checkpoint.metrics["valid"]["recall@20"]
+    assert f"recall@20 {recall:.3f} on validation, against {popular:.3f} for popularity" in last.status
+    assert training._result(runs.Ended(2, 2, None, None, None)) == "", "nothing to compare without a validation part"
+
+
+def test_the_curves_have_the_name_of_the_preset_that_was_trained_last(monkeypatch):
+    def out_of_time_after_two(*_):
+        for name in ("filter", "gfcf"):
+            yield Step(name, Progress(1, 1, 0.5, None, 1, None, 1.0))
+            yield Candidate(name, {}, {"recall@20": 0.3}, {}, 1, 1.0)
+        yield runs.Ended(1, 1, 0.3, 0.1, None)
+
+    monkeypatch.setattr("sdiff.app.space.choose", out_of_time_after_two)
+    *_, before_last, last = training.choose("demo", 5, 0, "out-of-time", Event())
+    assert before_last.preset == last.preset == "gfcf" and PRESET_LABELS["instant"] in before_last.status
+
+
+def test_a_single_epoch_draws_no_empty_axes():
+    with gr.Blocks():
+        tab = TrainTab(Page())
+    views = [training.TrainingView("", [*range(1, n + 1)], [0.1] * n, []) for n in range(4)]
+    shown = [*tab._views(SimpleNamespace(session_hash="one"), lambda stop: iter(views))]
+    assert [tab.plot in parts for parts in shown] == [False, False, True, True]
+    hidden = tab._enlist(SimpleNamespace(session_hash="two"))[tab.plot]
+    assert not hidden.visible and shown[2][tab.plot].visible
+
+
+def test_every_preset_has_a_label():
+    assert set(PRESET_LABELS) == set(PRESETS) and len(set(PRESET_LABELS.values())) == len(PRESETS)
+    assert preset_label("of an older version") == "of an older version"
 
 
 def test_stopped_and_abandoned_runs_are_kept():
@@ -291,9 +372,9 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
     valid = [(e, 0.3 if e == 20 else 0.2) for e in epochs]
     figure = figures.training_curves(epochs, [1 / e for e in epochs], valid)
     assert all(len(line.x) <= 400 and line.x[-1] == 5000 for line in figure.data[:2])
-    best, nothing = figure.data[2], figures.training_curves([], [], [])
-    assert tuple(best.x) == (20,) and best.yaxis == "y2" and len(nothing.data) == 2
-    for unchecked in (figure, nothing):
+    best, unvalidated = figure.data[2], figures.training_curves([1, 2], [0.2, 0.1], [])
+    assert tuple(best.x) == (20,) and best.yaxis == "y2" and len(unvalidated.data) == 1
+    for unchecked in (figure, unvalidated):
         assert_plotly_finds_nothing_wrong(unchecked)
 
 

@@ -78,9 +78,7 @@ def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_proc
 
     monkeypatch.setitem(LOSSES, "mse", fails_in_the_second_epoch)
     *_, last = training.train("demo", "paper", 9, 0, TINY, f"fails-by-{name}", Event())
-    assert (
-        last.saved_as == f"fails-by-{name}" and last.status.startswith("Ended after 1 epoch") and message in last.status
-    )
+    assert last.saved_as == f"fails-by-{name}" and "Ended after 1 epoch" in last.status and message in last.status
     assert len(handlers.recommend(Query("demo", last.saved_as, "1", k=5)).recommendations) == 5
     with pytest.raises(SDiffError, match=message):  # nothing to keep
         list(training.train("demo", "paper", 9, 0, TINY, f"fails-at-once-by-{name}", Event()))

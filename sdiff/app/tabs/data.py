@@ -38,7 +38,7 @@ class DataTab:
             with gr.Column(scale=2, min_width=310):
                 gr.Markdown("## The data set on this page")
                 self.facts = gr.HTML(elem_id="facts", padding=False)
-                self.plot = gr.Plot(show_label=False, elem_id="degrees")
+                self.plot = gr.Plot(label="Interactions of users and items", show_label=False, elem_id="degrees")
                 self.question = gr.Textbox(
                     label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
                 )

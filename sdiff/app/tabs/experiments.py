@@ -1,4 +1,4 @@
-"""The Experiments tab: figure, table and command of each run with results."""
+"""The Experiments tab: what each run with results shows, its figure, its table and its command."""
 
 from __future__ import annotations
 
@@ -7,34 +7,62 @@ from typing import Any
 import gradio as gr
 
 from sdiff.app import experiment_figures, lists, results
+from sdiff.app.words import preset_label
+from sdiff.data.registry import REGISTRY
 
 
 def experiments_tab() -> None:
     """Builds the tab from the result files at the start of the app."""
-    titles = results.titles()
+    titles = experiments()
     if not titles:
         gr.Markdown("No experiment has been run: `python -m sdiff reproduce --help` tells how.")
         return
     first = titles[0][1]
-    labels = results.runs(first)
+    runs = _runs(first)
     with gr.Row():
         experiment = gr.Dropdown(titles, value=first, label="Experiment", scale=3, min_width=260, elem_id="experiment")
-        run = gr.Dropdown(labels, value=labels[0], label="Data set and preset", scale=2, min_width=220)
-    figure, table, source = _show(first, labels[0])
-    plot = gr.Plot(figure, show_label=False, elem_id="experiment-plot")
-    rows = gr.HTML(table, elem_id="experiment-table", padding=False)
-    origin = gr.Markdown(source, elem_classes="words", elem_id="experiment-source")
+        run = gr.Dropdown(runs, value=runs[0][1], label="Data set and model", scale=2, min_width=220)
+    words, figure, label, table, source = _read(first, runs[0][1])
     quiet: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
-    experiment.input(_open, [experiment], [run, plot, rows, origin], **quiet)
-    run.input(_show, [experiment, run], [plot, rows, origin], **quiet)
+    shown = [
+        gr.Markdown(words, elem_id="experiment-words"),
+        gr.Plot(figure, label=label, show_label=False, elem_id="experiment-plot"),
+        gr.HTML(table, elem_id="experiment-table", padding=False),
+        gr.Markdown(source, elem_classes="words", elem_id="experiment-source"),
+    ]
+    experiment.input(_open, [experiment], [run, *shown], **quiet)
+    run.input(_show, [experiment, run], shown, **quiet)
+
+
+def experiments() -> list[tuple[str, str]]:
+    """(title, name) of each experiment with results, in the order of `results.WORDS`."""
+    order = list(results.WORDS["experiments"])
+    return sorted(results.titles(), key=lambda title: order.index(title[1]))
+
+
+def _runs(name: str) -> list[tuple[str, str]]:
+    """(description, label) of the runs of an experiment."""
+    described = []
+    for label in results.runs(name):
+        key, _, preset = label.partition(", ")
+        title = REGISTRY[key].title if key in REGISTRY else key
+        described.append((f"{title} · {preset_label(preset)}" if preset else title, label))
+    return described
 
 
 def _open(name: str) -> tuple[Any, ...]:
-    labels = results.runs(name)
-    return gr.Dropdown(labels, value=labels[0]), *_show(name, labels[0])
+    runs = _runs(name)
+    return gr.Dropdown(runs, value=runs[0][1]), *_show(name, runs[0][1])
 
 
 def _show(name: str, label: str) -> tuple[Any, ...]:
+    words, figure, title, table, source = _read(name, label)
+    return words, gr.Plot(figure, label=title), table, source
+
+
+def _read(name: str, label: str) -> tuple[str, Any, str, str, str]:
+    """Words, figure, name of the figure, table and origin of a run."""
     run = results.read_run(name, label)
     table = lists.plain_table(f"{len(run.cells)} rows", run.head, run.cells) if run.cells else ""
-    return experiment_figures.picture(run.rows, run.paper, **run.figure), table, f"Made by {run.source}"
+    figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
+    return run.words, figure, f"{run.title}, {label}", table, f"Made by {run.source}"
