@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gradio as gr
-from gradio.events import api as endpoint
 
 from sdiff.app import api, gate, health, journal, server
 from sdiff.app.controls import Controls
@@ -54,8 +53,7 @@ def build() -> gr.Blocks:
                     train = TrainTab(page)
         opening = Opening(page, [recommend.history, recommend.recommended, recommend.summary])
 
-        for function in api.ENDPOINTS:  # first, because event handlers may have the same names
-            endpoint(api.served(function), api_name=function.__name__, concurrency_limit=api.WAITING)
+        api.offer()  # first, because event handlers may have the same names
         page.wire()
         train.wire()
         data_sets, models = opening.wire(demo.load, data.wire(), data.key, train.trained)

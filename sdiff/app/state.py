@@ -132,7 +132,12 @@ def open_model(name: str, dataset: str) -> Recommender:
     folder = _folder(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {brief(name)}: choose another, or train one.")
-    return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
+    return _model(folder, stamps(folder))
+
+
+def stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """Changes whenever the checkpoint in the folder does."""
+    return tuple(_stamp(folder / part) for part in ("config.json", "metrics.json"))
 
 
 @cached(LRUCache(8), condition=Condition())
