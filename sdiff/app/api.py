@@ -14,6 +14,7 @@ import gradio as gr
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from gradio.context import get_blocks_context
+from gradio.events import api as add_endpoint
 from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
@@ -58,13 +59,14 @@ def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except SDiffError as error:
             raise gr.Error(public_message(error), print_exception=False) from None
 
-    run.__signature__ = visible
-    run.__annotations__ = {name: each.annotation for name, each in parameters.items()}
-    run.__annotations__["return"] = signature.return_annotation
+    shown: Any = run
+    shown.__signature__ = visible
+    shown.__annotations__ = {name: each.annotation for name, each in parameters.items()}
+    shown.__annotations__["return"] = signature.return_annotation
     if tunable:
         described = "".join(f"    {name}: {_described(name)}\n" for name in SETTINGS)
-        run.__doc__ = f"{inspect.getdoc(endpoint)}\n{described}"
-    return run
+        shown.__doc__ = f"{inspect.getdoc(endpoint)}\n{described}"
+    return shown
 
 
 def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,12 +89,12 @@ def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 def offer() -> None:
     """Adds the endpoints to the app that is being built. Their schemas get descriptions, and the ranges of settings."""
+    app: Any = get_blocks_context()
     for function in ENDPOINTS:
-        event = gr.api(served(function), api_name=function.__name__, concurrency_limit=WAITING)
+        event = add_endpoint(served(function), api_name=function.__name__, concurrency_limit=WAITING)
         _, described, _ = get_function_description(function)
-        blocks = get_blocks_context().blocks
         for id, name in zip(event["inputs"], inspect.signature(function).parameters, strict=True):
-            schema = blocks[id]._api_info
+            schema = app.blocks[id]._api_info
             _limit(name, schema)
             schema["description"] = described[name]
 
@@ -378,7 +380,8 @@ def answer_mcp_in_json() -> None:
         return postprocess(self, texts, root_url)
 
     def described(self: GradioMCPServer) -> Any:
-        server, listing, call = create(self), self.types.ListToolsRequest, self.types.CallToolRequest
+        server: Any = create(self)
+        listing, call = self.types.ListToolsRequest, self.types.CallToolRequest
         list_tools, call_tool = server.request_handlers[listing], server.request_handlers[call]
 
         async def listed(request: Any) -> Any:

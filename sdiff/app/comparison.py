@@ -15,7 +15,7 @@ from cachetools import LRUCache, cached
 
 from sdiff.app.handlers import changes, held_out_of, history_of, models, ranked, shifts
 from sdiff.app.query import Query
-from sdiff.app.state import Opened, checkpoints, open_dataset, serve, stamps
+from sdiff.app.state import Opened, checkpoints, open_dataset, serve, size, stamps
 from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
@@ -71,12 +71,14 @@ def compare(sides: Sequence[Query]) -> Comparison:
         SDiffError: like `recommend`.
     """
     a = sides[0]
-    history, held_out = history_of(a), held_out_of(a)
+    ids = open_dataset(a.dataset).dataset.split.items.ids
+    history, held_out = history_of(a), [ids[i] for i in held_out_of(a)]
     orders, rows = [], []
     for side in sides:
         opened, order = _ranking(history, side, a)
-        orders.append([opened.dataset.split.items.ids[i] for i in order])
-        rows.append(opened.catalog.rows(order[: a.k], held_out=held_out))
+        items = opened.dataset.split.items  # in the order of the model
+        orders.append([items.ids[i] for i in order])
+        rows.append(opened.catalog.rows(order[: a.k], held_out=items.encode(held_out).tolist()))
     tops = [order[: a.k] for order in orders]
     moves = [shifts(top, orders[n == 0]) for n, top in enumerate(tops)]
     overlaps = [len({*tops[0]} & {*top}) for top in tops[1:]]
@@ -181,7 +183,7 @@ def leaderboard(dataset: str) -> Iterator[list[Standing]]:
         SDiffError: the data set is not open, or nothing is held out in it.
     """
     split = open_dataset(dataset).dataset.split
-    samples = {part: _sample(split, part) for part in PARTS if len(getattr(split, part))}
+    samples: dict[Part, np.ndarray] = {part: _sample(split, part) for part in PARTS if len(getattr(split, part))}
     if not samples:
         raise SDiffError("Nothing is held out in this data set, so its models cannot be measured.")
     folders = checkpoints(dataset)
@@ -206,25 +208,25 @@ def _standing(dataset: str, name: str, folder: Path | None) -> Standing:
     """What is known of a model without measuring it."""
     if name in BASELINES:
         return Standing(name, "not trained")
-    size = None
     if folder is None:  # `INSTANT`
         checkpoint = open_dataset(dataset).instant.checkpoint
         origin, metrics, described = checkpoint.provenance, checkpoint.metrics, "solved in closed form"
     else:
         try:
             origin, metrics = read_origin(folder)
-            files = (folder / "config.json", folder / "metrics.json", *folder.glob("model-*.safetensors"))
-            size = sum(file.stat().st_size for file in files if file.exists())
         except SDiffError as error:
             return Standing(name, error=public_message(error))
         described = f"preset {origin.preset}, {origin.created}"
     foreign = origin.data_fingerprint != open_dataset(dataset).dataset.split.fingerprint
     if foreign:
         described += ", trained on another split"
-    recorded = {part: float(metrics[part]["recall@20"]) for part in PARTS if part in metrics and not foreign}
-    curve = metrics.get("curve") if not foreign else None
-    points = [*zip(curve["epoch"], curve["recall@20"], strict=True)] if curve else []
-    return Standing(name, described, recorded, points, metrics.get("train_seconds"), size, foreign)
+    recorded: dict[Part, float] = {}
+    points = []
+    if not foreign:
+        recorded = {part: float(metrics[part]["recall@20"]) for part in PARTS if part in metrics}
+        curve = metrics.get("curve", {"epoch": [], "recall@20": []})
+        points = [*zip(curve["epoch"], curve["recall@20"], strict=True)]
+    return Standing(name, described, recorded, points, metrics.get("train_seconds"), folder and size(folder), foreign)
 
 
 @cached(_measured, key=lambda key, *_: key, condition=_condition)

@@ -135,6 +135,12 @@ def open_model(name: str, dataset: str) -> Recommender:
     return _model(folder, stamps(folder))
 
 
+def size(folder: Path) -> int:
+    """Bytes of the files of the checkpoint in the folder."""
+    files = (folder / "config.json", folder / "metrics.json", *folder.glob("model-*.safetensors"))
+    return sum(stamp[-1] for file in files if (stamp := _stamp(file)))
+
+
 def stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
     """Changes whenever the checkpoint in the folder does."""
     return tuple(_stamp(folder / part) for part in ("config.json", "metrics.json"))

@@ -6,10 +6,13 @@ import json
 import shutil
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from sdiff.app import comparison, similar
+from sdiff.app.comparison import Standing
+from sdiff.app.page import Page
 from sdiff.app.state import INSTANT, open_dataset
 from sdiff.app.tabs import compare
 from sdiff.base.errors import SDiffError
@@ -114,6 +117,36 @@ def test_without_held_out_items_there_is_no_leaderboard(monkeypatch):
     monkeypatch.setattr(comparison, "open_dataset", lambda _: bare)
     with pytest.raises(SDiffError, match="Nothing is held out"):
         next(comparison.leaderboard("demo"))
+
+
+@pytest.fixture(scope="module")
+def tab():
+    with gr.Blocks():
+        return compare.CompareTab(Page())
+
+
+def row(name: str, seconds: float | None = None, curve=()) -> Standing:
+    return Standing(name, seconds=seconds, size=10**6, curve=[*curve], measured={"valid": 0.3, "test": 0.2})
+
+
+def test_accuracy_is_drawn_against_a_cost_that_at_least_three_models_have(tab):
+    rows = [row("a", 1.0), row("b", 20.0), row("c", 0.0), row("d")]
+    state = tab._standings("demo", rows, "training, s")
+    assert state[tab.cost_plot].visible is False and "At least three" in state[tab.cost_words]
+    state = tab._standings("demo", rows, "size, MB")
+    figure = json.loads(state[tab.cost_plot].value["plot"])
+    assert [(trace["name"], trace["x"], trace["y"]) for trace in figure["data"]] == [(n, [1], [0.3]) for n in "abcd"]
+    assert figure["layout"]["xaxis"]["type"] == "log"
+
+
+def test_the_curves_of_all_models_that_recorded_one_are_drawn_together(tab):
+    rows = [row("a", curve=[(1, 0.1), (5, 0.3)]), row("b"), row("c", curve=[(2, 0.2), (4, 0.25)])]
+    state = tab._standings("demo", rows, "training, s")
+    figure = json.loads(state[tab.curves].value["plot"])
+    assert [(trace["name"], trace["x"]) for trace in figure["data"]] == [("a", [1, 5]), ("c", [2, 4])]
+    assert "0.3000, of **a** at epoch 5" in state[tab.curve_words]
+    state = tab._standings("demo", rows[1:2], "training, s")
+    assert state[tab.curves].visible is False and "No model" in state[tab.curve_words]
 
 
 def test_similar_items_are_those_of_the_same_users(tastes):

@@ -62,7 +62,7 @@ def test_error_messages_are_shown_only_without_paths():
         ("compare", {"other": []}, "model must be text"),
         ("compare", {"other": "demo", "other_settings": {"T": -1}}, "T must be"),
         ("compare", {"other": "demo", "other_settings": '{"T": 1}'}, "other_settings must be an object"),
-        ("compare", {"other": "demo", "other_settings": {"Tau": 1}}, "Unknown setting Tau: did you mean tau?"),
+        ("compare", {"other": "demo", "other_settings": {"Tau": 1}}, "Unknown setting 'Tau': did you mean tau?"),
         ("compare", {"other": "demo", "other_settings": {"K": 100000}}, "K is fixed"),
         ("compare", {"other": "demo", "other_settings": {"schedule": {}}}, "schedule must be one of"),
         ("similar_items", {"item": None}, "item must be text"),

@@ -96,7 +96,7 @@ class Side:
     def settings_of(self, request: gr.Request, opened: list[str], model: str) -> Parts:
         """The settings in the URL if they are of this model, else the checkpoint's. Hidden for a baseline, which has no
         settings."""
-        if model in (NONE, *comparison.BASELINES):
+        if model in ("", NONE, *comparison.BASELINES):
             return {self.panel: gr.Accordion(visible=False)}
         config, linked = serve(opened[0], model)[1].config, self.linked(request)
         if linked.model == model:
