@@ -109,7 +109,8 @@ def points(rows: Sequence[Row], x: str, y: str, name: str) -> go.Figure:
             marker={"size": 13, "symbol": SYMBOLS[i % len(SYMBOLS)], "color": SERIES[i % len(SERIES)]},
             hovertemplate="%{x:.4g}: %{y:.4f}",
         )
-    figure.update_xaxes(type="log", exponentformat="none", tickformat="~g", nticks=8)
+    few = max(row[x] for row in rows) < 300 * min(row[x] for row in rows)  # decades, so that labels at 2 and 5 fit
+    figure.update_xaxes(type="log", dtick="D2" if few else 1, exponentformat="none")
     figure.update_yaxes(rangemode="tozero")
     return figure
 

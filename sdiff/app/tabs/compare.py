@@ -291,7 +291,7 @@ class CompareTab:
         """The leaderboard as a table, two plots and sentences."""
         done = sum(row.measured is not None for row in standings)
         words = f"{done} of {len(standings)} are measured: lists of 20 for at most {comparison.SAMPLE:,} users of each "
-        words += "part, the same for all models (seed 0). Press the head of a column to sort by it."
+        words += "part, the same for all models (seed 0). The best is first; press the head of a column to sort by it."
         if any(row.foreign for row in standings):
             words += " A model that was trained on another split may know held-out items of this one."
         title = open_dataset(dataset).dataset.title
