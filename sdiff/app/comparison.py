@@ -313,6 +313,8 @@ def _sample(split: Split, part: Part) -> np.ndarray:
 
 def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
     if side.model in BASELINES:
+        if side.settings:
+            raise SDiffError(f"{side.model} is a baseline without settings: leave them out, or choose a model.")
         return open_dataset(dataset), _reference(dataset, side.model), CPU
     opened, model = serve(dataset, side.model)
     config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)

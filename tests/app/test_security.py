@@ -64,6 +64,7 @@ def test_error_messages_are_shown_only_without_paths():
         ("compare", {"other": "demo", "other_settings": '{"T": 1}'}, "other_settings must be an object"),
         ("compare", {"other": "demo", "other_settings": {"Tau": 1}}, "Unknown setting 'Tau': did you mean tau?"),
         ("compare", {"other": "demo", "other_settings": {"K": 100000}}, "K is fixed"),
+        ("compare", {"other": "popularity", "other_settings": {"T": 1}}, "popularity is a baseline without settings"),
         ("compare", {"other": "demo", "other_settings": {"schedule": {}}}, "schedule must be one of"),
         ("similar_items", {"item": None}, "item must be text"),
         ("similar_items", {"item": "none such"}, "Unknown item none such"),
