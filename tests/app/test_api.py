@@ -58,8 +58,9 @@ def test_every_endpoint_answers(ask):
         ask(tau=11, api_name="/recommend")
     similar = ask(item=found["id"], limit=3, api_name="/similar_items")
     assert len(similar) == 3 and 1 >= similar[0]["similarity"] >= similar[2]["similarity"] > 0
-    models = [row["model"] for row in ask(api_name="/leaderboard")]
-    assert models[0] == "demo" and {"instant", "popularity", "A x"} <= {*models}
+    rows = ask(api_name="/leaderboard")
+    assert {"demo", "demo-paper", "instant", "popularity", "A x"} <= {row["model"] for row in rows}
+    assert rows[0]["measured"]["valid"] >= rows[1]["measured"]["valid"]
 
 
 def test_a_setting_that_is_null_has_the_value_of_the_checkpoint():
