@@ -40,7 +40,7 @@ const tell = (id, text) => {
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
-  const kept = (key) => ["view", "frame", "waves", "__theme"].includes(key) || key.startsWith("b-");
+  const kept = (key) => ["view", "frame", "waves", "__theme"].includes(key) || /^[bc]-/.test(key);
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   let trained = {};
   let idle = {};
@@ -49,10 +49,10 @@ const tell = (id, text) => {
     for (const [key, value] of now) if (kept(key)) next.set(key, value);
     write(next);
   };
-  // What Compare puts beside the page.
+  // What Compare puts beside the page: sides B and C.
   window.setSide = (text) => {
     const next = new URLSearchParams(location.search);
-    for (const key of [...next.keys()]) if (key.startsWith("b-")) next.delete(key);
+    for (const key of [...next.keys()]) if (/^[bc]-/.test(key)) next.delete(key);
     for (const [key, value] of new URLSearchParams(text)) next.set(key, value);
     write(next);
   };

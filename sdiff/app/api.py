@@ -8,36 +8,65 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import gradio as gr
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
+from gradio.context import get_blocks_context
+from gradio.events import api as add_endpoint
 from gradio.mcp import GradioMCPServer
+from gradio.utils import get_function_description
 
-from sdiff.app import comparison, handlers, openings, spectral, state
+from sdiff.app import answers, comparison, handlers, openings, similar, spectral, state
+from sdiff.app.controls import SLIDERS
 from sdiff.app.query import MOST, K, Query, text
 from sdiff.app.words import public_message
 from sdiff.base.checks import whole
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
+from sdiff.config import BOUNDS
+from sdiff.data.catalog import Row
 from sdiff.data.registry import REGISTRY
-from sdiff.training.validate import parse_json
 
 WAITING = 32  # calls of an endpoint that may wait for a data set at once; others wait in the queue
 COMPUTING = CapacityLimiter(2)  # calls that compute at once; waiting calls use no thread
+SETTINGS = get_type_hints(answers.Settings)  # types by name
+NO_SETTINGS: dict[str, Any] = {}
 
 
 def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps an endpoint: an SDiffError becomes a gradio error with the same message."""
+    """Wraps an endpoint: an SDiffError becomes a gradio error with the same message.
+
+    A parameter `settings` is replaced by one optional parameter for each of `SETTINGS`, with a description.
+    """
+    signature = inspect.signature(endpoint, eval_str=True)
+    parameters = {name: each for name, each in signature.parameters.items() if name != "settings"}
+    tunable = len(parameters) < len(signature.parameters)
+    if tunable:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters |= {n: inspect.Parameter(n, kind, default=None, annotation=each) for n, each in SETTINGS.items()}
+    visible = signature.replace(parameters=[*parameters.values()])
 
     @functools.wraps(endpoint)
     def run(*values: Any, **named: Any) -> Any:
+        bound = visible.bind(*values, **named)
+        bound.apply_defaults()
+        given = bound.arguments
+        if tunable:
+            given["settings"] = _present({name: given.pop(name) for name in SETTINGS})
         try:
-            return endpoint(*values, **named)
+            return endpoint(**given)
         except SDiffError as error:
             raise gr.Error(public_message(error), print_exception=False) from None
 
-    return run
+    shown: Any = run
+    shown.__signature__ = visible
+    shown.__annotations__ = {name: each.annotation for name, each in parameters.items()}
+    shown.__annotations__["return"] = signature.return_annotation
+    if tunable:
+        described = "".join(f"    {name}: {_described(name)}\n" for name in SETTINGS)
+        shown.__doc__ = f"{inspect.getdoc(endpoint)}\n{described}"
+    return shown
 
 
 def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,21 +87,60 @@ def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def offer() -> None:
+    """Adds the endpoints to the app that is being built. Their schemas get descriptions, and the ranges of settings."""
+    app: Any = get_blocks_context()
+    for function in ENDPOINTS:
+        event = add_endpoint(served(function), api_name=function.__name__, concurrency_limit=WAITING)
+        _, described, _ = get_function_description(function)
+        for id, name in zip(event["inputs"], inspect.signature(function).parameters, strict=True):
+            schema = app.blocks[id]._api_info
+            _limit(name, schema)
+            schema["description"] = described[name]
+
+
+def _limit(name: str, schema: dict[str, Any]) -> None:
+    """Adds the range of a setting to its schema, and those of all settings to the schema of an object of settings."""
+    for each in schema.get("oneOf", [schema]):
+        if name in SETTINGS and each["type"] != "null":
+            each["minimum"], each["maximum"] = BOUNDS[name]
+        for key, inner in each.get("properties", {}).items():
+            _limit(key, inner)
+            inner["description"] = _described(key)
+
+
+def _described(setting: str) -> str:
+    """Description of a setting, in one line."""
+    label, hint, *_ = SLIDERS[setting]
+    low, high = BOUNDS[setting]
+    return f"{label}: {hint}; {low:g} to {high:g}. By default, the checkpoint's value."
+
+
+def _present(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
 def make_query(
-    dataset: str, checkpoint: str, user: str, history: list[str] | None, settings: str, seed: int, k: int = K
+    dataset: str,
+    checkpoint: str,
+    user: str,
+    history: list[str] | None,
+    settings: dict[str, Any],
+    seed: int,
+    k: int = K,
 ) -> Query:
     """Builds the query of an endpoint.
 
     Defaults: the first model of the data set, and the user that the page shows first unless a history is given.
     """
-    query = Query(dataset, checkpoint, user, history, _parsed(settings), seed, k)
+    query = Query(dataset, checkpoint, user, history, settings, seed, k)
     model = query.model or handlers.models(query.dataset)[0]
     typical = handlers.pick_user(query.dataset, "typical") if history is None else ""
     return replace(query, model=model, user=query.user or typical)
 
 
 @answering
-def list_datasets() -> list[dict[str, Any]]:
+def list_datasets() -> list[answers.DataSet]:
     """Lists the data sets: key, title, terms, origin, and whether the files are available."""
     return [
         {
@@ -87,7 +155,7 @@ def list_datasets() -> list[dict[str, Any]]:
 
 
 @answering
-def list_checkpoints(dataset: str = "demo") -> list[dict[str, Any]]:
+def list_checkpoints(dataset: str = "demo") -> list[answers.Model]:
     """Lists the models of a data set, the default one first: name, and a description with metrics, or an error message.
 
     Args:
@@ -112,9 +180,9 @@ def recommend(
     user: str = "",
     k: int = 20,
     seed: int = 0,
-    settings: str = "{}",
     history: list[str] | None = None,
-) -> list[dict[str, Any]]:
+    settings: dict[str, Any] = NO_SETTINGS,
+) -> list[answers.RankedItem]:
     """Recommends k items for a user, with titles. held_out marks items that the user chose later.
 
     Args:
@@ -123,15 +191,14 @@ def recommend(
         user: id of the user. By default, a user with a history of median length.
         k: length of the list.
         seed: seed of the sampling noise.
-        settings: JSON object of settings that differ from the checkpoint's, such as {"guidance": 0.5, "T": 1}.
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed, k)
-    return [asdict(row) for row in handlers.recommend(query).recommendations]
+    return [_ranked(row) for row in handlers.recommend(query).recommendations]
 
 
 @answering
-def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> list[dict[str, Any]]:
+def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> list[answers.Item]:
     """Searches items by title, best match first. Words may be prefixes or have a typo.
 
     Args:
@@ -141,8 +208,24 @@ def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> 
     """
     catalog = state.open_dataset(Query(dataset).dataset).catalog
     question, limit = text("question", question), whole("limit", limit, 1, MOST)
-    rows = (asdict(row) for row in catalog.rows(catalog.search(question, limit)))
-    return [{key: row[key] for key in ("id", "title", "year", "genres", "popularity", "extra")} for row in rows]
+    return [_item(row) for row in catalog.rows(catalog.search(question, limit))]
+
+
+@answering
+def similar_items(dataset: str = "demo", item: str = "1", limit: int = 20) -> list[answers.SimilarItem]:
+    """Lists the items whose users are most like those of an item, most similar first.
+
+    Args:
+        dataset: key of a data set.
+        item: id of the item.
+        limit: maximum number of items.
+    """
+    opened, limit = state.open_dataset(Query(dataset).dataset), whole("limit", limit, 1, MOST)
+    split = opened.dataset.split
+    [index] = split.items.encode([text("item", item)])
+    found, similarities, common = similar.co_occurring(split.train, int(index), limit)
+    rows = zip(opened.catalog.rows(found.tolist()), similarities.tolist(), common.tolist(), strict=True)
+    return [answers.SimilarItem(**_item(row), similarity=cosine, users=users) for row, cosine, users in rows]
 
 
 @answering
@@ -152,9 +235,9 @@ def explain(
     user: str = "",
     item: str = "1",
     seed: int = 0,
-    settings: str = "{}",
     history: list[str] | None = None,
-) -> dict[str, Any]:
+    settings: dict[str, Any] = NO_SETTINGS,
+) -> answers.Explanation:
     """Explains the score of an item as two sums: by items of the history, and by frequencies.
 
     Args:
@@ -163,52 +246,56 @@ def explain(
         user: id of the user. By default, a user with a history of median length.
         item: id of the item.
         seed: seed of the sampling noise.
-        settings: JSON object of settings that differ from the checkpoint's.
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed)
-    return asdict(handlers.why(query, text("item", item)))
+    return answers.Explanation(**asdict(handlers.why(query, text("item", item))))
 
 
 @answering
 def compare(
     dataset: str = "demo",
     checkpoint: str = "",
-    other: str = "A x",
+    other: str = "popularity",
+    other_settings: answers.Settings | None = None,
     user: str = "",
     k: int = 20,
     seed: int = 0,
-    settings: str = "{}",
-    other_settings: str = "{}",
     history: list[str] | None = None,
-) -> dict[str, Any]:
+    settings: dict[str, Any] = NO_SETTINGS,
+) -> answers.ComparedLists:
     """Compares two lists for one history: their overlap, and how many places higher each item is than in the other list
     (null if it is far down there).
 
     Args:
         dataset: key of a data set.
         checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
-        other: name of a model, which may be the same one, or a baseline: popularity, or A x (linear graph filter).
+        other: name of a model, which may be the same one, or a baseline: popularity, or A x (a linear graph filter).
+        other_settings: settings of the other model, with the names of this endpoint's, such as {"guidance": 0.5}.
         user: id of the user. By default, a user with a history of median length.
         k: length of the lists.
         seed: seed of the sampling noise.
-        settings: JSON object of settings that differ from the checkpoint's.
-        other_settings: settings of the other model.
         history: item ids that replace the user's history, oldest first.
     """
+    if other_settings is not None and not isinstance(other_settings, dict):
+        raise SDiffError(f'other_settings must be an object, such as {{"guidance": 0.5}}, not {brief(other_settings)}.')
     a = make_query(dataset, checkpoint, user, history, settings, seed, k)
-    result = comparison.compare(a, replace(a, model=other, settings=_parsed(other_settings)))
-    lists = (
-        [asdict(row) | {"shift": shift} for row, shift in zip(rows, shifts, strict=True)]
+    result = comparison.compare([a, replace(a, model=other, settings=_present({**(other_settings or {})}))])
+    first, second = (
+        [answers.ComparedItem(**_ranked(row), shift=shift) for row, shift in zip(rows, shifts, strict=True)]
         for rows, shifts in zip(result.lists, result.shifts, strict=True)
     )
-    return dict(zip(("list", "other_list"), lists, strict=True)) | {"overlap": result.overlap, "words": result.words}
+    return {"list": first, "other_list": second, "overlap": result.overlaps[0], "words": result.words}
 
 
 @answering
 def spectrum(
-    dataset: str = "demo", checkpoint: str = "", user: str = "", seed: int = 0, settings: str = "{}"
-) -> dict[str, Any]:
+    dataset: str = "demo",
+    checkpoint: str = "",
+    user: str = "",
+    seed: int = 0,
+    settings: dict[str, Any] = NO_SETTINGS,
+) -> answers.Spectrum:
     """The eigenvalues of a model, the SNR at tau of each schedule (null: no noise), and a user's energy by band.
 
     Args:
@@ -216,7 +303,6 @@ def spectrum(
         checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
         user: id of the user. By default, a user with a history of median length.
         seed: seed of the sampling noise.
-        settings: JSON object of settings that differ from the checkpoint's.
     """
     view = spectral.spectral_view(make_query(dataset, checkpoint, user, None, settings, seed))
 
@@ -224,34 +310,95 @@ def spectrum(
         return value if math.isfinite(value) else None
 
     history, noised, denoised = (energy.tolist() for energy in view.energy)
+    snr = {kind: [finite(value) for value in values.tolist()] for kind, values in view.snr_at_tau.items()}
     return {
         "eigenvalues": view.lam.tolist(),
         "tau": view.tau,
-        "snr_at_tau": {kind: [finite(value) for value in snr.tolist()] for kind, snr in view.snr_at_tau.items()},
+        "snr_at_tau": answers.SNR(**snr),
         "bands": view.bands.tolist(),
         "energy": {"history": history, "noised": noised, "denoised": denoised},
-        "words": view.words,
+        "words": answers.SpectrumWords(**view.words),
     }
 
 
-ENDPOINTS = (list_datasets, list_checkpoints, recommend, search_items, explain, compare, spectrum)
+@answering
+def leaderboard(dataset: str = "demo") -> list[answers.LeaderboardRow]:
+    """Measures all models of a data set and the baselines on the same users, best first. Repeated calls are fast.
+
+    Args:
+        dataset: key of a data set.
+    """
+    *_, standings = comparison.leaderboard(Query(dataset).dataset)
+    return [_standing(row) for row in standings]
+
+
+def _standing(row: comparison.Standing) -> answers.LeaderboardRow:
+    measured = {"valid": None, "test": None, **row.measured} if row.measured else None
+    return {
+        "model": row.model,
+        "origin": row.origin,
+        "recorded": {"valid": row.recorded.get("valid"), "test": row.recorded.get("test")},
+        "measured": answers.Measures(**measured) if measured else None,
+        "seconds": row.seconds,
+        "bytes": row.size,
+        "foreign": row.foreign,
+        "error": row.error,
+    }
+
+
+def _item(row: Row) -> answers.Item:
+    fields = asdict(row)
+    return answers.Item(**{name: fields[name] for name in get_type_hints(answers.Item)})
+
+
+def _ranked(row: Row) -> answers.RankedItem:
+    return answers.RankedItem(**asdict(row))
+
+
+ENDPOINTS = (
+    list_datasets,
+    list_checkpoints,
+    leaderboard,
+    recommend,
+    search_items,
+    similar_items,
+    explain,
+    compare,
+    spectrum,
+)
 
 
 def answer_mcp_in_json() -> None:
-    """Makes the MCP server return results as JSON. Gradio would return them as Python's `str`."""
-    original = GradioMCPServer.postprocess_output_data
+    """Makes the MCP server return results as JSON, as text and as structured content, and describe them by schemas.
+
+    Gradio would return them as Python's `str`, without a schema.
+    """
+    postprocess, create = GradioMCPServer.postprocess_output_data, GradioMCPServer.create_mcp_server
 
     def in_json(self: GradioMCPServer, data: Any, root_url: str) -> Any:
         texts = [output if isinstance(output, str) else json.dumps(output, ensure_ascii=False) for output in data]
-        return original(self, texts, root_url)
+        return postprocess(self, texts, root_url)
 
-    GradioMCPServer.postprocess_output_data = in_json
+    def described(self: GradioMCPServer) -> Any:
+        server: Any = create(self)
+        listing, call = self.types.ListToolsRequest, self.types.CallToolRequest
+        list_tools, call_tool = server.request_handlers[listing], server.request_handlers[call]
 
+        async def listed(request: Any) -> Any:
+            answer = await list_tools(request)
+            for tool in answer.root.tools:
+                info = self.api_info["named_endpoints"][self.tool_to_endpoint[tool.name]]
+                result = {"result": info["returns"][0]["type"]}
+                tool.outputSchema = {"type": "object", "properties": result, "required": ["result"]}
+            return answer
 
-def _parsed(settings: str) -> dict[str, Any]:
-    try:
-        return parse_json(text("settings", settings))
-    except SDiffError:
-        raise
-    except ValueError as error:
-        raise SDiffError(f"settings is not JSON: {error!s:.200}.") from None
+        async def called(request: Any) -> Any:
+            answer = await call_tool(request)
+            if not answer.root.isError:
+                answer.root.structuredContent = {"result": json.loads(answer.root.content[0].text)}
+            return answer
+
+        server.request_handlers |= {listing: listed, call: called}
+        return server
+
+    GradioMCPServer.postprocess_output_data, GradioMCPServer.create_mcp_server = in_json, described

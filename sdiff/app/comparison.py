@@ -1,11 +1,13 @@
-"""Compares two models, or two settings of a model: their lists for one history, and their metrics over many users."""
+"""Compares models and settings: lists for one history, metrics over many users, and all models of a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from threading import Condition
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,8 @@ from cachetools import LRUCache, cached
 
 from sdiff.app.handlers import changes, held_out_of, history_of, models, ranked, shifts
 from sdiff.app.query import Query
-from sdiff.app.state import Opened, open_dataset, serve
+from sdiff.app.state import Opened, checkpoints, open_dataset, serve, size, stamps
+from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.catalog import Row
@@ -22,12 +25,17 @@ from sdiff.evaluation.baselines import BASELINES, Scorer
 from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
 from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
+from sdiff.training.checkpoint import read_origin
 
 CPU = torch.device("cpu")
 EFFORT, FEWEST = 4_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
 SAMPLE = 1000  # maximum number of users to measure on
+NAMES = "ABC"  # of the sides of a comparison; A is the page
+TITLES = {"popularity": "most popular items (baseline)", "A x": "linear graph filter (baseline)"}
+PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
+BEYOND = ("coverage", "novelty")
 HINTS = {
     "recall@20": "share of the held-out items in the top 20, relative to the maximum possible",
     "ndcg@20": "like recall, but higher ranks count more",
@@ -40,78 +48,208 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two lists for one history.
+    """Lists of several sides for one history. The first side is compared with the second, all others with the first.
 
     Attributes:
-        lists: items of both lists, best first.
-        shifts: for each list, how many places higher each item is than in the other one; None if the other list does
-            not have it among its first 1,000.
-        overlap: number of common items.
+        lists: items of each list, best first.
+        shifts: for each list, how many places higher each item is than in the list that it is compared with; None if
+            that list does not have it among its first 1,000.
+        overlaps: number of items that each list but the first has in common with the first.
         words: description of the differences.
     """
 
-    lists: tuple[list[Row], list[Row]]
-    shifts: tuple[list[int | None], list[int | None]]
-    overlap: int
+    lists: list[list[Row]]
+    shifts: list[list[int | None]]
+    overlaps: list[int]
     words: str
 
 
-def compare(a: Query, b: Query) -> Comparison:
-    """Compares the lists of two queries for the history of the first. `b.model` may be one of `BASELINES`.
+def compare(sides: Sequence[Query]) -> Comparison:
+    """Compares the lists of two or three queries for the history of the first.
+
+    The model of a side may be one of `BASELINES`.
 
     Raises:
         SDiffError: like `recommend`.
     """
-    history, held_out = history_of(a), held_out_of(a)
+    a = sides[0]
+    ids = open_dataset(a.dataset).dataset.split.items.ids
+    history, held_out = history_of(a), [ids[i] for i in held_out_of(a)]
     orders, rows = [], []
-    for side in (a, b):
+    for side in sides:
         opened, order = _ranking(history, side, a)
-        orders.append([opened.dataset.split.items.ids[i] for i in order])
-        rows.append(opened.catalog.rows(order[: a.k], held_out=held_out))
+        items = opened.dataset.split.items  # in the order of the model
+        orders.append([items.ids[i] for i in order])
+        rows.append(opened.catalog.rows(order[: a.k], held_out=items.encode(held_out).tolist()))
     tops = [order[: a.k] for order in orders]
-    moves = [shifts(top, other) for top, other in zip(tops, reversed(orders), strict=True)]
-    overlap = len(set(tops[0]) & set(tops[1]))
-    words = f"**{overlap} of {len(tops[0])}** stand in both lists"
-    if tops[0] == tops[1]:
-        words += ", in the same order"
-    elif moved := [abs(shift) for shift in moves[0] if shift is not None]:
-        places = round(float(np.median(moved)))
-        words += f"; an item of A's list is, at the median, {places} place{'s'[: places != 1]} away in B"
-    hits = [sum(row.held_out for row in listed) for listed in rows]
-    words += f". Of the {len(held_out)} items held out A finds {hits[0]} and B {hits[1]}." if held_out else "."
-    return Comparison((rows[0], rows[1]), (moves[0], moves[1]), overlap, words)
+    moves = [shifts(top, orders[n == 0]) for n, top in enumerate(tops)]
+    overlaps = [len({*tops[0]} & {*top}) for top in tops[1:]]
+    words = []
+    for name, top, order, overlap in zip(NAMES[1:], tops[1:], orders[1:], overlaps, strict=False):
+        said = f"A and {name} have **{overlap} of {len(tops[0])}** items in common"
+        if top == tops[0]:
+            said += ", in the same order"
+        elif moved := [abs(shift) for shift in shifts(tops[0], order) if shift is not None]:
+            places = round(float(np.median(moved)))
+            said += f", and the median item of A is {places} place{'s'[: places != 1]} away in {name}"
+        words.append(f"{said}.")
+    if held_out:
+        hits = [f"{name} {sum(row.held_out for row in listed)}" for name, listed in zip(NAMES, rows, strict=False)]
+        words.append(f"Hits among the {len(held_out)} held-out items: {', '.join(hits)}.")
+    return Comparison(rows, moves, overlaps, " ".join(words))
 
 
-def measure(a: Query, b: Query, part: Part) -> tuple[list[list[str]], str]:
-    """Measures both sides on the same sample of users (seed 0).
+def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[str]], str]:
+    """Measures all sides on the same sample of users (seed 0).
 
-    Returns rows (measure, A, B, B − A, meaning) and a caption. The difference in accuracy is paired by user and has its
-    standard error.
+    Returns the head of a table, its rows and a caption. Differences from A in accuracy are paired by user and have
+    their standard error.
 
     Raises:
         SDiffError: like `recommend`, or if nothing is held out in this part.
     """
-    users = _sample(open_dataset(a.dataset).dataset.split, part)
-    results = []
-    for side in (a, b):
-        opened, score, device = _scorer(a.dataset, side)
-        split = opened.dataset.split
-        shown = top_n_lists(score, split, 20, part, users, device)
-        results.append((accuracy(shown, split, part), measures(shown, split)))
+    dataset = sides[0].dataset
+    users = _sample(open_dataset(dataset).dataset.split, part)
+    results = [_lists_measured(dataset, side, part, users) for side in sides]
+    names = NAMES[: len(sides)]
     rows = []
     for name, hint in HINTS.items():
-        if name in PER_USER:
-            each = [per_user[name] for per_user, _ in results]
-            values, difference = [one.mean() for one in each], each[1] - each[0]
-            error = f" ± {difference.std(ddof=1) / np.sqrt(len(users)):.4f}" if len(users) > 1 else ""
-        else:
-            values, error = [of_lists[name] for _, of_lists in results], ""
-        rows.append([name, *(f"{value:.4f}" for value in values), f"{values[1] - values[0]:+.4f}{error}", hint])
-    title = open_dataset(a.dataset).dataset.title
-    words = f"A {a.model}, B {b.model} · {title} · lists of 20 for {len(users):,} users of the {part} part (seed 0)."
+        values = [float(np.mean(result[name])) for result in results]
+        cells = [f"{values[0]:.4f}"]
+        for value, result in zip(values[1:], results[1:], strict=True):
+            error = ""
+            if name in PER_USER and len(users) > 1:
+                difference = result[name] - results[0][name]
+                error = f" ± {difference.std(ddof=1) / np.sqrt(len(users)):.4f}"
+            cells += [f"{value:.4f}", f"{value - values[0]:+.4f}{error}"]
+        rows.append([name, *cells, hint])
+    head = ["measure", "A", *(text for name in names[1:] for text in (name, f"{name} − A")), "meaning"]
+    shown = ", ".join(f"{name}: {title(side.model)}" for name, side in zip(names, sides, strict=True))
+    caption = (
+        f"{shown} · {open_dataset(dataset).dataset.title} · lists of 20 for {len(users):,} users of the {PARTS[part]} "
+        f"part (seed 0)."
+    )
     if part == "test":
-        words += " Choose settings on the validation part: what is chosen on test says less about anybody else."
-    return rows, words
+        caption += " Choose settings on the validation part: a choice made on the test part overstates the result."
+    return head, rows, caption
+
+
+def _lists_measured(dataset: str, side: Query, part: Part, users: np.ndarray) -> dict[str, Any]:
+    """Measures of a side's lists of 20 by name; those in `PER_USER` as arrays (n_users,)."""
+    opened, score, device = _scorer(dataset, side)
+    split = opened.dataset.split
+    shown = top_n_lists(score, split, 20, part, users, device)
+    return accuracy(shown, split, part) | measures(shown, split)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row of the leaderboard: a model or a baseline.
+
+    Attributes:
+        model: its name.
+        origin: description of what it was trained with.
+        recorded: recall@20 by part as written in its checkpoint, over all users. Empty if the checkpoint was trained on
+            another split of the data.
+        curve: (epoch, validation recall@20) of its training, written likewise.
+        seconds: time of its training, or None if it was not trained or an earlier version did not write it.
+        size: bytes of its files, or None if it has none.
+        foreign: whether it was trained on another split, so that it may know held-out items of this one.
+        measured: recall@20 by part, and "coverage" and "novelty", of its lists for a common sample of users. None if it
+            was not measured yet.
+        error: why it cannot be measured.
+    """
+
+    model: str
+    origin: str = ""
+    recorded: dict[Part, float] = field(default_factory=dict)
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float | None = None
+    size: int | None = None
+    foreign: bool = False
+    measured: dict[str, float] | None = None
+    error: str = ""
+
+
+_measured: LRUCache[Hashable, dict[str, float]] = LRUCache(256)
+_condition = Condition()  # guards it
+
+
+def leaderboard(dataset: str) -> Iterator[list[Standing]]:
+    """All models of a data set and the baselines, best first by measured validation recall (test, without validation).
+
+    The first table is made of the files of the checkpoints and of earlier measurements. Then each model that was not
+    measured yet is, and a table follows each. A changed checkpoint is measured again.
+
+    Raises:
+        SDiffError: the data set is not open, or nothing is held out in it.
+    """
+    split = open_dataset(dataset).dataset.split
+    samples: dict[Part, np.ndarray] = {part: _sample(split, part) for part in PARTS if len(getattr(split, part))}
+    if not samples:
+        raise SDiffError("Nothing is held out in this data set, so its models cannot be measured.")
+    folders = checkpoints(dataset)
+    standings, keys = {}, {}
+    for name in sides(dataset):
+        folder = folders.get(name)
+        keys[name] = (split.fingerprint, name, folder and stamps(folder))
+        with _condition:
+            measured = _measured.get(keys[name])
+        standings[name] = replace(_standing(dataset, name, folder), measured=measured)
+    yield _ranked(standings)
+    for name, standing in standings.items():
+        if standing.measured is None and not standing.error:
+            try:
+                standings[name] = replace(standing, measured=_measure(keys[name], dataset, name, samples))
+            except SDiffError as error:
+                standings[name] = replace(standing, error=public_message(error))
+            yield _ranked(standings)
+
+
+def _standing(dataset: str, name: str, folder: Path | None) -> Standing:
+    """What is known of a model without measuring it."""
+    if name in BASELINES:
+        return Standing(name, "not trained")
+    if folder is None:  # `INSTANT`
+        checkpoint = open_dataset(dataset).instant.checkpoint
+        origin, metrics, described = checkpoint.provenance, checkpoint.metrics, "solved in closed form"
+    else:
+        try:
+            origin, metrics = read_origin(folder)
+        except SDiffError as error:
+            return Standing(name, error=public_message(error))
+        described = f"preset {origin.preset}, {origin.created}"
+    foreign = origin.data_fingerprint != open_dataset(dataset).dataset.split.fingerprint
+    if foreign:
+        described += ", trained on another split"
+    recorded: dict[Part, float] = {}
+    points = []
+    if not foreign:
+        recorded = {part: float(metrics[part]["recall@20"]) for part in PARTS if part in metrics}
+        curve = metrics.get("curve", {"epoch": [], "recall@20": []})
+        points = [*zip(curve["epoch"], curve["recall@20"], strict=True)]
+    return Standing(name, described, recorded, points, metrics.get("train_seconds"), folder and size(folder), foreign)
+
+
+@cached(_measured, key=lambda key, *_: key, condition=_condition)
+def _measure(key: Hashable, dataset: str, name: str, samples: dict[Part, np.ndarray]) -> dict[str, float]:
+    """`Standing.measured` of a model. `key` changes with the model and the data."""
+    found: dict[str, float] = {}
+    for part, users in samples.items():
+        result = _lists_measured(dataset, Query(dataset, name), part, users)
+        found = {measure: float(result[measure]) for measure in BEYOND} | found  # of the first part
+        found[part] = float(result["recall@20"].mean())
+    return found
+
+
+def _ranked(standings: dict[str, Standing]) -> list[Standing]:
+    """The rows, best first; without a measurement last."""
+
+    def key(row: Standing) -> float:
+        measured = row.measured or {}
+        return -measured.get("valid", measured.get("test", -1.0))
+
+    return sorted(standings.values(), key=key)
 
 
 def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
@@ -173,14 +311,19 @@ def _across(dataset: str, name: str, made: str, config: Config, part: Part, n: i
 
 
 def sides(dataset: str) -> list[str]:
-    """Choices for side B: the models of a data set, and the baselines."""
+    """What a list can be compared with: the models of a data set, and the baselines."""
     return [*models(dataset), *BASELINES]
+
+
+def title(model: str) -> str:
+    """A model's name, or what a baseline is."""
+    return TITLES.get(model, model)
 
 
 def describe(side: Query) -> str:
     """Describes a side: its model, and the settings that differ from the checkpoint's."""
     if side.model in BASELINES:
-        return f"**{side.model}** · a baseline without settings"
+        return f"**{title(side.model)}** · has no settings"
     config = serve(side.dataset, side.model)[1].config
     differing = changes(config, config.at_inference(side.settings), side.seed)
     return f"**{side.model}** · {differing or 'with its own settings'}"
@@ -198,12 +341,14 @@ def _sample(split: Split, part: Part) -> np.ndarray:
     """Indices of a fixed sample of users. Raises SDiffError if nothing is held out."""
     held_out = np.flatnonzero(getattr(split, part).lengths)
     if not len(held_out):
-        raise SDiffError(f"Nothing is held out in the {part} part of this data set: measure on the other part.")
+        raise SDiffError(f"Nothing is held out in the {PARTS[part]} part of this data set: measure on the other part.")
     return np.sort(np.random.default_rng(0).permutation(held_out)[:SAMPLE])
 
 
 def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
     if side.model in BASELINES:
+        if side.settings:
+            raise SDiffError(f"{side.model} is a baseline without settings: leave them out, or choose a model.")
         return open_dataset(dataset), _reference(dataset, side.model), CPU
     opened, model = serve(dataset, side.model)
     config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)

@@ -11,6 +11,7 @@ from sdiff.app.figures import LINES, NAMES, PALETTE, SERIES, STYLES, plain
 
 Row = dict[str, Any]  # settings and measures of a row; test metrics under "test"
 MEASURE = "recall@20"
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x")
 # Names of settings and of their values
 AXES = {
     "K": "number of frequencies K",
@@ -106,6 +107,24 @@ def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category")
+    return figure
+
+
+def points(rows: Sequence[Row], x: str, y: str, name: str) -> go.Figure:
+    """Named points over a logarithmic axis. The values of x must be positive."""
+    figure = plain(x, y, height=320)
+    for i, row in enumerate(rows):
+        figure.add_scatter(
+            x=[row[x]],
+            y=[row[y]],
+            name=str(row[name]),
+            mode="markers",
+            marker={"size": 13, "symbol": SYMBOLS[i % len(SYMBOLS)], "color": SERIES[i % len(SERIES)]},
+            hovertemplate="%{x:.4g}: %{y:.4f}",
+        )
+    few = max(row[x] for row in rows) < 300 * min(row[x] for row in rows)  # decades, so that labels at 2 and 5 fit
+    figure.update_xaxes(type="log", dtick="D2" if few else 1, exponentformat="none")
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import gradio as gr
-from gradio.events import api as endpoint
 
 from sdiff.app import api, first_list, gate, health, journal, server
 from sdiff.app.controls import SLIDERS, Controls
@@ -60,8 +59,7 @@ def build() -> gr.Blocks:
                     train = TrainTab(page)
         opening = Opening(page, [recommend.history, recommend.recommended, recommend.summary, page.list_state])
 
-        for function in api.ENDPOINTS:  # first, because event handlers may have the same names
-            endpoint(api.served(function), api_name=function.__name__, concurrency_limit=api.WAITING)
+        api.offer()  # first, because event handlers may have the same names
         page.wire()
         train.wire()
         data_sets, models = opening.wire(demo.load, data.wire(), data.key, train.trained, train.see.click)

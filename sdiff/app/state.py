@@ -138,7 +138,18 @@ def open_model(name: str, dataset: str) -> Recommender:
     folder = _folder(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {brief(name)}: choose another, or train one.")
-    return _model(folder, tuple(_stamp(folder / part) for part in ("config.json", "metrics.json")))
+    return _model(folder, stamps(folder))
+
+
+def size(folder: Path) -> int:
+    """Bytes of the files of the checkpoint in the folder."""
+    files = (folder / "config.json", folder / "metrics.json", *folder.glob("model-*.safetensors"))
+    return sum(stamp[-1] for file in files if (stamp := _stamp(file)))
+
+
+def stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """Changes whenever the checkpoint in the folder does."""
+    return tuple(_stamp(folder / part) for part in ("config.json", "metrics.json"))
 
 
 @cached(LRUCache(8), condition=Condition())

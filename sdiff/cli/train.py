@@ -148,8 +148,7 @@ def finish(
         "device": device_name(trainer.device),
         "processes": ranks.size,
         "epoch": checkpoint.provenance.epoch,
-        "train_seconds": round(trainer.seconds, 1),
-    }
+    } | checkpoint.metrics
     parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
     for part in parts:
         metrics[part] = measure(model, dataset, part, {}, arguments.seed, ranks)

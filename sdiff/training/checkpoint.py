@@ -2,7 +2,8 @@
 
 config.json                  hyper-parameters, provenance and the name of the weights file; written last
 model-<sha256>.safetensors   weights, spectrum, item counts; item ids in its header
-metrics.json                 metrics of these weights on the data set that they were trained on
+metrics.json                 metrics of these weights on the data set that they were trained on, and of their training:
+                             the seconds of all epochs, and the validation recall by epoch
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class Checkpoint:
         spectrum: of the item graph.
         weights: tensors of the model, by name.
         provenance: data set, seed and versions.
-        metrics: what metrics.json contains, such as `metrics["valid"]["recall@20"]`; may be empty.
+        metrics: what metrics.json contains, such as `metrics["valid"]["recall@20"]`; may be empty. The keys of
+            `Trainer.checkpoint` are missing in checkpoints of earlier versions.
     """
 
     config: Config
@@ -182,6 +184,17 @@ class Checkpoint:
         return cls(config, items, counts, spectrum, model, provenance, _metrics(folder, card["weights"]["sha256"]))
 
 
+def read_origin(folder: Path) -> tuple[Provenance, dict[str, Any]]:
+    """Provenance and metrics of the checkpoint in a folder. Reads no weights. Raises SDiffError if it is damaged."""
+    try:
+        card = read_json(folder / "config.json")
+        return Provenance(**card["provenance"]), _metrics(folder, card["weights"]["sha256"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, SDiffError):
+            raise
+        raise SDiffError(f"{folder}/config.json is damaged: copy the checkpoint again, or train it again.") from error
+
+
 def _version(folder: Path) -> tuple[int, int] | None:
     """Inode and modification time of config.json, which change when it is replaced."""
     with suppress(OSError):
@@ -195,7 +208,10 @@ def _metrics(folder: Path, digest: str) -> dict[str, Any]:
         metrics = read_json(folder / "metrics.json")
         measured = [metrics, *metrics.get("references", {}).values()]
         recalls = [row[part]["recall@20"] for row in measured for part in ("valid", "test") if part in row]
-        return metrics if metrics.pop("weights") == digest and all(map(math.isfinite, recalls)) else {}
+        curve = metrics.get("curve", {"epoch": [], "recall@20": []})
+        points = [*zip(curve["epoch"], curve["recall@20"], strict=True)]
+        numbers = [*recalls, metrics.get("train_seconds", 0), *(number for point in points for number in point)]
+        return metrics if metrics.pop("weights") == digest and all(map(math.isfinite, numbers)) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 

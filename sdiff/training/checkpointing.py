@@ -38,11 +38,11 @@ def checkpointed(
     Raises:
         SDiffError: as raised by `epochs`, or a file cannot be written.
     """
-    saved = _saved_epoch(folder)  # of a run that is resumed
+    before = saved = _saved_epoch(folder)  # of a run that is resumed
 
-    def save() -> None:
+    def save(last: bool = False) -> None:
         nonlocal saved
-        if trainer.ranks.first and trainer.best.epoch > saved:
+        if trainer.ranks.first and (trainer.best.epoch > saved or (last and saved > before)):
             trainer.checkpoint(dataset, preset).save(folder)
             saved = trainer.best.epoch
 
@@ -56,7 +56,7 @@ def checkpointed(
                     save()
                 yield progress
     finally:
-        save()
+        save(last=True)  # again, so that its metrics describe the whole run
 
 
 def _saved_epoch(folder: Path) -> int:

@@ -38,6 +38,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
         "epoch": trainer.epoch,
         "seconds": trainer.seconds,
         "best": [trainer.best.epoch, trainer.best.value, trainer.best.valid],
+        "curve": trainer.curve,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -109,6 +110,7 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]
     weights = _strip(tensors, "best.")
     check_alike(weights, trainer.serving.state_dict() if weights else {})
     trainer.epoch, trainer.seconds, trainer.best = state["epoch"], state["seconds"], _best(state, weights)
+    trainer.curve = _curve(state)
     for part, module in trainer.modules().items():
         check_alike(_strip(tensors, f"{part}."), trained(module))
         module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest is computed from the data
@@ -129,6 +131,17 @@ def _best(state: Mapping[str, Any], weights: dict[str, Tensor]) -> Best:
     if not isinstance(valid, dict):
         raise ValueError("its best result is not valid")
     return Best(epoch, value, valid, weights)
+
+
+def _curve(state: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """The curve of a state; empty in a state of an earlier version. Raises ValueError or TypeError if it is invalid."""
+    curve = [(epoch, recall) for epoch, recall in state.get("curve", [])]
+    epochs = [epoch for epoch, _ in curve]
+    if not all(type(epoch) is int and 0 < epoch <= state["epoch"] and 0 <= recall <= 1 for epoch, recall in curve):
+        raise ValueError("its curve is not valid")
+    if epochs != sorted({*epochs}):
+        raise ValueError("its curve is not in the order of the epochs")
+    return curve
 
 
 def _moments(tensors: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int, dict[str, Tensor]]:

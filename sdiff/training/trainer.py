@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from threading import RLock
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -35,6 +36,7 @@ from sdiff.method.spectrum import shared_basis
 from sdiff.training.checkpoint import Checkpoint, Provenance
 
 CRITERION = "recall@20"
+CURVE = 100  # maximum number of points of a curve in a checkpoint
 GLOBAL = RLock()  # guards torch's global generators
 
 
@@ -132,6 +134,7 @@ class Trainer:
         shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
+        self.curve: list[tuple[int, float]] = []  # epoch and validation recall@20
 
     @property
     def epochs(self) -> int:
@@ -245,6 +248,7 @@ class Trainer:
             self.device,
             ranks=self.ranks,
         )
+        self.curve.append((epoch, valid[CRITERION]))
         if self.best.value is None or valid[CRITERION] > self.best.value:
             self.best = Best(epoch, valid[CRITERION], valid, self._weights())
         return valid
@@ -258,6 +262,9 @@ class Trainer:
         Args:
             dataset: key of the data set, recorded in the provenance.
             preset: name of the preset, recorded in the provenance.
+
+        Its metrics also contain the time of all epochs so far, `train_seconds`, and the validation recall by epoch,
+        `curve`, thinned to `CURVE` points.
         """
         versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
         provenance = Provenance(
@@ -269,6 +276,13 @@ class Trainer:
             created=datetime.now(UTC).strftime("%Y-%m-%d"),
             versions=versions,
         )
+        metrics: dict[str, Any] = {"train_seconds": round(self.seconds, 3)}
+        if self.best.valid:
+            metrics["valid"] = self.best.valid
+        if self.curve:
+            kept = np.unique(np.linspace(0, len(self.curve) - 1, CURVE).round().astype(int))
+            epochs, recalls = zip(*(self.curve[i] for i in kept), strict=True)
+            metrics["curve"] = {"epoch": [*epochs], CRITERION: [round(recall, 5) for recall in recalls]}
         return Checkpoint(
             self.config,
             self.split.items,
@@ -276,7 +290,7 @@ class Trainer:
             self.model.spectrum,
             self.best.weights or self._weights(),
             provenance,
-            {"valid": self.best.valid} if self.best.valid else {},
+            metrics,
         )
 
     def modules(self) -> dict[str, Model]:

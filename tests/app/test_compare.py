@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,14 @@ from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
 from sdiff.app.tabs import take_away
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.data.catalog import ALL
+from sdiff.data.interactions import Vocabulary
 from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.histories import Histories
+from sdiff.method.spectrum import SpectralBasis
+from sdiff.training.checkpoint import Checkpoint
 from tests.conftest import CPU, printed
 
 ONE = Query("demo", "demo", "1")
@@ -30,9 +35,10 @@ def ids(rows):
 
 
 def test_a_list_compared_with_itself_does_not_differ():
-    found = comparison.compare(ONE, ONE)
-    assert ids(found.lists[0]) == ids(found.lists[1]) == ids(handlers.recommend(ONE).recommendations)
-    assert found.shifts == ([0] * 20, [0] * 20) and found.overlap == 20 and "in the same order" in found.words
+    found = comparison.compare([ONE, ONE, ONE])
+    assert all(ids(rows) == ids(handlers.recommend(ONE).recommendations) for rows in found.lists)
+    assert found.shifts == [[0] * 20] * 3 and found.overlaps == [20, 20]
+    assert found.words.count("**20 of 20** items in common, in the same order.") == 2
 
 
 def test_ranking_does_not_modify_the_scores():
@@ -46,40 +52,44 @@ def test_ranking_does_not_modify_the_scores():
 
 @pytest.mark.parametrize("other", [PAPER, replace(ONE, model="A x"), replace(ONE, settings={"half_life": 15.0})])
 def test_shifts_are_ranks_in_the_other_list(other):
-    found = comparison.compare(ONE, other)
-    whole = [ids(side) for side in comparison.compare(replace(ONE, k=1000), other).lists]
-    for side, rows in enumerate(found.lists):
+    third = replace(ONE, model="popularity")
+    found = comparison.compare([ONE, other, third])
+    whole = [ids(rows) for rows in comparison.compare([replace(ONE, k=1000), other, third]).lists]
+    for side, (rows, than) in enumerate(zip(found.lists, (1, 0, 0), strict=True)):
         assert ids(rows) == whole[side][:20]
         for rank, (id, shift) in enumerate(zip(ids(rows), found.shifts[side], strict=True)):
-            assert shift == (whole[1 - side].index(id) - rank if id in whole[1 - side] else None)
-    assert found.overlap == len(set(ids(found.lists[0])) & set(ids(found.lists[1]))) < 20
+            assert shift == (whole[than].index(id) - rank if id in whole[than] else None)
+    a, *others = map(ids, found.lists)
+    assert found.overlaps == [len({*a} & {*each}) for each in others] and found.overlaps[0] < 20
     hits = [sum(row.held_out for row in rows) for rows in found.lists]
-    assert f"A finds {hits[0]} and B {hits[1]}" in found.words
+    assert "A {}, B {}, C {}.".format(*hits) in found.words
 
 
 def test_both_sides_have_the_same_filters_and_history():
     asked = replace(ONE, genres=["Comedy"], history=handlers.history_of(ONE)[:5])
-    found = comparison.compare(asked, replace(asked, model="popularity"))
+    found = comparison.compare([asked, replace(asked, model="popularity")])
     assert all("Comedy" in row.genres for rows in found.lists for row in rows)
     assert not {row.id for rows in found.lists for row in rows} & set(asked.history or ())
 
 
 def test_a_baseline_side_reports_the_metrics_of_the_baseline():
-    rows, words = comparison.measure(PAPER, replace(PAPER, model="A x"), "test")
+    head, rows, words = comparison.measure([PAPER, replace(PAPER, model="A x")], "test")
     split = open_dataset("demo").dataset.split
     expected = evaluate(BASELINES["A x"](split), split, "test", CPU)
-    assert [row[0] for row in rows] == list(comparison.HINTS)
+    assert head == ["measure", "A", "B", "B − A", "meaning"] and [row[0] for row in rows] == list(comparison.HINTS)
     assert float(rows[0][2]) == pytest.approx(expected["recall@20"], abs=1e-4)
     assert float(rows[1][2]) == pytest.approx(expected["ndcg@20"], abs=1e-4)
     kept = serve("demo", "demo-paper")[1].checkpoint.metrics["test"]
     assert float(rows[0][1]) == pytest.approx(kept["recall@20"], abs=1e-4)
-    assert f"for {expected['users']} users" in words and "on test says less" in words
+    assert f"for {expected['users']} users of the test part" in words and "overstates" in words
+    assert "A: demo-paper, B: linear graph filter (baseline)" in words
 
 
 def test_differences_are_paired_by_user_so_a_side_does_not_differ_from_itself():
-    rows, words = comparison.measure(ONE, ONE, "valid")
-    assert all(row[3].startswith("+0.0000") for row in rows) and rows[0][3] == "+0.0000 ± 0.0000"
-    assert "on test" not in words
+    head, rows, words = comparison.measure([ONE, ONE, ONE], "valid")
+    assert head[-4:] == ["B − A", "C", "C − A", "meaning"]
+    assert all(row[n].startswith("+0.0000") for row in rows for n in (3, 5)) and rows[0][3] == "+0.0000 ± 0.0000"
+    assert "overstates" not in words
 
 
 def test_each_cell_of_the_grid_is_the_evaluation_of_its_pair(monkeypatch):
@@ -93,15 +103,16 @@ def test_each_cell_of_the_grid_is_the_evaluation_of_its_pair(monkeypatch):
 
 def test_an_impossible_comparison_is_refused_with_a_reason():
     with pytest.raises(SDiffError, match="no checkpoint 'gone'"):
-        comparison.compare(ONE, replace(ONE, model="gone"))
+        comparison.compare([ONE, replace(ONE, model="gone")])
     with pytest.raises(SDiffError, match="Unknown user nobody"):
-        comparison.compare(replace(ONE, user="nobody"), ONE)
+        comparison.compare([replace(ONE, user="nobody"), ONE])
     with pytest.raises(SDiffError, match="sigma_max must be between"):
-        comparison.compare(ONE, replace(ONE, settings={"sigma_max": 9}))
+        comparison.compare([ONE, replace(ONE, settings={"sigma_max": 9})])
 
 
 def test_a_side_shows_its_model_and_settings():
-    assert comparison.describe(replace(ONE, model="popularity")).startswith("**popularity**")
+    assert comparison.describe(replace(ONE, model="A x")).startswith("**linear graph filter (baseline)**")
+    assert comparison.TITLES.keys() == BASELINES.keys()
     assert "Guidance s 0 → **2**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
     assert comparison.sides("demo")[-2:] == list(BASELINES)
 
@@ -160,3 +171,17 @@ def test_seen_items_are_listed_on_request():
     assert {row.id for row in shown.recommendations} & shown.past
     html = lists.recommended_table(shown.recommendations, None, shown.past)
     assert html.count("in the history") == len({row.id for row in shown.recommendations} & shown.past)
+
+
+def test_a_model_with_its_items_in_another_order_gives_the_same_list_and_hits():
+    checkpoint, folder = Checkpoint.load(CHECKPOINTS / "demo-paper"), runs_dir() / "reordered"
+    order = torch.randperm(len(checkpoint.items), generator=torch.Generator().manual_seed(0))
+    items = Vocabulary(tuple(checkpoint.items.ids[i] for i in order))
+    spectrum = SpectralBasis(checkpoint.spectrum.U[order], checkpoint.spectrum.lam)
+    counts = checkpoint.item_counts[order]
+    replace(checkpoint, items=items, spectrum=spectrum, item_counts=counts).save(folder)
+    known = replace(PAPER, user="7")  # who has hits in both
+    found = comparison.compare([known, replace(known, model="reordered")])
+    shutil.rmtree(folder)
+    (a, b) = ([(row.id, row.held_out) for row in rows] for rows in found.lists)
+    assert any(hit for _, hit in a) and len({*a} & {*b}) >= 19, "sums in another order round differently"

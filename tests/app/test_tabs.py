@@ -239,11 +239,11 @@ def test_two_models_can_be_compared_and_evaluated(page):
     open_tab(page, "Compare")
     page.wait_for_selector("#b-list tbody tr")
     first = listed(page, "#a-list")
-    choose(page, "b-model", "A x")
-    page.locator("#b-words").filter(has_text="A x · a baseline without settings").wait_for()
+    choose(page, "b-model", "linear graph filter (baseline)")
+    page.locator("#b-words").filter(has_text="linear graph filter (baseline) · has no settings").wait_for()
     assert page.locator("#b-panel").is_hidden()
     choose(page, "b-model", "demo")
-    page.locator("#compare-words").filter(has_text="20 of 20 stand in both lists, in the same order").wait_for()
+    page.locator("#compare-words").filter(has_text="20 of 20 items in common, in the same order").wait_for()
     assert listed(page, "#b-list") == first
     page.get_by_role("button", name="Settings of B").click()
     move(page, "b-half_life", 15)
@@ -258,12 +258,70 @@ def test_two_models_can_be_compared_and_evaluated(page):
 
 
 @pytest.mark.slow
+@WIDTHS
+def test_a_third_list_can_be_chosen_and_is_restored_by_the_url(visit):
+    page = visit("?view=Compare&b-model=instant")
+    page.wait_for_selector("#b-list tbody tr")
+    assert page.locator("#c-list").count() == 0 or page.locator("#c-list").is_hidden()
+    assert page.locator("#c-panel").count() == 0 or page.locator("#c-panel").is_hidden()
+    choose(page, "c-model", "demo-paper")
+    page.wait_for_selector("#c-list tbody tr")
+    page.locator("#compare-words").filter(has_text="A and C have").wait_for()
+    page.wait_for_function("new URLSearchParams(location.search).get('c-model') === 'demo-paper'")
+    shown = listed(page, "#c-list")
+    assert len(shown) == len(listed(page, "#a-list")) == 20 and shown != listed(page, "#b-list")
+    page.get_by_role("button", name="Measure", exact=True).click()
+    page.locator("#measured th").filter(has_text="C − A").wait_for()
+    settle(page)
+    page.reload()
+    page.wait_for_selector("#c-list tbody tr")
+    assert listed(page, "#c-list") == shown
+    choose(page, "c-model", "no third list")
+    page.locator("#c-list").wait_for(state="hidden")
+    page.wait_for_function("new URLSearchParams(location.search).get('c-model') === null")
+    settle(page)
+
+
+@pytest.mark.slow
+def test_the_leaderboard_is_measured_sorted_in_the_browser_and_kept(visit):
+    page = visit("?view=Compare")
+    page.wait_for_selector("#board-table tbody tr")
+    page.locator("#board").click()
+    page.locator("#board-words").filter(has_text=re.compile(r"(\d+) of \1 are measured")).wait_for()
+
+    def column(n: int) -> list[str]:
+        cells = page.locator(f"#board-table tbody tr td:nth-child({n})")
+        return cells.evaluate_all("all => all.map(cell => cell.dataset.value)")
+
+    def press(n: int) -> str:
+        page.locator(f"#board-table th:nth-child({n}) button").click()
+        return page.locator(f"#board-table th:nth-child({n})").get_attribute("aria-sort")
+
+    recalls = [float(value) for value in column(2)]
+    assert recalls == sorted(recalls, reverse=True) and len(recalls) >= 5
+    assert press(3) == "descending"
+    recalls = [float(value) for value in column(3)]
+    assert recalls == sorted(recalls, reverse=True)
+    assert press(8) == "descending" and press(8) == "ascending"
+    known = [float(value) for value in column(8) if value]
+    assert known == sorted(known) and column(8)[len(known) :] == [""] * (len(recalls) - len(known)), "unknown ones last"
+    assert press(1) == "ascending"
+    names = ["demo", "demo-paper", "instant", "linear graph filter (baseline)", "most popular items (baseline)"]
+    assert [name for name in column(1) if name in names] == names
+    page.wait_for_selector("#cost-plot .js-plotly-plot")
+    settle(page)
+    page.reload()
+    page.locator("#board-words").filter(has_text=re.compile(r"(\d+) of \1 are measured")).wait_for()
+    settle(page)
+
+
+@pytest.mark.slow
 def test_the_url_restores_both_sides(visit):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
     page.locator("#b-words").filter(has_text="half_life 1.4 → 15").wait_for()
     page.get_by_role("button", name="Settings of B").click()
     page.locator("#b-reset").click()
-    page.locator("#compare-words").filter(has_text="20 of 20 stand in both lists, in the same order").wait_for()
+    page.locator("#compare-words").filter(has_text="20 of 20 items in common, in the same order").wait_for()
     page.wait_for_function("new URLSearchParams(location.search).get('b-half_life') === null")
     move(page, "b-guidance", 2)
     page.wait_for_function("new URLSearchParams(location.search).get('b-guidance') === '2'")

@@ -99,6 +99,14 @@ def test_a_resumed_run_without_improvement_keeps_the_checkpoint_and_its_metrics(
     assert Checkpoint.load(folder).metrics == {"test": {"recall@20": 0.5}}
 
 
+def test_the_metrics_on_disk_describe_the_whole_run_and_not_only_the_epochs_up_to_the_best(split, tmp_path):
+    trainer = Trainer(SMALL.override({"epochs": 12, "eval_every": 1, "lr": 0.0}), split, 0, CPU)
+    list(checkpointed(trainer, tmp_path / "model", "tastes", "paper"))
+    saved = Checkpoint.load(tmp_path / "model")
+    assert saved.provenance.epoch == 1 and saved.metrics["curve"]["epoch"] == [*range(1, 13)]
+    assert saved.metrics["train_seconds"] == round(trainer.seconds, 3)
+
+
 def test_only_the_first_rank_writes(split, tmp_path):
     for rank in (1, 0):
         trainer = Trainer(SHORT, split, 0, CPU, Ranks(rank, 2))

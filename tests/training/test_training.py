@@ -1,11 +1,12 @@
 import json
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS
@@ -15,8 +16,8 @@ from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.diffusion import score
 from sdiff.serving.recommender import Recommender
 from sdiff.training.checkpoint import Checkpoint
-from sdiff.training.run_state import resume, save_state
-from sdiff.training.trainer import CRITERION, Trainer
+from sdiff.training.run_state import load_state, resume, save_state
+from sdiff.training.trainer import CRITERION, CURVE, Trainer
 from sdiff.training.trainer import trained as model_weights
 from tests.conftest import CPU, SMALL, same
 
@@ -79,6 +80,7 @@ def test_a_seed_gives_bit_identical_results_in_one_run_or_two(name, split, tmp_p
     assert rest == [(p.epoch, p.loss, p.valid) for p in epochs][3:]
     assert same(resumed.model.state_dict(), whole.model.state_dict())
     assert same(resumed.best.weights, whole.best.weights)
+    assert resumed.curve == whole.curve == [(p.epoch, p.valid[CRITERION]) for p in epochs if p.valid]
     lists = [
         Recommender(run.checkpoint("tastes", name), CPU).recommend(["i1", "i2"], noise=True) for run in (whole, resumed)
     ]
@@ -97,7 +99,8 @@ def test_held_out_data_does_not_affect_a_model(name, split):
     for other in theirs:
         assert same(other.weights, ours.weights), "the graph among them"
         assert torch.equal(other.spectrum.U, ours.spectrum.U) and torch.equal(other.item_counts, ours.item_counts)
-    assert theirs[0].metrics == ours.metrics != theirs[1].metrics, "the test part is not read"
+    ours, theirs = ours.metrics | {"train_seconds": 0}, [each.metrics | {"train_seconds": 0} for each in theirs]
+    assert theirs[0] == ours != theirs[1], "the test part is not read"
 
 
 def steps_of(trainer):
@@ -220,6 +223,71 @@ def test_a_checkpoint_is_loaded_as_it_was_saved(run, saved):
     assert loaded.provenance == checkpoint.provenance and loaded.metrics == checkpoint.metrics
     assert same(loaded.weights, checkpoint.weights)
     assert torch.equal(loaded.spectrum.U, checkpoint.spectrum.U)
+
+
+def test_a_checkpoint_has_the_time_and_the_curve_of_its_training(run, saved):
+    trainer, progress = run
+    metrics = Checkpoint.load(saved).metrics
+    validated = [p for p in progress if p.valid]
+    assert metrics["curve"] == {
+        "epoch": [p.epoch for p in validated],
+        CRITERION: [round(p.valid[CRITERION], 5) for p in validated],
+    }
+    assert max(metrics["curve"][CRITERION]) == round(metrics["valid"][CRITERION], 5)
+    assert metrics["train_seconds"] == round(trainer.seconds, 3) > 0
+
+
+def test_a_long_curve_is_thinned_to_its_first_and_last_points_and_some_between(run):
+    trainer = copy(run[0])
+    trainer.curve = [(epoch, epoch / 5000) for epoch in range(1, 5001)]
+    curve = trainer.checkpoint("tastes", "paper").metrics["curve"]
+    assert len(curve["epoch"]) == len(curve[CRITERION]) == CURVE
+    assert curve["epoch"][0] == 1 and curve["epoch"][-1] == 5000 and curve["epoch"] == sorted({*curve["epoch"]})
+    assert len(json.dumps(curve)) < 3000
+
+
+def test_checkpoints_and_states_of_earlier_versions_have_no_curve_and_no_time(run, saved, tmp_path):
+    written = json.loads((saved / "metrics.json").read_text())
+    (saved / "metrics.json").write_text(json.dumps({key: written[key] for key in ("weights", "valid")}))
+    assert Checkpoint.load(saved).metrics == {"valid": written["valid"]}
+    save_state(run[0], tmp_path / "state")
+    tensors, state = load_state(tmp_path / "state")
+    del state["curve"]
+    (tmp_path / "state").write_bytes(save(tensors, metadata={"state": json.dumps(state)}))
+    resumed = Trainer(SMALL, run[0].split, 0, CPU)
+    resume(resumed, tmp_path / "state")
+    assert resumed.epoch == run[0].epoch and resumed.curve == []
+    assert "curve" not in resumed.checkpoint("tastes", "paper").metrics
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"train_seconds": "long"},
+        {"train_seconds": float("nan")},
+        {"curve": 5},
+        {"curve": {}},
+        {"curve": {"epoch": [1, 2], "recall@20": [0.1]}},
+        {"curve": {"epoch": ["1"], "recall@20": [0.1]}},
+        {"curve": {"epoch": [1], "recall@20": [float("inf")]}},
+    ],
+    ids=str,
+)
+def test_metrics_with_an_invalid_time_or_curve_are_ignored(saved, damage):
+    metrics = json.loads((saved / "metrics.json").read_text())
+    (saved / "metrics.json").write_text(json.dumps(metrics | damage))
+    assert Checkpoint.load(saved).metrics == {}
+
+
+@pytest.mark.parametrize(
+    "curve", [5, [1], [[1]], [[0, 0.1]], [[99, 0.1]], [[1, 2.0]], [[2, 0.1], [1, 0.1]], [["1", 0]]]
+)
+def test_a_state_with_an_invalid_curve_is_refused(run, tmp_path, curve):
+    save_state(run[0], tmp_path / "state")
+    tensors, state = load_state(tmp_path / "state")
+    (tmp_path / "state").write_bytes(save(tensors, metadata={"state": json.dumps(state | {"curve": curve})}))
+    with pytest.raises(SDiffError, match="is damaged"):
+        resume(Trainer(SMALL, run[0].split, 0, CPU), tmp_path / "state")
 
 
 def test_saving_again_replaces_the_old_weights_without_leftovers(run, saved):
