@@ -69,13 +69,27 @@ class SimilarItem(Item):
 
 
 class Explanation(TypedDict):
-    """Two sums of named parts, each equal to the score."""
+    """Two sums of named parts, each equal to the score. `causes`: titles of the items that speak most for it."""
 
     title: str
+    causes: list[str]
     unit: str
     score: float
     by_item: list[tuple[str, float]]
     by_frequency: list[tuple[str, float]]
+
+
+class Wave(TypedDict):
+    """A graph frequency. `negative`, `positive`: titles at its ends; `amplitude`: of the history on it; `share`: of its
+    energy on all of them."""
+
+    number: int
+    eigenvalue: float
+    name: str
+    negative: list[str]
+    positive: list[str]
+    amplitude: float
+    share: float
 
 
 Compared = list[ComparedItem]

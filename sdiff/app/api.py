@@ -19,6 +19,7 @@ from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
 from sdiff.app import answers, comparison, handlers, openings, similar, spectral, state
+from sdiff.app import waves as named_waves
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import MOST, K, Query, text
 from sdiff.app.words import public_message
@@ -26,10 +27,11 @@ from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.config import BOUNDS
 from sdiff.data.catalog import Row
-from sdiff.data.registry import REGISTRY
+from sdiff.data.registry import REGISTRY, default_key
 
 WAITING = 32  # calls of an endpoint that may wait for a data set at once; others wait in the queue
 COMPUTING = CapacityLimiter(2)  # calls that compute at once; waiting calls use no thread
+DATASET = default_key()
 SETTINGS = get_type_hints(answers.Settings)  # types by name
 NO_SETTINGS: dict[str, Any] = {}
 
@@ -155,7 +157,7 @@ def list_datasets() -> list[answers.DataSet]:
 
 
 @answering
-def list_checkpoints(dataset: str = "demo") -> list[answers.Model]:
+def list_checkpoints(dataset: str = DATASET) -> list[answers.Model]:
     """Lists the models of a data set, the default one first: name, and a description with metrics, or an error message.
 
     Args:
@@ -175,7 +177,7 @@ def _card(dataset: str, name: str) -> str:
 
 @answering
 def recommend(
-    dataset: str = "demo",
+    dataset: str = DATASET,
     checkpoint: str = "",
     user: str = "",
     k: int = 20,
@@ -198,7 +200,7 @@ def recommend(
 
 
 @answering
-def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> list[answers.Item]:
+def search_items(dataset: str = DATASET, question: str = "", limit: int = 20) -> list[answers.Item]:
     """Searches items by title, best match first. Words may be prefixes or have a typo.
 
     Args:
@@ -212,7 +214,7 @@ def search_items(dataset: str = "demo", question: str = "", limit: int = 20) -> 
 
 
 @answering
-def similar_items(dataset: str = "demo", item: str = "1", limit: int = 20) -> list[answers.SimilarItem]:
+def similar_items(dataset: str = DATASET, item: str = "1", limit: int = 20) -> list[answers.SimilarItem]:
     """Lists the items whose users are most like those of an item, most similar first.
 
     Args:
@@ -230,7 +232,7 @@ def similar_items(dataset: str = "demo", item: str = "1", limit: int = 20) -> li
 
 @answering
 def explain(
-    dataset: str = "demo",
+    dataset: str = DATASET,
     checkpoint: str = "",
     user: str = "",
     item: str = "1",
@@ -249,12 +251,13 @@ def explain(
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed)
-    return answers.Explanation(**asdict(handlers.why(query, text("item", item))))
+    why = asdict(handlers.why(query, text("item", item)))
+    return answers.Explanation(**why)
 
 
 @answering
 def compare(
-    dataset: str = "demo",
+    dataset: str = DATASET,
     checkpoint: str = "",
     other: str = "popularity",
     other_settings: answers.Settings | None = None,
@@ -290,7 +293,7 @@ def compare(
 
 @answering
 def spectrum(
-    dataset: str = "demo",
+    dataset: str = DATASET,
     checkpoint: str = "",
     user: str = "",
     seed: int = 0,
@@ -322,7 +325,35 @@ def spectrum(
 
 
 @answering
-def leaderboard(dataset: str = "demo") -> list[answers.LeaderboardRow]:
+def waves(
+    dataset: str = DATASET, checkpoint: str = "", user: str = "", history: list[str] | None = None
+) -> list[answers.Wave]:
+    """Names the graph frequencies by the items at their two ends, and tells how much of a history each one carries.
+
+    Args:
+        dataset: key of a data set.
+        checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
+        user: id of the user. By default, a typical one.
+        history: item ids that replace the user's history, oldest first.
+    """
+    found = named_waves.carried(make_query(dataset, checkpoint, user, history, {}, 0))
+    rows = zip(found.waves, found.amplitude.tolist(), found.share.tolist(), strict=True)
+    return [
+        answers.Wave(
+            number=wave.number,
+            eigenvalue=wave.lam,
+            name=wave.name,
+            negative=[] if wave.negative is None else wave.negative.titles,
+            positive=wave.positive.titles,
+            amplitude=amplitude,
+            share=share,
+        )
+        for wave, amplitude, share in rows
+    ]
+
+
+@answering
+def leaderboard(dataset: str = DATASET) -> list[answers.LeaderboardRow]:
     """Measures all models of a data set and the baselines on the same users, best first. Repeated calls are fast.
 
     Args:
@@ -365,6 +396,7 @@ ENDPOINTS = (
     explain,
     compare,
     spectrum,
+    waves,
 )
 
 

@@ -211,7 +211,7 @@ def _standing(dataset: str, name: str, folder: Path | None) -> Standing:
     if name in BASELINES:
         return Standing(name, "not trained")
     if folder is None:  # `INSTANT`
-        checkpoint = open_dataset(dataset).instant.checkpoint
+        checkpoint = open_dataset(dataset).instant().checkpoint
         origin, metrics, described = checkpoint.provenance, checkpoint.metrics, "solved in closed form"
     else:
         try:

@@ -87,15 +87,14 @@ FIRST = ("beta", "half_life", "guidance", "alpha_min", "sigma_max", "T", "noise"
 
 def without_effect(config: Config) -> dict[str, str]:
     """The settings that cannot change a list with this configuration, each with the reason."""
-    reasons = {}
+    reasons: dict[str, str] = {}
     if config.denoiser != "mlp":
-        reasons = dict.fromkeys(
-            ("alpha_min", "sigma_max", "tau", "T", "noise"), "This model is solved, not trained: it does not diffuse."
-        )
+        for name in ("alpha_min", "sigma_max", "tau", "T", "noise"):
+            reasons[name] = "This model is solved, not trained: it does not diffuse."
         if config.denoiser == "linear" or not config.low_pass:
             reasons["guidance"] = "It scales all scores of this model alike."
     elif config.schedule == "ddpm":
-        reasons = dict.fromkeys(("alpha_min", "sigma_max"), "DDPM has neither a floor nor a ceiling.")
+        reasons["alpha_min"] = reasons["sigma_max"] = "DDPM has neither a floor nor a ceiling."
     if config.denoiser == "mlp" and not config.noise:
         reasons["sigma_max"] = "No noise is added: raise the sampling noise first."
     return reasons

@@ -25,7 +25,8 @@ def put_on(opening: Opening, recommend: RecommendTab) -> None:
         return
     try:
         parts = opening.shown(query, [])
-        query = Query(*parts[opening.page.opened], parts[opening.page.user])
+        dataset, model = parts[opening.page.opened]
+        query = Query(dataset, model, parts[opening.page.user])
         parts |= recommend.shown(query) | recommend.drawn(query) | {recommend.everybody: for_everybody(query)}
     except SDiffError as error:
         print(f"The first list cannot be shown: {public_message(error)}")

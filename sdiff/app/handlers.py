@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from html import escape
 from threading import Condition
 from typing import Any, Literal
 
@@ -18,8 +17,8 @@ from torch import Tensor
 from sdiff.app import gate, uploads
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import K, Query
-from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, serve
-from sdiff.app.words import literal
+from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, origin, serve
+from sdiff.app.words import literal, preset_label
 from sdiff.base.device import device_name
 from sdiff.base.paths import uploads_dir
 from sdiff.config import Config
@@ -74,11 +73,11 @@ class Listing:
 class Why:
     """Explanation of an item's score: title, unit and score, and two lists of parts that each sum to the score.
 
-    `sentence` is HTML.
+    `causes` are the titles of the history items that speak most for it, if any do.
     """
 
     title: str
-    sentence: str
+    causes: list[str]
     unit: str
     score: float
     by_item: list[tuple[str, float]]
@@ -264,20 +263,12 @@ def why(query: Query, item: str) -> Why:
     outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
     return Why(
         catalog.rows(items.encode([item]).tolist())[0].title,
-        _because(causes),
+        [title for title, value in causes if value >= causes[0][1] / 2][:CAUSES],
         "logit of its score" if model.config.loss == "softmax" else "score",
         explanation.score,
         [("without a history", explanation.without), *parts, ("error of the sum", explanation.remainder)],
         [*by_band, *[(" and ".join(outside), explanation.beside)] * bool(outside)],
     )
-
-
-def _because(causes: Sequence[tuple[str, float]]) -> str:
-    """The items of a history that speak for a recommendation, as a sentence in HTML. `causes`: largest first."""
-    titles = [f"<strong>{escape(title)}</strong>" for title, value in causes if value >= causes[0][1] / 2][:CAUSES]
-    if not titles:
-        return "Nothing in the history speaks for it: it is here because many people have it."
-    return f"Because of {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}."
 
 
 def item_facts(query: Query, item: str) -> ItemFacts:
@@ -361,6 +352,15 @@ def model_card(dataset: str, checkpoint: str) -> str:
 def models(dataset: str) -> list[str]:
     """Names of the models of a data set, default first: those that ship, those trained here, the closed-form model."""
     return [*checkpoints(dataset), INSTANT]
+
+
+def model_choices(dataset: str) -> list[tuple[str, str]]:
+    """(what the model is and its name, its name) of `models`."""
+    named = [
+        (f"{preset_label(origin(folder, 'preset') or '?')} · {name}", name)
+        for name, folder in checkpoints(dataset).items()
+    ]
+    return [*named, (preset_label(INSTANT), INSTANT)]
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:

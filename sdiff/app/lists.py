@@ -147,7 +147,14 @@ def why_panel(why: Why) -> str:
         return _table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
 
     sums = account("By what is in the history", why.by_item) + account("By wave, slow to fast", why.by_frequency)
-    return f"<p>{why.sentence}</p><details><summary>The exact sum</summary>{sums}</details>"
+    return f"<p>{_because(why.causes)}</p><details><summary>The exact sum</summary>{sums}</details>"
+
+
+def _because(causes: Sequence[str]) -> str:
+    if not causes:
+        return "Nothing in the history speaks for it: it is here because many people have it."
+    titles = [f"<strong>{escape(title)}</strong>" for title in causes]
+    return f"Because of {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}."
 
 
 def item_page(facts: ItemFacts) -> str:

@@ -152,7 +152,7 @@ class Opening:
         cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
         return {
             page.opened: [dataset, checkpoint],
-            page.checkpoint: gr.Dropdown(choices=handlers.models(dataset), value=checkpoint),
+            page.checkpoint: gr.Dropdown(choices=handlers.model_choices(dataset), value=checkpoint),
             page.cards: cards,
             **at(config, page.controls.settings),
         }

@@ -38,7 +38,7 @@ class Page:
                 handlers.choices([]), value=EMBEDDED[0], label="Data set", scale=2, min_width=220
             )
             self.checkpoint = gr.Dropdown(
-                handlers.models(EMBEDDED[0]), label="Model", scale=2, min_width=220, elem_id="checkpoint"
+                handlers.model_choices(EMBEDDED[0]), label="Model", scale=2, min_width=220, elem_id="checkpoint"
             )
             self.user = gr.Textbox(label="User id", max_lines=1, scale=1, min_width=120, elem_id="user")
             with gr.Column(scale=2, min_width=260), gr.Row(elem_id="picks"):

@@ -221,7 +221,7 @@ def film(query: Query) -> Film:
     return Film(bands(len(model.basis.lam)), _by_band(v_0), frames)
 
 
-def _words_of(n: int, config: Config, now: dict[Schedule, list[int]], last: dict[Schedule, list[int]]) -> str:
+def _words_of(n: int, config: Config, now: dict[str, list[int]], last: dict[str, list[int]]) -> str:
     """Caption of frame n. `now` and `last`: rankings of this frame and of the last one."""
     if n == 0:
         return "The history as a sum of waves, before anything happens. The list is what these waves alone suggest."

@@ -169,7 +169,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
     folders = [*by_name.values()]
     if dataset is not None:
         same = {dataset} | ({REGISTRY[dataset].same_items_as} if dataset in REGISTRY else set())
-        folders = [folder for folder in folders if trained_on(folder) in same]
+        folders = [folder for folder in folders if origin(folder, "dataset") in same]
     return {folder.name: folder for folder in sorted(folders, key=_rank)}
 
 
@@ -190,10 +190,10 @@ def _rank(folder: Path) -> tuple[bool, float, tuple[int, ...]]:
     return folder.parent != CHECKPOINTS, -score if math.isfinite(score) else 0.0, _stamp(folder / "config.json")
 
 
-def trained_on(folder: Path) -> str | None:
-    """Key of the data set that a checkpoint was trained on, or None if the checkpoint is damaged. Reads no weights."""
+def origin(folder: Path, key: str) -> str | None:
+    """The `dataset` or `preset` that a checkpoint was trained on, or None if it is damaged. Reads no weights."""
     try:
-        return str(read_json(folder / "config.json")["provenance"]["dataset"])
+        return str(read_json(folder / "config.json")["provenance"][key])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -43,7 +43,7 @@ def test_the_half_life_can_be_changed_if_the_model_has_one(page):
     changed(page, first)
     assert "Recency half-life h 1.4 → 15: " in page.locator("#changed").inner_text()
     page.get_by_label("Model", exact=True).click()
-    page.get_by_role("option", name="instant").click()
+    page.get_by_role("option", name="Instant").click()
     page.locator("#half_life").wait_for(state="hidden")
 
 
@@ -359,7 +359,7 @@ def test_a_setting_out_of_range_and_an_invalid_number_do_not_affect_the_rest(vis
     page.get_by_text("k must be a whole number").wait_for()
     page.locator("#summary").filter(has_text="User 7 has").wait_for()
     page.locator("#changed").filter(has_text="Guidance s 0.02 → 10").wait_for()
-    assert page.locator("#checkpoint input").input_value() == "demo-paper"
+    assert page.locator("#checkpoint input").input_value().endswith("demo-paper")
 
 
 def test_the_page_comes_with_its_first_list(visit):

@@ -15,6 +15,7 @@ import gradio as gr
 from sdiff.app import comparison, experiment_figures, lists
 from sdiff.app.comparison import Standing
 from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, moves, slider
+from sdiff.app.handlers import model_choices
 from sdiff.app.lists import Cell, Head
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.query import Query
@@ -90,7 +91,8 @@ class Side:
         chosen = next(name for name in (model, linked.model, *others) if name in choices)
         # At once, before a comparison changes the URL.
         panel = {} if model else self.settings_of(request, opened, chosen)
-        named = [("no third list" if name == NONE else comparison.title(name), name) for name in choices]
+        titles = {name: label for label, name in model_choices(opened[0])} | comparison.TITLES | {NONE: "no third list"}
+        named = [(titles.get(name, name), name) for name in choices]
         return {self.model: gr.Dropdown(named, value=chosen), **panel}
 
     def settings_of(self, request: gr.Request, opened: list[str], model: str) -> Parts:
