@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -122,8 +123,11 @@ def points(rows: Sequence[Row], x: str, y: str, name: str) -> go.Figure:
             marker={"size": 13, "symbol": SYMBOLS[i % len(SYMBOLS)], "color": SERIES[i % len(SERIES)]},
             hovertemplate="%{x:.4g}: %{y:.4f}",
         )
-    few = max(row[x] for row in rows) < 300 * min(row[x] for row in rows)  # decades, so that labels at 2 and 5 fit
-    figure.update_xaxes(type="log", dtick="D2" if few else 1, exponentformat="none")
+    lowest, highest = (math.log10(limit(row[x] for row in rows)) for limit in (min, max))
+    between = (1, 2, 5) if highest - lowest < 3 else (1,)
+    # Plotly would label 0.2 and 20 with 2.
+    ticks = [m * 10.0**n for n in range(math.floor(lowest) - 1, math.ceil(highest) + 1) for m in between]
+    figure.update_xaxes(type="log", tickmode="array", tickvals=ticks, ticktext=[f"{tick:,g}" for tick in ticks])
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -136,7 +136,8 @@ def test_accuracy_is_drawn_against_a_cost_that_at_least_three_models_have(tab):
     state = tab._standings("demo", rows, "size, MB")
     figure = json.loads(state[tab.cost_plot].value["plot"])
     assert [(trace["name"], trace["x"], trace["y"]) for trace in figure["data"]] == [(n, [1], [0.3]) for n in "abcd"]
-    assert figure["layout"]["xaxis"]["type"] == "log"
+    axis = figure["layout"]["xaxis"]
+    assert axis["type"] == "log" and dict(zip(axis["ticktext"], axis["tickvals"], strict=True))["0.5"] == 0.5
 
 
 def test_the_curves_of_all_models_that_recorded_one_are_drawn_together(tab):
