@@ -427,7 +427,7 @@ def test_a_text_in_the_data_of_a_plot_is_no_formula(page):
 def test_every_plot_can_be_saved_in_all_formats(visit, theme):
     page = visit(f"?__theme={theme}&model=demo-paper&user=7")
     seen = set()
-    for tab in ("Recommend", "Spectrum", "Data", "Experiments"):
+    for tab in ("Recommend", "Diffusion", "Waves", "Data", "Experiments"):
         open_tab(page, tab)
         settle(page)
         page.locator(".js-plotly-plot:visible").first.wait_for()
@@ -439,7 +439,7 @@ def test_every_plot_can_be_saved_in_all_formats(visit, theme):
             assert b"rgb(255, 255, 255); fill-opacity: 1" in drawing and b"rgb(42, 63, 95)" in drawing, "dark on white"
             n = page.locator(f"#{plot} .js-plotly-plot").evaluate(f"plot => plot._fullData.reduce({POINTS}, 0)")
             assert len(points(exported(page, plot, "csv")[1])) == n > 0
-    assert {"snr", "energy", "eigenvalues", "schedules", "maps", "degrees", "experiment-plot"} <= seen
+    assert {"snr", "energy", "film-energy", "map", "eigenvalues", "maps", "degrees", "experiment-plot"} <= seen
 
 
 @pytest.mark.slow

@@ -184,7 +184,13 @@ class CompareTab:
                 "Recall@20 for 25 pairs of values, on the validation part if there is one, else on the test part.",
                 elem_classes="words",
             )
-        self.grid = gr.Plot(visible=False, show_label=False, elem_id="grid-plot", container=False)
+        self.grid = gr.Plot(
+            label="Response to signal floor and noise ceiling",
+            visible=False,
+            show_label=False,
+            elem_id="grid-plot",
+            container=False,
+        )
         self.side = gr.Textbox(visible=False)  # the part of the URL that belongs to B and C
 
     def _draw_leaderboard(self) -> None:
@@ -203,11 +209,19 @@ class CompareTab:
                     elem_id="cost",
                 )
                 self.cost_words = gr.Markdown(elem_classes="words", elem_id="cost-words")
-                self.cost_plot = gr.Plot(visible=False, show_label=False, elem_id="cost-plot", container=False)
+                self.cost_plot = gr.Plot(
+                    label="Accuracy against cost", visible=False, show_label=False, elem_id="cost-plot", container=False
+                )
             with gr.Column(min_width=310):
                 gr.Markdown("## Training curves")
                 self.curve_words = gr.Markdown(elem_classes="words", elem_id="curve-words")
-                self.curves = gr.Plot(visible=False, show_label=False, elem_id="board-curves", container=False)
+                self.curves = gr.Plot(
+                    label="Validation recall by epoch",
+                    visible=False,
+                    show_label=False,
+                    elem_id="board-curves",
+                    container=False,
+                )
         self.board_state = gr.Textbox(visible=False)  # checksum of what the leaderboard shows
 
     def wire(self, opened: Iterable[Any]) -> None:

@@ -22,12 +22,16 @@ class DiffusionTab:
         self.page = page
         gr.Markdown(INTRO, elem_classes="words")
         self.film = gr.HTML(elem_id="film", padding=False)
-        self.energy = gr.Plot(show_label=False, elem_id="film-energy", container=False)
+        self.energy = gr.Plot(label="Energy by wave", show_label=False, elem_id="film-energy", container=False)
         gr.Markdown("## Signal α and noise σ over time, for slow to fast waves")
-        self.alpha_sigma = gr.Plot(show_label=False, elem_id="schedules", container=False)
+        self.alpha_sigma = gr.Plot(
+            label="Signal and noise over time", show_label=False, elem_id="schedules", container=False
+        )
         self.alpha_sigma_words = gr.Markdown(elem_classes="words")
         gr.Markdown("## Signal-to-noise ratio over time and waves (the paper's Figure 3)")
-        self.maps = gr.Plot(show_label=False, elem_id="maps", container=False)
+        self.maps = gr.Plot(
+            label="Signal-to-noise ratio over time and waves", show_label=False, elem_id="maps", container=False
+        )
         self.maps_words = gr.Markdown(elem_classes="words")
         self.csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
 

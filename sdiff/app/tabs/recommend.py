@@ -66,10 +66,14 @@ class RecommendTab:
                 gr.Markdown("## For everybody")
                 self.everybody = gr.HTML(elem_id="everybody", padding=False)
                 gr.Markdown("## What the noise leaves of each wave")
-                self.snr = gr.Plot(show_label=False, elem_id="snr", container=False)
+                self.snr = gr.Plot(
+                    label="Signal-to-noise ratio by wave", show_label=False, elem_id="snr", container=False
+                )
                 self.snr_words = gr.Markdown(elem_classes="words")
                 gr.Markdown("## This history, noised and restored")
-                self.energy = gr.Plot(show_label=False, elem_id="energy", container=False)
+                self.energy = gr.Plot(
+                    label="The history noised and restored", show_label=False, elem_id="energy", container=False
+                )
                 self.energy_words = gr.Markdown(elem_classes="words")
                 self.further = gr.HTML(FURTHER, elem_id="further", padding=False)
         # The page's script puts them below the row they explain, and into a dialog.
