@@ -73,8 +73,7 @@ def compare(sides: Sequence[Query]) -> Comparison:
         SDiffError: like `recommend`.
     """
     a = sides[0]
-    ids = open_dataset(a.dataset).dataset.split.items.ids
-    history, held_out = history_of(a), [ids[i] for i in held_out_of(a)]
+    history, held_out = history_of(a), held_out_of(a)
     orders, rows = [], []
     for side in sides:
         opened, order = _ranking(history, side, a)

@@ -131,7 +131,7 @@ def _average(dataset: str, users: tuple[int, ...]) -> str:
     for user in users:
         id = split.users.ids[user]
         recommended = model.recommend(opened.history(id), K)
-        hits.append(len({*recommended.indices} & {*opened.held_out(id)}))
+        hits.append(len({*recommended.ids} & {*opened.held_out(id)}))
     from_middle = sorted(range(len(users)), key=lambda i: abs(i - len(users) // 2))
     best = min(from_middle, key=lambda i: abs(hits[i] - max(np.mean(hits), 1)))
     return split.users.ids[users[best]]
@@ -142,8 +142,8 @@ def history_of(query: Query) -> list[str]:
     return open_dataset(query.dataset).history(query.user) if query.history is None else query.history
 
 
-def held_out_of(query: Query) -> list[int]:
-    """Indices of the items held out from the query's user, to evaluate a list.
+def held_out_of(query: Query) -> list[str]:
+    """Ids of the items held out from the query's user, to evaluate a list.
 
     Empty for a history of no user: one without a user, or without any item of the user. Raises SDiffError for an
     unknown user.
@@ -164,7 +164,7 @@ def recommend(query: Query) -> Listing:
     split, catalog = opened.dataset.split, opened.catalog
     own = opened.history(query.user) if query.user or query.history is None else None
     items = history_of(query)
-    held_out = held_out_of(query)
+    held_out = split.items.encode(held_out_of(query)).tolist()  # in the order of the model
     past = catalog.rows(split.items.encode(items)[::-1].tolist())
     config = model.config.at_inference(query.settings)  # first: refuses keys such as "seed" as settings
     allowed = None if query.wanted == ALL else catalog.allowed(query.wanted)

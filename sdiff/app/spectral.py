@@ -184,7 +184,7 @@ def film(query: Query) -> Film:
     """
     config, model, x = _resolve(query)
     opened, _ = serve(query.dataset, query.model)
-    catalog, held_out = opened.catalog, held_out_of(query)
+    catalog, held_out = opened.catalog, opened.dataset.split.items.encode(held_out_of(query)).tolist()
     near = neighbourhood_scores(model.model, x, config)
     v_0 = condition(model.basis, x, config).mean(1)
 

@@ -46,10 +46,10 @@ class Opened:
         split = self.dataset.split
         return [split.items.ids[i] for i in split.train.history(self._index(user))]
 
-    def held_out(self, user: str) -> list[int]:
-        """Indices of a user's validation and test items. Raises SDiffError for an unknown user."""
-        index = self._index(user)
-        return [int(i) for part in (self.dataset.split.valid, self.dataset.split.test) for i in part.history(index)]
+    def held_out(self, user: str) -> list[str]:
+        """Ids of a user's validation and test items. Raises SDiffError for an unknown user."""
+        split, index = self.dataset.split, self._index(user)
+        return [split.items.ids[i] for part in (split.valid, split.test) for i in part.history(index)]
 
     def _index(self, user: str) -> int:
         return int(self.dataset.split.users.encode([user], "user")[0])
