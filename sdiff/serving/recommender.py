@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,12 +15,16 @@ from torch import Tensor
 from sdiff.base.checks import generator, whole
 from sdiff.base.device import Device, best_device
 from sdiff.base.errors import SDiffError
-from sdiff.config import Config
+from sdiff.config import AUTO, Config
+from sdiff.data.frames import read_frame, read_titles
 from sdiff.data.interactions import Unknown
-from sdiff.evaluation.evaluate import exclude_, top_n
+from sdiff.evaluation.evaluate import CUTOFFS, exclude_, top_n
+from sdiff.evaluation.report import Evaluation
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
+from sdiff.serving import frames
+from sdiff.training.auto import MINUTES
 from sdiff.training.checkpoint import Checkpoint
 
 NEGLIGIBLE = 1e-6  # length of a row of U (1 - lam), up to which it is only rounding error
@@ -48,19 +52,22 @@ class Recommender:
     Args:
         checkpoint: as returned by `Trainer.checkpoint` or `Checkpoint.load`. `Recommender.load` takes its folder.
         device: such as "cpu" or "cuda:0"; by default the GPU if there is one.
+        attached: histories and titles; `Recommender.load` reads them from frames.
 
     Raises:
         SDiffError: the weights are not finite or do not match the configuration, or there is no such device.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: Device | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: Device | None = None, attached: frames.Attached = frames.NOTHING
+    ) -> None:
         damaged = [name for name, tensor in checkpoint.weights.items() if not tensor.isfinite().all()]
         if damaged:
             raise SDiffError(
                 f"The checkpoint's weights are not all finite numbers ({damaged[0]}): train it again, with a lower "
                 f"learning rate (lr)."
             )
-        self.checkpoint = checkpoint
+        self.checkpoint, self.attached = checkpoint, attached
         self.config, self.items = checkpoint.config, checkpoint.items
         self.device = best_device(device)
         model = Model(self.config, checkpoint.spectrum.to(self.device), checkpoint.item_counts.to(self.device))
@@ -75,23 +82,83 @@ class Recommender:
             ) from error
 
     @classmethod
-    def load(cls, folder: Path | str, device: Device | None = None) -> Recommender:
+    def fit(
+        cls,
+        interactions: Any,
+        preset: str | Config = AUTO,
+        *,
+        items: Any = None,
+        seed: int = 0,
+        minutes: float = MINUTES,
+        device: Device | None = None,
+        **options: Any,
+    ) -> Recommender:
+        """Trains on a frame of interactions. The model then knows its users.
+
+        The last fifth of each history decides the number of epochs, and the preset if it is "auto". Then the model is
+        trained again, on all interactions. Keep what you want to test on out of the frame.
+
+        Args:
+            interactions: a pandas or Polars data frame, or an Arrow table. Columns of users, items and, if there are
+                any, ratings and times are recognised by their usual names, such as user_id.
+            preset: its name, "auto" for the one that is best, or a `Config`.
+            items: a frame with titles, in the columns item (or item_id) and title.
+            seed: seed of all random choices.
+            minutes: with "auto", time for the comparison of all presets.
+            device: as in the constructor.
+            **options: those of `Reading` that concern a frame: user, item, rating and timestamp (names of columns),
+                min_rating, core, skip_faulty and split.
+
+        Raises:
+            SDiffError: the frame or an option is invalid, or training fails.
+        """
+        reading = frames.reading_of(options)
+        read, form = read_frame(interactions, reading)
+        titles = {} if items is None else read_titles(items)
+        checkpoint = frames.fitted(read, reading, preset, seed, minutes, device)
+        return cls(checkpoint, device, frames.Attached(read, titles, form, reading))
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        device: Device | None = None,
+        *,
+        interactions: Any = None,
+        items: Any = None,
+        unknown: Unknown = "error",
+        **options: Any,
+    ) -> Recommender:
         """Loads a checkpoint.
 
         Args:
             folder: its folder, or the name of a checkpoint that is included ("demo") or was trained in the app.
             device: as in the constructor.
+            interactions: a frame with the histories of users, because a checkpoint contains none.
+            items: a frame with titles, as in `fit`.
+            unknown: "error", or "ignore" to leave out interactions with items that the model does not know.
+            **options: how to read frames, as in `fit`.
 
         Raises:
-            SDiffError: the checkpoint is missing or damaged, or its weights are not finite.
+            SDiffError: the checkpoint is missing or damaged, its weights are not finite, or a frame is invalid.
         """
-        return cls(Checkpoint.load(folder), device)
+        checkpoint = Checkpoint.load(folder)
+        return cls(checkpoint, device, frames.attached(checkpoint.items, interactions, items, unknown, options))
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the checkpoint to a folder, for `load`. It contains neither histories nor titles.
+
+        Raises:
+            SDiffError: the folder cannot be written to.
+        """
+        self.checkpoint.save(folder)
 
     def __repr__(self) -> str:
         origin, K = self.checkpoint.provenance, len(self.basis.lam)
         preset = f", preset {origin.preset}" if origin.preset else ""
         return f"Recommender({origin.dataset}{preset}, {len(self.items):,} items, K={K}, {self.device})"
 
+    @overload
     def recommend(
         self,
         history: Sequence[str | int],
@@ -99,30 +166,101 @@ class Recommender:
         *,
         seed: int = 0,
         exclude_seen: bool = True,
+        candidates: np.ndarray | Iterable[str | int] | None = None,
         allowed: np.ndarray | Iterable[str | int] | None = None,
         unknown: Unknown = "error",
         **settings: Any,
-    ) -> Recommendations:
-        """The k best items for a history.
+    ) -> Recommendations: ...
+
+    @overload
+    def recommend(
+        self,
+        *,
+        users: Iterable[str | int] | None = None,
+        histories: Any = None,
+        k: int = 20,
+        seed: int = 0,
+        exclude_seen: bool = True,
+        candidates: np.ndarray | Iterable[str | int] | None = None,
+        unknown: Unknown = "error",
+        **settings: Any,
+    ) -> Any: ...
+
+    def recommend(
+        self,
+        history: Sequence[str | int] | None = None,
+        k: int = 20,
+        *,
+        users: Iterable[str | int] | None = None,
+        histories: Any = None,
+        seed: int = 0,
+        exclude_seen: bool = True,
+        candidates: np.ndarray | Iterable[str | int] | None = None,
+        allowed: np.ndarray | Iterable[str | int] | None = None,
+        unknown: Unknown = "error",
+        **settings: Any,
+    ) -> Any:
+        """The k best items for one history, or a frame with those of many users, who are ranked in batches.
 
         Args:
             history: item ids, oldest first. It may be empty.
             k: number of items; fewer are returned if fewer are left.
+            users: ids of users of `histories`; all of them by default.
+            histories: a frame of interactions, item ids by user (a dict), or a list of lists of item ids. By default,
+                the interactions that the model was fitted on or loaded with.
             seed: seed of the sampling noise.
             exclude_seen: whether to exclude the items of the history.
-            allowed: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
+            candidates: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
                 default.
-            unknown: "error", or "ignore" to skip ids of the history that the model does not know.
+            allowed: another name of `candidates`.
+            unknown: "error", or "ignore" to skip users without a history, and items of histories that the model does
+                not know.
             **settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
+
+        Returns:
+            `Recommendations` for one history. Otherwise a frame with one row per user and item, in the order of the
+            users: the ids, `score`, `rank` from 1, and `title` if titles are known. The frame and its ids are of the
+            same kind as those of `histories`, or by default as those that the model was given first.
 
         Raises:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
-                or `allowed`.
+                or `candidates`; or neither one history nor users nor histories are given, or both.
         """
-        x, config, noise = self.encode(history, unknown), self.config.at_inference(settings), generator(seed)
-        scores, items = self.top(x, k, config, noise, exclude_seen, self._mask(allowed))
+        config, mask = self.config.at_inference(settings), self._mask(allowed if candidates is None else candidates)
+        if (history is None) == (users is None and histories is None):
+            raise SDiffError("Give either one history, or users, histories or both.")
+        if history is None:
+            return frames.recommended(self, users, histories, k, config, seed, exclude_seen, mask, unknown)
+        scores, items = self.top(self.encode(history, unknown), k, config, generator(seed), exclude_seen, mask)
         pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
+
+    def evaluate(
+        self,
+        test: Any,
+        k: int | Sequence[int] = CUTOFFS,
+        *,
+        histories: Any = None,
+        seed: int = 0,
+        unknown: Unknown = "error",
+        **settings: Any,
+    ) -> Evaluation:
+        """Compares each user's list with the interactions in a frame that were held out from training.
+
+        Items of the history are not ranked, and interactions of `test` that are in the history are left out.
+
+        Args:
+            test: frame of the held-out interactions.
+            k: lengths of the lists that are measured.
+            histories: as in `recommend`.
+            seed: seed of the sampling noise.
+            unknown: "error", or "ignore" to leave out users without a history and items that the model does not know.
+            **settings: those of `Config.at_inference`.
+
+        Raises:
+            SDiffError: as `recommend`, or nothing is held out.
+        """
+        return frames.evaluated(self, test, histories, k, self.config.at_inference(settings), seed, unknown)
 
     def similar_items(self, item: str | int, k: int = 10) -> Recommendations:
         """The k items that are most similar to an item, without the item itself.
