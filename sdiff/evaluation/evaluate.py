@@ -212,7 +212,7 @@ def evaluate_users(
         lists.append(items.where(scores > -torch.inf, -1).cpu())
         for key, column in values.items():
             name, _, n = key.partition("@")
-            column.append(METRICS[name](hits, count, int(n)).double().cpu())
+            column.append(METRICS[name](hits, count, int(n)).cpu().double())
     columns = {key: torch.cat(column).numpy() for key, column in values.items()}
     return MeasuredLists(own.cpu().numpy(), torch.cat(lists).numpy(), columns)
 

@@ -37,8 +37,9 @@ class Recommendations:
     Attributes:
         ids: (n,) item ids.
         indices: (n,) their indices in the vocabulary of the model.
-        scores: (n,) higher is better. If the model was trained with a softmax loss, a score is the probability of the
-            item among all that may be recommended (with `beta`, after the discount); otherwise it has no unit.
+        scores: (n,) higher is better. Those of `similar_items` are cosines. Others are probabilities if the model was
+            trained with a softmax loss: that of the item among all that may be recommended (with `beta`, after the
+            discount). Otherwise they have no unit.
     """
 
     ids: list[str]
@@ -213,8 +214,8 @@ class Recommender:
             candidates: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
                 default.
             allowed: another name of `candidates`.
-            unknown: "error", or "ignore" to skip users without a history, and items of histories that the model does
-                not know.
+            unknown: "error", or "ignore" to skip users without a history, and items of histories or candidates that
+                the model does not know.
             **settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
 
         Returns:
@@ -226,7 +227,10 @@ class Recommender:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
                 or `candidates`; or neither one history nor users nor histories are given, or both.
         """
-        config, mask = self.config.at_inference(settings), self._mask(allowed if candidates is None else candidates)
+        config, mask = (
+            self.config.at_inference(settings),
+            self._mask(allowed if candidates is None else candidates, unknown),
+        )
         if (history is None) == (users is None and histories is None):
             raise SDiffError("Give either one history, or users, histories or both.")
         if history is None:
@@ -348,20 +352,20 @@ class Recommender:
         """
         return Histories.from_ids(history, self.items, self.device, unknown)
 
-    def _mask(self, allowed: np.ndarray | Iterable[str | int] | None) -> np.ndarray | None:
-        """The argument `allowed` of `recommend` as an array (n_items,) bool."""
+    def _mask(self, allowed: np.ndarray | Iterable[str | int] | None, unknown: Unknown) -> np.ndarray | None:
+        """The argument `candidates` of `recommend` as an array (n_items,) bool."""
         n_items = len(self.items)
         if isinstance(allowed, np.ndarray):
             if allowed.dtype != bool or allowed.shape != (n_items,):
                 raise SDiffError(
-                    f"allowed must be a list of ids, or an array of {n_items:,} bool, not an array of shape "
+                    f"candidates must be a list of ids, or an array of {n_items:,} bool, not an array of shape "
                     f"{allowed.shape} and type {allowed.dtype}."
                 )
             return allowed
         if allowed is None:
             return None
         mask = np.zeros(n_items, dtype=bool)
-        mask[self.items.encode(allowed)] = True
+        mask[self.items.encode(allowed, unknown=unknown)] = True
         return mask
 
     def scores(self, x: Histories, config: Config, noise: torch.Generator) -> Tensor:

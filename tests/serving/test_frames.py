@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError, preset
-from sdiff.data.frames import read_frame
+from sdiff.data.frames import Form, read_frame
 from sdiff.data.interactions import Split
 from sdiff.data.readers import FaultyRows, Reading, read_interactions
 from sdiff.evaluation.evaluate import evaluate
@@ -220,6 +220,7 @@ def test_only_candidates_are_ranked_and_seen_items_on_request(model):
     assert model.recommend(past, candidates=[1, 4, 25]) == model.recommend(past, allowed=[1, 4, 25])
     with pytest.raises(SDiffError, match="Unknown item nobody"):
         model.recommend(histories=[past], candidates=["nobody"])
+    assert model.recommend(histories=[past], candidates=["nobody", 1], unknown="ignore")["item_id"].tolist() == [1]
 
 
 def test_unknown_ids_are_refused_or_left_out_on_request(model, numbered):
@@ -244,6 +245,11 @@ def test_one_history_or_many_but_not_both(model):
         bare.recommend(users=[1])
     found = bare.recommend(histories=[[1]])
     assert list(found) == ["user", "item", "score", "rank"] and found["item"].iloc[0] in bare.items
+
+
+def test_a_library_that_is_not_installed_is_named():
+    with pytest.raises(SDiffError, match="modin is not installed"):
+        Form("modin").build(np.array(["1"], dtype=object), np.array(["2"], dtype=object), {})
 
 
 def test_many_users_are_ranked_in_batches_of_a_thousand(model, monkeypatch):
