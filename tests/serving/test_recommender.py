@@ -212,7 +212,11 @@ def test_an_item_without_users_has_no_similar_items_and_is_similar_to_none(rando
     model = untrained(Split(random_interactions, nothing, nothing))
     with pytest.raises(SDiffError, match="Item i49 has too few interactions"):
         model.similar_items("i49")
-    assert "i49" not in model.similar_items("i0", k=100).ids
+    vectors = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    vectors[49] = 0.0
+    model.item_vectors = torch.nn.functional.normalize(vectors)
+    similar = model.similar_items("i0", k=100)
+    assert len(similar.ids) == 48 and "i49" not in similar.ids and min(similar.scores) < 0
     with pytest.raises(SDiffError, match="Unknown item nobody"):
         model.similar_items("nobody")
     for k in (0, 1.5, "3"):
