@@ -10,7 +10,7 @@ import numpy as np
 
 from sdiff.base.checks import generator
 from sdiff.base.device import Device
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.config import AUTO, Config, preset
 from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, read_titles
 from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
@@ -112,6 +112,8 @@ def recommended(
     unknown: Unknown,
 ) -> Any:
     """The frame of `Recommender.recommend`: the lists of `users`, by default of all that have one of `histories`."""
+    if not isinstance(users, Iterable | None):
+        raise SDiffError(f"Give users as a list, such as [{brief(users)}], not as a single id.")
     pasts, form = histories_of(model, histories, unknown)
     who = np.arange(len(pasts.users)) if users is None else pasts.users.encode(users, "user", unknown)
     parts = [*ranked(model, pasts, k, config, seed, users=who, exclude_seen=exclude_seen, allowed=allowed)]
@@ -161,7 +163,8 @@ def histories_of(model: Recommender, histories: Any, unknown: Unknown) -> tuple[
     if is_frame(histories):
         read, form = read_frame(histories, replace(given.reading, core=1))
         return over(model.items, read, unknown), form
-    by_user = dict(histories.items() if hasattr(histories, "items") else enumerate(histories))
+    pairs = getattr(histories, "items", lambda: enumerate(histories))  # those of a dict or a Series
+    by_user = dict(pairs()) if isinstance(histories, Iterable) else {0: histories}
     if not all(isinstance(ids, Iterable) for ids in by_user.values()):
         raise SDiffError("histories must be a frame, or a list or dict of lists of item ids, such as [['12', '7']].")
     lists = [list(dict.fromkeys(model.items.encode(ids, unknown=unknown))) for ids in by_user.values()]

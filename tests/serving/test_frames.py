@@ -207,7 +207,7 @@ def test_histories_may_be_a_dict_lists_or_a_series(model):
     for other in (numbers, model.recommend(histories=pd.Series(pasts), k=3)):
         assert other["item_id"].tolist() == by_user["item_id"].tolist()
     assert model.recommend(histories=pasts, users=["c", "a"], k=1)["user_id"].tolist() == ["c", "a"]
-    for wrong in ([12, 3], ["12", "3"], {"a": 12}):
+    for wrong in ([12, 3], ["12", "3"], {"a": 12}, 12, "12"):
         with pytest.raises(SDiffError, match="list"):
             model.recommend(histories=wrong)
 
@@ -226,6 +226,9 @@ def test_only_candidates_are_ranked_and_seen_items_on_request(model):
 def test_unknown_ids_are_refused_or_left_out_on_request(model, numbered):
     with pytest.raises(SDiffError, match="Unknown user 99, nobody"):
         model.recommend(users=[1, 99, "nobody"])
+    for wrong in (1, "1"):
+        with pytest.raises(SDiffError, match=r"as a list, such as \['?1'?\]"):
+            model.recommend(users=wrong)
     assert set(model.recommend(users=[1, 99], unknown="ignore")["user_id"]) == {1}
     assert len(model.recommend(users=[99], unknown="ignore")) == 0
     more = pd.concat([numbered[0], pd.DataFrame({"user_id": [1, 77], "item_id": [88, 88], "timestamp": [1e9, 1e9]})])
