@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,13 +15,15 @@ from sdiff.base.checks import generator
 from sdiff.base.distributed import Ranks
 from sdiff.config import parse_assignments
 from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, evaluate
-from sdiff.evaluation.protocols import Protocol
+from sdiff.evaluation.report import assess
+from sdiff.serving.export import write_users, writing
 from sdiff.serving.recommender import Recommender
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures a checkpoint on a part of the data set."""
+    """Measures a checkpoint on a part of the data set, and writes each user's metrics to --out."""
     model = Recommender.load(arguments.checkpoint)
     key, dataset = dataset_of(model, arguments)
     if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
@@ -32,12 +35,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     settings = parse_assignments(arguments.set)
     part, seed, ranks, protocol = arguments.split, arguments.seed, arguments.ranks, arguments.protocol
-    metrics = measure(model, dataset, part, settings, seed, ranks, protocol)
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
+    score = scorer(model, settings, seed, ranks)
+    with ExitStack() as stack:
+        file = stack.enter_context(writing(arguments.out)) if arguments.out and ranks.first else None
+        found = assess(score, dataset.split, part, model.device, arguments.k, bar, ranks, protocol)
+        if file:
+            write_users(found, *file)
+    intervals = found.intervals(seed)
     seconds = round(time.perf_counter() - started, 3)
-    for name, value in metrics.items():
-        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+    for name, value in found.means.items():
+        interval = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
+        print(f"{name:<18} {value:.4f}{interval}")
+    print(f"{'users':<18} {len(found.users)}")
     of = {"dataset": key, "split": part, "protocol": protocol, "seed": seed}
-    return metrics | {"seconds": seconds} | of
+    return found.means | {"users": len(found.users), "intervals": intervals, "seconds": seconds} | of
 
 
 def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
@@ -46,21 +58,17 @@ def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, 
     return key, load_dataset(key).served_by(model.items)
 
 
-def measure(
-    model: Recommender,
-    dataset: Dataset,
-    part: Part,
-    settings: dict[str, Any],
-    seed: int,
-    ranks: Ranks,
-    protocol: Protocol = "train",
-) -> dict[str, float]:
-    """Metrics of a model on a part of a data set. `settings` override the sampling settings."""
+def measure(model: Recommender, dataset: Dataset, part: Part, seed: int, ranks: Ranks) -> dict[str, float]:
+    """Recall and NDCG of a model on a part of a data set, as in the metrics of a checkpoint."""
+    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
+    return evaluate(scorer(model, {}, seed, ranks), dataset.split, part, model.device, progress=bar, ranks=ranks)
+
+
+def scorer(model: Recommender, settings: dict[str, Any], seed: int, ranks: Ranks) -> Scorer:
+    """The scores of a model, with a stream of noise for each rank. `settings` override the sampling settings."""
     config = model.config.at_inference(settings)
     noise = generator(seed, ranks.rank)
-    bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
-    score = lambda x: model.scores(x, config, noise)  # noqa: E731
-    return evaluate(score, dataset.split, part, model.device, progress=bar, ranks=ranks, protocol=protocol)
+    return lambda x: model.scores(x, config, noise)
 
 
 def hidden(ranks: Ranks) -> bool | None:

@@ -1,4 +1,4 @@
-"""The command line: `sdiff app | datasets | train | evaluate | recommend | reproduce` (also `python -m sdiff`)."""
+"""The commands: `sdiff app | datasets | train | evaluate | recommend | similar | reproduce`, or `python -m sdiff`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=path, required=True, help="folder for the checkpoint")
     sub.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
 
-    sub = command("evaluate", "measure recall and NDCG on held-out interactions")
+    sub = command("evaluate", "measure accuracy, coverage, novelty and diversity on held-out interactions")
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
     sub.add_argument("--dataset", help=f"{DATASET} (default: the one used for training)")
     sub.add_argument("--split", choices=("valid", "test"), default="test")
@@ -104,8 +104,10 @@ def parser() -> argparse.ArgumentParser:
         help="history and exclusions of test users; "
         + "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()),
     )
+    sub.add_argument("-k", type=int, nargs="+", default=[10, 20], help="lengths of the lists to measure")
+    sub.add_argument("--out", type=path, metavar="FILE", help="write each user's metrics to a .parquet or .csv file")
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **repeatable)
-    sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise and of the confidence intervals")
 
     sub = command("recommend", "recommend items for a user, a history or all users")
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
@@ -124,6 +126,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-k", type=int, default=10, help="number of items to recommend")
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **repeatable)
     sub.add_argument("--seed", type=int, default=0, help="seed of the sampling noise")
+
+    sub = command("similar", "list the items that are most similar to an item")
+    sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
+    sub.add_argument("--item", required=True, help="id of the item")
+    sub.add_argument("--dataset", help="source of titles and common users (default: the one used for training)")
+    sub.add_argument("-k", type=int, default=10, help="number of items to list")
 
     sub = command("reproduce", "reproduce a table or figure of the paper, or run another experiment")
     sub.add_argument("what", help="table1, table3, fig3, fig5, ... or all; an unknown name lists them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,8 +16,9 @@ from sdiff.base.errors import SDiffError
 from sdiff.cli.evaluate import dataset_of, hidden
 from sdiff.config import parse_assignments
 from sdiff.data.catalog import Catalog
+from sdiff.data.datasets import Dataset
 from sdiff.serving import export
-from sdiff.serving.recommender import Recommender
+from sdiff.serving.recommender import Recommendations, Recommender
 from sdiff.serving.shards import write_shards
 
 
@@ -27,13 +29,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     if arguments.out or arguments.titles:
         raise SDiffError("--out and --titles need --all: a single list is printed, with titles.")
     model = Recommender.load(arguments.checkpoint)
-    dataset = None
-    try:
-        _, dataset = dataset_of(model, arguments)
-    except SDiffError as error:
-        if arguments.user is not None:
-            raise
-        print(f"sdiff: no titles: {error}", file=sys.stderr)
+    dataset = with_titles(model, arguments, required=arguments.user is not None)
     if arguments.user is not None:
         assert dataset is not None
         user = int(dataset.split.users.encode([arguments.user], "user")[0])
@@ -45,16 +41,36 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     settings = parse_assignments(arguments.set)
     model.config.at_inference(settings)  # check now: a key such as "seed" would be taken for a parameter below
     recommendations = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
+    return shown(recommendations, dataset)
+
+
+def with_titles(model: Recommender, arguments: argparse.Namespace, required: bool = False) -> Dataset | None:
+    """The data set of --dataset. Without it, None and a note on stderr, or an SDiffError if it is required."""
+    try:
+        return dataset_of(model, arguments)[1]
+    except SDiffError as error:
+        if required:
+            raise
+        print(f"sdiff: no titles: {error}", file=sys.stderr)
+        return None
+
+
+def shown(
+    listed: Recommendations, dataset: Dataset | None, more: Mapping[str, Sequence[int]] = {}
+) -> list[dict[str, Any]]:
+    """Prints a list, with titles if there is a data set, and returns its rows. `more` are further columns by name."""
     if dataset is not None:
-        rows = [asdict(row) for row in Catalog(dataset).rows(recommendations.indices, recommendations.scores)]
+        rows = [asdict(row) for row in Catalog(dataset).rows(listed.indices, listed.scores)]
         rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
     else:
-        pairs = zip(recommendations.ids, recommendations.scores, strict=True)
+        pairs = zip(listed.ids, listed.scores, strict=True)
         rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
-    print(f"{'rank':>4}  {'item':>8}  {'score':>8}  title")
+    rows = [row | {name: values[n] for name, values in more.items()} for n, row in enumerate(rows)]
+    print(f"{'rank':>4}  {'item':>8}  {'score':>8}", *(f"{name:>8}" for name in more), "title", sep="  ")
     for row in rows:
         title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
-        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}  {title}")
+        columns = (f"{row[name]:>8}" for name in more)
+        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}", *columns, title, sep="  ")
     return rows
 
 

@@ -151,7 +151,7 @@ def finish(
     } | checkpoint.metrics
     parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
     for part in parts:
-        metrics[part] = measure(model, dataset, part, {}, arguments.seed, ranks)
+        metrics[part] = measure(model, dataset, part, arguments.seed, ranks)
     if not ranks.first:
         return metrics
     metrics["references"] = baseline_metrics(dataset.split, parts)

@@ -163,6 +163,12 @@ class Interactions:
         """Item indices of one user, oldest first."""
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
 
+    def co_occurrence(self, item: int) -> np.ndarray:
+        """(n_items,) number of users who have both `item` (an index) and each item. At `item`: all of its users."""
+        has = np.zeros(len(self.users), dtype=bool)
+        has[self.rows[self.indices == item]] = True
+        return np.bincount(self.indices[np.repeat(has, self.lengths)], minlength=len(self.items))
+
     def matrix(self) -> sp.csr_array:
         """X (n_users, n_items) as float64. A copy, because scipy may sort it in place."""
         shape = (len(self.users), len(self.items))

@@ -21,8 +21,8 @@ from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, readable_
 PAIR = {
     "user": ("user", "user_id", "userid", "uid"),
     "item": ("item", "item_id", "itemid", "iid", "movie_id", "movieid"),
-    "rating": ("rating", "score"),
-    "timestamp": ("timestamp", "time", "ts", "date"),
+    "rating": ("rating", "score", "weight"),
+    "timestamp": ("timestamp", "time", "ts", "date", "datetime"),
 }
 SHOWN = 3  # invalid rows quoted in an error
 SPLITS: dict[str, Callable[[Interactions], Split]] = {

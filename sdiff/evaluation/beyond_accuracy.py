@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -11,30 +9,14 @@ import torch
 from sdiff.base.device import Device, best_device
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
-from sdiff.evaluation.evaluate import Part, unseen
+from sdiff.evaluation.evaluate import Part, TopNLists, unseen
 from sdiff.evaluation.metrics import ndcg, recall
 from sdiff.evaluation.protocols import Protocol
 
 CPU = torch.device("cpu")
 BATCH = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class TopNLists:
-    """Recommendations of U users.
-
-    Attributes:
-        users: (U,) user indices.
-        items: (U, n) item indices, best first; -1 at ranks for which no item was left.
-    """
-
-    users: np.ndarray
-    items: np.ndarray
-
-    def matrix(self, n_items: int) -> sp.csr_array:
-        """Matrix (U, n_items) with 1 where an item is in a user's list."""
-        row, rank = (self.items >= 0).nonzero()
-        return sp.csr_array((np.ones(len(row)), (row, self.items[row, rank])), shape=(len(self.users), n_items))
+SAMPLE = 10_000  # lists from which the diversity is estimated: each is compared with all users
+ENTRIES = 20_000_000  # of a dense matrix (lists, users)
 
 
 @torch.inference_mode()
@@ -80,8 +62,8 @@ def measures(lists: TopNLists, split: Split) -> dict[str, float]:
 
     - coverage: share of the items that are in at least one list;
     - novelty: -log2 of the share of users who have an item, in bits, averaged over all recommendations;
-    - diversity: 1 - the mean cosine similarity of the pairs of items in a list, over their users
-      (all three: Castells et al. 2022, "Novelty and diversity in recommender systems");
+    - diversity: 1 - the mean cosine similarity of the pairs of items in a list, over their users; of at most 10,000
+      lists (all three: Castells et al. 2022, "Novelty and diversity in recommender systems");
     - popularity lift: relative difference between the mean popularity of the recommended items and that of the items in
       the users' histories; 0: equally popular, 1: twice as popular (Abdollahpouri et al. 2020, "The connection between
       popularity bias, calibration, and fairness in recommendation").
@@ -90,7 +72,9 @@ def measures(lists: TopNLists, split: Split) -> dict[str, float]:
     n_users, recommended = np.maximum(counts, 1), lists.matrix(len(split.items))  # n_users (n_items,): users per item
     X = sp.csr_array(split.train.matrix() @ sp.diags_array(n_users**-0.5))
     cosines = []
-    for rows in np.array_split(np.arange(len(lists.users)), -(-len(lists.users) // BATCH)):
+    size = min(len(lists.users), SAMPLE)
+    sample = np.arange(size) * len(lists.users) // size
+    for rows in np.array_split(sample, -(-len(sample) * len(split.users) // ENTRIES)):
         block = recommended[rows]
         total, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the unit columns ||^2
         cosines.append((total - n) / np.maximum(n * (n - 1), 1))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from sdiff.base.checks import whole
 from sdiff.base.device import Device, best_device
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions, Split
-from sdiff.evaluation.metrics import ndcg, recall, recall_all
+from sdiff.evaluation.metrics import METRICS
 from sdiff.evaluation.protocols import PROTOCOLS, Protocol
 from sdiff.method.histories import Histories
 
 CUTOFFS = (10, 20)
+MAIN = ("recall", "ndcg", "recall_all")  # of METRICS: what training and the tables of results show
 GROUP = 64  # items per group in `top_n`; 32 and 128 are as fast
 SCORES = 4_000_000  # maximum number of scores in a batch; much larger batches do not fit in the CPU caches
 Part = Literal["valid", "test"]
@@ -105,8 +109,63 @@ def unseen(
         yield users, *top_n(scores, None, n)
 
 
+@dataclass(frozen=True, eq=False)
+class TopNLists:
+    """Recommendations of U users.
+
+    Attributes:
+        users: (U,) user indices.
+        items: (U, n) item indices, best first; -1 at ranks for which no item was left.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+
+    def matrix(self, n_items: int) -> sp.csr_array:
+        """Matrix (U, n_items) with 1 where an item is in a user's list."""
+        row, rank = (self.items >= 0).nonzero()
+        return sp.csr_array((np.ones(len(row)), (row, self.items[row, rank])), shape=(len(self.users), n_items))
+
+    def first(self, n: int) -> TopNLists:
+        """The first n items of each list."""
+        return TopNLists(self.users, self.items[:, :n])
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredLists(TopNLists):
+    """Recommendations of U users, and the accuracy of each list.
+
+    Attributes:
+        values: (U,) metrics by name and cut-off, such as "recall@10".
+    """
+
+    values: dict[str, np.ndarray]
+
+    def gathered(self, ranks: Ranks, device: torch.device) -> MeasuredLists:
+        """The lists of all ranks, on each of them."""
+        if ranks.size == 1:
+            return self
+        own = torch.from_numpy(np.column_stack([self.users, self.items, *self.values.values()])).to(device)
+        sizes = torch.zeros(ranks.size, dtype=torch.int64, device=device)
+        sizes[ranks.rank] = len(own)
+        sizes = ranks.sum(sizes).tolist()
+        rows = own.new_zeros(sum(sizes), own.shape[1])  # float64, which is exact for indices, too
+        rows.split(sizes)[ranks.rank].copy_(own)
+        users, items, values = np.split(ranks.sum(rows).cpu().numpy(), [1, 1 + self.items.shape[1]], axis=1)
+        by_name = dict(zip(self.values, values.T, strict=True))
+        return MeasuredLists(users[:, 0].astype(np.int64), items.astype(np.int64), by_name)
+
+
+def list_lengths(k: int | Sequence[int]) -> list[int]:
+    """One or more cut-offs as different whole numbers. Raises SDiffError if there is none, or for another value."""
+    lengths = [*dict.fromkeys(whole("k", value, 1) for value in (k if isinstance(k, Iterable) else [k]))]
+    if not lengths:
+        raise SDiffError("k is empty: give at least one length of a list.")
+    return lengths
+
+
 @torch.inference_mode()
-def evaluate(
+def evaluate_users(
     score: Callable[[Histories], Tensor],
     split: Split,
     part: Part,
@@ -114,24 +173,25 @@ def evaluate(
     progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
     ranks: Ranks = ALONE,
     protocol: Protocol = "train",
-) -> dict[str, float]:
-    """Recall and NDCG at 10 and 20 of the `unseen` items, averaged over the users with held-out items in `part`.
+    k: int | Sequence[int] = CUTOFFS,
+    metrics: Sequence[str] = tuple(METRICS),
+) -> MeasuredLists:
+    """The `unseen` items and the metrics of each user with held-out items in `part`. Each rank returns its share.
 
     Args:
         score: function from sparse histories (B, n_items) to scores (B, n_items). Items with the score -inf are not
             recommended.
         device: where `score` expects the histories.
         progress: wraps the list of user batches, for a progress bar.
+        ranks: each scores its share of the users.
         protocol: the history of test users and the items that are excluded, one of `PROTOCOLS`.
-        ranks: each scores its share of the users; all return the mean over all users.
-
-    Returns:
-        `recall@10`, `recall@20`, `ndcg@10`, `ndcg@20`, `recall_all@10` and `recall_all@20`, all in [0, 1], and the
-        number of `users`. See `recall` and `recall_all` for the two conventions.
+        k: lengths of the lists that are measured.
+        metrics: names from `METRICS`.
 
     Raises:
-        SDiffError: nothing is held out, or the scores have a wrong shape or type, or are NaN or infinite.
+        SDiffError: as `evaluate`, or k is not one or more whole numbers of at least 1.
     """
+    cutoffs = list_lengths(k)
     held_out: Interactions = getattr(split, part)
     users = torch.from_numpy(np.flatnonzero(held_out.lengths))
     if not len(users):
@@ -141,17 +201,46 @@ def evaluate(
     device = best_device(device)
     rows = min(max(SCORES // len(split.items), 1), 1000)
     target = Histories.from_interactions(held_out, device)
-    sums: dict[str, float] = {}
-    batches = progress(ranks.share(users.to(device)).split(rows))
-    for batch, scores, items in unseen(score, split, part, max(CUTOFFS), batches, device, protocol):
+    own = ranks.share(users.to(device))
+    lists: list[Tensor] = []
+    values: dict[str, list[Tensor]] = {f"{name}@{n}": [] for n in cutoffs for name in metrics}
+    for batch, scores, items in unseen(score, split, part, max(cutoffs), progress(own.split(rows)), device, protocol):
         targets = target.take(batch)
         relevant = torch.zeros(len(batch), len(split.items), dtype=torch.bool, device=device)
         relevant[targets.rows, targets.items] = True
         hits, count = relevant.gather(1, items) & (scores > -torch.inf), targets.offsets.diff()
-        for k in CUTOFFS:
-            for name, metric in (("recall", recall), ("ndcg", ndcg), ("recall_all", recall_all)):
-                key = f"{name}@{k}"
-                sums[key] = sums.get(key, 0.0) + metric(hits, count, k).double().sum().item()
-    totals = ranks.sum(torch.tensor(list(sums.values()), dtype=torch.float64, device=device))
-    means: dict[str, float] = dict(zip(sums, (totals / len(users)).tolist(), strict=True))
-    return means | {"users": len(users)}
+        lists.append(items.where(scores > -torch.inf, -1).cpu())
+        for key, column in values.items():
+            name, _, n = key.partition("@")
+            column.append(METRICS[name](hits, count, int(n)).cpu().double())
+    columns = {key: torch.cat(column).numpy() for key, column in values.items()}
+    return MeasuredLists(own.cpu().numpy(), torch.cat(lists).numpy(), columns)
+
+
+def evaluate(
+    score: Callable[[Histories], Tensor],
+    split: Split,
+    part: Part,
+    device: Device,
+    progress: Callable[[Iterable[Tensor]], Iterable[Tensor]] = lambda batches: batches,
+    ranks: Ranks = ALONE,
+    protocol: Protocol = "train",
+    k: int | Sequence[int] = CUTOFFS,
+    metrics: Sequence[str] = MAIN,
+) -> dict[str, float]:
+    """Mean of `evaluate_users` over the users with held-out items in `part`, by default recall and NDCG at 10 and 20.
+
+    Arguments are those of `evaluate_users`. All ranks return the mean over all users.
+
+    Returns:
+        `recall@10`, `ndcg@10`, `recall_all@10` and so on, all in [0, 1], and the number of `users`. See `recall` and
+        `recall_all` for the two conventions.
+
+    Raises:
+        SDiffError: nothing is held out, or the scores have a wrong shape or type, or are NaN or infinite.
+    """
+    own = evaluate_users(score, split, part, device, progress, ranks, protocol, k, metrics)
+    sums = torch.tensor([len(own.users), *(column.sum() for column in own.values.values())], dtype=torch.float64)
+    n, *totals = ranks.sum(sums.to(best_device(device))).tolist()
+    means: dict[str, float] = {key: total / n for key, total in zip(own.values, totals, strict=True)}
+    return means | {"users": int(n)}

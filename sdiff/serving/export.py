@@ -1,11 +1,12 @@
-"""Exports the recommendations of all users to one file, in batches and with bounded memory."""
+"""Ranks the items for many users, in batches, and exports lists and metrics to one file, with bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -19,8 +20,11 @@ from sdiff.data.catalog import create_items
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Interactions
 from sdiff.data.tables import connect
+from sdiff.evaluation.report import Evaluation
 from sdiff.method.histories import Histories
-from sdiff.serving.recommender import Recommender
+
+if TYPE_CHECKING:
+    from sdiff.serving.recommender import Recommender
 
 FORMATS: dict[str, dict[str, Any]] = {
     ".parquet": {"compression": "zstd"},
@@ -28,6 +32,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".csv.gz": {"header": True, "compression": "gzip"},
 }
 FORMULA = r"^[=+@\t\r-]"  # regular expression for texts that a spreadsheet would evaluate; escaped by an apostrophe
+Save = Callable[[duckdb.DuckDBPyRelation], None]
 MEMORY = "512MB"  # memory limit of DuckDB, beyond which it spills to disk
 
 
@@ -57,8 +62,11 @@ def ranked(
     batch_size: int = 1000,
     progress: Callable[[Sequence[int]], Iterable[int]] = lambda numbers: numbers,
     only: Sequence[int] | None = None,
+    users: np.ndarray | None = None,
+    exclude_seen: bool = True,
+    allowed: np.ndarray | None = None,
 ) -> Iterator[Rows]:
-    """Yields the recommendations of all users with a history in `train`, in batches, in vocabulary order.
+    """Yields the recommendations of users of `train`, in batches.
 
     A user has fewer than k rows if fewer unseen items are left. Each batch has its own seed for the sampling noise, so
     its result does not depend on the other batches. The noise does depend on the batch size.
@@ -69,14 +77,17 @@ def ranked(
         batch_size: users per batch.
         progress: wraps the batch numbers, for a progress bar.
         only: numbers of the batches to compute; all by default.
+        users: (U,) user indices; by default all with a history, in vocabulary order.
+        exclude_seen: whether to exclude the items of each history.
+        allowed: (n_items,) bool, the items that may be recommended; all by default.
     """
     histories = Histories.from_interactions(train, model.device)
-    users = torch.from_numpy(np.flatnonzero(train.lengths)).to(model.device)
-    batches = users.split(batch_size)
+    users = np.flatnonzero(train.lengths) if users is None else users
+    batches = torch.from_numpy(users).to(model.device).split(batch_size)
     seeds = torch.randint(2**63 - 1, (len(batches),), generator=generator(seed)).tolist()
     for number in progress(range(len(batches)) if only is None else only):
         batch, noise = batches[number], torch.Generator().manual_seed(seeds[number])
-        scores, items = model.top(histories.take(batch), k, config, noise)
+        scores, items = model.top(histories.take(batch), k, config, noise, exclude_seen, allowed)
         row, rank = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,), rank from 0
         columns = (batch[row], rank + 1, items[row, rank], scores[row, rank])
         yield Rows(*(column.cpu().numpy() for column in columns))
@@ -96,9 +107,45 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
     Raises:
         SDiffError: an unknown suffix, or `out` cannot be written.
     """
-    suffix = next((suffix for suffix in FORMATS if out.name.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise SDiffError(f"Cannot write {out}: its name must end in {', '.join(FORMATS)}.")
+    with writing(out) as (con, save):
+        con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
+        for rows in batches:
+            con.register("batch", vars(rows))
+            con.execute("INSERT INTO lists BY NAME SELECT * FROM batch")
+        create_items(con, dataset)
+        [(first, n)] = con.sql("SELECT min(user), max(user) - min(user) + 1 FROM lists").fetchall()
+        first, n = first or 0, n or 0  # there may be no rows
+        ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # only those of these rows
+        con.register("users", {"i": np.arange(first, first + n), "id": ids})
+        save(con.sql(_query(titles, escaped=_suffix(out) != ".parquet")))
+        [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
+    return n_rows, n_users
+
+
+def write_users(evaluation: Evaluation, con: duckdb.DuckDBPyConnection, save: Save) -> None:
+    """Writes one row for each user of an evaluation: user, number of held-out items, and each metric.
+
+    Args:
+        con, save: as yielded by `writing`.
+    """
+    columns = {"user": np.array(evaluation.users, dtype=object), "held_out": evaluation.held_out} | evaluation.values
+    con.register("per_user", {f"c{n}": column for n, column in enumerate(columns.values())})
+    save(con.sql(f"""SELECT {", ".join(f'c{n} AS "{name}"' for n, name in enumerate(columns))} FROM per_user"""))
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Save]]:
+    """Replaces the file `out` at the end of the block, atomically.
+
+    Yields a database, which spills what is larger than its memory, and a function that writes one of its relations.
+
+    Args:
+        out: file that ends in .parquet, .csv or .csv.gz.
+
+    Raises:
+        SDiffError: an unknown suffix, or `out` cannot be written.
+    """
+    suffix = _suffix(out)
     if out.is_dir():
         raise SDiffError(f"Cannot write {out}: it is a folder.")
     try:
@@ -106,18 +153,11 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
             replacing(out) as temporary,
             connect(":memory:", MEMORY, f"{temporary}.spilled") as con,
         ):
-            con.execute("CREATE TABLE lists (user INTEGER, rank INTEGER, item INTEGER, score FLOAT)")
-            for rows in batches:
-                con.register("batch", vars(rows))
-                con.execute("INSERT INTO lists BY NAME SELECT * FROM batch")
-            create_items(con, dataset)
-            [(first, n)] = con.sql("SELECT min(user), max(user) - min(user) + 1 FROM lists").fetchall()
-            first, n = first or 0, n or 0  # there may be no rows
-            ids = np.array(dataset.split.users.ids[first : first + n], dtype=object)  # only those of these rows
-            con.register("users", {"i": np.arange(first, first + n), "id": ids})
-            table = con.sql(_query(titles, escaped=suffix != ".parquet"))
-            (table.to_parquet if suffix == ".parquet" else table.to_csv)(str(temporary), **FORMATS[suffix])
-            [(n_rows, n_users)] = con.sql("SELECT count(*), count(DISTINCT user) FROM lists").fetchall()
+
+            def save(table: duckdb.DuckDBPyRelation) -> None:
+                (table.to_parquet if suffix == ".parquet" else table.to_csv)(str(temporary), **FORMATS[suffix])
+
+            yield con, save
     except OSError as error:
         raise SDiffError(f"Cannot write {out}: {error.strerror}.") from error
     except duckdb.Error as error:
@@ -126,7 +166,14 @@ def write(out: Path, batches: Iterable[Rows], dataset: Dataset, titles: bool = F
         if str(error) == "Query interrupted":  # DuckDB turns Ctrl-C into this error
             raise KeyboardInterrupt from error
         raise
-    return n_rows, n_users
+
+
+def _suffix(out: Path) -> str:
+    """The key of `FORMATS` that a name ends in. Raises SDiffError for another one."""
+    suffix = next((suffix for suffix in FORMATS if out.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise SDiffError(f"Cannot write {out}: its name must end in {', '.join(FORMATS)}.")
+    return suffix
 
 
 def _query(titles: bool, escaped: bool) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,13 +15,19 @@ from torch import Tensor
 from sdiff.base.checks import generator, whole
 from sdiff.base.device import Device, best_device
 from sdiff.base.errors import SDiffError
-from sdiff.config import Config
+from sdiff.config import AUTO, Config
+from sdiff.data.frames import read_frame, read_titles
 from sdiff.data.interactions import Unknown
-from sdiff.evaluation.evaluate import exclude_, top_n
+from sdiff.evaluation.evaluate import CUTOFFS, exclude_, top_n
+from sdiff.evaluation.report import Evaluation
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
+from sdiff.serving import frames
+from sdiff.training.auto import MINUTES
 from sdiff.training.checkpoint import Checkpoint
+
+NEGLIGIBLE = 1e-6  # length of a row of U (1 - lam), up to which it is only rounding error
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,9 @@ class Recommendations:
     Attributes:
         ids: (n,) item ids.
         indices: (n,) their indices in the vocabulary of the model.
-        scores: (n,) higher is better. If the model was trained with a softmax loss, a score is the probability of the
-            item among all that may be recommended (with `beta`, after the discount); otherwise it has no unit.
+        scores: (n,) higher is better. Those of `similar_items` are cosines. Others are probabilities if the model was
+            trained with a softmax loss: that of the item among all that may be recommended (with `beta`, after the
+            discount). Otherwise they have no unit.
     """
 
     ids: list[str]
@@ -45,19 +53,22 @@ class Recommender:
     Args:
         checkpoint: as returned by `Trainer.checkpoint` or `Checkpoint.load`. `Recommender.load` takes its folder.
         device: such as "cpu" or "cuda:0"; by default the GPU if there is one.
+        attached: histories and titles; `Recommender.load` reads them from frames.
 
     Raises:
         SDiffError: the weights are not finite or do not match the configuration, or there is no such device.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: Device | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: Device | None = None, attached: frames.Attached = frames.NOTHING
+    ) -> None:
         damaged = [name for name, tensor in checkpoint.weights.items() if not tensor.isfinite().all()]
         if damaged:
             raise SDiffError(
                 f"The checkpoint's weights are not all finite numbers ({damaged[0]}): train it again, with a lower "
                 f"learning rate (lr)."
             )
-        self.checkpoint = checkpoint
+        self.checkpoint, self.attached = checkpoint, attached
         self.config, self.items = checkpoint.config, checkpoint.items
         self.device = best_device(device)
         model = Model(self.config, checkpoint.spectrum.to(self.device), checkpoint.item_counts.to(self.device))
@@ -72,23 +83,83 @@ class Recommender:
             ) from error
 
     @classmethod
-    def load(cls, folder: Path | str, device: Device | None = None) -> Recommender:
+    def fit(
+        cls,
+        interactions: Any,
+        preset: str | Config = AUTO,
+        *,
+        items: Any = None,
+        seed: int = 0,
+        minutes: float = MINUTES,
+        device: Device | None = None,
+        **options: Any,
+    ) -> Recommender:
+        """Trains on a frame of interactions. The model then knows its users.
+
+        The last fifth of each history decides the number of epochs, and the preset if it is "auto". Then the model is
+        trained again, on all interactions. Keep what you want to test on out of the frame.
+
+        Args:
+            interactions: a pandas or Polars data frame, or an Arrow table. Columns of users, items and, if there are
+                any, ratings and times are recognised by their usual names, such as user_id.
+            preset: its name, "auto" for the one that is best, or a `Config`.
+            items: a frame with titles, in the columns item (or item_id) and title.
+            seed: seed of all random choices.
+            minutes: with "auto", time for the comparison of all presets.
+            device: as in the constructor.
+            **options: those of `Reading` that concern a frame: user, item, rating and timestamp (names of columns),
+                min_rating, core, skip_faulty and split.
+
+        Raises:
+            SDiffError: the frame or an option is invalid, or training fails.
+        """
+        reading = frames.reading_of(options)
+        read, form = read_frame(interactions, reading)
+        titles = {} if items is None else read_titles(items)
+        checkpoint = frames.fitted(read, reading, preset, seed, minutes, device)
+        return cls(checkpoint, device, frames.Attached(read, titles, form, reading))
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        device: Device | None = None,
+        *,
+        interactions: Any = None,
+        items: Any = None,
+        unknown: Unknown = "error",
+        **options: Any,
+    ) -> Recommender:
         """Loads a checkpoint.
 
         Args:
             folder: its folder, or the name of a checkpoint that is included ("demo") or was trained in the app.
             device: as in the constructor.
+            interactions: a frame with the histories of users, because a checkpoint contains none.
+            items: a frame with titles, as in `fit`.
+            unknown: "error", or "ignore" to leave out interactions with items that the model does not know.
+            **options: how to read frames, as in `fit`.
 
         Raises:
-            SDiffError: the checkpoint is missing or damaged, or its weights are not finite.
+            SDiffError: the checkpoint is missing or damaged, its weights are not finite, or a frame is invalid.
         """
-        return cls(Checkpoint.load(folder), device)
+        checkpoint = Checkpoint.load(folder)
+        return cls(checkpoint, device, frames.attached(checkpoint.items, interactions, items, unknown, options))
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the checkpoint to a folder, for `load`. It contains neither histories nor titles.
+
+        Raises:
+            SDiffError: the folder cannot be written to.
+        """
+        self.checkpoint.save(folder)
 
     def __repr__(self) -> str:
         origin, K = self.checkpoint.provenance, len(self.basis.lam)
         preset = f", preset {origin.preset}" if origin.preset else ""
         return f"Recommender({origin.dataset}{preset}, {len(self.items):,} items, K={K}, {self.device})"
 
+    @overload
     def recommend(
         self,
         history: Sequence[str | int],
@@ -96,30 +167,150 @@ class Recommender:
         *,
         seed: int = 0,
         exclude_seen: bool = True,
+        candidates: np.ndarray | Iterable[str | int] | None = None,
         allowed: np.ndarray | Iterable[str | int] | None = None,
         unknown: Unknown = "error",
         **settings: Any,
-    ) -> Recommendations:
-        """The k best items for a history.
+    ) -> Recommendations: ...
+
+    @overload
+    def recommend(
+        self,
+        *,
+        users: Iterable[str | int] | None = None,
+        histories: Any = None,
+        k: int = 20,
+        seed: int = 0,
+        exclude_seen: bool = True,
+        candidates: np.ndarray | Iterable[str | int] | None = None,
+        unknown: Unknown = "error",
+        **settings: Any,
+    ) -> Any: ...
+
+    def recommend(
+        self,
+        history: Sequence[str | int] | None = None,
+        k: int = 20,
+        *,
+        users: Iterable[str | int] | None = None,
+        histories: Any = None,
+        seed: int = 0,
+        exclude_seen: bool = True,
+        candidates: np.ndarray | Iterable[str | int] | None = None,
+        allowed: np.ndarray | Iterable[str | int] | None = None,
+        unknown: Unknown = "error",
+        **settings: Any,
+    ) -> Any:
+        """The k best items for one history, or a frame with those of many users, who are ranked in batches.
 
         Args:
             history: item ids, oldest first. It may be empty.
             k: number of items; fewer are returned if fewer are left.
+            users: ids of users of `histories`; all of them by default.
+            histories: a frame of interactions, item ids by user (a dict), or a list of lists of item ids. By default,
+                the interactions that the model was fitted on or loaded with.
             seed: seed of the sampling noise.
             exclude_seen: whether to exclude the items of the history.
-            allowed: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
+            candidates: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
                 default.
-            unknown: "error", or "ignore" to skip ids of the history that the model does not know.
+            allowed: another name of `candidates`.
+            unknown: "error", or "ignore" to skip users without a history, and items of histories or candidates that
+                the model does not know.
             **settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
+
+        Returns:
+            `Recommendations` for one history. Otherwise a frame with one row per user and item, in the order of the
+            users: the ids, `score`, `rank` from 1, and `title` if titles are known. The frame and its ids are of the
+            same kind as those of `histories`, or by default as those that the model was given first.
 
         Raises:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
-                or `allowed`.
+                or `candidates`; or neither one history nor users nor histories are given, or both.
         """
-        x, config, noise = self.encode(history, unknown), self.config.at_inference(settings), generator(seed)
-        scores, items = self.top(x, k, config, noise, exclude_seen, self._mask(allowed))
+        config, mask = (
+            self.config.at_inference(settings),
+            self._mask(allowed if candidates is None else candidates, unknown),
+        )
+        if (history is None) == (users is None and histories is None):
+            raise SDiffError("Give either one history, or users, histories or both.")
+        if history is None:
+            return frames.recommended(self, users, histories, k, config, seed, exclude_seen, mask, unknown)
+        scores, items = self.top(self.encode(history, unknown), k, config, generator(seed), exclude_seen, mask)
         pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
         return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
+
+    def evaluate(
+        self,
+        test: Any,
+        k: int | Sequence[int] = CUTOFFS,
+        *,
+        histories: Any = None,
+        seed: int = 0,
+        unknown: Unknown = "error",
+        **settings: Any,
+    ) -> Evaluation:
+        """Compares each user's list with the interactions in a frame that were held out from training.
+
+        Items of the history are not ranked, and interactions of `test` that are in the history are left out.
+
+        Args:
+            test: frame of the held-out interactions.
+            k: lengths of the lists that are measured.
+            histories: as in `recommend`.
+            seed: seed of the sampling noise.
+            unknown: "error", or "ignore" to leave out users without a history and items that the model does not know.
+            **settings: those of `Config.at_inference`.
+
+        Raises:
+            SDiffError: as `recommend`, or nothing is held out.
+        """
+        return frames.evaluated(self, test, histories, k, self.config.at_inference(settings), seed, unknown)
+
+    def similar_items(self, item: str | int, k: int = 10) -> Recommendations:
+        """The k items that are most similar to an item, without the item itself.
+
+        The similarity of two items is the cosine of their rows in `item_vectors`, at most 1. It needs no history, takes
+        one product of (n_items, K) by (K,), and does not depend on the denoiser.
+
+        Args:
+            item: id of the item.
+            k: number of items; fewer are returned if fewer have a place in the spectrum.
+
+        Raises:
+            SDiffError: an unknown id, an invalid k, or an item without a place in the spectrum, because nobody in the
+                training data had it or it is connected to few others.
+        """
+        i, k = int(self.items.encode([item])[0]), whole("k", k, 1)
+        if not self._placed[i]:
+            raise SDiffError(
+                f"Item {item} has too few interactions in the training data to say what is similar to it: choose "
+                f"another item."
+            )
+        scores = self.item_vectors @ self.item_vectors[i]  # (n_items,)
+        scores[~self._placed] = -torch.inf
+        scores[i] = -torch.inf
+        values, items = scores.topk(min(k, int(self._placed.sum()) - 1))
+        indices = items.tolist()
+        return Recommendations([self.items.ids[i] for i in indices], indices, values.tolist())
+
+    @cached_property
+    def item_vectors(self) -> Tensor:
+        """(n_items, K) vectors of unit length, one per item; zero for an item without a place in the spectrum.
+
+        They are the rows of U (1 - lam), scaled. 1 - lam is the low-pass of the item graph, as A = U diag(1 - lam) U':
+        these are the rows of A at the K lowest frequencies, so items are similar if their neighbourhoods are. On
+        ml-latest-small, similar items share more genres and more test users with this weight than with (1 - lam)^1/2,
+        a heat kernel, or none.
+        """
+        spectrum = self.model.spectrum
+        rows = spectrum.U * (1 - spectrum.lam)
+        length = rows.norm(dim=1, keepdim=True)
+        return torch.where(length > NEGLIGIBLE, rows / length, 0.0)
+
+    @cached_property
+    def _placed(self) -> Tensor:
+        """(n_items,) bool, whether an item has a place in the spectrum."""
+        return self.item_vectors.any(1)
 
     def top(
         self,
@@ -161,20 +352,20 @@ class Recommender:
         """
         return Histories.from_ids(history, self.items, self.device, unknown)
 
-    def _mask(self, allowed: np.ndarray | Iterable[str | int] | None) -> np.ndarray | None:
-        """The argument `allowed` of `recommend` as an array (n_items,) bool."""
+    def _mask(self, allowed: np.ndarray | Iterable[str | int] | None, unknown: Unknown) -> np.ndarray | None:
+        """The argument `candidates` of `recommend` as an array (n_items,) bool."""
         n_items = len(self.items)
         if isinstance(allowed, np.ndarray):
             if allowed.dtype != bool or allowed.shape != (n_items,):
                 raise SDiffError(
-                    f"allowed must be a list of ids, or an array of {n_items:,} bool, not an array of shape "
+                    f"candidates must be a list of ids, or an array of {n_items:,} bool, not an array of shape "
                     f"{allowed.shape} and type {allowed.dtype}."
                 )
             return allowed
         if allowed is None:
             return None
         mask = np.zeros(n_items, dtype=bool)
-        mask[self.items.encode(allowed)] = True
+        mask[self.items.encode(allowed, unknown=unknown)] = True
         return mask
 
     def scores(self, x: Histories, config: Config, noise: torch.Generator) -> Tensor:

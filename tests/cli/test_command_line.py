@@ -49,6 +49,32 @@ def test_repeated_set_options_accumulate(command):
     assert parser().parse_args(words[:-5]).set == [], "parsing must not extend a shared default"
 
 
+def test_evaluate_measures_any_cut_offs_with_intervals_and_writes_each_user(folder, tmp_path, capsys):
+    path = tmp_path / "users.parquet"
+    words = ["evaluate", "--checkpoint", str(folder), "-k", "3", "7", "--out", str(path), "--json"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    found = json.loads(out.splitlines()[-1])
+    assert {"precision@3", "map@7", "hit_rate@3", "coverage@7", "popularity lift@3"} <= found.keys()
+    low, high = found["intervals"]["mrr@7"]
+    assert low < found["mrr@7"] < high and "coverage@7" not in found["intervals"]
+    assert f"[{low:.4f}, {high:.4f}]" in out
+    query = 'SELECT count(*), avg("mrr@7"), sum(held_out) FROM read_parquet(?)'
+    [(users, mean, _)] = duckdb.connect().execute(query, [str(path)]).fetchall()
+    assert users == found["users"] and mean == pytest.approx(found["mrr@7"])
+
+
+def test_similar_lists_titles_and_common_users(folder, capsys):
+    assert main(["similar", "--checkpoint", str(folder), "--item", "12", "-k", "4", "--json"]) == 0
+    out = capsys.readouterr().out
+    rows = json.loads(out.splitlines()[-1])
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4] and all(row["title"] in out for row in rows)
+    assert all(row["common"] >= 0 for row in rows) and "12" not in [row["id"] for row in rows]
+    assert main(["similar", "--checkpoint", str(folder), "--item", "12", "--dataset", "no/where.csv", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "no titles" in captured.err and len(json.loads(captured.out.splitlines()[-1])) == 10
+
+
 def test_recommend_takes_a_user_or_a_history(folder, capsys):
     assert main(["recommend", "--checkpoint", str(folder), "--user", "5", "-k", "3", "--json"]) == 0
     rows = last_line(capsys)
@@ -130,6 +156,10 @@ def test_a_run_without_a_validation_part_can_be_resumed(tmp_path, capsys):
         (["train", "--dataset", "demo", "--out", "x", "--set", "K=3", "--set", "K=4"], "'K' is given more than once"),
         (["train", "--dataset", "x.csv?core=2&core=3", "--out", "x"], "an option is given more than once"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "-k", "0"], "k must be a whole"),
+        (["evaluate", "--checkpoint", "checkpoints/demo", "-k", "10", "0"], "k must be a whole"),
+        (["evaluate", "--checkpoint", "checkpoints/demo", "--out", "users.xlsx"], "must end in .parquet"),
+        (["similar", "--checkpoint", "checkpoints/demo", "--item", "zzz"], "Unknown item zzz"),
+        (["similar", "--checkpoint", "checkpoints/demo", "--item", "1", "-k", "0"], "k must be a whole"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", ","], "has an empty id"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1,,2"], "has an empty id"),
         *(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
+from sdiff.data.interactions import Split
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
 from sdiff.training.trainer import Trainer
@@ -183,3 +184,47 @@ def test_cuda_scores_like_the_cpu(model):
             for m in (model, other)
         )
         torch.testing.assert_close(here, there.cpu(), atol=1e-4, rtol=1e-4)
+
+
+def test_similar_items_share_users_and_the_most_alike_come_first(model):
+    for item in ("i3", "i14", "i29"):
+        similar = model.similar_items(item, k=9)
+        assert taste(similar.ids) == {int(item[1:]) // 10} and item not in similar.ids, "tastes are disjoint"
+        assert similar.scores == sorted(similar.scores, reverse=True) and max(similar.scores) <= 1 + 1e-6
+        assert [model.items.ids[i] for i in similar.indices] == similar.ids
+        assert model.similar_items(item, k=4).ids == similar.ids[:4]
+    assert len(model.similar_items("i3", k=100).ids) == 29
+
+
+def test_similarity_is_the_cosine_in_the_low_passed_spectrum_and_symmetric(model):
+    spectrum = model.checkpoint.spectrum
+    rows = spectrum.U.double() * (1 - spectrum.lam.double())
+    S = rows @ rows.T
+    S = S / S.diagonal().sqrt()[:, None] / S.diagonal().sqrt()
+    for i in range(30):
+        found = model.similar_items(f"i{i}", k=29)
+        np.testing.assert_allclose(found.scores, S[i, found.indices], atol=1e-5)
+        assert sorted(found.indices) == [j for j in range(30) if j != i]
+
+
+def test_an_item_without_users_has_no_similar_items_and_is_similar_to_none(random_interactions):
+    nothing = random_interactions.where(np.zeros(len(random_interactions), dtype=bool))
+    model = untrained(Split(random_interactions, nothing, nothing))
+    with pytest.raises(SDiffError, match="Item i49 has too few interactions"):
+        model.similar_items("i49")
+    vectors = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    vectors[49] = 0.0
+    model.item_vectors = torch.nn.functional.normalize(vectors)
+    similar = model.similar_items("i0", k=100)
+    assert len(similar.ids) == 48 and "i49" not in similar.ids and min(similar.scores) < 0
+    with pytest.raises(SDiffError, match="Unknown item nobody"):
+        model.similar_items("nobody")
+    for k in (0, 1.5, "3"):
+        with pytest.raises(SDiffError, match="k must be a whole number"):
+            model.similar_items("i0", k)
+
+
+def test_common_users_are_counted(split):
+    X = split.train.matrix().toarray()
+    for item in (0, 17, 29):
+        assert split.train.co_occurrence(item).tolist() == (X[:, item] @ X).tolist()

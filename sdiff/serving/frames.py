@@ -1,0 +1,185 @@
+"""What the `Recommender` does with data frames: trains on them, ranks for many users at once, and evaluates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdiff.base.checks import generator
+from sdiff.base.device import Device
+from sdiff.base.errors import SDiffError, brief
+from sdiff.config import AUTO, Config, preset
+from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, read_titles
+from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
+from sdiff.data.readers import Reading, split_of
+from sdiff.evaluation.report import Evaluation, assess
+from sdiff.serving.export import Rows, ranked
+from sdiff.training.auto import compare
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from sdiff.serving.recommender import Recommender
+
+FORMAT = ("names", "delimiter", "encoding", "items")  # options of files only
+ORIGIN = "frame"  # in place of the key of a data set
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """What a model was given beside its checkpoint, which holds no histories and no titles.
+
+    Attributes:
+        histories: of the known users, over the items of the model; None if no users are known.
+        titles: by item id.
+        form: of the frames that the model answers with.
+        reading: how it reads frames.
+    """
+
+    histories: Interactions | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    form: Form = Form()
+    reading: Reading = Reading()
+
+
+NOTHING = Attached()
+
+
+def attached(items: Vocabulary, interactions: Any, titles: Any, unknown: Unknown, options: dict[str, Any]) -> Attached:
+    """Reads a frame of interactions and one of titles; each may be None.
+
+    Args:
+        items: those of the model.
+        unknown: "ignore" to skip interactions with other items.
+        options: of `Reading`, without those of file formats.
+    """
+    reading = reading_of(options)
+    by_id = {} if titles is None else read_titles(titles)
+    if interactions is None:
+        return Attached(None, by_id, reading=reading)
+    histories, form = read_frame(interactions, reading)
+    return Attached(over(items, histories, unknown), by_id, form, reading)
+
+
+def reading_of(options: dict[str, Any]) -> Reading:
+    """The options of `Reading` that concern a frame. Raises SDiffError for others."""
+    known = [f.name for f in fields(Reading) if f.name not in FORMAT]
+    if unknown := [name for name in options if name not in known]:
+        raise SDiffError(f"There is no option {', '.join(unknown)} for a frame: the options are {', '.join(known)}.")
+    return Reading(**options)
+
+
+def fitted(
+    interactions: Interactions, reading: Reading, chosen: str | Config, seed: int, minutes: float, device: Device | None
+) -> Checkpoint:
+    """Trains on all interactions, for as many epochs as are best on the last fifth of each history.
+
+    The preset "auto" is chosen on the same fifth.
+    """
+    split = split_of(interactions, reading).merged()
+    split = Split(split.train, split.test, split.valid)  # validate on the test part; nothing is held out
+    if chosen == AUTO:
+        best: list[tuple[Config, int, str]] = []
+
+        def keep(trainer: Trainer, name: str) -> None:
+            best.append((trainer.config, trainer.best.epoch, name))
+
+        for _ in compare(split, seed, minutes, keep, device):
+            pass
+        config, epochs, name = best[-1]
+    else:
+        config, name = (chosen, "") if isinstance(chosen, Config) else (preset(chosen), chosen)
+        epochs = config.epochs
+        if config.denoiser == "mlp" and len(split.valid):
+            epochs = Trainer(config, split, seed, device).fit().best.epoch
+    nothing = interactions.where(np.zeros(len(interactions), dtype=bool))
+    trainer = Trainer(config.override({"epochs": epochs}), Split(interactions, nothing, nothing), seed, device)
+    return trainer.fit().checkpoint(ORIGIN, name)
+
+
+def recommended(
+    model: Recommender,
+    users: Iterable[str | int] | None,
+    histories: Any,
+    k: int,
+    config: Config,
+    seed: int,
+    exclude_seen: bool,
+    allowed: np.ndarray | None,
+    unknown: Unknown,
+) -> Any:
+    """The frame of `Recommender.recommend`: the lists of `users`, by default of all that have one of `histories`."""
+    if not isinstance(users, Iterable | None):
+        raise SDiffError(f"Give users as a list, such as [{brief(users)}], not as a single id.")
+    pasts, form = histories_of(model, histories, unknown)
+    who = np.arange(len(pasts.users)) if users is None else pasts.users.encode(users, "user", unknown)
+    parts = [*ranked(model, pasts, k, config, seed, users=who, exclude_seen=exclude_seen, allowed=allowed)]
+    rows = Rows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Rows)))
+    user_ids, item_ids = (np.array(ids, dtype=object) for ids in (pasts.users.ids, model.items.ids))
+    columns: dict[str, Any] = {"score": rows.score, "rank": rows.rank}
+    if model.attached.titles:
+        columns["title"] = [model.attached.titles.get(id) for id in item_ids[rows.item]]
+    return form.build(user_ids[rows.user], item_ids[rows.item], columns)
+
+
+def evaluated(
+    model: Recommender,
+    test: Any,
+    histories: Any,
+    k: int | Sequence[int],
+    config: Config,
+    seed: int,
+    unknown: Unknown,
+) -> Evaluation:
+    """The result of `Recommender.evaluate`."""
+    pasts, _ = histories_of(model, histories, unknown)
+    held_out = over(model.items, read_frame(test, replace(model.attached.reading, core=1))[0], unknown)
+    known = np.array([id in pasts.users for id in held_out.users.ids])
+    if unknown == "ignore":
+        held_out = held_out.where(known[held_out.rows])
+    users = np.full(len(known), -1)
+    users[known | (unknown == "error")] = pasts.users.encode(held_out.users.ids, "user", unknown)
+    pairs = Interactions.from_pairs(pasts.users, model.items, users[held_out.rows], held_out.indices)
+    n_items = len(model.items)
+    new = ~np.isin(pairs.rows * n_items + pairs.indices, pasts.rows * n_items + pasts.indices)
+    if not new.any():
+        raise SDiffError("Nothing can be measured: no interaction is with a known user and item and not in a history.")
+    nothing = pasts.where(np.zeros(len(pasts), dtype=bool))
+    noise = generator(seed)
+    split = Split(pasts, nothing, pairs.where(new))
+    return assess(lambda x: model.scores(x, config, noise), split, "test", model.device, k)
+
+
+def histories_of(model: Recommender, histories: Any, unknown: Unknown) -> tuple[Interactions, Form]:
+    """Histories over the items of the model, by default those it was given, and the form of an answer about them."""
+    given = model.attached
+    if histories is None:
+        if given.histories is None:
+            raise SDiffError("The model was not given the histories of any users: give them as histories=FRAME.")
+        return given.histories, given.form
+    if is_frame(histories):
+        read, form = read_frame(histories, replace(given.reading, core=1))
+        return over(model.items, read, unknown), form
+    pairs = getattr(histories, "items", lambda: enumerate(histories))  # those of a dict or a Series
+    by_user = dict(pairs()) if isinstance(histories, Iterable) else {0: histories}
+    if not all(isinstance(ids, Iterable) for ids in by_user.values()):
+        raise SDiffError("histories must be a frame, or a list or dict of lists of item ids, such as [['12', '7']].")
+    lists = [list(dict.fromkeys(model.items.encode(ids, unknown=unknown))) for ids in by_user.values()]
+    whole = all(isinstance(user, int | np.integer) for user in by_user)
+    users = Vocabulary(tuple(map(str, by_user)))
+    indptr = np.cumsum([0, *map(len, lists)])
+    indices = np.array([i for items in lists for i in items], dtype=np.int64)
+    form = replace(given.form, user_type=WHOLE if whole else None)
+    return Interactions(users, model.items, indptr, indices, ordered=True), form
+
+
+def over(items: Vocabulary, interactions: Interactions, unknown: Unknown) -> Interactions:
+    """The same interactions with the items of a model. Others raise an SDiffError, or are left out with "ignore"."""
+    known = np.array([id in items for id in interactions.items.ids])
+    index = np.full(len(known), -1)
+    index[known | (unknown == "error")] = items.encode(interactions.items.ids, unknown=unknown)
+    kept = interactions.where(known[interactions.indices])
+    return replace(kept, items=items, indices=index[kept.indices])
