@@ -17,9 +17,11 @@ from torch import Tensor
 from sdiff.app import gate, uploads
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import K, Query
+from sdiff.app.similar import co_occurring
 from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, origin, serve
 from sdiff.app.words import literal, preset_label
 from sdiff.base.device import device_name
+from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
 from sdiff.config import Config
 from sdiff.data.catalog import ALL, Catalog, Row
@@ -277,21 +279,16 @@ def item_facts(query: Query, item: str) -> ItemFacts:
     split, catalog = opened.dataset.split, opened.catalog
     i = int(split.items.encode([item])[0])
     row = catalog.rows([i])[0]
-    X = split.train.matrix()  # (n_users, n_items)
-    users = X[:, [i]].nonzero()[0]
-    counts, n_users = split.train.item_counts, len(split.users)
-    both = np.asarray(X[users].sum(0)).ravel() / np.sqrt(np.maximum(counts, 1) * max(counts[i], 1))
-    U = model.model.spectrum.U.cpu().numpy()
-    place = U / np.maximum(np.linalg.norm(U, axis=1, keepdims=True), 1e-12)
-    closest = [np.argsort(-similarity, kind="stable") for similarity in (both, place @ place[i])]
-    together, near = ([j for j in order[: ALIKE + 1].tolist() if j != i][:ALIKE] for order in closest)
-    seen = f"{row.popularity:,} of {n_users:,} people ({row.popularity / n_users:.0%})"
-    if len(users):
-        seen += f", whose histories have {np.median(split.train.lengths[users]):.0f} items at the median"
+    together, _, _ = co_occurring(split.train, i, ALIKE)
+    try:
+        near = model.similar_items(item, ALIKE).indices
+    except SDiffError:  # it has too few users for a place in the spectrum
+        near = []
+    seen = f"{row.popularity:,} of {len(split.users):,} people ({row.popularity / len(split.users):.0%})"
     known = {name: text for name, text in row.extra.items() if name in LINKS and re.fullmatch("[0-9]{1,12}", text)}
     links = [(LINKS[name][0], LINKS[name][1].format(text)) for name, text in known.items()]
     extra = [(name, text) for name, text in row.extra.items() if name not in known]
-    return ItemFacts(row, seen, links, extra, catalog.rows([j for j in together if both[j]]), catalog.rows(near))
+    return ItemFacts(row, seen, links, extra, catalog.rows(together.tolist()), catalog.rows(near))
 
 
 def shelves(dataset: str) -> list[tuple[str, list[Row]]]:

@@ -19,9 +19,7 @@ def co_occurring(train: Interactions, item: int, n: int) -> tuple[np.ndarray, np
     Returns:
         Indices (m,), similarities (m,) in [0, 1], and numbers of common users (m,), most similar first; m <= n.
     """
-    X = train.matrix()
-    counts = train.item_counts
-    common = X[X[:, [item]].nonzero()[0]].sum(0).astype(np.int64)  # (n_items,) users who have both
+    counts, common = train.item_counts, train.co_occurrence(item)
     similarity = common / np.sqrt(np.maximum(counts, 1) * max(counts[item], 1))
     similarity[item] = 0.0
     first = np.argsort(-similarity, kind="stable")[:n]
