@@ -270,7 +270,7 @@ def test_a_read_only_app_refuses_uploads_in_routes_and_handlers(shut, opening, m
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
         download("ml-100k")
-    assert [key for _, key in handlers.choices([])] == ["demo"], "missing data sets are not offered"
+    assert [key for _, key in handlers.choices([])] == ["ml-latest-small", "demo"], "missing data sets are not offered"
     with pytest.warns(UserWarning, match="ml-100k is not available locally"):
         assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[opening.wanted] == ""
 
@@ -284,7 +284,7 @@ def _visible(layout, props):
 
 def test_a_full_queue_refuses_new_events_and_answers_the_rest(url):
     def ask_for_a_list() -> httpx.Response:
-        body = {"data": ["demo", "demo", "1", 1000, 0, "{}", None]}  # takes much longer than sending the next request
+        body = {"data": ["demo", "demo", "1", 1000, 0, *[None] * 9]}  # takes much longer than sending the next request
         return client.post("gradio_api/call/recommend", json=body)
 
     with httpx.Client(base_url=url, timeout=60) as client:
