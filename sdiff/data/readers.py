@@ -131,11 +131,14 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
         elif "rating" not in columns:
             raise SDiffError(f"{table.name} has no column rating for min_rating: its columns are {table.listed}.")
         times = _times(table, columns, reading)
-        pairs = _pairs(table, columns, where, times)
         with readable_errors(table.name):
-            con.execute(f"CREATE TABLE pairs AS {pairs} FROM {table.scan}))")
-            if table.misquoted(f"FROM pairs WHERE fault LIKE '%{BREAK}'", (columns["user"], columns["item"])):
-                con.execute(f"CREATE OR REPLACE TABLE pairs AS {pairs} FROM {table.scan}))")
+            _scan(table, columns, where, times)
+            if table.misquoted(f"FROM odd WHERE reason = '{BREAK}'", (columns["user"], columns["item"])):
+                _scan(table, columns, where, times)
+        for role in ("item", "user"):
+            con.execute(f"""
+                UPDATE pairs SET fault = '{role} ' || reason FROM odd
+                WHERE role = '{role}' AND id = "{role}" AND included""")
         seconds, unit = settle(con, times) if "timestamp" in columns else ("NULL::DOUBLE", "")
         rows, faults = _faults(table)
         if not rows:
@@ -220,29 +223,21 @@ def _text(column: str) -> str:
     return f"nullif(trim({column}), '')"
 
 
-def _pairs(table: Table, columns: dict[str, str], where: str, times: Times) -> str:
-    """SQL of the columns of the table `pairs`: user, item, rating, number and date of the time, and any fault.
+def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> None:
+    """Creates the tables `pairs` and `odd`.
 
-    The rowid of the table is the position in the file. row_number() would prevent a parallel scan.
+    `pairs` has user, item, rating, number and date of the time, and the fault of a row, if any. Its rowid is the
+    position in the file; row_number() would prevent a parallel scan. `odd` has the texts that are no ids, and why.
     """
     text = {role: _text(columns[role]) if role in columns else "NULL" for role in PAIR}
-    same = (f'"{role}" = {literal(table.labels[columns[role]])}' for role in ("user", "item"))
-    faults = [f"WHEN {' OR '.join(same)} THEN 'it repeats the header'"]
-    for role in ("user", "item"):
-        found = f"""'{role} is ''' || left("{role}", {LONGEST}) || '''"""
-        faults += [
-            f"""WHEN "{role}" IS NULL THEN '{role} is empty'""",
-            f"""WHEN "{role}" IN ({", ".join(map(literal, MISSING))}) THEN {found}, a missing value'""",
-            f"""WHEN left("{role}", 1) IN ('[', '{{') AND regexp_full_match("{role}", {literal(NESTED)})
-                THEN {found}, a list or an object (write one row for each pair)'""",
-            f"""WHEN contains("{role}", chr(10)) THEN '{role} {BREAK}'""",
-        ]
+    faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
     kinds = {"rating": ("rating", "a number"), "timestamp": ("coalesce(number, date)", "seconds or a date")}
     for role, (value, kind) in kinds.items():
         if role in columns:
             reason = f"""'{role} is ''' || left(coalesce({role}_text, ''), {LONGEST}) || ''', not {kind}'"""
             faults.append(f"WHEN {value} IS NULL OR NOT isfinite({value}) THEN {reason}")
-    return f"""
+    table.con.execute(f"""
+        CREATE OR REPLACE TABLE pairs AS
         SELECT "user", item, rating, number, date, included,
             CASE WHEN NOT included THEN NULL {" ".join(faults)} END AS fault
         FROM (
@@ -250,7 +245,22 @@ def _pairs(table: Table, columns: dict[str, str], where: str, times: Times) -> s
                 {times.date("timestamp_text")} AS date
             FROM (
                 SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
-                    {text["timestamp"]} AS timestamp_text, {where} AS included"""
+                    {text["timestamp"]} AS timestamp_text, {where} AS included
+                FROM {table.scan}))""")
+    ids = " UNION ALL ".join(
+        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header
+            FROM (SELECT DISTINCT "{role}" AS id FROM pairs WHERE included)"""
+        for role in ("user", "item")
+    )
+    table.con.execute(f"""
+        CREATE OR REPLACE TABLE odd AS
+        SELECT role, id, CASE
+            WHEN id = header THEN 'is the name of the column: the header is repeated'
+            WHEN id IN ({", ".join(map(literal, MISSING))}) THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN regexp_full_match(id, {literal(NESTED)})
+                THEN 'is ''' || left(id, {LONGEST}) || ''', a list or an object: write one row for each pair'
+            WHEN contains(id, chr(10)) THEN '{BREAK}' END AS reason
+        FROM ({ids}) WHERE reason IS NOT NULL""")
 
 
 def _number(text: str) -> str:

@@ -60,7 +60,7 @@ class Times:
     def date(self, text: str) -> str:
         """SQL of the seconds of the date in the SQL expression `text`, NULL if it is something else."""
         if not self.formats:
-            return ISO.format(text)
+            return f"CASE WHEN {self.number(text)} IS NULL THEN {ISO.format(text)} END"
         return "NULL::DOUBLE" if self.formats[0] in UNITS else _seconds(text, self.formats[0])
 
 
