@@ -14,6 +14,7 @@ from sdiff.base.checks import generator
 from sdiff.base.distributed import Ranks
 from sdiff.config import parse_assignments
 from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.summary import summarize
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.evaluation.protocols import Protocol
 from sdiff.serving.recommender import Recommender
@@ -23,6 +24,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures a checkpoint on a part of the data set."""
     model = Recommender.load(arguments.checkpoint)
     key, dataset = dataset_of(model, arguments)
+    announce(dataset)
     if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
         print(
             f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
@@ -44,6 +46,16 @@ def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, 
     """Key and data set of --dataset, by default that of the training, with the model's item vocabulary."""
     key = arguments.dataset or model.checkpoint.provenance.dataset
     return key, load_dataset(key).served_by(model.items)
+
+
+def announce(dataset: Dataset) -> None:
+    """Says on stderr how a table was understood, and what was left out of it."""
+    if dataset.report is None:
+        return
+    summary = summarize(dataset)
+    left_out = (f"{n:,} {reason}" for reason, n in summary.left_out.items() if n)
+    if facts := "; ".join(filter(None, (summary.columns, summary.titles, ", ".join(left_out)))):
+        print(f"sdiff: {dataset.title}: {facts}", file=sys.stderr)
 
 
 def measure(

@@ -116,7 +116,9 @@ def load_dataset(key: str) -> Dataset:
     """
     if key in REGISTRY:
         source = available(key)
-        return Dataset(key, source.title, source.terms, *source.read(source.path))
+        found = source.read(source.path)
+        report = found[2] if len(found) == 3 else None
+        return Dataset(key, source.title, source.terms, found[0], found[1], report)
     name, query = _parts(key)
     if name in REGISTRY:
         raise SDiffError(f"{name} has fixed options: leave out ?{query}.")

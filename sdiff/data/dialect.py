@@ -35,7 +35,8 @@ class Dialect:
 
     Attributes:
         names: of the columns. One that has no name is called by `NAMELESS`.
-        header: whether the first line holds the names.
+        skip: number of lines before the header or the first row.
+        header: the values of the header; empty if there is none.
         delimiter: between the columns. If `runs`, several of them count as one.
         quote: quotation mark, or "" if there are none.
         escape: precedes a quotation mark inside a quoted value.
@@ -43,7 +44,8 @@ class Dialect:
     """
 
     names: tuple[str, ...]
-    header: bool
+    skip: int
+    header: list[str]
     delimiter: str
     runs: bool
     quote: str
@@ -53,19 +55,21 @@ class Dialect:
     @classmethod
     def of(cls, text: str, suffix: str, layout: Layout) -> Dialect:
         """Examines the start of a file, with \\n at the end of a line. `suffix` is that of its name."""
-        lines = [line for line in text.split("\n")[: SAMPLE + 1] if line.strip()]
+        start = re.match(r"(?:\s*\n)?(?:sep=(.)\n)?(?:\s*\n)?", text)  # as Excel writes it
+        assert start
+        lines = [line for line in text[start.end() :].split("\n")[: SAMPLE + 1] if line.strip()]
         if len(lines) > 1 and not text.endswith("\n"):
             lines = lines[:-1]  # maybe cut
-        delimiter = layout.delimiter or _delimiter(lines[0], suffix)
+        delimiter = layout.delimiter or start[1] or _delimiter(lines[0], suffix)
         runs = delimiter in " \t" and _has_runs(lines, delimiter)
         quote = "" if delimiter in UNQUOTED and not _is_quoted(lines, delimiter) else '"'
         inside = rf'\\"(?!{re.escape(delimiter)}|$)'  # a mark that does not end a value
         escape = "\\" if quote and any(re.search(inside, line) for line in lines) else quote
-        made = cls(layout.names, not layout.names, delimiter, runs, quote, escape, [])
+        made = cls(layout.names, text[: start.end()].count("\n"), [], delimiter, runs, quote, escape, [])
         rows = [made.cells(line) for line in lines]
         if layout.names:
             return replace(made, rows=rows)
-        return replace(made, names=_names(rows[0], rows[1:]), rows=rows[1:])
+        return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
 
     def cells(self, line: str) -> list[str]:
         """The values of a line."""
@@ -179,4 +183,12 @@ def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
             header = ["", *header]
     elif width == len(header) - 1 and header[-1] == "":
         header = header[:-1]
-    return tuple(name.strip() or f" {n}" for n, name in enumerate(header))
+    names = [name.strip() or f" {n}" for n, name in enumerate(header)]
+    if any(map(is_value, names)):  # no header: equal values need different names
+        names = [name if name not in names[:n] else f"{name} ({n + 1})" for n, name in enumerate(names)]
+    return tuple(names)
+
+
+def is_value(text: str) -> bool:
+    """Whether a text in the place of a column name seems to be a number or a date."""
+    return re.fullmatch(r"[+-]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*", text) is not None

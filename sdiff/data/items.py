@@ -143,11 +143,10 @@ def _roles(table: Table, known: Mapping[str, str], id: str) -> dict[str, str]:
         columns = {role: sql for role, sql in columns.items() if role == "item" or sql != columns["item"]}
     if "item" in columns:
         return columns
-    if table.header:
-        names = ",".join(("item", "title", "genres")[: len(table.header)])
+    if first := table.data_as_header:
         raise SDiffError(
-            f"{table.name} seems to have no header, because its first row is {table.listed}: name the columns, such as "
-            f"items_names={names}."
+            f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name its "
+            f"columns, such as items_names={','.join(('item', 'title', 'genres')[: len(first)])}."
         )
     raise SDiffError(
         f"{table.name} has no column item: its columns are {table.listed}. Name the column of item ids, such as "

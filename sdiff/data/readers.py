@@ -12,7 +12,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
-from sdiff.data.roles import PAIR, suggested_names
+from sdiff.data.roles import PAIR, recognised, suggested_names
 from sdiff.data.tables import LONGEST, Fault, Table, literal, open_table, readable_errors
 from sdiff.data.times import Times, find_times, settle
 
@@ -106,7 +106,7 @@ def preview(path: Any, layout: Layout) -> Preview:
             list(table.columns),
             {roles[sql]: name for name, sql in table.columns.items() if sql in roles},
             [[text or "" for text in row] for row in rows],
-            suggested_names([table.header, *table.rows]) if table.header else (),
+            suggested_names([table.data_as_header, *table.rows]) if table.data_as_header else (),
             table.proposed_encoding(),
             times[0] if times else (),
         )
@@ -189,12 +189,16 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
         )
     guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in chosen}
     columns = guessed | {role: table.columns[name] for role, name in named.items()}
+    if reading.names and {"user", "item"} <= recognised(table.rows[0] if table.rows else []).keys():
+        raise SDiffError(
+            f"{table.name} has a header, {', '.join(table.rows[0])[:200]}: leave out names, and choose columns by "
+            "user=COLUMN&item=COLUMN."
+        )
     if lacking := [role for role in ("user", "item") if role not in columns]:
-        if table.header:
-            names = ",".join(suggested_names([table.header, *table.rows]))
+        if first := table.data_as_header:
             raise SDiffError(
-                f"{table.name} seems to have no header, because its first row is {table.listed}: name the columns, "
-                f"such as ?names={names}."
+                f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name the "
+                f"columns, such as ?names={','.join(suggested_names([first, *table.rows]))}."
             )
         raise SDiffError(
             f"{table.name} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. "

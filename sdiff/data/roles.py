@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
@@ -57,6 +58,13 @@ METADATA = {
 }
 # How values look, if nothing else is known about them.
 LOOKS = {"rating": r"\d{1,2}([.,]\d)?", "timestamp": r"\d{9,19}|.*\d\d?:\d\d.*|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}.*"}
+
+
+def recognised(names: Iterable[str], roles: Mapping[str, tuple[str, ...]] = PAIR) -> dict[str, str]:
+    """The names of columns by role. A role gets the first of its usual names that there is."""
+    plain = {re.sub(r"[\W_]", "", name.lower()): name for name in reversed([*names])}
+    matches = {role: [plain[name] for name in usual if name in plain] for role, usual in roles.items()}
+    return {role: found[0] for role, found in matches.items() if found}
 
 
 def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:

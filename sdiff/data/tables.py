@@ -18,7 +18,8 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import regular, scratch
-from sdiff.data.dialect import NAMELESS, Dialect, Layout
+from sdiff.data.dialect import NAMELESS, Dialect, Layout, is_value
+from sdiff.data.roles import recognised
 from sdiff.data.sources import HEAD, Source, write
 
 # DuckDB settings that block access to files and the network, and lock themselves.
@@ -102,10 +103,10 @@ class Table:
         self.listed = ", ".join(column[:LONGEST] for column in named[:LONGEST])
 
     @property
-    def header(self) -> list[str]:
+    def data_as_header(self) -> list[str]:
         """The first row if it seems to be data, although it was read as column names."""
-        made = self._dialect
-        return [*made.names] if made and made.header and any(map(_is_value, made.names)) else []
+        header = self._dialect.header if self._dialect else []
+        return header if any(map(is_value, header)) else []
 
     @property
     def rows(self) -> list[list[str]]:
@@ -117,9 +118,7 @@ class Table:
 
         Names are compared without punctuation: `userid` matches User-ID.
         """
-        plain = {re.sub(r"[\W_]", "", key): sql for key, sql in reversed(self.columns.items())}
-        matches = {role: [plain[name] for name in names if name in plain] for role, names in roles.items()}
-        return {role: found[0] for role, found in matches.items() if found}
+        return {role: self.columns[name] for role, name in recognised(self.columns, roles).items()}
 
     def faults(self, scanned: list[Fault]) -> list[Fault]:
         """All faults by line number, after the whole table has been scanned.
@@ -128,7 +127,7 @@ class Table:
             scanned: faults whose `row` counts from 1 the rows that DuckDB could parse. Rejected rows are added.
         """
         rejected = self._rejected()
-        first = 2 if self._dialect and self._dialect.header else 1
+        first = self._dialect.skip + bool(self._dialect.header) + 1 if self._dialect else 1
         # The j-th rejected row (from 0) precedes the parsed rows from the before[j]-th (from 0) on.
         before = np.array([fault.row - first - j for j, fault in enumerate(rejected)])
         position = np.array([fault.row - 1 for fault in scanned], dtype=np.int64)
@@ -172,7 +171,8 @@ class Table:
         assert made
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in made.names)
         return (
-            f"read_csv({literal(str(path))}, auto_detect = false, header = {made.header}, columns = {{{columns}}}, "
+            f"read_csv({literal(str(path))}, auto_detect = false, columns = {{{columns}}}, "
+            f"skip = {made.skip}, header = {bool(made.header)}, "
             f"delim = {literal(made.delimiter)}, quote = '{made.quote}', escape = '{made.escape}', "
             f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel})"
         )
@@ -360,8 +360,3 @@ def _is_object(line: str) -> bool:
     with suppress(ValueError, RecursionError):
         return isinstance(json.loads(line), dict)
     return False
-
-
-def _is_value(name: str) -> bool:
-    """Whether a column name seems to be a number or a date."""
-    return re.fullmatch(r"[+-]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*", name) is not None

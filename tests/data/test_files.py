@@ -265,6 +265,8 @@ def test_backslashes_may_precede_quotation_marks(tmp_path):
         "user,item\r\n1,a\r\n2,b\n",
         "user,item\n1,a\r\n2,b\n",
         "user,item\r1,a\r2,b\r",
+        "\n \nuser,item\n\n1,a\n\n2,b\n\n",
+        "sep=;\nuser;item\n1;a\n2;b\n",
     ],
 )
 def test_small_irregularities_do_not_matter(tmp_path, text):
@@ -424,6 +426,7 @@ def test_ratings_that_nobody_asked_for_refuse_nothing(tmp_path, value):
         ("1 7 3 1577840400", "user,item,rating,timestamp"),
         ("u1\ti7\t2020-01-01", "user,item,timestamp"),
         ("17,42", "user,item"),
+        ("5::5::5::1577840400", "user,item,rating,timestamp"),
     ],
 )
 def test_a_file_without_a_header_loses_no_row(tmp_path, row, names):
@@ -432,6 +435,16 @@ def test_a_file_without_a_header_loses_no_row(tmp_path, row, names):
         read_interactions(path)
     assert preview(path, Layout()).names == tuple(names.split(","))
     assert load_dataset(f"{path}?names={names}").report.rows == 2
+
+
+def test_names_for_a_file_with_a_header_are_refused(tmp_path):
+    with pytest.raises(SDiffError, match="has a header, User-ID, ISBN: leave out names"):
+        read(tmp_path, "User-ID,ISBN\n1,a\n", names="user,item")
+
+
+def test_rows_are_numbered_as_in_the_file(tmp_path):
+    text = "\n\nsep=;\nuser;item\n1;a\n;b\n3;c;x\n4;d\nNULL;e\n"
+    assert [fault.row for fault in read(tmp_path, text, skip_faulty=True)[1].faults] == [6, 7, 9]
 
 
 # Items
