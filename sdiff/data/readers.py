@@ -245,12 +245,13 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
         SELECT "user", item, rating, number, date, included,
             CASE WHEN NOT included THEN NULL {" ".join(faults)} END AS fault
         FROM (
-            SELECT *, {_number("rating_text")} AS rating, {times.number("timestamp_text")} AS number,
-                {times.date("timestamp_text")} AS date
+            SELECT *, {times.date("timestamp_text")} AS date
             FROM (
-                SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
-                    {text["timestamp"]} AS timestamp_text, {where} AS included
-                FROM {table.scan}))""")
+                SELECT *, {_number("rating_text")} AS rating, {times.number("timestamp_text")} AS number
+                FROM (
+                    SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
+                        {text["timestamp"]} AS timestamp_text, {where} AS included
+                    FROM {table.scan})))""")
     ids = " UNION ALL ".join(
         f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header
             FROM (SELECT DISTINCT "{role}" AS id FROM pairs WHERE included)"""

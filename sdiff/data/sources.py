@@ -143,10 +143,11 @@ class Source:
             lines = [line for block in iter(lambda: file.readlines(BLOCK), []) for line in block if not _is_utf8(line)]
         sample = b"".join(lines[:1000])
         marked, latin = len(re.findall(b"[\x80-\xff]", sample)), len(re.findall(b"[A-Za-z]", sample))
-        if latin >= marked and marked < FEW:
+        other = marked > 2 * latin + 2
+        if marked < FEW and not other:
             encoding = "cp1252"
         else:
-            candidates = LATIN if latin >= marked else OTHERS
+            candidates = OTHERS if other else LATIN
             best = from_bytes(sample, cp_isolation=list(candidates)).best()
             encoding = best.encoding if best else candidates[0]
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding

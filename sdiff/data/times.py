@@ -14,11 +14,8 @@ from sdiff.data.tables import Table, literal, readable_errors
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # per second
 LARGEST = 1e11  # seconds: the year 5138. Larger numbers are in a smaller unit
-DIGITS = {
-    "%Y%m%d": 1e4,
-    "%Y%m%d%H%M": 1e8,
-    "%Y%m%d%H%M%S": 1e10,
-}  # dates that look like numbers, and their year's place
+# Dates that look like numbers, and the place of the year in them.
+DIGITS = {"%Y": 1e0, "%Y%m": 1e2, "%Y%m%d": 1e4, "%Y%m%d%H%M": 1e8, "%Y%m%d%H%M%S": 1e10}
 YEARS = (1900, 2100)  # in which dates are expected, unless they are in ISO 8601
 DAYS = (
     "%Y-%m-%d",  # not in ISO 8601 with some of the clocks
@@ -28,12 +25,21 @@ DAYS = (
 )
 CLOCKS = (
     *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S %z", "T%H:%M:%S"),
-    *(", %H:%M", ", %H:%M:%S", ", %I:%M:%S %p", ", %I:%M %p", " - %H:%M"),
+    *(", %H:%M", ", %H:%M:%S", ", %I:%M:%S %p", ", %I:%M %p", " - %H:%M", " %H:%M:%S,%f"),
 )
 WHOLE = (
     *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %Y"),
     *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
-    *("%a, %b %d, %Y", "%A, %B %d, %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%H:%M:%S %d/%m/%Y", "%H:%M %d/%m/%Y"),
+    *(
+        "%a, %b %d, %Y",
+        "%A, %B %d, %Y",
+        "%Y%m%dT%H%M%S",
+        "%Y%m%dT%H%M%SZ",
+        "%H:%M:%S %d/%m/%Y",
+        "%H:%M %d/%m/%Y",
+        "%Y-%m",
+        "%m/%Y",
+    ),
 )
 FORMATS = (*(day + clock for day, clock in product(DAYS, CLOCKS)), *WHOLE)
 SAMPLE, TRIED = 1000, 50  # rows examined, and dates in which formats are tried
@@ -58,9 +64,9 @@ class Times:
         return f"TRY_CAST({text} AS DOUBLE)" if not self.formats or self.formats[0] in UNITS else "NULL::DOUBLE"
 
     def date(self, text: str) -> str:
-        """SQL of the seconds of the date in the SQL expression `text`, NULL if it is something else."""
+        """SQL of the seconds of the date in the SQL expression `text` if the column `number` is NULL."""
         if not self.formats:
-            return f"CASE WHEN {self.number(text)} IS NULL THEN {ISO.format(text)} END"
+            return f"CASE WHEN number IS NULL THEN {ISO.format(text)} END"
         return "NULL::DOUBLE" if self.formats[0] in UNITS else _seconds(text, self.formats[0])
 
 

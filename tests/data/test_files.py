@@ -100,6 +100,12 @@ def test_the_unit_of_numbers_is_recognised_and_told(tmp_path, values, unit):
     assert found == [day(1), day(2)] and report.times == unit
 
 
+def test_months_and_years_are_times(tmp_path):
+    first = ["2020-01-01T00:00:00+00:00", "2021-01-01T00:00:00+00:00"]
+    for values in ([2020, 2021], [202001, 202101], ["2020-01", "2021-01"]):
+        assert times(tmp_path, values)[0] == first
+
+
 @pytest.mark.parametrize(
     ("values", "odd"),
     [
@@ -125,7 +131,13 @@ def test_positions_and_zeros_are_times(tmp_path):
     [
         *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m %d, %Y", "%d/%m/%y", "%Y/%m/%d", "%b %d, %Y", "%d %B %Y"),
         *("%d-%b-%Y", "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %H:%M", "%a %b %d %H:%M:%S +0000 %Y", "%d %b %Y, %H:%M"),
-        *("%a %b %d %H:%M:%S UTC %Y", "%a, %d %b %Y %H:%M:%S GMT", "%d/%b/%Y:%H:%M:%S +0000", "%Y%m%dT%H%M%S"),
+        *(
+            "%Y-%m-%d %H:%M:%S,000",
+            "%a %b %d %H:%M:%S UTC %Y",
+            "%a, %d %b %Y %H:%M:%S GMT",
+            "%d/%b/%Y:%H:%M:%S +0000",
+            "%Y%m%dT%H%M%S",
+        ),
     ],
 )
 def test_the_format_of_dates_is_guessed_from_the_column(tmp_path, form):
