@@ -98,7 +98,7 @@ class Dialect:
         Args:
             lines: with \\n at their ends.
             one_line: indices of the columns whose values have no line breaks.
-            faulty: receives the numbers of the faulty lines, from 1.
+            faulty: receives the numbers of the faulty rows, from 1. A row may have several lines.
         """
         ahead: deque[str] = deque()
         number = 0
@@ -121,7 +121,6 @@ class Dialect:
             else:
                 yield line
                 yield from (ahead.popleft() for _ in range(extent))
-                number += extent
 
     def _row(self, text: str) -> list[str]:
         """The values of a row of one or more lines: OPEN if a quotation mark is not closed, WRONG if misplaced."""

@@ -240,7 +240,7 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
     Raises:
         SDiffError: a file is missing, empty or not a table, or it has duplicate or too many columns.
     """
-    paths = (origin,) if isinstance(origin, Path) else origin if isinstance(origin, tuple) else ()
+    paths = (Path(origin),) if isinstance(origin, str | Path) else origin if isinstance(origin, tuple) else ()
     with temporary() as folder, database(*paths, folder=folder) as con:
         copy = folder / "copy"
         if paths:
@@ -249,7 +249,7 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
         else:
             try:
                 con.register("frame", origin)
-            except duckdb.Error:
+            except (duckdb.Error, TypeError):
                 raise SDiffError(
                     f"Give the path of a table or a data frame of pandas, Polars or PyArrow, not {brief(origin)}."
                 ) from None
