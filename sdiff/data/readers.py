@@ -135,10 +135,11 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
             _scan(table, columns, where, times)
             if table.misquoted(f"FROM odd WHERE reason = '{BREAK}'", (columns["user"], columns["item"])):
                 _scan(table, columns, where, times)
-        for role in ("item", "user"):
-            con.execute(f"""
-                UPDATE pairs SET fault = '{role} ' || reason FROM odd
-                WHERE role = '{role}' AND id = "{role}" AND included""")
+        if _count(con, "odd"):
+            for role in ("item", "user"):
+                con.execute(f"""
+                    UPDATE pairs SET fault = '{role} ' || reason FROM odd
+                    WHERE role = '{role}' AND id = "{role}" AND included""")
         seconds, unit = settle(con, times) if "timestamp" in columns else ("NULL::DOUBLE", "")
         rows, faults = _faults(table)
         if not rows:
@@ -282,8 +283,8 @@ def _faults(table: Table) -> tuple[int, list[Fault]]:
     return _count(table.con) + len(faults) - len(faulty), faults
 
 
-def _count(con: duckdb.DuckDBPyConnection) -> int:
-    return con.execute("SELECT count(*) FROM pairs").fetchall()[0][0]
+def _count(con: duckdb.DuckDBPyConnection, table: str = "pairs") -> int:
+    return con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
 
 
 def _vocabulary(con: duckdb.DuckDBPyConnection, role: str) -> Vocabulary:

@@ -150,11 +150,12 @@ def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
             matching = f"SELECT count({digits}) FROM pairs WHERE {usable} AND {kind} = '{unit}'"
             if con.execute(matching).fetchall()[0][0] == n:
                 seconds, name = digits, form
-    zero = "false" if seconds.startswith("number") else "number = 0"  # 0 is the same in all units
-    con.execute(f"""
-        UPDATE pairs SET fault = 'timestamp is ' || CASE WHEN number IS NULL THEN 'a date'
-            ELSE 'the number ' || CAST(number AS DECIMAL(38, 0)) END || ', but most are {name}'
-        WHERE {usable} AND ({zero} OR number IS DISTINCT FROM 0 AND {kind} <> '{unit}')""")
+    if len(kinds) > 1 or not seconds.startswith("number"):
+        zero = "false" if seconds.startswith("number") else "number = 0"  # 0 is the same in all units
+        con.execute(f"""
+            UPDATE pairs SET fault = 'timestamp is ' || CASE WHEN number IS NULL THEN 'a date'
+                ELSE 'the number ' || coalesce(TRY_CAST(number AS DECIMAL(38, 0))::VARCHAR, number::VARCHAR) END || ', but most are {name}'
+            WHERE {usable} AND ({zero} OR number IS DISTINCT FROM 0 AND {kind} <> '{unit}')""")
     return seconds, name
 
 

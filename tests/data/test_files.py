@@ -116,6 +116,7 @@ def test_months_and_years_are_times(tmp_path):
         ([day(1), day(2), 1577836800], "the number 1577836800, but most are dates"),
         ([1577836800, 1577836801, day(2)], "a date, but most are seconds"),
         ([20200101, 20200102, 0], "the number 0, but most are %Y%m%d"),
+        ([1577836800, 1577836801, "1e300"], r"the number 1e\+?300, but most are seconds"),
     ],
 )
 def test_mixed_units_are_reported_by_row(tmp_path, values, odd):
