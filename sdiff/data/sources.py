@@ -79,7 +79,8 @@ class Source:
         text = re.sub("\r\n?", "\n", decoded.removeprefix("\ufeff"))
         if not text.strip():
             raise SDiffError(f"{path} is empty.")
-        return cls(tuple(paths), False, encoding, text, len(paths) == 1 and len(head) < HEAD)
+        whole = len(head) < HEAD
+        return cls(tuple(paths), False, encoding, text + "\n" if whole else text, whole and len(paths) == 1)
 
     @property
     def packed(self) -> bool:
@@ -100,8 +101,14 @@ class Source:
             shutil.copyfile(path, target)
         return [copies.get(path, path) for path in self.paths]
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is one UTF-8 file, with a name that DuckDB takes for no pattern."""
+        utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+        return utf8 and len(self.paths) == 1 and not WILD.search(str(self.paths[0]))
+
     def survey(self) -> tuple[bool, bool]:
-        """Reads the files to their ends. Returns whether DuckDB can scan them in place, and whether lines are short.
+        """Reads the files to their ends. Returns whether all line ends are the same, and whether all lines are short.
 
         Long lines are those that may not fit into DuckDB's buffer.
 
@@ -119,9 +126,7 @@ class Source:
                     feeds, returns = feeds + n, returns + block.count(b"\r")
                     pairs += block.count(b"\r\n") if returns else 0
             uniform &= returns == 0 or returns == pairs == feeds
-        utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
-        in_place = utf8 and uniform and len(self.paths) == 1 and not WILD.search(str(self.paths[0]))
-        return in_place, short
+        return uniform, short
 
     @contextmanager
     def lines(self) -> Iterator[Iterator[str]]:

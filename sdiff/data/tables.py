@@ -185,7 +185,7 @@ class Table:
         by_line = text.startswith("{") and (any(map(_is_object, text.split("\n"))) or "\n" not in text.strip())
         by_line = by_line and not re.match(r"\{[^\n]*\}[ \t]*\{", text)
         form = "newline_delimited" if by_line else "array" if text[0] == "[" else "unstructured"
-        path, _ = self._prepared(origin, start and by_line)
+        path, _ = self._prepared(origin, start, by_line)
         objects = f"read_json_objects({literal(str(path))}, format = '{form}', ignore_errors = {by_line})"
         query = f"SELECT DISTINCT unnest(json_keys(json)) FROM (FROM {objects} LIMIT {HEAD})"
         keys = sorted(key for (key,) in self.con.execute(query).fetchall())
@@ -194,17 +194,25 @@ class Table:
         fields = ", ".join(f"""json ->> {literal('$."' + key + '"')} AS {identifier(key)}""" for key in keys)
         return f"(SELECT {fields} FROM {objects})", keys
 
-    def _prepared(self, origin: Source, start: bool) -> tuple[Path, bool]:
-        """A text file that DuckDB can scan, and whether it can do so in parallel: it drops long lines then."""
-        plain = self._dialect.plain if self._dialect else iter
-        if start and not origin.whole and "\n" in origin.text:
-            write(self._copy, plain(io.StringIO(origin.text[: origin.text.rindex("\n") + 1])))
+    def _prepared(self, origin: Source, start: bool, by_line: bool = False) -> tuple[Path, bool]:
+        """A text file that DuckDB can scan, and whether it can do so in parallel: it drops long lines then.
+
+        Args:
+            start: the first rows are enough.
+            by_line: whether a JSON file has one object on each line.
+        """
+        made = self._dialect
+        if start and not origin.whole and (made or (by_line and "\n" in origin.text)):
+            lines = io.StringIO(origin.text[: origin.text.rfind("\n") + 1] or origin.text)
+            write(self._copy, made.plain(lines) if made else lines)
             return self._copy, False
-        in_place, short = origin.survey()
-        if in_place and not (self._dialect and self._dialect.runs):
+        if start and origin.plain:  # an array in JSON, which cannot be cut; it may be large
+            return origin.paths[0], False
+        uniform, short = origin.survey()
+        if origin.plain and uniform and not (made and made.runs):
             return origin.paths[0], short and not origin.packed
         with origin.lines() as lines:
-            write(self._copy, plain(lines))
+            write(self._copy, made.plain(lines) if made else lines)
         return self._copy, short
 
     def _rejected(self) -> list[Fault]:

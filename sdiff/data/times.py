@@ -152,9 +152,10 @@ def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
                 seconds, name = digits, form
     if len(kinds) > 1 or not seconds.startswith("number"):
         zero = "false" if seconds.startswith("number") else "number = 0"  # 0 is the same in all units
+        value = "coalesce(TRY_CAST(number AS DECIMAL(38, 0))::VARCHAR, number::VARCHAR)"
         con.execute(f"""
             UPDATE pairs SET fault = 'timestamp is ' || CASE WHEN number IS NULL THEN 'a date'
-                ELSE 'the number ' || coalesce(TRY_CAST(number AS DECIMAL(38, 0))::VARCHAR, number::VARCHAR) END || ', but most are {name}'
+                ELSE 'the number ' || {value} END || ', but most are {name}'
             WHERE {usable} AND ({zero} OR number IS DISTINCT FROM 0 AND {kind} <> '{unit}')""")
     return seconds, name
 

@@ -366,6 +366,14 @@ def test_other_compressed_files_are_refused_with_advice(tmp_path, name, start, a
         read(tmp_path, start if name.endswith(".tar.gz") else start + b"\1" * 50, name)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_preview_reads_only_the_start(tmp_path, suffix):
+    header, row = ("user,item\n", "{0},{0}\n") if suffix == "csv" else ("", '{{"user": {0}, "item": {0}}}\n')
+    packed = gzip.compress((header + "".join(map(row.format, range(20_000)))).encode())
+    found = preview(write(tmp_path / f"x.{suffix}.gz", packed[:-8]), Layout())  # without its end
+    assert found.roles == {"user": "user", "item": "item"} and len(found.rows) == 6
+
+
 OBJECTS = [{"user": 1, "item": "a"}, {"user": 2, "item": "b"}]
 
 
