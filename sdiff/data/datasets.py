@@ -157,7 +157,7 @@ def frame_dataset(frame: Any, reading: Reading = DEFAULT, items: Any = None, tit
 def absolute(key: str) -> str:
     """The key of `load_dataset` with absolute paths, so that it is valid in any folder."""
     name, query = _parts(key)
-    if key in REGISTRY or name.startswith("hf:") or not expanded(name).exists():
+    if name in REGISTRY or name.startswith("hf:") or not os.path.exists(expanded(name)):
         return key
     reading = Reading.parse(query)
     if reading.items not in ("", "-"):
@@ -176,7 +176,10 @@ def _parts(key: str) -> tuple[str, str]:
 
 def _folder(key: str, path: Path, reading: Reading) -> Dataset:
     """A data set in a folder: see `load_dataset`. Raises SDiffError if there is none."""
-    files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] not in "._")
+    try:
+        files = sorted(file for file in path.iterdir() if not file.is_dir() and file.name[0] not in "._")
+    except OSError as error:
+        raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
     titles = next((str(file) for file in files if file.stem.split(".")[0] == "items"), "")
     reading = replace(reading, items=reading.items or titles)
 

@@ -169,7 +169,7 @@ def lists(folder: Path) -> tuple[Split, Items, Report]:
 
 def are_lists(path: Path) -> bool:
     """Whether a text file may hold lines "user item item ..." with indices."""
-    if path.suffix != ".txt":
+    if path.suffix != ".txt" or not path.is_file():
         return False
     with path.open("rb") as file:
         return re.fullmatch(rb"[0-9\s]*", file.read(HEAD)) is not None
