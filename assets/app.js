@@ -40,7 +40,7 @@ const tell = (id, text) => {
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
-  const kept = (key) => ["view", "frame", "waves", "__theme"].includes(key) || /^[bc]-/.test(key);
+  const kept = (key) => ["view", "frame", "__theme"].includes(key) || /^[bc]-/.test(key);
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   let trained = {};
   let idle = {};
@@ -92,7 +92,7 @@ const tell = (id, text) => {
   };
   let first = true;
   // The page comes with the first list. An address that asks for another one replaces it.
-  const own = () => [...new URLSearchParams(location.search).keys()].some((key) => !kept(key));
+  const own = () => window.queryKeys.some((key) => new URLSearchParams(location.search).has(key));
   if (own()) document.documentElement.classList.add("restoring");
   document.addEventListener("click", ({ target }) => {
     if (target.id === "cancel-opening") document.documentElement.classList.remove("restoring");
@@ -105,6 +105,7 @@ const tell = (id, text) => {
     document.documentElement.classList.remove("restoring");
     const told = JSON.parse(text);
     [trained, idle] = [told.trained, told.idle];
+    document.getElementById("shelves").classList.remove("taking");
     showCards();
     setAddress(told.address);
     setTimeout(mark, 100); // the controls may still be on their way to new values
@@ -189,6 +190,7 @@ const tell = (id, text) => {
     box.value = number;
     box.dispatchEvent(new Event("input", { bubbles: true }));
     setTimeout(() => box.dispatchEvent(new Event("blur", { bubbles: true })), 100);
+    document.getElementById("map").scrollIntoView({ block: "center", behavior: "smooth" });
   };
   window.pickItem = (id) => tell("picked-item", `${id} ${Date.now()}`);
   document.addEventListener("click", ({ target }) => {
@@ -197,24 +199,25 @@ const tell = (id, text) => {
   });
 
   // Why an item is listed: below its row, until it is clicked again.
-  let asked = null;
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("#recommended td > button[data-item]");
     if (!button) return;
     const row = button.closest("tr");
-    const open = row.nextElementSibling?.matches(".why") ? row.nextElementSibling : null;
+    const open = row.nextElementSibling?.matches(".why");
     for (const other of document.querySelectorAll("#recommended tr.why")) other.remove();
-    asked = open ? null : row;
     if (open) event.stopPropagation();
   }, true);
   window.showWhy = () => {
-    const text = document.querySelector("#why .html-container, #why");
-    if (!asked?.isConnected || !text) return;
+    const of = document.querySelector("#why [data-of]");
+    const buttons = [...document.querySelectorAll("#recommended td > button[data-item]")];
+    const asked = buttons.find((button) => button.dataset.item === of?.dataset.of)?.closest("tr");
+    if (!asked) return; // there is no answer, or another list by now
+    for (const other of document.querySelectorAll("#recommended tr.why")) other.remove();
     const row = document.createElement("tr");
     row.className = "why";
     const cell = row.insertCell();
     cell.colSpan = asked.cells.length;
-    cell.append(...text.cloneNode(true).childNodes);
+    cell.append(...of.parentElement.cloneNode(true).childNodes);
     asked.after(row);
   };
 
@@ -222,11 +225,12 @@ const tell = (id, text) => {
   window.showItem = () => {
     let dialog = document.getElementById("item-dialog");
     const block = document.getElementById("item");
+    if (!block.querySelector("h2")) return; // refused
     if (!dialog) {
       dialog = document.createElement("dialog");
       dialog.id = "item-dialog";
       dialog.innerHTML = '<button type="button" class="close" aria-label="Close">×</button>';
-      block.before(dialog);
+      document.querySelector(".gradio-container .contain").append(dialog); // outside of the tabs, which may be hidden
       dialog.append(block);
       dialog.addEventListener("click", ({ target }) => {
         if (target === dialog || target.closest(".close, [data-item]")) dialog.close();
@@ -235,6 +239,14 @@ const tell = (id, text) => {
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   };
+
+  // A film is taken at a time: a second click would not know of the first.
+  document.addEventListener("click", ({ target }) => {
+    const shelves = document.getElementById("shelves");
+    if (!shelves?.contains(target) || !target.closest("[data-item]")) return;
+    shelves.classList.add("taking");
+    setTimeout(() => shelves.classList.remove("taking"), 5000);
+  });
 
   // Recommendations as a list or as cards.
   const cards = "sdiff-cards";

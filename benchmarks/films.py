@@ -27,7 +27,7 @@ def main() -> None:
 
 def make(source: Path, out: Path) -> None:
     """Writes `ratings.csv` and `movies.csv` into `out`.."""
-    split, _ = REGISTRY["ml-latest-small"].read(source)
+    split, *_ = REGISTRY["ml-latest-small"].read(source)
     out.mkdir(parents=True, exist_ok=True)
     ratings, movies, links = (str(source / f"{name}.csv") for name in ("ratings", "movies", "links"))
     with duckdb.connect() as con:

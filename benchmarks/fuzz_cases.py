@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,18 @@ from sdiff.config import PRESETS, Config
 from sdiff.data import download as fetching
 from sdiff.data.download import Archive, fetch
 from sdiff.data.interactions import Interactions, Vocabulary
-from sdiff.data.readers import Reading, preview
+from sdiff.data.readers import preview
+from sdiff.data.reading import Reading
 from sdiff.data.splits import chronological_split
-from sdiff.data.tables import Layout
 from sdiff.serving.recommender import Recommender
 from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import Trainer
 
+ENCODINGS = (
+    *("latin-1", "utf-16", "gb18030", "cp1252", "utf-7", "idna", "punycode", "undefined", "base64", "'"),
+    "unicode_escape",
+)
+HEADER = ("user", "item", "rating", "timestamp")
 SECONDS, MEGABYTES = 10.0, 512  # limits of a case
 LONGEST = 5000  # maximum characters of an error message
 TINY: dict[str, Any] = {"K": 8, "hidden": 16, "time_dim": 4, "epochs": 1, "eval_every": 1, "batch_size": 20}
@@ -165,9 +171,19 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
     items.write_bytes(of_table(rng, titles) if rng.random() < 0.5 else titles)
     options: dict[str, Any] = {"skip_faulty": rng.random() < 0.7}
     if rng.random() < 0.2:
-        options["encoding"] = rng.choice(("latin-1", "utf-16", "utf-7", "idna", "punycode", "undefined", "base64", "'"))
+        options["encoding"] = rng.choice(ENCODINGS)
     if rng.random() < 0.2:
         options["delimiter"] = rng.choice((";", "::", "'", "\\", "\n", "xyzxyz", "\0", "é"))
+    if rng.random() < 0.2:
+        forms = ("%d/%m/%Y", "%m/%d/%Y %I:%M:%S %p", "s", "ns", "%Q", "%", "x" * 300, "'", "%c%c%c")
+        options["timestamp_format"] = rng.choice(forms)
+    if rng.random() < 0.2:
+        options |= {
+            "items_id": rng.choice(("", "item", "title", "nobody")),
+            "items_delimiter": rng.choice(("", ",", "\\t", "::")),
+            "items_encoding": rng.choice(("", "gb18030", "utf-16-le", "utf-7", "idna")),
+            "items_names": rng.choice(((), ("item", "title"), ("item", "'", '"', "4", "5"))),
+        }
     if rng.random() < 0.1:
         options["names"] = rng.choice(
             (("user", "item"), ("user", "item", "'", '"'), ("user",) * 2, ("item", "user", ""))
@@ -181,7 +197,7 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
     def read() -> None:
         reading = Reading(**options)
         with suppress(SDiffError):
-            preview(path, Layout(reading.names, reading.delimiter, reading.encoding))
+            preview(path, reading.layout)
         tables = path, items if rng.random() < 0.5 else None, reading
         opened = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
         key = opened.dataset.key
@@ -219,9 +235,19 @@ def _tables(folder: Path, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, b
     """(file name, contents) of the same rows in every format."""
     rows = [(user, item, n % 5 + 1, 1_600_000_000 + n) for n, (user, item) in enumerate(pairs)]
     text = "user,item,rating,timestamp\n" + "".join(f"{u},{i},{r},{t}\n" for u, i, r, t in rows)
-    objects = [json.dumps(dict(zip(("user", "item", "rating", "timestamp"), row, strict=True))) for row in rows]
+    objects = [json.dumps(dict(zip(HEADER, row, strict=True))) for row in rows]
+    days = [datetime.fromtimestamp(t + 90_000 * n, UTC) for n, (*_, t) in enumerate(rows)]
+    dated = [(*row[:3], f"{day:%d/%m/%Y %H:%M}") for row, day in zip(rows, days, strict=True)]
     (folder / "x.csv").write_text(text)
     yield "x.csv", text.encode()
+    yield "nobody.csv", text.partition("\n")[2].encode()
+    yield "dates.csv", ("user,item,rating,timestamp\n" + "".join(f"{u},{i},{r},{t}\n" for u, i, r, t in dated)).encode()
+    yield "quoted.tsv", ("user\titem\n" + "".join(f'"{u}"\t"{i}"\n' for u, i, *_ in rows)).encode()
+    yield "lines.csv", ("user,item,note\n" + "".join(f'{u},{i},"a\n""b"""\n' for u, i, *_ in rows)).encode()
+    yield "aligned.txt", "".join(f"{u:<8}{i:>8}{r:>4}{t:>12}\n" for u, i, r, t in [HEADER, *rows]).encode()
+    yield "wide.csv", text.encode("utf-16-le")
+    yield "pretty.json", json.dumps([dict(zip(HEADER, row, strict=True)) for row in rows], indent=1).encode()
+    yield "joined.json", "".join(objects).encode()
     yield "x.tsv", text.replace(",", "\t").encode()
     yield "x.jsonl", "\n".join(objects).encode()
     yield "x.json", f"[{','.join(objects)}]".encode()

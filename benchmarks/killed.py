@@ -21,7 +21,7 @@ from sdiff.data import download as fetch
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import load_dataset
 from sdiff.data.hub import hub_table
-from sdiff.data.readers import Reading
+from sdiff.data.reading import Reading
 from sdiff.method.spectrum import cached_basis
 from sdiff.serving import shards
 from sdiff.training.checkpoint import Checkpoint

@@ -27,6 +27,7 @@ FRAGMENTS = (
     *(b"user,item\n", b"PAR1", b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"=1+1", b"'); DROP TABLE pairs; --"),
 )
 TEXTS = ("", "..", "../outside", "/etc/passwd", "/dev/zero", "fifo", "away", "a\0b", "<script>", "x" * 100_000)
+TEXTS += ("NULL", "nan", "[1, 2]", "{'a': 1}", "user", "01/02/2020", "2020-01-01 x", "1577836800000", '5" disk', "\\")
 VALUES: tuple[Any, ...] = (
     *(None, True, [], {}, -1, 0, 0.5, 10**5, 10**9, 10**400, 1e308, float("nan"), float("inf"), "@deep@"),
     *TEXTS,

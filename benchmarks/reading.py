@@ -4,7 +4,7 @@
 
 The table is synthetic: users and items with skewed popularity, timestamps, and ratings from 0.5 to 5. Compared, each in
 a separate process: DuckDB, which only scans the text (the floor); pandas, which computes user and item indices without
-checks, sorting or deduplication; and ours. The last line is JSON.
+checks, sorting or deduplication; Polars likewise, if it is installed; and ours. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,7 +25,8 @@ import pandas as pd
 import torch
 
 from sdiff.base.device import peak_memory_mb
-from sdiff.data.readers import Reading, read_interactions, split_of
+from sdiff.data.readers import read_interactions, split_of
+from sdiff.data.reading import Reading
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def main() -> None:
         megabytes = path.stat().st_size / 1e6
         print(f"{arguments.rows:,} rows, {megabytes:.0f} MB, {torch.get_num_threads()} threads of torch")
         results = {}
-        for run in (scan, with_pandas, ours):
+        for run in (scan, with_pandas, *([with_polars] if find_spec("polars") else []), ours):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 results[run.__name__] = pool.submit(measured, run, path).result()
             print(f"{run.__name__:<12} {results[run.__name__]}")
@@ -72,6 +75,15 @@ def with_pandas(path: Path) -> str:
     table = table[table.rating >= 4]
     user, item = (pd.factorize(table[name])[1] for name in ("user_id", "item_id"))
     return f"{len(user):,} users, {len(item):,} items"
+
+
+def with_polars(path: Path) -> str:
+    polars = import_module("polars")
+    table = polars.scan_csv(path).filter(polars.col("rating") >= 4).collect()
+    user, item = (
+        table[name].cast(polars.String).cast(polars.Categorical).n_unique() for name in ("user_id", "item_id")
+    )
+    return f"{user:,} users, {item:,} items"
 
 
 def ours(path: Path) -> str:

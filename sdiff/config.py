@@ -224,7 +224,9 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
 PRESETS: dict[str, Config] = {
     "paper": Config(),
     "tuned": Config(
+        user_power=0.25,
         normalise=True,
+        sampled=0.5,
         sigma_max=1.0,
         loss="softmax",
         q=0.3,

@@ -71,6 +71,7 @@ class SimilarItem(Item):
 class Explanation(TypedDict):
     """Two sums of named parts, each equal to the score. `causes`: titles of the items that speak most for it."""
 
+    id: str
     title: str
     causes: list[str]
     unit: str

@@ -137,8 +137,8 @@ def make_query(
     """
     query = Query(dataset, checkpoint, user, history, settings, seed, k)
     model = query.model or handlers.models(query.dataset)[0]
-    typical = handlers.pick_user(query.dataset, "typical") if history is None else ""
-    return replace(query, model=model, user=query.user or typical)
+    user = query.user or (handlers.pick_user(query.dataset, "typical") if history is None else "")
+    return replace(query, model=model, user=user)
 
 
 @answering

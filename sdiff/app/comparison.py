@@ -22,7 +22,7 @@ from sdiff.config import Config
 from sdiff.data.catalog import Row
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import BASELINES, Scorer
-from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
+from sdiff.evaluation.beyond_accuracy import TopNLists, accuracy, measures, reach, top_n_lists
 from sdiff.evaluation.evaluate import Part
 from sdiff.method.histories import Histories
 from sdiff.training.checkpoint import read_origin
@@ -35,7 +35,6 @@ TITLES = {"popularity": "most popular items (baseline)", "A x": "linear graph fi
 PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
-BEYOND = ("coverage", "novelty")
 HINTS = {
     "recall@20": "share of the held-out items in the top 20, relative to the maximum possible",
     "ndcg@20": "like recall, but higher ranks count more",
@@ -135,10 +134,14 @@ def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[st
 
 def _lists_measured(dataset: str, side: Query, part: Part, users: np.ndarray) -> dict[str, Any]:
     """Measures of a side's lists of 20 by name; those in `PER_USER` as arrays (n_users,)."""
-    opened, score, device = _scorer(dataset, side)
-    split = opened.dataset.split
-    shown = top_n_lists(score, split, 20, part, users, device)
+    shown, split = _lists(dataset, side, part, users)
     return accuracy(shown, split, part) | measures(shown, split)
+
+
+def _lists(dataset: str, side: Query, part: Part, users: np.ndarray) -> tuple[TopNLists, Split]:
+    """A side's lists of 20, and the split in the order of its items."""
+    opened, score, device = _scorer(dataset, side)
+    return top_n_lists(score, opened.dataset.split, 20, part, users, device), opened.dataset.split
 
 
 @dataclass(frozen=True)
@@ -235,9 +238,9 @@ def _measure(key: Hashable, dataset: str, name: str, samples: dict[Part, np.ndar
     """`Standing.measured` of a model. `key` changes with the model and the data."""
     found: dict[str, float] = {}
     for part, users in samples.items():
-        result = _lists_measured(dataset, Query(dataset, name), part, users)
-        found = {measure: float(result[measure]) for measure in BEYOND} | found  # of the first part
-        found[part] = float(result["recall@20"].mean())
+        shown, split = _lists(dataset, Query(dataset, name), part, users)
+        found = reach(shown, split) | found  # of the first part
+        found[part] = float(accuracy(shown, split, part)["recall@20"].mean())
     return found
 
 
@@ -288,7 +291,7 @@ def across_users(a: Query) -> tuple[list[list[str]], str]:
     split = opened.dataset.split
     part: Part = "valid" if len(split.valid) else "test"
     config = model.config.at_inference(a.settings)
-    users = _sample(split, part)[: max(EFFORT // (len(split.items) * config.T), FEWEST)]
+    users = _sample(split, part, max(EFFORT // (len(split.items) * model.config.T), FEWEST))
     made = f"{model.checkpoint.provenance} {model.checkpoint.metrics}"  # a name may come to mean another model
     own, now = (_across(a.dataset, a.model, made, each, part, len(users)) for each in (model.config, config))
     rows = [[name, own[name], now[name]] for name in own]
@@ -299,9 +302,9 @@ def across_users(a: Query) -> tuple[list[list[str]], str]:
 def _across(dataset: str, name: str, made: str, config: Config, part: Part, n: int) -> dict[str, str]:
     opened, model = serve(dataset, name)
     split, noise = opened.dataset.split, torch.Generator().manual_seed(0)
-    users = _sample(split, part)[:n]
+    users = _sample(split, part, n)
     shown = top_n_lists(lambda x: model.scores(x, config, noise), split, 20, part, users, model.device)
-    values = {"recall@20": accuracy(shown, split, part)["recall@20"].mean()} | measures(shown, split)
+    values = {"recall@20": accuracy(shown, split, part)["recall@20"].mean()} | reach(shown, split)
     return {
         "Hits: recall@20": f"{values['recall@20']:.3f}",
         "Novelty": f"{values['novelty']:.2f} bits",
@@ -336,12 +339,12 @@ def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, lis
         return opened, ranked(score(x), x, a, opened.catalog)
 
 
-def _sample(split: Split, part: Part) -> np.ndarray:
-    """Indices of a fixed sample of users. Raises SDiffError if nothing is held out."""
+def _sample(split: Split, part: Part, n: int = SAMPLE) -> np.ndarray:
+    """Indices of a fixed random sample of at most n users. Raises SDiffError if nothing is held out."""
     held_out = np.flatnonzero(getattr(split, part).lengths)
     if not len(held_out):
         raise SDiffError(f"Nothing is held out in the {PARTS[part]} part of this data set: measure on the other part.")
-    return np.sort(np.random.default_rng(0).permutation(held_out)[:SAMPLE])
+    return np.sort(np.random.default_rng(0).permutation(held_out)[: min(n, SAMPLE)])
 
 
 def _scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:

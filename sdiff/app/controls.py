@@ -111,10 +111,8 @@ class Controls:
             self.settings |= {name: slider(name) for name in SLIDERS if name not in FIRST}
             self.seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
             self.k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length k", elem_id="k", buttons=[])
-            self.seen = gr.Checkbox(
-                label="List what was seen, too", info="items of the history are ranked with the others"
-            )
-        with gr.Accordion("Only some items", open=False) as self.only:
+            self.seen = gr.Checkbox(label="Include seen items", info="items of the history are ranked with the others")
+        with gr.Accordion("Filter items", open=False) as self.only:
             self.genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")
             with gr.Row():
                 self.first_year, self.last_year = (

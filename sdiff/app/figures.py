@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -54,12 +55,12 @@ pio.templates.default = "sdiff"
 def eigenvalues(lam: Sequence[float], names: Sequence[str]) -> go.Figure:
     """The kept part of the Laplacian's spectrum, lam (K,) ascending, with the waves' names. The last one is marked."""
     K = len(lam)
-    index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int))
+    index = np.unique(np.linspace(1, K, min(K, 500)).round().astype(int)).tolist()
     figure = plain("wave, slow to fast", "eigenvalue λ of L = I − A", height=260)
     figure.add_scatter(
         x=index,
         y=[lam[k - 1] for k in index],
-        customdata=[names[k - 1] for k in index],
+        customdata=[escape(str(names[k - 1])) for k in index],
         mode="lines",
         line={"color": SERIES[0], "width": 2.5},
         name="λ",
@@ -77,7 +78,7 @@ def amplitudes(v: np.ndarray, names: Sequence[str]) -> go.Figure:
     figure.add_bar(
         x=np.arange(1, len(v) + 1),
         y=v,
-        customdata=names,
+        customdata=[*map(escape, names)],
         marker={"color": np.where(v < 0, SERIES[5], SERIES[0]), "line": {"width": 0}},
         hovertemplate="wave %{x}: %{y:.2f}<br>%{customdata}<extra></extra>",
     )
@@ -103,9 +104,9 @@ def item_map(found: Map) -> go.Figure:
             x=found.x[members],
             y=found.y[members],
             ids=[row.id for row in rows],
-            text=[row.title + (f" ({row.year})" if row.year else "") for row in rows],
+            text=[escape(row.title) + (f" ({row.year})" if row.year else "") for row in rows],
             mode="markers",
-            name=name,
+            name=escape(name),
             marker=marker,
             hovertemplate="%{text}<extra></extra>",
         )
@@ -123,7 +124,7 @@ def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float, name
             "line": {"color": COLOURS[kind], "width": 2.5, "dash": DASHES[kind]},
         }
         | (
-            {"customdata": names, "hovertemplate": "wave %{x}: %{y:.2f}<br>%{customdata}"}
+            {"customdata": [*map(escape, names)], "hovertemplate": "wave %{x}: %{y:.2f}<br>%{customdata}"}
             if kind == "vp"
             else {"hovertemplate": "wave %{x}: %{y:.2f}"}
         )

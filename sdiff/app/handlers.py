@@ -75,9 +75,10 @@ class Listing:
 class Why:
     """Explanation of an item's score: title, unit and score, and two lists of parts that each sum to the score.
 
-    `causes` are the titles of the history items that speak most for it, if any do.
+    `id` and `title` are the item's. `causes` are the titles of the history items that speak most for it, if any do.
     """
 
+    id: str
     title: str
     causes: list[str]
     unit: str
@@ -126,8 +127,12 @@ def pick_user(dataset: str, pick: Pick) -> str:
 
 @cached(LRUCache(8), condition=Condition())
 def _average(dataset: str, users: tuple[int, ...]) -> str:
-    """Id of the user with an average number of hits; the one in the middle, if nothing is held out."""
-    opened, model = serve(dataset, models(dataset)[0])
+    """Id of the user with an average number of hits; the one in the middle if hits cannot be counted."""
+    middle = users[len(users) // 2]
+    try:
+        opened, model = serve(dataset, models(dataset)[0])
+    except SDiffError:  # the page will say so
+        return open_dataset(dataset).dataset.split.users.ids[middle]
     split = opened.dataset.split
     hits = []
     for user in users:
@@ -264,6 +269,7 @@ def why(query: Query, item: str) -> Why:
     outside = ["the item's own bias"] * (model.config.loss == "softmax")
     outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
     return Why(
+        item,
         catalog.rows(items.encode([item]).tolist())[0].title,
         [title for title, value in causes if value >= causes[0][1] / 2][:CAUSES],
         "logit of its score" if model.config.loss == "softmax" else "score",

@@ -10,6 +10,7 @@ from sdiff.app import api, first_list, gate, health, journal, server
 from sdiff.app.controls import SLIDERS, Controls
 from sdiff.app.opening import Opening
 from sdiff.app.page import Page
+from sdiff.app.query import KEYS
 from sdiff.app.server import limits
 from sdiff.app.tabs.compare import CompareTab
 from sdiff.app.tabs.data import DataTab
@@ -27,6 +28,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 THREADS = 16
 SESSIONS = 100  # sessions whose components gradio keeps in memory; the pages of older ones work without
 SCRIPTS = [
+    f"window.queryKeys = {json.dumps(KEYS)};",
     f"window.sources = {json.dumps({name: setting.source for name, setting in SLIDERS.items()}, ensure_ascii=False)};",
     f"window.tour = {(ASSETS / 'tour.json').read_text(encoding='utf-8')};",
     *((ASSETS / name).read_text(encoding="utf-8") for name in ("vendor/driver.js", "app.js")),
@@ -57,7 +59,7 @@ def build() -> gr.Blocks:
                     experiments_tab()
                 with gr.Tab("Train"):
                     train = TrainTab(page)
-        opening = Opening(page, [recommend.history, recommend.recommended, recommend.summary, page.list_state])
+        opening = Opening(page, [*recommend.emptied, page.list_state])
 
         api.offer()  # first, because event handlers may have the same names
         page.wire()

@@ -14,7 +14,7 @@ from sdiff.app.waves import Wave
 from sdiff.data.catalog import Row
 
 FILM_NAMES = {"vp": "VP · the method", "ve": "VE", "ddpm": "DDPM"}
-SHELF = "shelf:"  # before the number of a shelf, where a button would have an item's id
+SHELF = " shelf:"  # before the number of a shelf, in place of an item's id, which never begins with a space
 STRONGEST = 8  # waves of a history that are listed
 
 
@@ -115,13 +115,10 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
 
     def cells(k: int) -> str:
         wave = waves[k]
-        ends = [("", wave.positive)] if wave.negative is None else [("", wave.negative), ("", wave.positive)]
+        ends = [wave.positive] if wave.negative is None else [wave.negative, wave.positive]
         leans = wave.positive if amplitude[k] > 0 or wave.negative is None else wave.negative
-        titles = " · ".join(
-            f"<strong>{text}</strong>" if end is leans else text
-            for _, end in ends
-            for text in [escape(", ".join(end.titles))]
-        )
+        texts = [(end, escape(", ".join(end.titles))) for end in ends]
+        titles = " · ".join(f"<strong>{text}</strong>" if end is leans else text for end, text in texts)
         return (
             f'<tr><td class="number">{wave.number}</td><td><span class="title">{escape(wave.name)}</span>'
             f'<span class="genres">{titles}</span></td><td class="score">{share[k]:.0%}'
@@ -129,8 +126,8 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
         )
 
     strongest = np.argsort(-share, kind="stable")[:STRONGEST]
-    ends = "Its two ends; <strong>bold</strong>: where this history stands"
-    head = f'<th class="number">Wave</th><th>{ends}</th><th>Share</th>'
+    hint = "Its two ends; <strong>bold</strong>: where this history stands"
+    head = f'<th class="number">Wave</th><th>{hint}</th><th>Share</th>'
     return _table("The waves that carry most of it", head, (cells(int(k)) for k in strongest if share[k] > 0))
 
 
@@ -147,12 +144,15 @@ def why_panel(why: Why) -> str:
         return _table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
 
     sums = account("By what is in the history", why.by_item) + account("By wave, slow to fast", why.by_frequency)
-    return f"<p>{_because(why.causes)}</p><details><summary>The exact sum</summary>{sums}</details>"
+    return (
+        f'<p data-of="{escape(why.id)}">{_because(why.causes)}</p>'
+        f"<details><summary>The exact sum</summary>{sums}</details>"
+    )
 
 
 def _because(causes: Sequence[str]) -> str:
     if not causes:
-        return "Nothing in the history speaks for it: it is here because many people have it."
+        return "No single item of the history speaks for it."
     titles = [f"<strong>{escape(title)}</strong>" for title in causes]
     return f"Because of {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}."
 
@@ -176,11 +176,11 @@ def item_page(facts: ItemFacts) -> str:
     )
 
 
-def taste_grid(shelves: Sequence[tuple[str, Sequence[Row]]]) -> str:
+def taste_grid(shelves: Sequence[tuple[str, Sequence[Row]]], taken: Collection[str] = ()) -> str:
     """Well-known items by genre, each to be added to the history by a click, and a button that takes a whole shelf."""
     return "".join(
         f'<section><h3>{escape(name)}</h3><button type="button" data-item="{SHELF}{n}">Take all</button>'
-        f"<div>{''.join(_cover(row) for row in rows)}</div></section>"
+        f"<div>{''.join(_cover(row, row.id in taken) for row in rows)}</div></section>"
         for n, (name, rows) in enumerate(shelves)
     )
 
@@ -194,10 +194,12 @@ def _art(row: Row, tag: str, attributes: str = ' aria-hidden="true"') -> str:
     return f'<{tag} class="cover" style="--hue:{hue}"{attributes}>{inside}</{tag}>'
 
 
-def _cover(row: Row) -> str:
-    """A cover as a button that adds the item."""
-    label = escape(f"Add {row.title}")
-    return _art(row, "button", f' type="button" data-item="{escape(row.id)}" title="{label}" aria-label="{label}"')
+def _cover(row: Row, taken: bool) -> str:
+    """A cover as a button that adds the item, or takes it out again."""
+    label = escape(row.title)
+    pressed = "true" if taken else "false"
+    about = f'data-item="{escape(row.id)}" title="{label}" aria-label="{label}" aria-pressed="{pressed}"'
+    return _art(row, "button", f' type="button" {about}')
 
 
 def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -190,11 +190,11 @@ class Opening:
         Raises:
             SDiffError: the data set cannot be opened. Other errors are reported on the page.
         """
-        dataset, user = query.dataset, handlers.pick_user(query.dataset, "typical")
-        if query.history is not None and not query.user:  # a history of one's own
+        dataset, user = query.dataset, query.user
+        if user and not attempt(lambda: state.open_dataset(dataset).history(user) is not None, False):
             user = ""
-        elif query.user:
-            user = attempt(lambda: state.open_dataset(dataset).history(query.user) is not None and query.user, user)
+        if not user and (query.user or query.history is None):  # else it is a history of one's own
+            user = handlers.pick_user(dataset, "typical")
         first = handlers.models(dataset)[0]
         parts = self.open_checkpoint([dataset, first if query.model else INSTANT], query.model or first)
         if query.settings:

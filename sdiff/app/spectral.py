@@ -14,6 +14,7 @@ from sdiff.app.handlers import held_out_of, history_of, ranked, shifts
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.app.waves import carried
+from sdiff.base.errors import SDiffError
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row
 from sdiff.method.diffusion import condition, denoise, neighbourhood_scores
@@ -27,6 +28,7 @@ from sdiff.serving.recommender import Recommender
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
 BANDS = 20  # frequency bands that energy is averaged over
 SHOWN = 10  # items in the list of a frame
+STEPS = 20  # at most that a film shows
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ def film(query: Query) -> Film:
     scores. The model was trained with one schedule: the others are what its denoiser makes of their noise.
     """
     config, model, x = _resolve(query)
+    if config.T > STEPS:
+        raise SDiffError(f"The film shows up to {STEPS} steps, not {config.T:,}: lower the steps T.")
     opened, _ = serve(query.dataset, query.model)
     catalog, held_out = opened.catalog, opened.dataset.split.items.encode(held_out_of(query)).tolist()
     near = neighbourhood_scores(model.model, x, config)
@@ -226,10 +230,11 @@ def _words_of(n: int, config: Config, now: dict[str, list[int]], last: dict[str,
     if n == 0:
         return "The history as a sum of waves, before anything happens. The list is what these waves alone suggest."
     if n == 1:
-        share = "" if config.noise == 1 else f", at {config.noise:.0%} of its full strength" if config.noise else " off"
+        share = "" if config.noise == 1 else f", at {config.noise:.0%} of its full strength"
+        noise = f"noise is added{share}" if config.noise else "no noise is added, as it is switched off"
         return (
-            f"At t = τ the waves are damped and noise is added{share}. VP damps and noises fast waves most and leaves "
-            "slow ones; VE noises all waves alike; DDPM also damps all of them. The lists are what is left."
+            f"At t = τ the waves are damped, and {noise}. VP spares slow waves from both. VE damps like VP and gives "
+            "all waves the same noise. DDPM damps all waves alike, nearly to nothing. The lists are what is left."
         )
     common = {kind: len({*now[kind][:SHOWN]} & {*last["vp"][:SHOWN]}) for kind in KINDS}
     texts = ", ".join(f"{kind.upper()} {count}" for kind, count in common.items())

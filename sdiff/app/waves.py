@@ -1,4 +1,4 @@
-"""Names for the graph frequencies: what each one parts, and how much of a history it carries."""
+"""Names for the graph frequencies: what each one separates, and how much of a history it carries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sdiff.method.spectrum import SpectralBasis
 ENDS = 25  # items at an end, by which it is named
 TITLES = 3  # of them, shown
 CONTRAST = 0.16  # difference between the two ends in the share of a genre or decade that makes it part of the name
-ONE_SIDED = 0.1  # a wave whose smaller end is below this share of the larger one has the same sign at nearly all items
+ONE_SIDED = 0.1  # a wave has one end only if the other one reaches no further than this share of it
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class End:
 
     Attributes:
         name: genres or decades that are more frequent there than at the other end, such as "Sci-Fi, 1990s".
-        titles: the outermost items, best known first.
+        titles: the outermost items, outermost first.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Wave:
     Attributes:
         number: k, from 1 on.
         lam: its eigenvalue.
-        negative, positive: its ends. `negative` is None if nearly all entries have the same sign.
+        negative, positive: its ends. `negative` is None if there is hardly one, as in the first wave.
     """
 
     number: int
@@ -52,9 +52,9 @@ class Wave:
 
     @property
     def name(self) -> str:
-        """What the wave parts, such as "Drama ↔ Action, Sci-Fi"."""
+        """What the wave separates, such as "Drama ↔ Action, Sci-Fi"."""
         if self.negative is None:
-            return "widely seen"
+            return "widely seen" if self.number == 1 else self.positive.name or self.positive.titles[0]
         return f"{self.negative.name or self.negative.titles[0]} ↔ {self.positive.name or self.positive.titles[0]}"
 
 
@@ -150,7 +150,7 @@ def _wave(catalog: Catalog, number: int, lam: float, u: np.ndarray) -> Wave:
 def _end(rows: Sequence[Row], other: Counter[str], n: int) -> End:
     contrast = {name: (count - other[name]) / n for name, count in _features(rows).items()}
     names = sorted((name for name in contrast if contrast[name] > CONTRAST), key=lambda name: -contrast[name])[:2]
-    return End(", ".join(names) if other else "", [row.title for row in rows[:TITLES]])
+    return End(", ".join(names), [row.title for row in rows[:TITLES]])
 
 
 def _features(rows: Sequence[Row]) -> Counter[str]:

@@ -15,6 +15,7 @@ from sdiff.base.checks import generator
 from sdiff.base.distributed import Ranks
 from sdiff.config import parse_assignments
 from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.summary import summarize
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.evaluation.report import assess
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures a checkpoint on a part of the data set, and writes each user's metrics to --out."""
     model = Recommender.load(arguments.checkpoint)
     key, dataset = dataset_of(model, arguments)
+    announce(dataset)
     if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
         print(
             f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
@@ -56,6 +58,16 @@ def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, 
     """Key and data set of --dataset, by default that of the training, with the model's item vocabulary."""
     key = arguments.dataset or model.checkpoint.provenance.dataset
     return key, load_dataset(key).served_by(model.items)
+
+
+def announce(dataset: Dataset) -> None:
+    """Says on stderr how a table was understood, and what was left out of it."""
+    if dataset.report is None:
+        return
+    summary = summarize(dataset)
+    left_out = (f"{n:,} {reason}" for reason, n in summary.left_out.items() if n)
+    if facts := "; ".join(filter(None, (summary.columns, summary.titles, ", ".join(left_out)))):
+        print(f"sdiff: {dataset.title}: {facts}", file=sys.stderr)
 
 
 def measure(model: Recommender, dataset: Dataset, part: Part, seed: int, ranks: Ranks) -> dict[str, float]:

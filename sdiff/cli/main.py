@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
     who = sub.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", help="id of a user in the data set; uses the train part of the history")
-    who.add_argument("--history", help="item ids, oldest first, such as 12,7,31")
+    who.add_argument("--history", help="item ids, oldest first, such as 12,7,31; quote ids with commas as in CSV")
     who.add_argument("--all", action="store_true", help="all users of the data set; writes to --out")
     sub.add_argument(
         "--out",

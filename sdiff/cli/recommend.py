@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,11 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
         user = int(dataset.split.users.encode([arguments.user], "user")[0])
         history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
     else:
-        history = [id.strip() for id in arguments.history.split(",")] if arguments.history else []
+        history = [id.strip() for id in next(csv.reader([arguments.history], skipinitialspace=True), [])]
         if "" in history:
             raise SDiffError("--history has an empty id: separate ids with one comma, or give '' for an empty history.")
+    if not history and model.needs_history:
+        print("sdiff: the history is empty: these are the most popular items.", file=sys.stderr)
     settings = parse_assignments(arguments.set)
     model.config.at_inference(settings)  # check now: a key such as "seed" would be taken for a parameter below
     recommendations = model.recommend(history, arguments.k, seed=arguments.seed, **settings)

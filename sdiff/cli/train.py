@@ -18,9 +18,9 @@ from sdiff.base.device import device_name, peak_memory_mb
 from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
-from sdiff.cli.evaluate import hidden, measure
+from sdiff.cli.evaluate import announce, hidden, measure
 from sdiff.config import AUTO, Config, parse_assignments, preset
-from sdiff.data.datasets import Dataset, load_dataset
+from sdiff.data.datasets import Dataset, absolute, load_dataset
 from sdiff.evaluation.baselines import baseline_metrics
 from sdiff.evaluation.evaluate import Part
 from sdiff.serving.recommender import Recommender
@@ -41,13 +41,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         minutes = MINUTES if arguments.minutes is None else arguments.minutes
         if not 0 < minutes < math.inf:
             raise SDiffError(f"--minutes must be a positive number, not {minutes:g}.")
-        dataset = load_dataset(arguments.dataset)
+        dataset = load_dataset(absolute(arguments.dataset))
+        announce(dataset)
         with output(arguments.out, arguments.ranks):
             return train_best(arguments, dataset, minutes, started)
     if arguments.minutes is not None:
         raise SDiffError("--minutes needs --preset auto: limit other presets by --set epochs=N.")
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
-    dataset = load_dataset(arguments.dataset)
+    dataset = load_dataset(absolute(arguments.dataset))
+    if arguments.ranks.first:
+        announce(dataset)
     with output(arguments.out, arguments.ranks):
         return train_into(arguments, config, dataset, started)
 

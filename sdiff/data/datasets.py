@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import data_dir, expanded
 from sdiff.data.download import fetch
-from sdiff.data.formats import own_table
+from sdiff.data.formats import are_lists, lists, own_split, own_table
 from sdiff.data.hub import hub_table
 from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.items import Items
-from sdiff.data.readers import Reading, Report
+from sdiff.data.readers import DEFAULT, Report
+from sdiff.data.reading import Reading
 from sdiff.data.registry import REGISTRY, Source
+
+OWN = "your own data"
+SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +34,7 @@ class Dataset:
         terms: license or terms of use.
         split: its interactions.
         items: metadata of its items.
-        report: counts of the rows of a table file; None for registered data sets.
+        report: counts of the rows of a table or of a given split; None for other registered data sets.
     """
 
     key: str
@@ -98,7 +105,8 @@ def load_dataset(key: str) -> Dataset:
 
             - the key of a registered data set, such as "demo";
             - the path of a table file of interactions;
-            - the path of a folder with a table `interactions.*` and optionally one `items.*`;
+            - the path of a folder with a table `interactions.*`, with the parts of a split `train.*`, `test.*` and
+              optionally `valid.*`, or with the parts `part-*` of one table, and optionally a table `items.*`;
             - "hf:" and the name of a data set on the Hugging Face Hub.
 
             All but registered keys may end in options of `Reading`: "ratings.csv?min_rating=4&core=5".
@@ -108,31 +116,90 @@ def load_dataset(key: str) -> Dataset:
     """
     if key in REGISTRY:
         source = available(key)
-        split, items = source.read(source.path)
-        return Dataset(key, source.title, source.terms, split, items)
-    name, _, query = key.partition("?")
+        found = source.read(source.path)
+        report = found[2] if len(found) == 3 else None
+        return Dataset(key, source.title, source.terms, found[0], found[1], report)
+    name, query = _parts(key)
     if name in REGISTRY:
         raise SDiffError(f"{name} has fixed options: leave out ?{query}.")
     reading = Reading.parse(query)
 
-    def load(title: str, table: Path, reading: Reading, terms: str = "your own data") -> Dataset:
-        return Dataset(key, title, terms, *own_table(table, reading))
-
     if name.startswith("hf:"):
-        table = hub_table(name.removeprefix("hf:"), data_dir() / "hub")
-        return load(name.removeprefix("hf:"), table, reading, "see its page on the Hugging Face Hub")
+        name = name.removeprefix("hf:")
+        table = hub_table(name, data_dir() / "hub")
+        return Dataset(key, name, "see its page on the Hugging Face Hub", *own_table(table, reading))
     path = expanded(name)
     if path.is_dir():
-        tables = {role: sorted(path.glob(f"{role}.*")) for role in ("interactions", "items")}
-        if not tables["interactions"]:
-            raise SDiffError(f"{path} contains no table of interactions: add one, such as interactions.csv.")
-        metadata = reading.items or next(map(str, tables["items"]), "")
-        return load(path.name, tables["interactions"][0], replace(reading, items=metadata))
+        return _folder(key, path, reading)
     if path.exists():
-        return load(path.name, path, reading)
+        return Dataset(key, path.name, OWN, *own_table(path, reading))
     if path.suffix or len(path.parts) > 1:
         raise SDiffError(f"There is no file or folder {path}.")
     raise SDiffError(
         f"Unknown data set {name!r}: choose one of {', '.join(REGISTRY)}, "
         "or give the path of a table (CSV, TSV, JSON lines, Parquet) with the columns user and item."
+    )
+
+
+def frame_dataset(frame: Any, reading: Reading = DEFAULT, items: Any = None, title: str = "data frame") -> Dataset:
+    """A data set from a data frame of pandas, Polars or PyArrow, with the same checks as for a file.
+
+    Args:
+        frame: interactions, with the columns user and item and optionally rating and timestamp.
+        items: a data frame with the titles, years and genres of the items.
+
+    Raises:
+        SDiffError: columns or values are invalid.
+    """
+    return Dataset(title, title, OWN, *own_table(frame, reading, items))
+
+
+def absolute(key: str) -> str:
+    """The key of `load_dataset` with absolute paths, so that it is valid in any folder."""
+    name, query = _parts(key)
+    if name in REGISTRY or name.startswith("hf:") or not os.path.exists(expanded(name)):
+        return key
+    reading = Reading.parse(query)
+    if reading.items not in ("", "-"):
+        query = replace(reading, items=str(expanded(reading.items).absolute())).query()
+    return str(expanded(name).absolute()) + (f"?{query}" if query else "")
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """Path and options of a key. The path may itself have question marks, if there is such a file."""
+    pieces = key.split("?")
+    for n in range(len(pieces), 1, -1):
+        if os.path.isfile(expanded("?".join(pieces[:n]))):  # False for names that are too long
+            return "?".join(pieces[:n]), "?".join(pieces[n:])
+    return pieces[0], "?".join(pieces[1:])
+
+
+def _folder(key: str, path: Path, reading: Reading) -> Dataset:
+    """A data set in a folder: see `load_dataset`. Raises SDiffError if there is none."""
+    try:
+        files = sorted(file for file in path.iterdir() if not file.is_dir() and file.name[0] not in "._")
+    except OSError as error:
+        raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
+    titles = next((str(file) for file in files if file.stem.split(".")[0] == "items"), "")
+    reading = replace(reading, items=reading.items or titles)
+
+    def dataset(parts: tuple[Split, Items, Report]) -> Dataset:
+        return Dataset(key, path.name, OWN, *parts)
+
+    if tables := [file for file in files if file.name.startswith("interactions.")]:
+        return dataset(own_table(tables[0], reading))
+    parts = {part: [file for file in files if SPLIT[part] & {*re.split(r"[._-]", file.stem.lower())}] for part in SPLIT}
+    if parts["train"] and parts["test"]:
+        if several := [names for names in parts.values() if len(names) > 1]:
+            names = ", ".join(file.name for file in several[0])
+            raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}.")
+        chosen = {part: names[0] for part, names in parts.items() if names}
+        if all(file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in chosen.values()):
+            return dataset(lists(path))
+        return dataset(own_split(chosen, reading))
+    if pieces := [file for file in files if file.name.startswith("part-")]:
+        return dataset(own_table(tuple(pieces), reading))
+    raise SDiffError(
+        f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, such "
+        "as train.csv and test.csv."
     )

@@ -2,35 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import regular
 from sdiff.base.paths import expanded
+from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items, read_items, untitled
-from sdiff.data.readers import Reading, Report, read_interactions, split_of
-from sdiff.data.splits import hold_out
-from sdiff.data.tables import Layout, database, readable_errors
+from sdiff.data.readers import Report, read_interactions, split_of
+from sdiff.data.reading import Reading
+from sdiff.data.sources import HEAD
+from sdiff.data.splits import given_split
+from sdiff.data.tables import database, readable_errors
 
-Format = Callable[[Path], tuple[Split, Items]]
+Format = Callable[[Path], tuple[Split, Items] | tuple[Split, Items, Report]]
 GENRES = (
     "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
+PARTS = ("train", "valid", "test")
+GAP = 1000  # maximum ratio of the largest index to the number of pairs
 RATINGS = ("user", "item", "rating", "timestamp")
 
 
-def own_table(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
-    """Reads any table of interactions, and item metadata from `reading.items` or a RecBole `.item` file next to it."""
+def own_table(path: Any, reading: Reading, titles: Any = None) -> tuple[Split, Items, Report]:
+    """Reads any table of interactions, and item metadata from `reading.items` or a RecBole `.item` file next to it.
+
+    Args:
+        path: of a file, or a data frame: see `open_table`.
+        titles: a data frame of items, in place of `reading.items`.
+    """
     interactions, report = read_interactions(path, reading)
-    sibling = path.with_suffix(".item")
-    metadata = reading.items or (str(sibling) if path.suffix == ".inter" and sibling.exists() else "")
-    items = read_items(expanded(metadata), interactions.items) if metadata else untitled(interactions.items)
-    return split_of(interactions, reading), items, report
+    return split_of(interactions, reading), own_items(path, interactions.items, reading, titles), report
+
+
+def own_items(path: Any, items: Vocabulary, reading: Reading, titles: Any = None) -> Items:
+    """Item metadata for a table of interactions: see `own_table`."""
+    if titles is None and reading.items not in ("", "-"):
+        titles = expanded(reading.items)
+    if titles is None and isinstance(path, Path) and path.suffix == ".inter" and reading.items != "-":
+        sibling = path.with_suffix("").with_suffix(".item")
+        titles = next((file for file in (path.with_suffix(".item"), sibling) if file.exists()), None)
+    if titles is None:
+        return untitled(items)
+    return read_items(titles, items, reading.items_layout, {}, reading.items_id, reading.skip_faulty)
+
+
+def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items, Report]:
+    """Reads the parts of a given split from a table for each, and item metadata like `own_table`.
+
+    Held-out pairs that are also in an earlier part are dropped and counted. Without a valid part, a tenth of each
+    user's train part is held out with a fixed seed.
+
+    Args:
+        paths: of the parts train, test and optionally valid.
+
+    Raises:
+        SDiffError: a part cannot be read, or there are options for splitting.
+    """
+    if reading.split or reading.core > 1:
+        raise SDiffError("The folder contains a split: leave out the options split and core, or give one table.")
+    read = {part: read_interactions(path, reading) for part, path in paths.items()}
+    tables, reports = {part: table for part, (table, _) in read.items()}, [report for _, report in read.values()]
+    users, items = (
+        Vocabulary(tuple(dict.fromkeys(chain.from_iterable(getattr(table, role).ids for table in tables.values()))))
+        for role in ("users", "items")
+    )
+    split, in_train = given_split({part: table.among(items, users) for part, table in tables.items()})
+    report = Report(
+        sum(report.rows for report in reports),
+        [fault for report in reports for fault in report.faults],
+        sum(report.below_rating for report in reports),
+        sum(report.repeated for report in reports),
+        in_train=in_train,
+        columns=reports[0].columns,
+        times=reports[0].times,
+    )
+    return split, own_items(paths["train"], items, reading), report
 
 
 def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:
@@ -43,7 +98,8 @@ def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:
 
     def read(folder: Path) -> tuple[Split, Items]:
         interactions, _ = read_interactions(folder / f"ratings{suffix}", reading)
-        return split_of(interactions), read_items(folder / f"movies{suffix}", interactions.items, layout)
+        movies = folder / f"movies{suffix}"
+        return split_of(interactions), read_items(movies, interactions.items, layout, skip_faulty=True)
 
     return read
 
@@ -55,7 +111,7 @@ def movielens_100k(folder: Path) -> tuple[Split, Items]:
     flags = ", ".join(f"""CASE "{genre}" WHEN '1' THEN '{genre.replace("'", "''")}' END""" for genre in GENRES)
     layout = Layout(("item", "title", "released", "video", "imdb", "unknown", *GENRES), "|", "latin-1")
     known = {"item": "item", "title": "title", "genres": f"concat_ws('|', {flags})"}
-    return split_of(interactions), read_items(folder / "u.item", interactions.items, layout, known)
+    return split_of(interactions), read_items(folder / "u.item", interactions.items, layout, known, skip_faulty=True)
 
 
 def last_fm(folder: Path) -> tuple[Split, Items]:
@@ -63,7 +119,8 @@ def last_fm(folder: Path) -> tuple[Split, Items]:
     reading = Reading(user="userID", item="artistID", delimiter="\t", core=5)
     interactions, _ = read_interactions(folder / "user_artists.dat", reading)
     known = {"item": "id", "title": "name"}
-    return split_of(interactions), read_items(folder / "artists.dat", interactions.items, Layout(delimiter="\t"), known)
+    artists, layout = folder / "artists.dat", Layout(delimiter="\t")
+    return split_of(interactions), read_items(artists, interactions.items, layout, known, skip_faulty=True)
 
 
 def steam(folder: Path) -> tuple[Split, Items]:
@@ -74,21 +131,26 @@ def steam(folder: Path) -> tuple[Split, Items]:
     return split_of(interactions), Items(list(items.ids), [0] * len(items), [""] * len(items))
 
 
-def lists(folder: Path) -> tuple[Split, Items]:
+def lists(folder: Path) -> tuple[Split, Items, Report]:
     """Published splits: {train,valid,test}_list.npy with index pairs (DiffRec), or {train,test}.txt with one line
     "user item item ..." per user (LightGCN).
 
     Optional files item_map.csv and user_map.csv hold original ids and titles. The pairs are taken to be in
     chronological order, unless the items of every user ascend, because then the file is sorted by item. Without a
-    valid part, a tenth of each user's train part is held out with a fixed seed.
+    valid part, a tenth of each user's train part is held out with a fixed seed. Held-out pairs that are also in an
+    earlier part are dropped and counted.
     """
-    names = {part: (folder / f"{part}_list.npy", folder / f"{part}.txt") for part in ("train", "valid", "test")}
+    names = {part: (folder / f"{part}_list.npy", folder / f"{part}.txt") for part in PARTS}
     pairs = {
         part: _array(array) if array.exists() else _lines(text)
         for part, (array, text) in names.items()
         if array.exists() or text.exists()
     }
-    n_users, n_items = np.max([array.max(0) + 1 for array in pairs.values() if len(array)], axis=0)
+    every = np.concatenate(list(pairs.values()))
+    n_users, n_items = every.max(0) + 1 if len(every) else (0, 0)
+    if not len(pairs["train"]) or max(n_users, n_items) > GAP * len(every):
+        reason = f"the largest index is {max(n_users, n_items) - 1:,}" if len(pairs["train"]) else "train is empty"
+        raise SDiffError(f"{folder} must hold indices from 0 without large gaps, but {reason}.")
     users = Vocabulary(_ids(folder / "user_map.csv", "user", "user_id", n_users))
     items = Vocabulary(_ids(folder / "item_map.csv", "item", "movie_id", n_items))
     ordered = not _ascending(pairs["train"])
@@ -96,13 +158,21 @@ def lists(folder: Path) -> tuple[Split, Items]:
         part: Interactions.from_pairs(users, items, array[:, 0], array[:, 1], ordered=ordered)
         for part, array in pairs.items()
     }
-    if "valid" not in parts:
-        parts["train"], parts["valid"] = hold_out(parts["train"], 0.1, seed=0)
-    split = Split(parts["train"], parts["valid"], parts["test"])
+    split, in_train = given_split(parts)
+    report = Report(len(every), [], repeated=len(every) - sum(map(len, parts.values())), in_train=in_train)
     titles = folder / "item_map.csv"
     if not titles.exists():
-        return split, untitled(items)
-    return split, read_items(titles, items, known={"item": "movie_id", "title": "title", "genres": "genres"})
+        return split, untitled(items), report
+    known = {"item": "movie_id", "title": "title", "genres": "genres"}
+    return split, read_items(titles, items, known=known, skip_faulty=True), report
+
+
+def are_lists(path: Path) -> bool:
+    """Whether a text file may hold lines "user item item ..." with indices."""
+    if path.suffix != ".txt" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return re.fullmatch(rb"[0-9\s]*", file.read(HEAD)) is not None
 
 
 def _array(path: Path) -> np.ndarray:
@@ -123,7 +193,7 @@ def _lines(path: Path) -> np.ndarray:
     """Pairs (n, 2) from lines "user item item ..."."""
     pairs, row = [np.empty((0, 2), dtype=np.int64)], 0
     try:
-        with regular(path).open(encoding="ascii") as file:
+        with regular(path).open(encoding="utf-8-sig") as file:
             for line in file:
                 row += 1
                 numbers = np.array(line.split(), dtype=np.int64)

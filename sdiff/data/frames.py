@@ -11,8 +11,8 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions
-from sdiff.data.items import METADATA
 from sdiff.data.readers import DEFAULT, PAIR, Reading, read_interactions
+from sdiff.data.roles import METADATA, recognised
 from sdiff.data.tables import LONGEST, MEMORY, connect, temporary
 
 REPEATED = "The frame has more than one column of the same name: rename or remove one."
@@ -128,14 +128,12 @@ def _roles(
     if len(names) < len(table.columns):
         raise SDiffError(REPEATED)
     listed = ", ".join(name[:LONGEST] for name in [*names.values()][:LONGEST])
-    columns = {}
-    for role, guesses in usual.items():
-        chosen = named.get(role, "")
-        if chosen and chosen != "-" and chosen.strip().lower() not in names:
-            raise SDiffError(f"The frame has no column {chosen}: its columns are {listed}.")
-        candidates = [chosen.strip().lower()] if chosen else guesses
-        if found := [names[name] for name in candidates if name in names]:
-            columns[role] = found[0]
+    columns = {role: name for role, name in recognised(names.values(), usual).items() if not named.get(role)}
+    for role, chosen in named.items():
+        if chosen and chosen != "-":
+            if chosen.strip().lower() not in names:
+                raise SDiffError(f"The frame has no column {chosen}: its columns are {listed}.")
+            columns[role] = names[chosen.strip().lower()]
     if lacking := [role for role in required if role not in columns]:
         raise SDiffError(
             f"The frame has no column {' and no column '.join(lacking)}: its columns are {listed}. Rename one"

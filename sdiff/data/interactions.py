@@ -180,9 +180,13 @@ class Interactions:
         times = None if self.timestamps is None else self.timestamps[keep]
         return Interactions(self.users, self.items, indptr, self.indices[keep], times, self.ordered)
 
-    def among(self, items: Vocabulary) -> Interactions:
-        """The same interactions with another item vocabulary. Raises SDiffError if it lacks an item."""
-        return replace(self, items=items, indices=items.encode(self.items.ids)[self.indices])
+    def among(self, items: Vocabulary, users: Vocabulary | None = None) -> Interactions:
+        """The same interactions with other vocabularies. Raises SDiffError if they lack an item or a user."""
+        indices = items.encode(self.items.ids)[self.indices]
+        if users is None:
+            return replace(self, items=items, indices=indices)
+        rows = users.encode(self.users.ids, "user")[self.rows]
+        return Interactions.from_pairs(users, items, rows, indices, self.timestamps, self.ordered)
 
     def compact(self) -> Interactions:
         """The same interactions without users and items that have none."""

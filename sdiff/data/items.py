@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
+from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.readers import PAIR
-from sdiff.data.tables import Layout, Table, database, readable_errors, verify
+from sdiff.data.readers import FaultyRows
+from sdiff.data.roles import METADATA
+from sdiff.data.tables import DETECTED, Fault, Table, open_table, readable_errors
 
-# Column names of each role, in order of preference.
-METADATA = {
-    "item": PAIR["item"],
-    "title": ("title", "name", "movie_title", "item_name"),
-    "year": ("year", "release_year"),
-    "genres": ("genres", "genre", "class", "categories", "category"),
-}
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
+SAMPLE = 1000  # ids compared to find out why none matches
 ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
+
+
+@dataclass(frozen=True)
+class Titles:
+    """What a table of items holds of the items of a data set.
+
+    Attributes:
+        found: number of items in the table.
+        items: number of items.
+        faults: line number and reason of each invalid row of the table.
+    """
+
+    found: int
+    items: int
+    faults: list[Fault]
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,14 @@ class Items:
         year: (n_items,) 0 if unknown.
         genres: (n_items,) separated by `|`, empty if unknown.
         extra: (n_items,) texts by column name: the other columns of the table.
+        titles: what the table holds; None without a table.
     """
 
     title: list[str]
     year: list[int]
     genres: list[str]
     extra: dict[str, list[str]] = field(default_factory=dict)
+    titles: Titles | None = None
 
     def among(self, own: Vocabulary, other: Vocabulary) -> Items:
         """The metadata reordered from the vocabulary `own` to `other`. Items missing in `own` are untitled."""
@@ -55,26 +69,34 @@ class Items:
             reordered(self.year, defaults.year),
             reordered(self.genres, defaults.genres),
             {name: reordered(column, defaults.genres) for name, column in self.extra.items()},
+            self.titles,
         )
 
 
-def read_items(path: Path, items: Vocabulary, layout: Layout | None = None, known: Mapping[str, str] = {}) -> Items:
+def read_items(
+    path: Any,
+    items: Vocabulary,
+    layout: Layout = DETECTED,
+    known: Mapping[str, str] = {},
+    id: str = "",
+    skip_faulty: bool = False,
+) -> Items:
     """Reads titles, years and genres of `items`, and the table's other columns as `extra`.
 
     Without a year column, the year is taken from the end of the title, such as "Heat (1995)".
 
     Args:
+        path: of a file, or a data frame: see `open_table`.
         known: column names, or trusted SQL, by role. If given, columns are not guessed and `extra` is empty.
+        id: name of the column of item ids, guessed if empty.
+        skip_faulty: skip invalid rows instead of raising an error.
 
     Raises:
-        SDiffError: the table cannot be read or has no item column.
+        SDiffError: the table cannot be read, has no item column, or has none of the items.
+        FaultyRows: rows cannot be read, and `skip_faulty` is off.
     """
-    with database(path) as con:
-        table = Table(con, path, layout or Layout())
-        verify(path)
-        columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or table.guessed(METADATA)
-        if "item" not in columns:
-            raise SDiffError(f"{path} has no column item: its columns are {table.listed}.")
+    with open_table(path, layout) as table:
+        con, columns = table.con, _roles(table, known, id)
         extra = {} if known else {name: sql for name, sql in table.columns.items() if sql not in columns.values()}
         title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
         if "year" in columns:
@@ -83,20 +105,97 @@ def read_items(path: Path, items: Vocabulary, layout: Layout | None = None, know
             year = f"regexp_extract({title}, '{YEAR}', 1)"
             title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
         others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
-        with readable_errors(path):
-            con.execute(f"""
-                CREATE TABLE metadata AS
-                SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}
-                FROM {table.scan} QUALIFY row_number() OVER (PARTITION BY id) = 1""")
+        selected = f"""
+            SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}"""
+        with readable_errors(table.name):
+            con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
+            if table.misquoted("FROM metadata WHERE contains(id, chr(10))", (columns["item"],)):
+                con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
+        empty = con.execute("SELECT rowid + 1 FROM metadata WHERE coalesce(id, '') = '' ORDER BY rowid").fetchall()
+        faults = table.faults([Fault(row, "item is empty") for (row,) in empty])
+        [(rows,)] = con.execute("SELECT count(*) FROM metadata").fetchall()
+        if faults and not skip_faulty:
+            raise FaultyRows(table.name, faults, rows + len(faults) - len(empty))
         ids = [list(items.ids), len(items)]
         con.execute("CREATE TABLE ids AS SELECT unnest(?::VARCHAR[]) AS id, unnest(range(?)) AS i", ids)
         others = "".join(f", coalesce(extra_{n}, '')" for n in range(len(extra)))
-        rows = con.execute(f"""
+        found = con.execute(f"""
             SELECT coalesce(nullif(title, ''), 'Item ' || id), coalesce(TRY_CAST(year AS INTEGER), 0),
-                coalesce(nullif(genres, '(no genres listed)'), ''){others}
-            FROM ids LEFT JOIN metadata USING (id) ORDER BY i""").fetchall()
-    title, year, genres, *others = map(list, zip(*rows, strict=True))
-    return Items(title, year, genres, dict(zip(extra, others, strict=True)))
+                coalesce(nullif(genres, '(no genres listed)'), ''){others}, first IS NOT NULL
+            FROM ids LEFT JOIN (SELECT min(rowid) AS first, id FROM metadata GROUP BY id) USING (id)
+            LEFT JOIN metadata ON metadata.rowid = first ORDER BY i""").fetchall()
+        title, year, genres, *others, known_item = map(list, zip(*found, strict=True))
+        if not any(known_item):
+            given = [id for (id,) in con.execute("SELECT id FROM metadata WHERE id <> '' LIMIT ?", [SAMPLE]).fetchall()]
+            raise SDiffError(f"0 of {len(items):,} items have a title in {table.name}: {_cause(items.ids, given)}.")
+        sequence = columns.get("genres") in {table.columns[name] for name in table.sequences}
+    extras = dict(zip(extra, others, strict=True))
+    return Items(title, year, separated(genres, sequence), extras, Titles(sum(known_item), len(items), faults))
+
+
+def _roles(table: Table, known: Mapping[str, str], id: str) -> dict[str, str]:
+    """SQL of the columns by role. Raises SDiffError if there is no column of item ids."""
+    columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or table.guessed(METADATA)
+    if id and id.strip().lower() not in table.columns:
+        raise SDiffError(f"{table.name} has no column {id}: its columns are {table.listed}.")
+    if id:
+        columns["item"] = table.columns[id.strip().lower()]
+        columns = {role: sql for role, sql in columns.items() if role == "item" or sql != columns["item"]}
+    if "item" in columns:
+        return columns
+    if first := table.data_as_header:
+        raise SDiffError(
+            f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name its "
+            f"columns, such as items_names={','.join(('item', 'title', 'genres')[: len(first)])}."
+        )
+    raise SDiffError(
+        f"{table.name} has no column item: its columns are {table.listed}. Name the column of item ids, such as "
+        "items_id=COLUMN."
+    )
+
+
+# Differences between ids that mean the same, and how ids look without them.
+DIFFERENCES: dict[str, Callable[[str], str]] = {
+    "leading zeros": lambda id: id.lstrip("0") or "0",
+    "a decimal point, such as 1.0 and 1": lambda id: re.sub(r"\.0+$", "", id),
+    "upper and lower case": str.lower,
+    "punctuation": lambda id: re.sub(r"[\W_]", "", id).lower(),
+}
+
+
+def _cause(ids: Sequence[str], given: Sequence[str]) -> str:
+    """Why none of `ids` is among the ids `given` in another table."""
+    examples = f"{', '.join(map(brief, given[:3]))} there, and {', '.join(map(brief, ids[:3]))} in the interactions"
+    for difference, plain in DIFFERENCES.items():
+        if {*map(plain, ids)} & {*map(plain, given)}:
+            return f"the ids differ by {difference} ({examples}); write them alike in both"
+    return f"its ids differ ({examples}); name the right column of ids, such as items_id=COLUMN"
+
+
+def separated(genres: list[str], sequence: bool = False) -> list[str]:
+    """Genres (n_items,) separated by `|`, from texts that may be lists or separated by other characters.
+
+    Args:
+        sequence: whether they are separated by blanks, as in RecBole's files.
+    """
+    texts = {*genres}
+    if any(text.startswith("[") for text in texts):
+        as_list = {text: "|".join(_listed(text)) if text.startswith("[") else text for text in texts}
+        return [as_list[text] for text in genres]
+    separators = (r"\|", ";", ",", r"\s/\s", *([r"\s"] if sequence else []))
+    separator = next((each for each in separators if any(re.search(each, text) for text in texts)), None)
+    if separator is None:
+        return genres
+    parts = {text: "|".join(part.strip() for part in re.split(separator, text) if part.strip()) for text in texts}
+    return [parts[text] for text in genres]
+
+
+def _listed(text: str) -> list[str]:
+    """The names in a list as written by JSON, Python or DuckDB, of texts or of objects with a name."""
+    quoted = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\""""
+    named = re.findall(rf"""['"](?:name|description)['"]\s*:\s*(?:{quoted})""", text)
+    found = named or re.findall(quoted, text)
+    return ["".join(pair).strip() for pair in found] or [part.strip() for part in text.strip("[] ").split(",")]
 
 
 def untitled(items: Vocabulary) -> Items:

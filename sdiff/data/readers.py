@@ -2,122 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import duckdb
 import numpy as np
 
-from sdiff.base.checks import number, whole
-from sdiff.base.errors import SDiffError, brief
+from sdiff.base.errors import SDiffError
+from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
-from sdiff.data.splits import chronological_split, global_split, leave_last_out, random_split
-from sdiff.data.tables import LONGEST, Fault, Layout, Table, database, readable_errors, verify
+from sdiff.data.reading import SPLITS, Reading
+from sdiff.data.roles import PAIR, recognised, suggested_names
+from sdiff.data.tables import LONGEST, Fault, Table, literal, open_table, readable_errors
+from sdiff.data.times import Times, find_times, settle
 
-# Column names of each role, in order of preference.
-PAIR = {
-    "user": ("user", "user_id", "userid", "uid"),
-    "item": ("item", "item_id", "itemid", "iid", "movie_id", "movieid"),
-    "rating": ("rating", "score", "weight"),
-    "timestamp": ("timestamp", "time", "ts", "date", "datetime"),
-}
 SHOWN = 3  # invalid rows quoted in an error
-SPLITS: dict[str, Callable[[Interactions], Split]] = {
-    "chronological": chronological_split,
-    "leave-last-out": leave_last_out,
-    "global": global_split,
-    "random": lambda interactions: random_split(interactions, 0),
-}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Options for reading a table of interactions.
-
-    Values may be text, as in a URL or a form: core="5", names="user, item", skip_faulty="true".
-
-    Attributes:
-        user: name of the column of user ids. An empty name is guessed from usual ones, such as user_id.
-        item: likewise of item ids.
-        rating: likewise of ratings; "-" means no such column.
-        timestamp: likewise of times, in seconds or as dates; "-" means no such column.
-        names: names of all columns, if the file has no header.
-        delimiter: text between the columns, detected if empty.
-        encoding: such as latin-1; UTF-8 if empty.
-        min_rating: minimum rating of an interaction. None keeps all rows.
-        core: minimum number of interactions per user and item (k-core).
-        skip_faulty: skip invalid rows instead of raising an error.
-        split: chronological, leave-last-out, global or random. If empty, chronological if there are timestamps, else
-            random.
-        items: path of a table with item metadata.
-
-    Raises:
-        SDiffError: a value has the wrong type or is out of range.
-    """
-
-    user: str = ""
-    item: str = ""
-    rating: str = ""
-    timestamp: str = ""
-    names: tuple[str, ...] = ()
-    delimiter: str = ""
-    encoding: str = ""
-    min_rating: float | None = None
-    core: int = 1
-    skip_faulty: bool = False
-    split: str = ""
-    items: str = ""
-
-    def __post_init__(self) -> None:
-        for name in (*PAIR, "delimiter", "encoding", "split", "items"):
-            if not isinstance(getattr(self, name), str):
-                raise SDiffError(f"{name} must be text, not {brief(getattr(self, name))}.")
-        if self.split not in ("", *SPLITS):
-            raise SDiffError(f"split must be one of {', '.join(SPLITS)}, not {brief(self.split)}.")
-        if len(self.delimiter.encode(errors="replace")) > 4 or {*self.delimiter} & {*'"\r\n\0'}:
-            raise SDiffError(
-                "delimiter must be at most 4 bytes, without quotation marks and line breaks, not "
-                f"{brief(self.delimiter)}."
-            )
-        values = {
-            "names": _names(self.names),
-            "min_rating": None if self.min_rating is None else number("min_rating", self.min_rating),
-            "core": whole("core", number("core", self.core), 1),
-            "skip_faulty": {"true": True, "false": False}.get(str(self.skip_faulty).lower()),
-        }
-        if values["skip_faulty"] is None:
-            raise SDiffError(f"skip_faulty must be true or false, not {brief(self.skip_faulty)}.")
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def parse(cls, query: str) -> Reading:
-        """Parses a URL query such as `min_rating=4&core=5&user=visitor`. Raises SDiffError for invalid options."""
-        keys = [f.name for f in fields(cls)]
-        try:
-            pairs = parse_qsl(query, strict_parsing=bool(query))
-            values: dict[str, Any] = dict(pairs)
-            if len(values) < len(pairs):
-                raise ValueError("an option is given more than once")
-            if unknown := set(values) - set(keys):
-                raise ValueError(f"there is no {', '.join(sorted(unknown))}; the options are {', '.join(keys)}")
-        except ValueError as error:
-            raise SDiffError(f"Cannot read the options {query!r}: {error}.") from None
-        return cls(**values)
-
-    def query(self) -> str:
-        """The options that differ from the defaults, as text for `parse`."""
-        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        convert = {"names": ",".join, "skip_faulty": lambda flag: str(flag).lower()}
-        return urlencode({key: convert.get(key, str)(value) for key, value in changed.items()})
-
-    @property
-    def layout(self) -> Layout:
-        """The options that concern the format of the file."""
-        return Layout(self.names, self.delimiter, self.encoding)
+# What programs write for a missing value, as in pandas, and \N of databases.
+MISSING = ("NULL", "null", "NaN", "nan", "None", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaT", "-nan", r"\N")
+# Lists and objects, but not titles such as [REC] or ids such as {6f9619ff-8b86}.
+NESTED = r"""(?s)\[(\s*\d*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[:=].*\}"""
+BREAK = "has a line break: a quotation mark may be missing"
 
 
 class FaultyRows(SDiffError):
@@ -127,11 +31,13 @@ class FaultyRows(SDiffError):
         faults: line number and reason of each invalid row.
     """
 
-    def __init__(self, path: Path, faults: list[Fault], rows: int) -> None:
+    def __init__(self, table: str, faults: list[Fault], rows: int) -> None:
         self.faults = faults
+        times = all(fault.reason.startswith("timestamp is") for fault in faults)
         super().__init__(
-            f"{path}: {len(faults):,} of {rows:,} rows are invalid: {'; '.join(map(str, faults[:SHOWN]))}"
-            f"{' ...' if len(faults) > SHOWN else ''}. Fix them, or skip them with skip_faulty=true."
+            f"{table}: {len(faults):,} of {rows:,} rows are invalid: {'; '.join(map(str, faults[:SHOWN]))}"
+            f"{' ...' if len(faults) > SHOWN else ''}. Fix them, or skip them with skip_faulty=true"
+            + (", or leave out the times with timestamp=-." if times else ".")
         )
 
     def __reduce__(self) -> Any:  # pickle the finished message instead of the arguments of __init__
@@ -140,11 +46,23 @@ class FaultyRows(SDiffError):
 
 @dataclass(frozen=True)
 class Preview:
-    """The start of a table: all columns, the guessed column of each role, and the first rows as text."""
+    """The start of a table.
+
+    Attributes:
+        columns: names of all columns.
+        roles: the guessed column of each role.
+        rows: the first rows as text.
+        names: suggested names of the columns, if the file seems to have no header.
+        encoding: proposed encoding, if the file is not in the given one.
+        timestamp_formats: of the times, unless they are numbers or in ISO 8601. If there are several, any may be meant.
+    """
 
     columns: list[str]
     roles: dict[str, str]
     rows: list[list[str]]
+    names: tuple[str, ...] = ()
+    encoding: str = ""
+    timestamp_formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,83 +75,98 @@ class Report:
         below_rating: rows below the minimum rating.
         repeated: rows of a pair that occurred earlier.
         outside_core: pairs dropped by the k-core filter.
+        in_train: held-out pairs dropped because they are also in an earlier part of a given split.
+        columns: name of the column of each role.
+        times: the unit or the format of the times.
     """
 
     rows: int
     faults: list[Fault]
-    below_rating: int
-    repeated: int
-    outside_core: int
-
-
-def _names(names: Any) -> tuple[str, ...]:
-    """Column names from a list or comma-separated text. Raises SDiffError if they are invalid."""
-    if isinstance(names, str):
-        names = names.split(",") if names.strip() else ()
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise SDiffError(f"names must be column names such as user,item,rating, not {brief(names)}.")
-    stripped = tuple(name.strip() for name in names)
-    if "" in stripped or len({name.lower() for name in stripped}) < len(stripped):
-        raise SDiffError(f"names must be different column names, none of them empty, not {brief(','.join(stripped))}.")
-    return stripped
+    below_rating: int = 0
+    repeated: int = 0
+    outside_core: int = 0
+    in_train: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+    times: str = ""
 
 
 DEFAULT = Reading()
 CELL, ROWS = 200, 6  # maximum length of a cell, and maximum number of rows, in a preview
 
 
-def preview(path: Path, layout: Layout) -> Preview:
-    """The first rows of a table and the guessed roles of its columns. Raises SDiffError like `Table`."""
-    with database(path) as con:
-        table = Table(con, path, layout)
+def preview(path: Any, layout: Layout) -> Preview:
+    """The first rows of a table, and what is guessed about it. Raises SDiffError like `open_table`."""
+    with open_table(path, layout, start=True) as table:
         roles = {sql: role for role, sql in table.guessed(PAIR).items()}
-        with readable_errors(path):
+        with readable_errors(table.name):
             cells = ", ".join(f"left({column}, {CELL})" for column in table.columns.values())
-            rows = con.execute(f"SELECT {cells} FROM {table.scan} LIMIT ?", [ROWS]).fetchall()
-    named = {roles[sql]: name for name, sql in table.columns.items() if sql in roles}
-    return Preview(list(table.columns), named, [[text or "" for text in row] for row in rows])
+            rows = table.con.execute(f"SELECT {cells} FROM {table.scan} LIMIT ?", [ROWS]).fetchall()
+        times = [find_times(table, _text(sql), "", False).formats for sql, role in roles.items() if role == "timestamp"]
+        return Preview(
+            list(table.columns),
+            {roles[sql]: name for name, sql in table.columns.items() if sql in roles},
+            [[text or "" for text in row] for row in rows],
+            suggested_names([table.data_as_header, *table.rows]) if table.data_as_header else (),
+            table.proposed_encoding(),
+            times[0] if times else (),
+        )
 
 
-def read_interactions(path: Path, reading: Reading = DEFAULT, where: str = "true") -> tuple[Interactions, Report]:
-    """Reads the columns user and item, and optionally rating and timestamp (seconds or a date), from a table file.
+def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true") -> tuple[Interactions, Report]:
+    """Reads the columns user and item, and optionally rating and timestamp, from a table.
 
     Args:
+        path: of a file, or a data frame: see `open_table`.
         where: SQL condition on the table's columns; other rows are ignored. Must not come from users.
 
     Raises:
-        SDiffError: the file is empty or unreadable, a column is missing, or no interactions are left.
+        SDiffError: the file is empty or unreadable, a column is missing, the format of the times is ambiguous, or no
+            interactions are left.
         FaultyRows: rows have empty ids or unusable ratings or timestamps, and `skip_faulty` is off.
     """
-    with database(path) as con:
-        table = Table(con, path, reading.layout)
-        verify(path)
-        columns = _roles(table, reading, path)
-        if reading.min_rating is not None and "rating" not in columns:
-            raise SDiffError(f"{path} has no column rating for min_rating: its columns are {table.listed}.")
-        with readable_errors(path):
-            con.execute(_pairs(table, columns, where))
-        rows, faults = _faults(con, table)
+    with open_table(path, reading.layout) as table:
+        con, columns = table.con, _roles(table, reading)
+        if reading.min_rating is None:
+            columns.pop("rating", None)
+        elif "rating" not in columns:
+            raise SDiffError(f"{table.name} has no column rating for min_rating: its columns are {table.listed}.")
+        times = _times(table, columns, reading)
+        with readable_errors(table.name):
+            _scan(table, columns, where, times)
+            if table.misquoted(f"FROM odd WHERE reason = '{BREAK}'", (columns["user"], columns["item"])):
+                _scan(table, columns, where, times)
+        if _count(con, "odd"):
+            for role in ("item", "user"):
+                con.execute(f"""
+                    UPDATE pairs SET fault = '{role} ' || reason FROM odd
+                    WHERE role = '{role}' AND id = "{role}" AND included""")
+        seconds, unit = settle(con, times) if "timestamp" in columns else ("NULL::DOUBLE", "")
+        rows, faults = _faults(table)
         if not rows:
-            raise SDiffError(f"{path} has no rows.")
+            raise SDiffError(f"{table.name} has no rows.")
         if faults and not reading.skip_faulty:
-            raise FaultyRows(path, faults, rows)
+            raise FaultyRows(table.name, faults, rows)
         con.execute("DELETE FROM pairs WHERE fault IS NOT NULL OR NOT included")
         usable = _count(con)
         con.execute("DELETE FROM pairs WHERE rating < ?", [reading.min_rating])
         users, items = _vocabulary(con, "user"), _vocabulary(con, "item")
-        arrays = con.execute("""
-            SELECT users.i AS u, items.i AS i, timestamp FROM pairs JOIN users ON users.id = pairs."user"
+        arrays = con.execute(f"""
+            SELECT users.i AS u, items.i AS i, {seconds} AS timestamp FROM pairs JOIN users ON users.id = pairs."user"
             JOIN items ON items.id = pairs.item ORDER BY pairs.rowid""").fetchnumpy()
+        labels = {role: table.labels[sql] for role, sql in columns.items()}
     user, item = (arrays[name].astype(np.int64) for name in ("u", "i"))
-    times = arrays["timestamp"].astype(np.float64) if "timestamp" in columns else None
-    unfiltered = Interactions.from_pairs(users, items, user, item, times)
+    timestamps = arrays["timestamp"].astype(np.float64) if "timestamp" in columns else None
+    unfiltered = Interactions.from_pairs(users, items, user, item, timestamps)
     remaining = unfiltered.where(k_core(unfiltered.rows, unfiltered.indices, reading.core)).compact()
+    if not usable:
+        raise SDiffError(f"{table.name} has no valid rows: {faults[0] if faults else 'all are left out'}.")
     if not len(remaining):
         raise SDiffError(
-            f"{path} has no interactions left after the rating and {reading.core}-core filters: lower these limits."
+            f"{table.name} has no interactions left after the rating and {reading.core}-core filters: lower these "
+            "limits."
         )
-    below_rating, repeated = usable - len(user), len(user) - len(unfiltered)
-    return remaining, Report(rows, faults, below_rating, repeated, len(unfiltered) - len(remaining))
+    dropped = usable - len(user), len(user) - len(unfiltered), len(unfiltered) - len(remaining)
+    return remaining, Report(rows, faults, *dropped, columns=labels, times=unit)
 
 
 def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
@@ -247,55 +180,111 @@ def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
     return SPLITS[reading.split or ("random" if interactions.timestamps is None else "chronological")](interactions)
 
 
-def _roles(table: Table, reading: Reading, path: Path) -> dict[str, str]:
+def _roles(table: Table, reading: Reading) -> dict[str, str]:
     """SQL of the columns by role. Raises SDiffError if user, item or a named column is missing."""
     chosen = {role: name.strip().lower() for role in PAIR if (name := getattr(reading, role))}
     named = {role: name for role, name in chosen.items() if name != "-"}
     if absent := [name for name in named.values() if name not in table.columns]:
-        raise SDiffError(f"{path} has no column {' and no column '.join(absent)}: its columns are {table.listed}.")
+        raise SDiffError(
+            f"{table.name} has no column {' and no column '.join(absent)}: its columns are {table.listed}."
+        )
     guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in chosen}
     columns = guessed | {role: table.columns[name] for role, name in named.items()}
-    if lacking := [role for role in ("user", "item") if role not in columns]:
+    if reading.names and {"user", "item"} <= recognised(table.rows[0] if table.rows else []).keys():
         raise SDiffError(
-            f"{path} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. "
-            f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}."
+            f"{table.name} has a header, {', '.join(table.rows[0])[:200]}: leave out names, and choose columns by "
+            "user=COLUMN&item=COLUMN."
+        )
+    if lacking := [role for role in ("user", "item") if role not in columns]:
+        if first := table.data_as_header:
+            raise SDiffError(
+                f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name the "
+                f"columns, such as ?names={','.join(suggested_names([first, *table.rows]))}."
+            )
+        raise SDiffError(
+            f"{table.name} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. "
+            f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}, or all columns with "
+            "names= if the file has no header."
         )
     return columns
 
 
-def _pairs(table: Table, columns: dict[str, str], where: str) -> str:
-    """SQL that creates the table `pairs`: user, item, rating, timestamp, and the fault of a row, if any.
+def _times(table: Table, columns: dict[str, str], reading: Reading) -> Times:
+    """How the timestamps are read. Raises SDiffError if that is not clear."""
+    if "timestamp" not in columns:
+        return Times()
+    times = find_times(table, _text(columns["timestamp"]), reading.timestamp_format.strip(), True)
+    if len(times.formats) > 1:
+        options = " or ".join(f"timestamp_format={form}" for form in times.formats[:SHOWN])
+        raise SDiffError(
+            f"{table.name}: the dates in the column {table.labels[columns['timestamp']]} can be read in several ways, "
+            f"such as the day or the month first: set {options}."
+        )
+    return times
 
-    Its rowid is the position in the file. row_number() would prevent a parallel scan.
+
+def _text(column: str) -> str:
+    """SQL of a column's text without blanks around it, NULL if it is empty."""
+    return f"nullif(trim({column}), '')"
+
+
+def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> None:
+    """Creates the tables `pairs` and `odd`.
+
+    `pairs` has user, item, rating, number and date of the time, and the fault of a row, if any. Its rowid is the
+    position in the file; row_number() would prevent a parallel scan. `odd` has the texts that are no ids, and why.
     """
-    text = {role: f"nullif(trim({columns[role]}), '')" if role in columns else "NULL" for role in PAIR}
+    text = {role: _text(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
-    for role, kind in (("rating", "a number"), ("timestamp", "seconds or a date")):
+    kinds = {"rating": ("rating", "a number"), "timestamp": ("coalesce(number, date)", "seconds or a date")}
+    for role, (value, kind) in kinds.items():
         if role in columns:
             reason = f"""'{role} is ''' || left(coalesce({role}_text, ''), {LONGEST}) || ''', not {kind}'"""
-            faults.append(f"WHEN {role} IS NULL OR NOT isfinite({role}) THEN {reason}")
-    return f"""
-        CREATE TABLE pairs AS
-        SELECT "user", item, rating, timestamp, included,
+            faults.append(f"WHEN {value} IS NULL OR NOT isfinite({value}) THEN {reason}")
+    table.con.execute(f"""
+        CREATE OR REPLACE TABLE pairs AS
+        SELECT "user", item, rating, number, date, included,
             CASE WHEN NOT included THEN NULL {" ".join(faults)} END AS fault
         FROM (
-            SELECT *, TRY_CAST(rating_text AS DOUBLE) AS rating,
-                coalesce(TRY_CAST(timestamp_text AS DOUBLE), epoch(TRY_CAST(timestamp_text AS TIMESTAMP))) AS timestamp
+            SELECT *, {times.date("timestamp_text")} AS date
             FROM (
-                SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
-                    {text["timestamp"]} AS timestamp_text, {where} AS included
-                FROM {table.scan}))"""
+                SELECT *, {_number("rating_text")} AS rating, {times.number("timestamp_text")} AS number
+                FROM (
+                    SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
+                        {text["timestamp"]} AS timestamp_text, {where} AS included
+                    FROM {table.scan})))""")
+    ids = " UNION ALL ".join(
+        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header
+            FROM (SELECT DISTINCT "{role}" AS id FROM pairs WHERE included)"""
+        for role in ("user", "item")
+    )
+    table.con.execute(f"""
+        CREATE OR REPLACE TABLE odd AS
+        SELECT role, id, CASE
+            WHEN id = header THEN 'is the name of the column: the header is repeated'
+            WHEN id IN ({", ".join(map(literal, MISSING))}) THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN regexp_full_match(id, {literal(NESTED)})
+                THEN 'is ''' || left(id, {LONGEST}) || ''', a list or an object: write one row for each pair'
+            WHEN contains(id, chr(10)) THEN '{BREAK}' END AS reason
+        FROM ({ids}) WHERE reason IS NOT NULL""")
 
 
-def _faults(con: duckdb.DuckDBPyConnection, table: Table) -> tuple[int, list[Fault]]:
+def _number(text: str) -> str:
+    """SQL of a rating: a number, also with a decimal comma, or true or false."""
+    comma = f"CASE WHEN regexp_full_match({text}, '-?[0-9]+,[0-9][0-9]?') THEN replace({text}, ',', '.')::DOUBLE END"
+    return f"coalesce(TRY_CAST({text} AS DOUBLE), {comma}, TRY_CAST(TRY_CAST({text} AS BOOLEAN) AS DOUBLE))"
+
+
+def _faults(table: Table) -> tuple[int, list[Fault]]:
     """The number of rows in the file, and its invalid rows."""
-    faulty = con.execute("SELECT rowid + 1, fault FROM pairs WHERE fault IS NOT NULL ORDER BY rowid").fetchall()
+    query = "SELECT rowid + 1, fault FROM pairs WHERE fault IS NOT NULL ORDER BY rowid"
+    faulty = table.con.execute(query).fetchall()
     faults = table.faults([Fault(row, fault) for row, fault in faulty])
-    return _count(con) + len(faults) - len(faulty), faults
+    return _count(table.con) + len(faults) - len(faulty), faults
 
 
-def _count(con: duckdb.DuckDBPyConnection) -> int:
-    return con.execute("SELECT count(*) FROM pairs").fetchall()[0][0]
+def _count(con: duckdb.DuckDBPyConnection, table: str = "pairs") -> int:
+    return con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
 
 
 def _vocabulary(con: duckdb.DuckDBPyConnection, role: str) -> Vocabulary:

@@ -11,7 +11,7 @@ from sdiff.data.download import Archive
 from sdiff.data.formats import Format, last_fm, lists, movielens, movielens_100k, own_table, steam
 from sdiff.data.interactions import Split
 from sdiff.data.items import Items
-from sdiff.data.readers import Reading
+from sdiff.data.reading import Reading
 
 LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data"
 RESEARCH = "research use, no redistribution without permission, no commercial use (GroupLens)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from sdiff.base.errors import SDiffError
@@ -56,6 +58,29 @@ def hold_out(interactions: Interactions, share: float, seed: int) -> tuple[Inter
     position = _shuffled_position(interactions, seed)
     held_out = position < np.floor(share * np.repeat(interactions.lengths, interactions.lengths))
     return interactions.where(~held_out), interactions.where(held_out)
+
+
+def given_split(parts: Mapping[str, Interactions]) -> tuple[Split, int]:
+    """A split of given parts, and the number of held-out pairs that were dropped because an earlier part has them.
+
+    Args:
+        parts: train, test and optionally valid, over the same vocabularies. Without valid, a tenth of each user's
+            train part is held out with a fixed seed.
+    """
+    train, test = parts["train"], parts["test"]
+    valid = _without(parts["valid"], train) if "valid" in parts else None
+    left = _without(test, train)
+    left = _without(left, valid) if valid else left
+    dropped = sum(map(len, parts.values())) - len(train) - len(left) - (len(valid) if valid else 0)
+    if valid is None:
+        train, valid = hold_out(train, 0.1, seed=0)
+    return Split(train, valid, left), dropped
+
+
+def _without(part: Interactions, earlier: Interactions) -> Interactions:
+    """The interactions of a part that are not in an earlier one."""
+    pairs, known = (each.rows * len(each.items) + each.indices for each in (part, earlier))
+    return part.where(~np.isin(pairs, known))
 
 
 def _shuffled_position(interactions: Interactions, seed: int) -> np.ndarray:

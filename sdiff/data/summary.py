@@ -10,7 +10,6 @@ import numpy as np
 from sdiff.data.datasets import Dataset
 
 HEAD = 0.2  # share of the items that counts as most popular
-MILLISECONDS = 1e11  # larger timestamps are milliseconds: as seconds they would be after the year 5000
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Summary:
         user_degrees: numbers of users with 1, 2-3, 4-7, 8-15, ... interactions.
         item_degrees: numbers of items with 1, 2-3, 4-7, 8-15, ... interactions.
         left_out: number of rows in the file that did not become interactions, by reason.
+        columns: the columns that were read, by role, and the unit or format of the times; empty if they are fixed.
+        titles: how many items have a title, if there is a table of items.
     """
 
     users: int
@@ -42,6 +43,8 @@ class Summary:
     user_degrees: list[int]
     item_degrees: list[int]
     left_out: dict[str, int]
+    columns: str = ""
+    titles: str = ""
 
 
 def summarize(dataset: Dataset) -> Summary:
@@ -53,7 +56,7 @@ def summarize(dataset: Dataset) -> Summary:
     n = int(lengths.sum())
     head = np.sort(counts)[::-1][: max(round(HEAD * len(counts)), 1)].sum()
     times = np.concatenate([part.timestamps for part in parts if part.timestamps is not None] or [np.empty(0)])
-    report = dataset.report
+    report, titles = dataset.report, dataset.items.titles
     return Summary(
         users=len(split.users),
         items=len(split.items),
@@ -71,8 +74,15 @@ def summarize(dataset: Dataset) -> Summary:
             "repeated": report.repeated,
             "outside the core": report.outside_core,
         }
+        | ({"held out, but in train": report.in_train} if report.in_train else {})
+        | ({"faulty, of items": len(titles.faults)} if titles and titles.faults else {})
         if report
         else {},
+        columns=", ".join(f"{role}: {name}" for role, name in report.columns.items())
+        + (f" ({report.times})" if report.times else "")
+        if report
+        else "",
+        titles=f"{titles.found:,} of {titles.items:,} items have a title" if titles else "",
     )
 
 
@@ -82,8 +92,8 @@ def _octaves(degrees: np.ndarray) -> list[int]:
 
 
 def _day(time: float) -> str:
-    """ISO date of a unix time in seconds or milliseconds, or an empty text if it is out of range."""
+    """ISO date of a unix time in seconds, or an empty text if it is out of range."""
     try:
-        return datetime.fromtimestamp(time / 1000 if time > MILLISECONDS else time, UTC).date().isoformat()
+        return datetime.fromtimestamp(time, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return ""

@@ -1,23 +1,26 @@
-"""Reads table files (CSV and similar, Parquet, JSON lines, optionally compressed) as text columns in DuckDB."""
+"""Reads table files (CSV and similar, Parquet, JSON, optionally gzipped) and data frames as text columns in DuckDB."""
 
 from __future__ import annotations
 
-import csv
-import gzip
+import io
+import json
 import re
 import tempfile
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import regular, scratch
+from sdiff.data.dialect import NAMELESS, Dialect, Layout, is_value
+from sdiff.data.roles import recognised
+from sdiff.data.sources import HEAD, Source, write
 
 # DuckDB settings that block access to files and the network, and lock themselves.
 LOCKED = {
@@ -26,8 +29,6 @@ LOCKED = {
     "autoload_known_extensions": "false",
     "lock_configuration": "true",
 }
-HEAD = 1 << 16  # bytes, and JSON rows, examined to find the format and the columns
-BLOCK = 1 << 23  # bytes; a quarter of DuckDB's CSV buffer
 FULL = "Could not write"  # in DuckDB's errors when a disk is full
 UNPINNED = "failed to pin block"  # in out-of-memory errors of other types, such as a failed commit
 MEMORY = "2GB"  # DuckDB's limit; larger data spills to disk
@@ -35,20 +36,9 @@ PER_THREAD = 125  # MB; the minimum that DuckDB's documentation recommends
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
 COLUMNS = 1000  # maximum per table; each column costs memory, however short the file
 REJECTS = 100_000  # maximum number of unparsable rows that DuckDB records
-ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}  # by byte order mark
-DELIMITERS = (",", "\t", ";", "|", "::")
-UNQUOTED = {"\t", "|", "::"}  # files with these delimiters use no quotes
-TABS = {".tsv", ".inter", ".item", ".user"}  # the last three are RecBole's file types
+QUOTES = "a quotation mark is not closed or is inside a value"
 JSON = {".jsonl", ".ndjson", ".json"}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Format of a table file. Empty fields are detected: names from the header, the delimiter, the encoding (UTF-8)."""
-
-    names: tuple[str, ...] = ()  # of the columns, if the file has no header
-    delimiter: str = ""
-    encoding: str = ""
+DETECTED = Layout()
 
 
 @dataclass(frozen=True)
@@ -63,46 +53,72 @@ class Fault:
 
 
 class Table:
-    """A table file that DuckDB can scan.
+    """A table that DuckDB can scan.
 
     Attributes:
+        con: the database that it belongs to.
+        name: its path, for messages.
         columns: SQL of each column as VARCHAR, by lower-case name without RecBole's type suffix.
+        sequences: the columns that are sequences, according to RecBole's type suffix.
+        labels: name of each column as in the table, by the SQL in `columns`.
         scan: SQL of the relation with these columns.
         listed: column names for messages, shortened.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> None:
-        """Raises SDiffError if the file is missing, empty or not a table, or has duplicate or too many columns."""
-        self._con, self._path = con, path
-        head = _head(path)
-        suffix = next((s for s in path.suffixes[::-1] if s not in (".gz", ".zst")), "").lower()
-        file = _literal(str(path))
-        self._first = 1
-        self._rejects = False
-        with readable_errors(path):
-            if head.startswith(b"PAR1"):
-                self.scan = f"read_parquet({file})"
-                names = [row[0] for row in con.execute(f"DESCRIBE FROM {self.scan}").fetchall()]
-            elif suffix in JSON:
-                lines = "'array'" if head.lstrip().startswith(b"[") else "'newline_delimited', ignore_errors = true"
-                objects = f"read_json_objects({file}, format = {lines})"
-                query = f"SELECT DISTINCT unnest(json_keys(json)) FROM (FROM {objects} LIMIT {HEAD})"
-                keys = sorted(key for (key,) in con.execute(query).fetchall())
-                fields = ", ".join(f"""json ->> {_literal('$."' + key + '"')} AS {_name(key)}""" for key in keys)
-                self.scan, names = f"(SELECT {fields or 'NULL AS nothing'} FROM {objects})", keys
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, origin: Source | str, name: str, layout: Layout, copy: Path, start: bool
+    ) -> None:
+        """Raises SDiffError if the origin is not a table, or has duplicate or too many columns.
+
+        Args:
+            origin: files, or the SQL name of a relation.
+            copy: path of a file that may be written, and scanned in place of the origin.
+            start: only the first rows are needed, not all of a text file.
+        """
+        self.con, self.name, self._layout, self._copy = con, name, layout, copy
+        self._origin, self._dialect, self._unclosed = origin, None, set()
+        with readable_errors(name):
+            if isinstance(origin, str):
+                self.scan, names = origin, self._described(origin)
+            elif origin.parquet:
+                files = ", ".join(literal(str(path)) for path in origin.literal_paths(copy))
+                self.scan = f"read_parquet([{files}], union_by_name = {len(origin.paths) > 1})"
+                names = self._described(self.scan)
+            elif _is_json(origin):
+                self.scan, names = self._json(origin, start)
             else:
-                self._first, self._rejects = (1 if layout.names else 2), True
-                self.scan, names = self._csv(file, head, suffix, layout)
+                self._dialect = Dialect.of(origin.text, origin.suffix, layout)
+                names = self._dialect.names
+                self.scan = self._csv(*self._prepared(origin, start))
         if len(names) > COLUMNS:
-            raise SDiffError(f"{path} has {len(names):,} columns, but the maximum is {COLUMNS:,}: remove some.")
-        short = [re.sub(r":(token|float)(_seq)?$", "", name.strip().lower()) for name in names]
-        self.columns = {key: f"CAST({_name(name)} AS VARCHAR)" for key, name in zip(short, names, strict=True)}
-        self.listed = ", ".join(name[:LONGEST] for name in names[:LONGEST])  # for messages
+            raise SDiffError(f"{name} has {len(names):,} columns, but the maximum is {COLUMNS:,}: remove some.")
+        named = [column for column in names if not re.fullmatch(NAMELESS, column)]
+        repeated = [n for n, k in Counter(column.strip().lower() for column in named).items() if k > 1]
+        if repeated and self._dialect:
+            raise SDiffError(f"{name} has more than one column {repeated[0][:LONGEST]!r}: rename or remove one.")
+        short = {column: re.sub(r":(token|float)(_seq)?$", "", column.strip().lower()) for column in named}
+        self.columns = {key: _column(column) for column, key in short.items()}
+        self.labels = {_column(column): column.strip() for column in named}
+        self.sequences = {key for column, key in short.items() if column.strip().lower().endswith(":token_seq")}
+        self.listed = ", ".join(column[:LONGEST] for column in named[:LONGEST])
+
+    @property
+    def data_as_header(self) -> list[str]:
+        """The first row if it seems to be data, although it was read as column names."""
+        header = self._dialect.header if self._dialect else []
+        return header if any(map(is_value, header)) else []
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The first rows of a delimited text file."""
+        return self._dialect.rows if self._dialect else []
 
     def guessed(self, roles: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-        """SQL of the columns by role. A role gets the first of its names that the table has."""
-        matches = {role: [name for name in names if name in self.columns] for role, names in roles.items()}
-        return {role: self.columns[names[0]] for role, names in matches.items() if names}
+        """SQL of the columns by role. A role gets the first of its names that the table has.
+
+        Names are compared without punctuation: `userid` matches User-ID.
+        """
+        return {role: self.columns[name] for role, name in recognised(self.columns, roles).items()}
 
     def faults(self, scanned: list[Fault]) -> list[Fault]:
         """All faults by line number, after the whole table has been scanned.
@@ -111,72 +127,164 @@ class Table:
             scanned: faults whose `row` counts from 1 the rows that DuckDB could parse. Rejected rows are added.
         """
         rejected = self._rejected()
+        first = self._dialect.skip + bool(self._dialect.header) + 1 if self._dialect else 1
         # The j-th rejected row (from 0) precedes the parsed rows from the before[j]-th (from 0) on.
-        before = np.array([fault.row - self._first - j for j, fault in enumerate(rejected)])
+        before = np.array([fault.row - first - j for j, fault in enumerate(rejected)])
         position = np.array([fault.row - 1 for fault in scanned], dtype=np.int64)
-        lines = (position + self._first + np.searchsorted(before, position, side="right")).tolist()
+        lines = (position + first + np.searchsorted(before, position, side="right")).tolist()
         numbered = [Fault(line, fault.reason) for line, fault in zip(lines, scanned, strict=True)]
         return sorted([*numbered, *rejected], key=lambda fault: fault.row)
 
-    def _csv(self, file: str, head: bytes, suffix: str, layout: Layout) -> tuple[str, list[str]]:
-        """SQL of the scan, and the column names. DuckDB's detection is off: invalid rows would mislead it."""
-        encoding = layout.encoding or next((e for bom, e in ENCODINGS.items() if head.startswith(bom)), "utf-8")
-        try:
-            text = head.decode(encoding, errors="replace")
-        except (LookupError, ValueError):  # ValueError if the name has a null character
-            raise SDiffError(f"There is no encoding {brief(encoding)}: use utf-8, latin-1 or utf-16.") from None
-        lines = text.removeprefix("\ufeff").splitlines()
-        if not lines:
-            raise SDiffError(f"{self._path} is empty.")
-        first = lines[0]
-        delimiter = layout.delimiter or ("\t" if suffix in TABS else max(DELIMITERS, key=first.count))
-        quote = "" if delimiter in UNQUOTED else '"'
-        if layout.names:
-            names = list(layout.names)
-        elif len(delimiter) == 1:
-            names = next(csv.reader([first], delimiter=delimiter, quotechar=quote or None, quoting=0 if quote else 3))
-        else:
-            names = first.split(delimiter)
-        if repeated := [name for name, n in Counter(name.strip().lower() for name in names).items() if n > 1]:
-            raise SDiffError(
-                f"{self._path} has more than one column {', '.join(repeated)[:LONGEST]!r}: rename or remove one."
-            )
-        columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in names)
+    def misquoted(self, broken: str, one_line: Sequence[str]) -> bool:
+        """Whether rows may be lost behind a quotation mark, after a scan. If so, `scan` now reads line by line.
+
+        Args:
+            broken: FROM clause of the rows with a line break where there should be none.
+            one_line: SQL of the columns whose values have no line breaks.
+        """
+        made, origin = self._dialect, self._origin
+        if not made or not isinstance(origin, Source) or not made.quote or len(made.delimiter) > 1:
+            return False
+        rejected = "FROM reject_errors WHERE error_type IN ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')"
+        [(n,)] = self.con.execute(f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) {broken})").fetchall()
+        if not n:
+            return False
+        self._rejected()
+        indices = {n for n, name in enumerate(made.names) if _column(name) in one_line}
+        faulty: list[int] = []
+        with origin.lines() as lines:
+            write(self._copy, made.recovered(made.plain(lines), indices, faulty))
+        self.scan, self._unclosed = self._csv(self._copy, False), {*faulty}
+        return True
+
+    def proposed_encoding(self) -> str:
+        """The likely encoding of a text file whose start is not in the given one, else an empty text."""
+        origin = self._origin
+        return origin.proposal() if isinstance(origin, Source) and "\ufffd" in origin.text else ""
+
+    def _described(self, relation: str) -> list[str]:
+        return [row[0] for row in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()]
+
+    def _csv(self, path: Path, parallel: bool) -> str:
+        """SQL of the scan of a text file. DuckDB's detection is off: invalid rows would mislead it."""
+        made = self._dialect
+        assert made
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in made.names)
         return (
-            f"read_csv({file}, auto_detect = false, header = {not layout.names}, columns = {{{columns}}}, "
-            f"delim = {_literal(delimiter)}, quote = '{quote}', escape = '{quote}', encoding = {_literal(encoding)}, "
-            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {not _has_long_lines(self._path)})",
-            names,
+            f"read_csv({literal(str(path))}, auto_detect = false, columns = {{{columns}}}, "
+            f"skip = {made.skip}, header = {bool(made.header)}, "
+            f"delim = {literal(made.delimiter)}, quote = '{made.quote}', escape = '{made.escape}', "
+            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel})"
         )
 
+    def _json(self, origin: Source, start: bool) -> tuple[str, list[str]]:
+        """SQL of the scan of a JSON file, and the keys of its first objects."""
+        text = origin.text.lstrip()
+        if re.match(r"[\[\s]*\{\s*'", text):
+            raise SDiffError(f"{self.name} holds Python dictionaries, not JSON: write it again with json.dumps.")
+        by_line = text.startswith("{") and (any(map(_is_object, text.split("\n"))) or "\n" not in text.strip())
+        by_line = by_line and not re.match(r"\{[^\n]*\}[ \t]*\{", text)
+        form = "newline_delimited" if by_line else "array" if text[0] == "[" else "unstructured"
+        path, _ = self._prepared(origin, start, by_line)
+        objects = f"read_json_objects({literal(str(path))}, format = '{form}', ignore_errors = {by_line})"
+        query = f"SELECT DISTINCT unnest(json_keys(json)) FROM (FROM {objects} LIMIT {HEAD})"
+        keys = sorted(key for (key,) in self.con.execute(query).fetchall())
+        if not keys:
+            raise SDiffError(f"{self.name} holds no JSON objects: write one for each row.")
+        fields = ", ".join(f"""json ->> {literal('$."' + key + '"')} AS {identifier(key)}""" for key in keys)
+        return f"(SELECT {fields} FROM {objects})", keys
+
+    def _prepared(self, origin: Source, start: bool, by_line: bool = False) -> tuple[Path, bool]:
+        """A text file that DuckDB can scan, and whether it can do so in parallel: it drops long lines then.
+
+        Args:
+            start: the first rows are enough.
+            by_line: whether a JSON file has one object on each line.
+        """
+        made = self._dialect
+        if start and not origin.whole and (made or (by_line and "\n" in origin.text)):
+            lines = io.StringIO(origin.text[: origin.text.rfind("\n") + 1] or origin.text)
+            write(self._copy, made.plain(lines) if made else lines)
+            return self._copy, False
+        if start and origin.plain:  # an array in JSON, which cannot be cut; it may be large
+            return origin.paths[0], False
+        uniform, short = origin.survey()
+        if origin.plain and uniform and not (made and made.runs):
+            return origin.paths[0], short and not origin.packed
+        with origin.lines() as lines:
+            write(self._copy, made.plain(lines) if made else lines)
+        return self._copy, short
+
     def _rejected(self) -> list[Fault]:
-        if not self._rejects:
+        if not self._dialect:
             return []
-        rejects = self._con.execute("""
+        rejects = self.con.execute("""
             SELECT line, error_type, error_message FROM reject_errors QUALIFY row_number() OVER (
                 PARTITION BY line ORDER BY error_type <> 'LINE SIZE OVER MAXIMUM', error_type, error_message) = 1
             ORDER BY line""").fetchall()
-        self._con.execute("TRUNCATE reject_errors; TRUNCATE reject_scans")
-        return [Fault(line, _rejection(kind, message)) for line, kind, message in rejects]
+        self.con.execute("TRUNCATE reject_errors; TRUNCATE reject_scans")
+        encoding = self._encoding_advice() if any(kind == "INVALID ENCODING" for _, kind, _ in rejects) else ""
+        reasons = {"INVALID ENCODING": encoding, "UNQUOTED VALUE": QUOTES}
+        return [
+            Fault(line, QUOTES if line in self._unclosed else reasons.get(kind) or _rejection(kind, message))
+            for line, kind, message in rejects
+        ]
+
+    def _encoding_advice(self) -> str:
+        assert isinstance(self._origin, Source)
+        used, proposed, prefix = self._origin.encoding, self._origin.proposal(), self._layout.prefix
+        return f"it is not in {used.upper()} (set the encoding of the file, such as {prefix}encoding={proposed})"
 
 
 @contextmanager
-def database(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A temporary DuckDB database on disk, for tables larger than memory. It can access no file but `table`.
+def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> Iterator[Table]:
+    """A table in a temporary database.
+
+    Args:
+        origin: the path of a file, a tuple of paths of files that are parts of one table, or a data frame of pandas,
+            Polars, PyArrow, or any other library with the Arrow PyCapsule interface.
+        start: only the first rows are needed.
 
     Raises:
-        SDiffError: the table is missing or not a regular file, or the disk is full.
+        SDiffError: a file is missing, empty or not a table, or it has duplicate or too many columns.
     """
-    try:
-        regular(table)
-    except OSError as error:
-        raise SDiffError(f"Cannot read {table}: {error.strerror}.") from error
+    paths = (Path(origin),) if isinstance(origin, str | Path) else origin if isinstance(origin, tuple) else ()
+    with temporary() as folder, database(*paths, folder=folder) as con:
+        copy = folder / "copy"
+        if paths:
+            name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+            yield Table(con, Source.of(paths, layout.encoding), name, layout, copy, start)
+        else:
+            try:
+                con.register("frame", origin)
+            except (duckdb.Error, TypeError):
+                raise SDiffError(
+                    f"Give the path of a table or a data frame of pandas, Polars or PyArrow, not {brief(origin)}."
+                ) from None
+            yield Table(con, "frame", "The data frame", layout, copy, start)
+
+
+@contextmanager
+def database(*tables: Path, folder: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A temporary DuckDB database on disk, for tables larger than memory. It can access only `tables` and `folder`.
+
+    Raises:
+        SDiffError: a table is missing or not a regular file, or the disk is full.
+    """
+    for table in tables:
+        try:
+            regular(table)
+        except OSError as error:
+            raise SDiffError(f"Cannot read {table}: {error.strerror}.") from error
     with (
-        temporary() as folder,
-        connect(folder / "read.duckdb", MEMORY, folder) as con,
+        temporary() as spill,
+        connect(spill / "read.duckdb", MEMORY, spill) as con,
     ):
         con.execute("SET enable_progress_bar = false")
-        con.execute(f"SET allowed_paths = [{_literal(str(table))}]")
+        con.execute("SET TimeZone = 'UTC'")  # times mean the same on every machine
+        con.execute(f"SET allowed_paths = [{', '.join(literal(str(table)) for table in tables)}]")
+        if folder:
+            con.execute(f"SET allowed_directories = [{literal(str(folder))}]")
         for name, value in LOCKED.items():
             con.execute(f"SET {name} = {value}")
         yield con
@@ -210,7 +318,7 @@ def temporary() -> Iterator[Path]:
 
 
 @contextmanager
-def readable_errors(path: Path) -> Iterator[None]:
+def readable_errors(path: Path | str) -> Iterator[None]:
     """Turns DuckDB errors in the block into SDiffErrors about `path`, without DuckDB's list of reader options."""
     try:
         yield
@@ -219,55 +327,12 @@ def readable_errors(path: Path) -> Iterator[None]:
             raise
         if isinstance(error, duckdb.OutOfMemoryException) or UNPINNED in str(error):
             raise SDiffError(f"Cannot read {path} within {MEMORY}: remove long cells, or some rows.") from error
+        if "Malformed JSON" in str(error):
+            raise SDiffError(
+                f"Cannot read {path}: it is not valid JSON. Write it again, one object for each row."
+            ) from error
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise SDiffError(f"Cannot read {path}: {reason:.500}") from error
-
-
-def verify(path: Path) -> None:
-    """Reads a gzip file to the checksum at its end, which DuckDB does not verify. Raises SDiffError if damaged."""
-    if path.suffix == ".gz":
-        with complete_gzip(path), gzip.open(path) as file:
-            while file.read(BLOCK):
-                pass
-
-
-@contextmanager
-def complete_gzip(path: Path) -> Iterator[None]:
-    """Turns errors of a gzip file in the block into SDiffErrors."""
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SDiffError(f"Cannot read {path}: it is not a complete gzip file ({error}). Copy it again.") from error
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes, decompressed. Raises SDiffError if they are not those of a table."""
-    try:
-        with complete_gzip(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
-    if not head.strip():
-        raise SDiffError(f"{path} is empty.")
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise SDiffError(f"{path} is a spreadsheet or an archive: export the sheet as CSV, or extract the table.")
-    if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")) and path.suffix not in (".gz", ".zst"):
-        raise SDiffError(f"{path} is compressed: rename it to end in .gz or .zst.")
-    may_hold_zeros = head.startswith((b"PAR1", *ENCODINGS)) or path.suffix == ".zst"
-    if b"\0" in head and not may_hold_zeros:
-        raise SDiffError(f"Cannot read {path}: it is binary, but not Parquet. Export it as CSV, JSON lines or Parquet.")
-    return head
-
-
-def _has_long_lines(path: Path) -> bool:
-    """Whether a line may be longer than DuckDB's buffer, because the parallel scan drops such lines silently.
-
-    True for compressed files, which a single thread reads in any case.
-    """
-    if path.suffix in (".gz", ".zst"):
-        return True
-    with path.open("rb") as file:
-        return any(len(block) == BLOCK and b"\n" not in block for block in iter(lambda: file.read(BLOCK), b""))
 
 
 def _rejection(kind: str, message: str) -> str:
@@ -275,18 +340,31 @@ def _rejection(kind: str, message: str) -> str:
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if counts:
         return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
-    return {
-        "INVALID ENCODING": "it is not in UTF-8 (set the encoding of the file, such as encoding=latin-1)",
-        "UNQUOTED VALUE": "a quotation mark is not closed or is inside a value",
-        "LINE SIZE OVER MAXIMUM": "the line is longer than 2 MB",
-    }.get(kind, kind.lower())
+    return "the line is longer than 2 MB" if kind == "LINE SIZE OVER MAXIMUM" else kind.lower()
 
 
-def _name(column: str) -> str:
+def identifier(column: str) -> str:
     """A quoted SQL identifier."""
     return '"' + column.replace('"', '""') + '"'
 
 
-def _literal(text: str) -> str:
+def _column(name: str) -> str:
+    """SQL of a column as text."""
+    return f"CAST({identifier(name)} AS VARCHAR)"
+
+
+def literal(text: str) -> str:
     """A quoted SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _is_json(origin: Source) -> bool:
+    start = origin.text.lstrip()[:1]
+    return start in "[{" and (origin.suffix in JSON or _is_object(origin.text.lstrip().split("\n")[0]))
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line is one JSON object."""
+    with suppress(ValueError, RecursionError):
+        return isinstance(json.loads(line), dict)
+    return False

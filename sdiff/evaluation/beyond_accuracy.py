@@ -43,16 +43,19 @@ def top_n_lists(
         users = np.flatnonzero(getattr(split, part).lengths)
     batches = torch.from_numpy(users).to(device).split(BATCH)
     rankings = unseen(score, split, part, n, batches, device, protocol)
-    return TopNLists(
-        users, np.concatenate([items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in rankings])
-    )
+    lists = [items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in rankings]
+    items = np.concatenate(lists)
+    missing = n - items.shape[1]  # if there are fewer than n items
+    return TopNLists(users, np.pad(items, ((0, 0), (0, missing)), constant_values=-1))
 
 
 def accuracy(lists: TopNLists, split: Split, part: Part) -> dict[str, np.ndarray]:
     """Recall@n and NDCG@n (U,) of each user's list of length n. All users must have held-out items in `part`."""
     held_out, n = getattr(split, part), lists.items.shape[1]
-    is_relevant = held_out.matrix()[lists.users].toarray() > 0
-    hits = torch.from_numpy(np.take_along_axis(is_relevant, lists.items, axis=1) & (lists.items >= 0))
+    n_items = len(split.items)
+    pairs = np.repeat(np.arange(len(split.users)), held_out.lengths) * n_items + held_out.indices
+    listed = lists.users[:, None] * n_items + lists.items
+    hits = torch.from_numpy(np.isin(listed, pairs) & (lists.items >= 0))
     relevant = torch.from_numpy(held_out.lengths[lists.users])
     return {f"{name}@{n}": metric(hits, relevant, n).numpy() for name, metric in (("recall", recall), ("ndcg", ndcg))}
 
@@ -79,11 +82,19 @@ def measures(lists: TopNLists, split: Split) -> dict[str, float]:
         total, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the unit columns ||^2
         cosines.append((total - n) / np.maximum(n * (n - 1), 1))
     history_popularity = _popularity(split.train.matrix()[lists.users], counts)
-    return {
-        "coverage": float((recommended.sum(0) > 0).mean()),
-        "novelty": float(-np.log2(n_users / len(split.users))[recommended.indices].mean()),
+    return reach(lists, split) | {
         "diversity": float(1 - np.concatenate(cosines).mean()),
         "popularity lift": float(_popularity(recommended, counts) / history_popularity - 1),
+    }
+
+
+def reach(lists: TopNLists, split: Split) -> dict[str, float]:
+    """Coverage and novelty, as in `measures`, which takes much longer."""
+    listed = lists.items[lists.items >= 0]
+    n_users = np.maximum(split.train.item_counts, 1)
+    return {
+        "coverage": len(np.unique(listed)) / len(split.items),
+        "novelty": float(-np.log2(n_users / len(split.users))[listed].mean()),
     }
 
 

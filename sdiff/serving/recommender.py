@@ -204,7 +204,7 @@ class Recommender:
         """The k best items for one history, or a frame with those of many users, who are ranked in batches.
 
         Args:
-            history: item ids, oldest first. It may be empty.
+            history: item ids, oldest first. If it is empty, a model that `needs_history` gives the most popular items.
             k: number of items; fewer are returned if fewer are left.
             users: ids of users of `histories`; all of them by default.
             histories: a frame of interactions, item ids by user (a dict), or a list of lists of item ids. By default,
@@ -371,6 +371,15 @@ class Recommender:
     def scores(self, x: Histories, config: Config, noise: torch.Generator) -> Tensor:
         """Scores x_hat (B, n_items) of histories x, in a new tensor: logits if the loss is softmax, else without unit.
 
-        `noise` is a CPU generator, so that the sampling noise is the same on every device.
+        `noise` is a CPU generator, so that the sampling noise is the same on every device. If the model
+        `needs_history`, the score for an empty one is the number of training interactions of the item.
         """
-        return score(self.model, x, config, noise)
+        scores = score(self.model, x, config, noise)
+        if self.needs_history and (empty := x.offsets.diff() == 0).any():
+            scores[empty] = self.checkpoint.item_counts.to(scores)  # (n_items,)
+        return scores
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether the model is linear without a bias, so that its own scores for an empty history are all 0."""
+        return self.config.denoiser != "mlp" and self.config.loss != "softmax"

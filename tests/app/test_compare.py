@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ import torch
 
 from sdiff.app import comparison, handlers, lists, spectral
 from sdiff.app.query import Query
-from sdiff.app.state import open_dataset, serve
+from sdiff.app.state import keep_open, open_dataset, opened_here, serve
 from sdiff.app.tabs import take_away
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.data.catalog import ALL
+from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Vocabulary
 from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.evaluate import evaluate
@@ -130,7 +133,10 @@ def test_the_film_goes_from_the_history_over_noise_to_the_list():
         shown = zip(ids(noised.lists[kind]), noised.moves[kind] or (), strict=True)
         assert all(move == before.index(id) - rank for rank, (id, move) in enumerate(shown) if id in before)
     quiet = spectral.film(replace(PAPER, settings={"noise": False}))
-    assert "off" in quiet.frames[1].words and len(spectral.film(replace(PAPER, settings={"T": 1})).frames) == 3
+    assert (
+        "no noise is added" in quiet.frames[1].words
+        and len(spectral.film(replace(PAPER, settings={"T": 1})).frames) == 3
+    )
     again = spectral.film(PAPER)
     assert [frame.lists for frame in again.frames] == [frame.lists for frame in film.frames], "the noise has a seed"
 
@@ -190,3 +196,27 @@ def test_a_model_with_its_items_in_another_order_gives_the_same_list_and_hits():
     for a, b in (found.lists, lists, films):
         both = {(row.id, row.held_out) for row in a} & {(row.id, row.held_out) for row in b}
         assert len(both) >= len(a) - 1, "sums in another order round differently"
+
+
+def test_a_sample_of_users_is_drawn_from_all_of_them_and_what_settings_do_is_measured_on_it():
+    split = open_dataset("demo").dataset.split
+    users = comparison._sample(split, "valid", 50)
+    assert len(users) == 50 and users.max() > 0.8 * len(split.users) and users.min() < 0.2 * len(split.users)
+    rows, words = comparison.across_users(ONE)
+    assert [own == now for _, own, now in rows] == [True] * 3 and "people, drawn at random" in words
+    moved, _ = comparison.across_users(replace(ONE, settings={"beta": 0.8}))
+    hits, novelty, catalog = ([float(re.sub("[^0-9.]", "", text)) for text in row[1:]] for row in moved)
+    assert hits[1] < hits[0] and novelty[1] > novelty[0] and catalog[1] > catalog[0]
+
+
+def test_data_with_fewer_items_than_a_list_is_long_can_be_measured(tmp_path):
+    rows = [f"u{user},i{(user + n) % 10}" for user in range(12) for n in range(6)]
+    (tmp_path / "few.csv").write_text("user,item\n" + "\n".join(rows) + "\n")
+    key = str(tmp_path / "few.csv")
+    keep_open(key, opened_here(partial(load_dataset, key)))
+    query = Query(key, "instant", "u1")
+    rows, _ = comparison.across_users(query)
+    assert rows[0][0].startswith("Hits")
+    *_, standings = comparison.leaderboard(key)
+    assert all(standing.measured for standing in standings)
+    assert comparison.measure([query, replace(query, model="popularity")], "test")[1]

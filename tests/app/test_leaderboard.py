@@ -44,13 +44,13 @@ def copy():
 @pytest.fixture
 def measured(monkeypatch):
     """The models that are measured, as they are."""
-    names, measure = [], comparison._lists_measured
+    names, measure = [], comparison._lists
 
     def watched(dataset, side, part, users):
         names.append((side.model, part))
         return measure(dataset, side, part, users)
 
-    monkeypatch.setattr(comparison, "_lists_measured", watched)
+    monkeypatch.setattr(comparison, "_lists", watched)
     return names
 
 

@@ -146,7 +146,7 @@ def test_a_url_restores_the_page_in_another_session(page, visit):
     without = changed(page, first)
     move(page, "guidance", 3)
     moved = changed(page, without)
-    page.get_by_role("button", name="Only some items").click()
+    page.get_by_role("button", name="Filter items").click()
     fill(page, "first-year", 1980)
     changed(page, moved)
     open_tab(page, "Diffusion")
@@ -176,7 +176,7 @@ def test_an_invalid_url_parameter_is_reported_and_the_rest_is_opened(visit, url)
 
 def test_a_list_can_be_filtered_by_genre_and_years(page):
     first = titles(page)
-    page.get_by_role("button", name="Only some items").click()
+    page.get_by_role("button", name="Filter items").click()
     page.locator("#genres input").click()
     page.locator("#genres").get_by_role("option", name="Comedy", exact=True).click()
     comedies = changed(page, first)
@@ -228,13 +228,13 @@ def test_a_changed_control_updates_the_list_and_can_be_reset_alone_or_with_all(p
 def test_the_list_length_follows_its_slider_and_seen_items_can_be_included(page):
     first = titles(page)
     page.get_by_role("button", name="More settings").click()
-    page.get_by_label("List what was seen, too").check()
+    page.get_by_label("Include seen items").check()
     changed(page, first)
     known = page.locator("#recommended tr", has=page.get_by_text("in the history"))
     past = set(page.locator("#history tbody .title").all_inner_texts())
     assert known.count() and set(known.locator(".title").all_inner_texts()) <= past
     page.wait_for_function("location.search.includes('seen=1')")
-    page.get_by_label("List what was seen, too").uncheck()
+    page.get_by_label("Include seen items").uncheck()
     page.wait_for_function("!location.search.includes('seen=1')")
     assert titles(page) == first
     move(page, "k", 7)
@@ -375,7 +375,7 @@ def test_the_page_comes_with_its_first_list(visit):
 @WIDTHS
 def test_a_history_of_ones_own_is_made_by_clicks_and_its_link_restores_it(page, visit):
     first = titles(page)
-    page.get_by_role("button", name="From your own taste").click()
+    page.get_by_role("button", name="Start from your own taste").click()
     page.locator("#shelves .cover").nth(3).click()
     one = changed(page, first)
     page.locator("#summary").filter(has_text="Your own history: 1 item in the history").wait_for()
@@ -429,3 +429,22 @@ def test_a_control_without_effect_is_switched_off_with_the_reason(page):
     move(page, "noise", 0.5)
     page.locator("#sigma_max").get_by_text("model: ").wait_for()
     assert page.locator("#sigma_max input[type=range]").is_enabled()
+
+
+def test_a_parameter_of_somebody_else_in_the_url_changes_nothing(visit):
+    page = visit("?utm_source=letter")
+    page.wait_for_function("document.querySelector('#guidance button.trained')?.textContent === 'model: 0'")
+    assert page.locator("#body").evaluate("part => getComputedStyle(part).opacity") == "1"
+
+
+@pytest.mark.slow
+def test_each_of_two_fast_questions_is_answered_below_its_own_row(page):
+    buttons = page.locator("#recommended td > button[data-item]")
+    asked = [buttons.nth(n).get_attribute("data-item") for n in (0, 3)]
+    for n in (0, 3):
+        buttons.nth(n).click()
+    settle(page)
+    page.locator("tr.why").wait_for()
+    answered = page.locator("tr.why [data-of]").get_attribute("data-of")
+    above = page.locator("tr.why").locator("xpath=preceding-sibling::tr[1]").locator("button[data-item]")
+    assert answered == above.get_attribute("data-item") and answered in asked

@@ -45,7 +45,7 @@ def read(table: Path | None, roles=("visitor", "item", NONE, "time"), names="", 
 def test_a_preview_guesses_the_columns_and_offers_all_of_them(log):
     table, *roles, said = preview_upload(str(log), "", "")
     assert "my visits: 2024.csv" in table and "thing" in table and said == ""
-    assert [role.value for role in roles] == [NONE, "item", NONE, "time"]
+    assert [role.value for role in roles] == ["visitor", "item", "stars", "time"]
     assert [choice for choice, _ in roles[0].choices] == [NONE, "visitor", "item", "stars", "time"]
     assert preview_upload(None, "", "")[0] == ""
 
@@ -72,7 +72,7 @@ def test_a_table_is_read_with_the_form_options_and_opens_like_any_data_set(log):
 
 def test_invalid_rows_are_listed_and_skipped_on_request(log):
     roles = ("visitor", "item", "stars", "time")
-    key, said = read(log, roles)
+    key, said = read(log, roles, min_rating="3")
     assert key == "" and "1 row is invalid" in said and "194" in said and "&#x27;many&#x27;" in said
     key, said = read(log, roles, skip=True, min_rating="3")
     report = open_dataset(key).dataset.report

@@ -83,6 +83,26 @@ def test_recommend_takes_a_user_or_a_history(folder, capsys):
     assert len(last_line(capsys)) == 5
 
 
+def test_a_model_finds_its_data_from_another_folder_and_ids_may_hold_commas(tmp_path, monkeypatch, capsys):
+    rows = "".join(f'{u},"part {(u + n) % 9}, {n}"\n' for u in range(30) for n in range(6))
+    (tmp_path / "log.csv").write_text("customer_id,sku\n" + rows)
+    (tmp_path / "items.csv").write_text('sku,product_name\n"part 1, 1",Heat\n"part 2, 2",Up\n')
+    monkeypatch.chdir(tmp_path)
+    words = ["--out", "run", "--preset", "instant", "--set", "K=8"]
+    assert main(["train", "--dataset", "log.csv?items=items.csv", *words]) == 0
+    told = capsys.readouterr().err
+    assert "log.csv: user: customer_id, item: sku; 2 of 54 items have a title" in told
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    words = ["recommend", "--checkpoint", "../run", "-k", "54", "--json"]
+    assert main([*words, "--history", '"part 1, 1", "part 2, 2"']) == 0
+    assert len(last_line(capsys)) == 52
+    assert main([*words, "--history", ""]) == 0
+    out, err = capsys.readouterr()
+    assert "the history is empty: these are the most popular items" in err
+    assert {"Heat", "Up"} <= {row["title"] for row in json.loads(out.splitlines()[-1])}
+
+
 def test_recommend_all_writes_the_list_of_every_user(folder, tmp_path, capsys):
     path = tmp_path / "lists.parquet"
     words = ["recommend", "--checkpoint", str(folder), "-k", "3", "--set", "noise=false", "--json"]

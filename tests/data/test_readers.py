@@ -162,8 +162,8 @@ def test_invalid_rows_are_reported_by_number_and_valid_rows_can_be_kept(tmp_path
     ]
     path = write(tmp_path / "x.csv", "\n".join(lines) + "\n")
     with pytest.raises(SDiffError, match=r"7 of 9 rows are invalid: row 3: rating is 'good', not a number; row 4: "):
-        read_interactions(path)
-    found, report = read_interactions(path, SKIP)
+        read_interactions(path, Reading(min_rating=1))
+    found, report = read_interactions(path, Reading(min_rating=1, skip_faulty=True))
     assert pairs(found) == {"1": ["a"], "9": ["h"]} and report.rows == 9
     assert [str(fault) for fault in report.faults] == [
         "row 3: rating is 'good', not a number",

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
+from sdiff.config import PRESETS
 from sdiff.data.interactions import Split
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
@@ -31,6 +32,25 @@ def test_a_new_history_is_folded_in_and_its_taste_is_found(split):
         assert taste(found.ids) == {first // 10} and not set(found.ids) & set(history)
         assert found.scores == sorted(found.scores, reverse=True)
         assert [model.items.ids[i] for i in found.indices] == found.ids
+
+
+@pytest.mark.parametrize("preset", ["instant", "filter", "gfcf"])
+def test_a_model_that_is_linear_in_the_history_gives_the_most_popular_items_for_an_empty_one(split, preset):
+    config = PRESETS[preset].override({"K": 8})
+    model = Recommender(Trainer(config, split, 0, CPU).fit().checkpoint("tastes", preset), CPU)
+    counts = split.train.item_counts
+    found = model.recommend([], k=len(counts))
+    assert model.needs_history and found.scores == sorted(counts.tolist(), reverse=True)
+    assert [counts[i] for i in found.indices] == found.scores
+    mixed = Histories.from_lists([[], [3, 4], []], CPU)
+    noise = torch.Generator().manual_seed(0)
+    scores = model.scores(mixed, model.config, noise)
+    alone = model.scores(mixed.take(torch.tensor([1])), model.config, noise)
+    assert torch.equal(scores[0], scores[2]) and torch.allclose(scores[1], alone[0])
+
+
+def test_other_models_have_scores_of_their_own_for_an_empty_history(model):
+    assert not model.needs_history and model.recommend([], k=3).ids
 
 
 @pytest.mark.parametrize("loss", ["mse", "softmax"])

@@ -242,7 +242,7 @@ async def read_upload(
         yield key, _message(f"Open on this page: {size}. Recommend has a first list."), no_cancel
 
 
-def _roles(table: str, names: str, encoding: str, columns: Sequence[str]) -> dict[str, str]:
+def _roles(table: str, names: str, encoding: str, columns: Sequence[str]) -> dict[str, Any]:
     """The columns chosen in the form, empty for roles where the guess is right. Raises SDiffError."""
     guessed = _preview(table, names, encoding).roles
     if NONE in columns[:2]:

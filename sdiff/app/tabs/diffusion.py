@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import gradio as gr
 
 from sdiff.app import figures, lists, spectral
 from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page
+from sdiff.app.state import serve
 from sdiff.app.tabs import take_away
+from sdiff.app.words import public_message
+from sdiff.base.errors import SDiffError
 
 INTRO = """## From history to list: noise in, noise out
 A history is a sum of waves over the graph of all items. Diffusion damps them and adds noise; the denoiser then
 estimates the history again, together with what is missing from it. **VP** is the method: slow waves, which are shared
-taste, stay clear. **VE** and **DDPM** treat all waves alike and are shown for comparison. Press Play."""
+taste, stay clear. **VE** gives all waves the same noise, **DDPM** treats them alike in everything. Press Play."""
+
+
+SOLVED = '<p class="empty">This model is solved in closed form and does not diffuse: choose a learned one.</p>'
 
 
 class DiffusionTab:
@@ -45,10 +53,21 @@ class DiffusionTab:
 
     def shown(self, values: Values) -> Parts:
         """The film."""
-        film = spectral.film(self.page.query(values))
+        query = self.page.query(values)
+        if serve(query.dataset, query.model)[1].config.denoiser != "mlp":
+            return {self.film: SOLVED, self.energy: gr.Plot(visible=False)}
+        try:
+            film = spectral.film(query)
+        except SDiffError as error:
+            return {
+                self.film: f'<p class="empty">{escape(public_message(error))}</p>',
+                self.energy: gr.Plot(visible=False),
+            }
         return {
             self.film: lists.film(film.frames),
-            self.energy: figures.film(film.bands, film.history, [frame.energy for frame in film.frames]),
+            self.energy: gr.Plot(
+                figures.film(film.bands, film.history, [frame.energy for frame in film.frames]), visible=True
+            ),
         }
 
     def schedules(self, values: Values) -> Parts:

@@ -16,7 +16,7 @@ from sdiff.app.controls import Parts, Values, without_effect
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
-from sdiff.app.words import guarded, warn
+from sdiff.app.words import attempt, guarded, warn
 from sdiff.base.errors import SDiffError
 from sdiff.training.validate import parse_json
 
@@ -38,7 +38,7 @@ class RecommendTab:
         with gr.Row(elem_id="view"):
             with gr.Column(scale=7, min_width=310):
                 self.summary = gr.Markdown(elem_id="summary")
-                with gr.Accordion("From your own taste", open=False, elem_id="own-taste") as self.taste:
+                with gr.Accordion("Start from your own taste", open=False, elem_id="own-taste") as self.taste:
                     gr.Markdown("Click what you like: the list follows each click.", elem_classes="words")
                     self.shelves = gr.HTML(elem_id="shelves", padding=False, js_on_load=PRESSED)
                 with gr.Row(elem_id="lists"):
@@ -81,6 +81,11 @@ class RecommendTab:
         self.item = gr.HTML(elem_id="item", padding=False, js_on_load=PRESSED)
         self.picked = gr.Textbox(visible="hidden", elem_id="picked-item")
 
+    @property
+    def emptied(self) -> list[Any]:
+        """What belongs to a data set, and is cleared when another one is opened."""
+        return [self.history, self.recommended, self.summary, self.addable, self.everybody]
+
     def wire(self, opened: Iterable[Any]) -> None:
         """Connects the events. `opened`: those that open a data set or a model; the first is that of a loaded page."""
         page = self.page
@@ -92,6 +97,8 @@ class RecommendTab:
             event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
             button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *listed], **IN_ORDER)
+        # On the shelves stand items of the data set before.
+        gr.on([page.opened.change], lambda: (gr.Accordion(open=False), ""), None, [self.taste, self.shelves], **QUIETLY)
         for press, change in (
             (self.history.click, self.remove),
             (self.addable.click, self.add),
@@ -100,13 +107,13 @@ class RecommendTab:
             (self.empty_button.click, self.empty),
             (self.true_button.click, self.restore),
         ):
-            press(change, page.inputs, [page.edited, page.user, self.question, *listed], **IN_ORDER)
+            press(change, page.inputs, [page.edited, page.user, self.question, self.shelves, *listed], **IN_ORDER)
         typed = [page.user.submit, page.user.blur]
         gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *listed], **IN_ORDER)
         gr.on(page.controls.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
         page.on_new_list("Recommend", self.across, [self.everybody])
         page.on_new_list("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
-        why = self.recommended.click(self.why, page.inputs, self.why_panel, **IN_ORDER)
+        why = self.recommended.click(self.why, page.inputs, self.why_panel, trigger_mode="multiple", **IN_ORDER)
         why.then(None, js="() => window.showWhy()")
         opened_item = self.picked.change(self.facts, {self.picked, *page.inputs}, self.item, **IN_ORDER)
         opened_item.success(None, js="() => window.showItem()")
@@ -157,15 +164,20 @@ class RecommendTab:
 
     @guarded
     def take(self, event: gr.EventData, values: Values) -> Parts:
-        """Adds an item, or a whole shelf of them, to a history of one's own."""
+        """Adds an item or a whole shelf of them to a history of one's own. An item that is in it is taken out again."""
         query = self.page.query(values)
         own = query.history if query.history is not None and not query.user else []
-        taken = [event.item]
-        if event.item.startswith(lists.SHELF):
-            n = int(event.item.removeprefix(lists.SHELF))
-            taken = [row.id for row in handlers.shelves(query.dataset)[n][1]][::-1]
-        history = [*(id for id in own if id not in taken), *taken]
-        return {self.page.user: "", **self._edited(replace(query, user=""), history)}
+        shelves = handlers.shelves(query.dataset)
+        if event.item in own:
+            history = [id for id in own if id != event.item]
+        else:
+            taken = [event.item]
+            for n, (_, rows) in enumerate(shelves):
+                if event.item == f"{lists.SHELF}{n}":
+                    taken = [row.id for row in rows][::-1]
+            history = [*(id for id in own if id not in taken), *taken]
+        shown = {self.page.user: "", self.shelves: lists.taste_grid(shelves, {*history})}
+        return shown | self._edited(replace(query, user=""), history)
 
     @guarded
     def empty(self, values: Values) -> Parts:
@@ -200,17 +212,14 @@ class RecommendTab:
             ),
         }
 
-    @guarded
     def why(self, event: gr.EventData, values: Values) -> str:
         """Explains the score of the pressed item. The next list clears the explanation."""
-        why = handlers.why(self.page.query(values), event.item)
-        return lists.why_panel(why)
+        return attempt(lambda: lists.why_panel(handlers.why(self.page.query(values), event.item)), "")
 
-    @guarded
     def facts(self, values: Values) -> str:
         """The page of the item that was clicked. The script sends the time with it, so that each click is a change."""
         item, _, _ = values[self.picked].rpartition(" ")
-        return lists.item_page(handlers.item_facts(self.page.query(values), item))
+        return attempt(lambda: lists.item_page(handlers.item_facts(self.page.query(values), item)), "")
 
     def across(self, values: Values) -> str:
         """What the settings do to the lists of many users."""
@@ -237,6 +246,7 @@ def for_everybody(query: Query) -> str:
     return lists.plain_table(words, ["", "model's own", "now"], rows)
 
 
+@guarded
 def show_shelves(opened: list[str]) -> str:
     """Well-known items to choose from."""
     return lists.taste_grid(handlers.shelves(opened[0]))

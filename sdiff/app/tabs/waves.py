@@ -1,4 +1,4 @@
-"""The Waves tab: what each graph frequency parts, which ones carry a history, and a map of the items."""
+"""The Waves tab: what each graph frequency separates, which ones carry a history, and a map of the items."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import gradio as gr
 from sdiff.app import figures, lists, waves
 from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page
+from sdiff.app.words import literal
 
 INTRO = """## The waves of this history
 Items that the same people choose are neighbours in a graph. Its slow waves change little from neighbour to neighbour
-and part the items into large groups; each is named by what stands at its two ends. A history is a sum of waves."""
+and separate the items into large groups; each is named by what stands at its two ends. A history is a sum of waves."""
 FIRST = (2, 3)  # the waves of the map at the start: the first one only says how widely an item is seen
 
 
@@ -48,7 +49,7 @@ class WavesTab:
         shown = [self.words, self.amplitudes, self.strongest, self.eigenvalues, self.eigenvalues_words]
         self.page.on_new_list("Waves", self.carried, shown)
         events = [event for axis in self.axes for event in (axis.submit, axis.blur)]
-        self.page.on_new_list("Waves", self.mapped, [self.map, self.map_words], self.axes, events)
+        self.page.on_new_list("Waves", self.mapped, [self.map, self.map_words, *self.axes], self.axes, events)
 
     def carried(self, values: Values) -> Parts:
         """The waves of the history."""
@@ -72,6 +73,8 @@ class WavesTab:
         across, up = found.waves
         return {
             self.map: figures.item_map(found),
-            self.map_words: f"From left to right, wave {across.number}: **{across.name}**. Upwards, wave {up.number}: "
-            f"**{up.name}**. Black dots are the history, rings the list. Click an item to see it.",
+            self.map_words: f"From left to right, wave {across.number}: **{literal(across.name)}**. Upwards, wave "
+            f"{up.number}: **{literal(up.name)}**. Black dots are the history, rings the list. Click an item to see "
+            "it.",
+            **{axis: wave.number for axis, wave in zip(self.axes, found.waves, strict=True)},  # within the range
         }

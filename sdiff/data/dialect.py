@@ -1,0 +1,193 @@
+"""Finds how a delimited text file is written: the delimiter, the quotation marks and the columns."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+DELIMITERS = (",", "\t", ";", "|", "::")
+UNQUOTED = {"\t", "|", "::"}  # usually without quotation marks
+TABS = {".tsv", ".inter", ".item", ".user"}  # the last three are RecBole's file types
+SAMPLE = 100  # lines examined
+SPAN = 1000  # maximum number of lines in a quoted value
+NAMELESS = r" \d*"  # pattern of the internal name of a column without a name
+OPEN, WRONG = ["open"], ["wrong"]  # rows whose quotation marks do not match
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Format of a table file. Empty fields are detected."""
+
+    names: tuple[str, ...] = ()  # of the columns, if the file has no header
+    delimiter: str = ""
+    encoding: str = ""
+    prefix: str = ""  # of the names of these options in messages
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited text file is written.
+
+    Attributes:
+        names: of the columns. One that has no name is called by `NAMELESS`.
+        skip: number of lines before the header or the first row.
+        header: the values of the header; empty if there is none.
+        delimiter: between the columns. If `runs`, several of them count as one.
+        quote: quotation mark, or "" if there are none.
+        escape: precedes a quotation mark inside a quoted value.
+        rows: the first rows after the header.
+    """
+
+    names: tuple[str, ...]
+    skip: int
+    header: list[str]
+    delimiter: str
+    runs: bool
+    quote: str
+    escape: str
+    rows: list[list[str]]
+
+    @classmethod
+    def of(cls, text: str, suffix: str, layout: Layout) -> Dialect:
+        """Examines the start of a file, with \\n at the end of a line. `suffix` is that of its name."""
+        start = re.match(r"(?:\s*\n)?(?:sep=(.)\n)?(?:\s*\n)?", text)  # as Excel writes it
+        assert start
+        lines = [line for line in text[start.end() :].split("\n")[: SAMPLE + 1] if line.strip()]
+        if len(lines) > 1 and not text.endswith("\n"):
+            lines = lines[:-1]  # maybe cut
+        delimiter = layout.delimiter or start[1] or _delimiter(lines[0], suffix)
+        runs = delimiter in " \t" and _has_runs(lines, delimiter)
+        quote = "" if delimiter in UNQUOTED and not _is_quoted(lines, delimiter) else '"'
+        inside = rf'\\"(?!{re.escape(delimiter)}|$)'  # a mark that does not end a value
+        escape = "\\" if quote and any(re.search(inside, line) for line in lines) else quote
+        made = cls(layout.names, text[: start.end()].count("\n"), [], delimiter, runs, quote, escape, [])
+        rows = [made.cells(line) for line in lines]
+        if layout.names:
+            return replace(made, rows=rows)
+        return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
+
+    def cells(self, line: str) -> list[str]:
+        """The values of a line."""
+        if self.runs:
+            line = self._collapsed(line)
+        if len(self.delimiter) > 1:
+            return [cell.strip(self.quote) if self.quote else cell for cell in line.split(self.delimiter)]
+        try:
+            return next(csv.reader([line], **self._csv()))
+        except csv.Error:  # too long a value
+            return line.split(self.delimiter)
+
+    def plain(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines with one delimiter between columns."""
+        return (self._collapsed(line) + "\n" for line in lines) if self.runs else iter(lines)
+
+    def _collapsed(self, line: str) -> str:
+        return re.sub(r"\s+" if self.delimiter == " " else "\t+", self.delimiter, line.strip())
+
+    def recovered(self, lines: Iterator[str], one_line: set[int], faulty: list[int]) -> Iterator[str]:
+        """The lines, with one that DuckDB rejects in place of each line whose quotation marks do not match.
+
+        A quoted value may continue on the following lines. If it does not end there, or if the row then has the wrong
+        number of columns, only the line where it starts is faulty, and reading continues on the next one.
+
+        Args:
+            lines: with \\n at their ends.
+            one_line: indices of the columns whose values have no line breaks.
+            faulty: receives the numbers of the faulty rows, from 1. A row may have several lines.
+        """
+        ahead: deque[str] = deque()
+        number = 0
+        while line := ahead.popleft() if ahead else next(lines, ""):
+            number += 1
+            row, extent = self._row(line), 0
+            while row is OPEN and extent < SPAN:
+                if extent == len(ahead):
+                    ahead.extend(islice(lines, 1))
+                if extent == len(ahead):
+                    break
+                extent += 1
+                if self.quote in ahead[extent - 1]:
+                    row = self._row(line + "".join(islice(ahead, extent)))
+            if extent and (len(row) != len(self.names) or any("\n" in row[column] for column in one_line)):
+                row = WRONG
+            if row is OPEN or row is WRONG:
+                faulty.append(number)
+                yield self.delimiter * len(self.names) + "x\n"  # too many values
+            else:
+                yield line
+                yield from (ahead.popleft() for _ in range(extent))
+
+    def _row(self, text: str) -> list[str]:
+        """The values of a row of one or more lines: OPEN if a quotation mark is not closed, WRONG if misplaced."""
+        if self.quote not in text:
+            return []
+        try:
+            return next(csv.reader([text], strict=True, **self._csv()))
+        except csv.Error as error:
+            return OPEN if "unexpected end of data" in str(error) else WRONG
+
+    def _csv(self) -> dict[str, Any]:
+        """Options of `csv.reader`."""
+        if not self.quote:
+            return {"delimiter": self.delimiter, "quoting": csv.QUOTE_NONE}
+        escape = {} if self.escape == self.quote else {"doublequote": False, "escapechar": self.escape}
+        return {"delimiter": self.delimiter, "quotechar": self.quote, **escape}
+
+
+def _delimiter(first: str, suffix: str) -> str:
+    """The delimiter of a file, from its first line."""
+    if suffix in TABS and "\t" in first:
+        return "\t"
+    unquoted = re.sub('"[^"]*"', "x", first)
+    best = max(DELIMITERS, key=unquoted.count)
+    return best if best in unquoted else " " if " " in unquoted.strip() else ","
+
+
+def _has_runs(lines: list[str], delimiter: str) -> bool:
+    """Whether the columns are aligned, with several delimiters between them. Tabs may also enclose empty values."""
+    plain = {len(line.split(delimiter)) for line in lines}
+    if len(plain) == 1 and (delimiter == "\t" or not any("  " in line or line != line.strip() for line in lines)):
+        return False
+    aligned = {len(re.split(r"\s+" if delimiter == " " else "\t+", line.strip())) for line in lines}
+    return len(aligned) == 1 and aligned != {1}
+
+
+def _is_quoted(lines: list[str], delimiter: str) -> bool:
+    """Whether values are in quotation marks, rather than having some: all of a column, or those that need them."""
+    if len(delimiter) > 1:
+        return False
+    try:
+        for line in lines:
+            next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    rows = [line.split(delimiter) for line in lines]
+    quoted = [cell[1:-1] for row in rows for cell in row if cell.startswith('"')]
+    columns = zip(*rows[1:], strict=False)
+    return any({*cell} & {*',;"\t'} for cell in quoted) or any(all(c.startswith('"') for c in col) for col in columns)
+
+
+def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
+    """The names of the columns of `rows`. Row names and the ends of lines may be columns that the header leaves out."""
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(header)
+    if width == len(header) + 1:
+        if all(row[-1] == "" for row in rows if len(row) == width):
+            header = [*header, ""]
+        elif [row[0] for row in rows] == [str(n) for n in range(1, len(rows) + 1)]:  # as R writes them
+            header = ["", *header]
+    elif width == len(header) - 1 and header[-1] == "":
+        header = header[:-1]
+    names = [name.strip() or f" {n}" for n, name in enumerate(header)]
+    if any(map(is_value, names)):  # no header: equal values need different names
+        names = [name if name not in names[:n] else f"{name} ({n + 1})" for n, name in enumerate(names)]
+    return tuple(names)
+
+
+def is_value(text: str) -> bool:
+    """Whether a text in the place of a column name seems to be a number or a date."""
+    return re.fullmatch(r"[+-]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*", text) is not None

@@ -1,0 +1,219 @@
+"""Opens table files: checks that they are tables, and finds their encoding and line ends.
+
+DuckDB scans a file in place if it is Parquet, or UTF-8 with uniform line ends. Other files are scanned as plain copies.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from charset_normalizer import from_bytes
+
+from sdiff.base.errors import SDiffError, brief
+
+HEAD = 1 << 16  # bytes examined to find the format and the columns
+BLOCK = 1 << 23  # bytes; a quarter of DuckDB's CSV buffer
+MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}  # encodings by byte order mark
+REFUSED = {  # files by their first bytes, and what to do with them
+    b"PK\x03\x04": "is a spreadsheet or an archive: export the sheet as CSV, or extract the table",
+    b"\xd0\xcf\x11\xe0": "is a spreadsheet: export the sheet as CSV",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd: unpack it first",
+    b"BZh": "is compressed with bzip2: unpack it first",
+    b"\xfd7zXZ": "is compressed with xz: unpack it first",
+    b"7z\xbc\xaf": "is an archive: extract the table",
+    b"Rar!": "is an archive: extract the table",
+}
+# Encodings that are proposed, by the kind of letters; any other of Python's is read if it is named.
+LATIN, OTHERS = ("cp1252", "cp1250"), ("cp1251", "gb18030", "big5", "shift_jis", "euc_kr")
+FEW = 20  # letters with accents that do not tell cp1252 from cp1250
+WILD = re.compile(r"[*?\[\]]")  # characters in a file name that DuckDB takes for patterns
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table in one file, or in several files of the same format, which are read one after the other.
+
+    Attributes:
+        paths: the files.
+        parquet: whether they are Parquet files. Otherwise they are text.
+        encoding: the name of their encoding.
+        text: the start of the first file, with \\n at the end of a line.
+        whole: whether `text` is the whole table.
+    """
+
+    paths: tuple[Path, ...]
+    parquet: bool
+    encoding: str = "utf-8"
+    text: str = ""
+    whole: bool = False
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], encoding: str = "") -> Source:
+        """Examines the start of the first file. Without `encoding`, it is UTF-8 or UTF-16.
+
+        Raises:
+            SDiffError: the file is missing, empty or not a table, or there is no such encoding.
+        """
+        path = paths[0]
+        head = _head(path)
+        if head.startswith(b"PAR1"):
+            return cls(tuple(paths), True)
+        encoding = encoding or next((e for mark, e in MARKS.items() if head.startswith(mark)), "") or _unmarked(head)
+        try:
+            decoded = "".encode(encoding).decode(encoding) + head.decode(encoding, errors="replace")
+        except (LookupError, ValueError):  # ValueError if the name has a null character
+            raise SDiffError(f"There is no encoding {brief(encoding)}: use utf-8, cp1252 or utf-16.") from None
+        if "\0" in decoded:
+            raise SDiffError(
+                f"Cannot read {path}: it is binary, but not Parquet. Export it as CSV, JSON lines or Parquet."
+            )
+        text = re.sub("\r\n?", "\n", decoded.removeprefix("\ufeff"))
+        if not text.strip():
+            raise SDiffError(f"{path} is empty.")
+        whole = len(head) < HEAD
+        return cls(tuple(paths), False, encoding, text + "\n" if whole else text, whole and len(paths) == 1)
+
+    @property
+    def packed(self) -> bool:
+        """Whether the files are compressed."""
+        return self.paths[0].suffix == ".gz"
+
+    @property
+    def suffix(self) -> str:
+        """The suffix that names the format, such as .csv of ratings.csv.gz."""
+        return next((s for s in self.paths[0].suffixes[::-1] if s != ".gz"), "").lower()
+
+    def literal_paths(self, copy: Path) -> list[Path]:
+        """The paths, or those of copies where DuckDB would take a path for a pattern. `copy` is the prefix of these."""
+        copies = {
+            path: copy.with_name(f"{copy.name}{n}") for n, path in enumerate(self.paths) if WILD.search(str(path))
+        }
+        for path, target in copies.items():
+            shutil.copyfile(path, target)
+        return [copies.get(path, path) for path in self.paths]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one UTF-8 file, with a name that DuckDB takes for no pattern."""
+        utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+        return utf8 and len(self.paths) == 1 and not WILD.search(str(self.paths[0]))
+
+    def survey(self) -> tuple[bool, bool]:
+        """Reads the files to their ends. Returns whether all line ends are the same, and whether all lines are short.
+
+        Long lines are those that may not fit into DuckDB's buffer.
+
+        Raises:
+            SDiffError: a gzip file is damaged, which DuckDB does not notice.
+        """
+        uniform, short = True, True
+        for path in self.paths:
+            feeds = returns = pairs = 0
+            with opened(path) as file:
+                for block in iter(lambda: file.read(BLOCK), b""):
+                    block += file.read(1) if block.endswith(b"\r") else b""  # do not separate \r\n
+                    n = block.count(b"\n")
+                    short &= n > 0 or len(block) < BLOCK
+                    feeds, returns = feeds + n, returns + block.count(b"\r")
+                    pairs += block.count(b"\r\n") if returns else 0
+            uniform &= returns == 0 or returns == pairs == feeds
+        return uniform, short
+
+    @contextmanager
+    def lines(self) -> Iterator[Iterator[str]]:
+        """The lines of all files, each with \\n at its end. Bytes that cannot be decoded are surrogates.
+
+        Raises:
+            SDiffError: the text is not in this encoding.
+        """
+        try:
+            with ExitStack() as stack:
+                files = [stack.enter_context(opened(path)) for path in self.paths]
+                yield _lines([io.TextIOWrapper(file, self.encoding, errors="surrogateescape") for file in files])
+        except UnicodeError as error:
+            raise SDiffError(f"{self.paths[0]} is not in the encoding {self.encoding}: name another.") from error
+
+    def proposal(self) -> str:
+        """The likely encoding of a file that is not in UTF-8."""
+        with opened(self.paths[0]) as file:
+            lines = [line for block in iter(lambda: file.readlines(BLOCK), []) for line in block if not _is_utf8(line)]
+        sample = b"".join(lines[:1000])
+        marked, latin = len(re.findall(b"[\x80-\xff]", sample)), len(re.findall(b"[A-Za-z]", sample))
+        other = marked > 2 * latin + 2
+        if marked < FEW and not other:
+            encoding = "cp1252"
+        else:
+            candidates = OTHERS if other else LATIN
+            best = from_bytes(sample, cp_isolation=list(candidates)).best()
+            encoding = best.encoding if best else candidates[0]
+        return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
+
+
+def write(target: Path, lines: Iterable[str]) -> None:
+    """Writes lines of `Source.lines` to a file."""
+    with target.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
+        out.writelines(lines)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file, decompressed. Raises SDiffError if it is missing or a damaged gzip file."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file  # type: ignore[misc]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SDiffError(f"Cannot read {path}: it is not a complete gzip file ({error}). Copy it again.") from error
+    except OSError as error:
+        raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes, decompressed. Raises SDiffError if they are not those of a table."""
+    with opened(path) as file:
+        head = file.read(HEAD)
+    if not head.strip():
+        raise SDiffError(f"{path} is empty.")
+    for start, advice in REFUSED.items():
+        if head.startswith(start):
+            raise SDiffError(f"{path} {advice}.")
+    if head.startswith(b"\x1f\x8b"):
+        raise SDiffError(f"{path} is compressed: rename it to end in .gz.")
+    if head[257:262] == b"ustar":
+        raise SDiffError(f"{path} is an archive: extract the table.")
+    return head
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unmarked(head: bytes) -> str:
+    """The encoding of a text without a byte order mark: UTF-16 if every other byte of it tends to be zero."""
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) < len(head) // 4:
+        return "utf-8"
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _lines(texts: list[io.TextIOWrapper]) -> Iterator[str]:
+    """The lines of the texts one after the other, without first lines that repeat the very first one: a header."""
+    header = None
+    for text in texts:
+        for n, line in enumerate(text):
+            if n == 0 and line == header:
+                continue
+            header = header or line
+            yield line if line.endswith("\n") else line + "\n"

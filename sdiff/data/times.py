@@ -1,0 +1,166 @@
+"""Reads timestamps: seconds or another unit, ISO 8601, and other forms of dates, all as seconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+
+import duckdb
+
+from sdiff.base.errors import SDiffError, brief
+from sdiff.data.tables import Table, literal, readable_errors
+
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # per second
+LARGEST = 1e11  # seconds: the year 5138. Larger numbers are in a smaller unit
+# Dates that look like numbers, and the place of the year in them.
+DIGITS = {"%Y": 1e0, "%Y%m": 1e2, "%Y%m%d": 1e4, "%Y%m%d%H%M": 1e8, "%Y%m%d%H%M%S": 1e10}
+YEARS = (1900, 2100)  # in which dates are expected, unless they are in ISO 8601
+DAYS = (
+    "%Y-%m-%d",  # not in ISO 8601 with some of the clocks
+    *("%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m %d, %Y"),
+    *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%d-%b-%Y"),
+    "%d-%b-%y",
+)
+CLOCKS = (
+    *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S %z", "T%H:%M:%S"),
+    *(", %H:%M", ", %H:%M:%S", ", %I:%M:%S %p", ", %I:%M %p", " - %H:%M", " %H:%M:%S,%f"),
+)
+WHOLE = (
+    *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %Y"),
+    *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
+    *(
+        "%a, %b %d, %Y",
+        "%A, %B %d, %Y",
+        "%Y%m%dT%H%M%S",
+        "%Y%m%dT%H%M%SZ",
+        "%H:%M:%S %d/%m/%Y",
+        "%H:%M %d/%m/%Y",
+        "%Y-%m",
+        "%m/%Y",
+    ),
+)
+FORMATS = (*(day + clock for day, clock in product(DAYS, CLOCKS)), *WHOLE)
+SAMPLE, TRIED = 1000, 50  # rows examined, and dates in which formats are tried
+# SQL of the seconds of a text in ISO 8601, with an offset or the name of a time zone. DuckDB reads 01/02/20 as year 1.
+ISO = "CASE WHEN year(TRY_CAST({0} AS TIMESTAMPTZ)) > 999 THEN epoch(TRY_CAST({0} AS TIMESTAMPTZ)) END"
+NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "": "dates"}
+
+
+@dataclass(frozen=True)
+class Times:
+    """How a column of timestamps is read.
+
+    Attributes:
+        formats: of the dates, in the notation of strftime, or a unit; several if any of them may be meant. None if
+            times are in ISO 8601 or numbers.
+    """
+
+    formats: tuple[str, ...] = ()
+
+    def number(self, text: str) -> str:
+        """SQL of the number in the SQL expression `text`, NULL if it is something else."""
+        return f"TRY_CAST({text} AS DOUBLE)" if not self.formats or self.formats[0] in UNITS else "NULL::DOUBLE"
+
+    def date(self, text: str) -> str:
+        """SQL of the seconds of the date in the SQL expression `text` if the column `number` is NULL."""
+        if not self.formats:
+            return f"CASE WHEN number IS NULL THEN {ISO.format(text)} END"
+        return "NULL::DOUBLE" if self.formats[0] in UNITS else _seconds(text, self.formats[0])
+
+
+def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
+    """Finds how the SQL expression `text` of a table is written.
+
+    Numbers and ISO 8601 need no format. Otherwise, the formats that fit most of the first rows are candidates. If
+    there are several, and `whole`, the whole column decides.
+
+    Args:
+        chosen: the format or unit, if it is known.
+
+    Raises:
+        SDiffError: `chosen` is not a format.
+    """
+    con = table.con
+    if chosen in UNITS:
+        return Times((chosen,))
+    if chosen:
+        try:
+            con.execute("SELECT try_strptime('', ?)", [chosen])
+        except duckdb.Error:
+            raise SDiffError(
+                f"timestamp_format must be like %d/%m/%Y, or s, ms, us or ns, not {brief(chosen)}."
+            ) from None
+        return Times((chosen,))
+    sample = f"SELECT {text} AS t FROM {table.scan} WHERE {text} IS NOT NULL LIMIT {SAMPLE}"
+    read = f"TRY_CAST(t AS DOUBLE) IS NOT NULL OR {ISO.format('t')} IS NOT NULL"
+    with readable_errors(table.name):
+        known = con.execute(f"SELECT t, {read} FROM ({sample})").fetchall()
+        foreign = [time for time, read in known if not read][:TRIED]
+        if 2 * sum(read for _, read in known) >= len(known):
+            return Times()
+        formats = tuple(form for form in FORMATS if 2 * sum(_fits(time, form) for time in foreign) > len(foreign))
+        if len(formats) > 1:
+            rows = f"SELECT {text} AS t FROM {table.scan}" if whole else sample
+            formats = _best(con, f"({rows})", formats)
+    return Times(formats)
+
+
+def _fits(text: str, form: str) -> bool:
+    with suppress(ValueError):
+        return YEARS[0] <= datetime.strptime(text, form).year <= YEARS[1]
+    return False
+
+
+def _best(con: duckdb.DuckDBPyConnection, rows: str, formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The formats that fit the most rows. Of those that read all rows alike, the first."""
+    counts = ", ".join(f"count({_seconds('t', form)})" for form in formats)
+    [found] = con.execute(f"SELECT {counts} FROM {rows}").fetchall()
+    best = tuple(form for form, n in zip(formats, found, strict=True) if n == max(found))
+    differs = ", ".join(f"bool_or({_seconds('t', best[0])} <> {_seconds('t', form)})" for form in best)
+    [differing] = con.execute(f"SELECT {differs} FROM {rows}").fetchall()
+    return best[:1] + tuple(form for form, other in zip(best, differing, strict=True) if other)
+
+
+def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
+    """Decides what the numbers in the table `pairs` mean, and marks the rows where they mean something else as faulty.
+
+    The columns `number` and `date` (seconds) hold what was read from each row.
+
+    Returns:
+        SQL of the seconds, and the unit or format of the times.
+    """
+    if times.formats:
+        form = times.formats[0]
+        return (f"number / {UNITS[form]}" if form in UNITS else "date"), form
+    bounds = [f"WHEN abs(number) < {LARGEST * size} THEN '{unit}'" for unit, size in list(UNITS.items())[:-1]]
+    kind = f"CASE WHEN number IS NULL THEN '' {' '.join(bounds)} ELSE 'ns' END"
+    usable = "included AND fault IS NULL"
+    kinds = con.execute(f"""
+        SELECT {kind} AS kind, count(*) AS n, min(number), max(number) FROM pairs
+        WHERE {usable} AND number IS DISTINCT FROM 0 GROUP BY kind ORDER BY n DESC""").fetchall()
+    if not kinds:
+        return "number", "s"
+    unit, n, least, most = kinds[0]
+    seconds, name = (f"number / {UNITS[unit]}", NAMES[unit]) if unit else ("date", NAMES[""])
+    for form, place in DIGITS.items():
+        if unit and YEARS[0] * place <= least and most < (YEARS[1] + 1) * place:
+            digits = _seconds("CAST(CAST(number AS BIGINT) AS VARCHAR)", form)
+            matching = f"SELECT count({digits}) FROM pairs WHERE {usable} AND {kind} = '{unit}'"
+            if con.execute(matching).fetchall()[0][0] == n:
+                seconds, name = digits, form
+    if len(kinds) > 1 or not seconds.startswith("number"):
+        zero = "false" if seconds.startswith("number") else "number = 0"  # 0 is the same in all units
+        value = "coalesce(TRY_CAST(number AS DECIMAL(38, 0))::VARCHAR, number::VARCHAR)"
+        con.execute(f"""
+            UPDATE pairs SET fault = 'timestamp is ' || CASE WHEN number IS NULL THEN 'a date'
+                ELSE 'the number ' || {value} END || ', but most are {name}'
+            WHERE {usable} AND ({zero} OR number IS DISTINCT FROM 0 AND {kind} <> '{unit}')""")
+    return seconds, name
+
+
+def _seconds(text: str, form: str) -> str:
+    """SQL of the seconds of a text in a format, NULL if it has another."""
+    time = f"try_strptime({text}, {literal(form)})"
+    return f"CASE WHEN year({time}) BETWEEN {YEARS[0]} AND {YEARS[1]} THEN epoch({time}) END"
