@@ -1,7 +1,8 @@
 """Takes the pictures of the app that README and docs show: `python docs/screenshots.py http://127.0.0.1:7860/`
 
 The app must be running, with its default data set; Chromium (Debian: `apt install chromium`) and the Python package
-playwright must be installed. Pictures are of what a visitor sees without scrolling, on a desktop (1440 x 900) and a phone.
+playwright must be installed. Pictures are of what a visitor sees without scrolling, on a desktop (1440 x 900) and a
+phone.
 """
 
 from __future__ import annotations
