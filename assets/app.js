@@ -105,12 +105,12 @@ const tell = (id, text) => {
     document.documentElement.classList.remove("restoring");
     const told = JSON.parse(text);
     [trained, idle] = [told.trained, told.idle];
-    document.getElementById("shelves").classList.remove("taking");
+    document.getElementById("shelves")?.classList.remove("taking");
     showCards();
     setAddress(told.address);
     setTimeout(mark, 100); // the controls may still be on their way to new values
     const view = new URLSearchParams(location.search).get("view");
-    if (first && view) openTab(view);
+    if (first && view) for (const delay of [0, 400, 1500]) setTimeout(openTabUnlessOpen, delay, view);
     if (first) window.inviteToTour();
     first = false;
   };
@@ -124,6 +124,11 @@ const tell = (id, text) => {
     if (tab) return tab.click();
     document.querySelector(".overflow-menu > button")?.click(); // where not all tabs fit
     setTimeout(() => named(name, ".overflow-dropdown button")?.click(), 50);
+  };
+  // The first list comes with the page, perhaps before its tabs can be clicked.
+  const openTabUnlessOpen = (view) => {
+    const open = document.querySelector('.tab-container:not(.visually-hidden) button[aria-selected="true"]');
+    if (open?.textContent.trim() === "Recommend") window.openTab(view);
   };
   document.addEventListener("click", ({ target }) => {
     const tab = target.closest('button[role="tab"], .overflow-dropdown button');

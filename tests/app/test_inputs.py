@@ -94,7 +94,7 @@ def test_invalid_event_values_get_a_message_and_no_traceback(demo, client, capsy
 
 def test_invalid_values_that_once_caused_errors_get_a_message(demo, client, capsys, caplog):
     handlers = {
-        "reverse": ("step", [2.5, 2.0]),
+        "mapped": ("wave-x", [2.5, 2.0]),
         "call": ("told", ["[" * 100_000, '{"address":' * 10_000]),
         "recommend": ("opened", [[LONG, "instant"], ["demo", "x" * 300]]),
     }
@@ -236,7 +236,7 @@ def test_no_stream_opens_for_an_unknown_session(client):
 
 def test_a_press_event_names_its_item(demo, client):
     presses = [fn for fn in demo.fns.values() if fn.collects_event_data]
-    assert len(presses) == 3
+    assert len(presses) == 5
     for fn, data in itertools.product(
         presses, [None, 5, "x", {}, {"item": None}, {"item": ["1"]}, {"item": "x" * 2001}]
     ):
@@ -252,7 +252,7 @@ def test_every_input_of_the_page_has_a_validator(demo):
 
 def test_an_integer_control_refuses_fractions(demo):
     parts = {each.elem_id: each for fn in demo.fns.values() for each in fn.inputs}
-    for part in ("step", "T", "k", "epochs", "own-core"):
+    for part in ("wave-x", "T", "k", "epochs", "own-core"):
         assert inputs.checked([parts[part]], [2.0]) == [2] and isinstance(parts[part].preprocess(2.0), int)
         with pytest.raises(SDiffError, match="must be a whole number"):
             inputs.checked([parts[part]], [2.5])

@@ -15,7 +15,7 @@ from sdiff.app.server.sessions import Messages, Open
 
 def ask(client, session: str = "") -> str:
     """Requests a list that nobody reads, and waits until it is ready. Returns the event id."""
-    body = {"data": ["demo", "demo", "1", 20, 0, "{}", None]} | ({"session_hash": session} if session else {})
+    body = {"data": ["demo", "demo", "1", 20, 0, *[None] * 9]} | ({"session_hash": session} if session else {})
     id = client.post("/gradio_api/call/recommend", json=body).json()["event_id"]
     queue, end = client.app.get_blocks()._queue, time.monotonic() + 30
     while id in queue.event_ids_to_events:

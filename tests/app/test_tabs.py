@@ -107,7 +107,7 @@ def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser
 def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     visits = "".join(f"{u},{(u + i * i) % 12},{1.6e9 + 60 * i:.0f}\n" for u in range(20) for i in range(8))
     table = tmp_path / "visits.csv"
-    table.write_text(f"visitor,item,time\n{visits}7,,1600000000\n")
+    table.write_text(f"who,item,time\n{visits}7,,1600000000\n")
     open_tab(page, "Data")
     page.locator("#facts dd").filter(has_text="37,374").wait_for()
     page.wait_for_selector("#degrees .js-plotly-plot")
@@ -120,7 +120,7 @@ def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     page.locator("#own-read").click()
     page.get_by_text("Choose the columns of users and items").wait_for()
     page.locator("#own-user input").click()
-    page.locator("#own-user").get_by_role("option", name="visitor", exact=True).click()
+    page.locator("#own-user").get_by_role("option", name="who", exact=True).click()
     page.locator("#own-read").click()
     page.locator("#own-said td").filter(has_text="item is empty").wait_for()
     page.get_by_label("Leave out rows that cannot be used").check()

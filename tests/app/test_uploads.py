@@ -168,7 +168,7 @@ def test_an_uploaded_table_is_opened_and_remembered(log, opening):
         and picker.value == key
         and user in open_dataset(key).dataset.split.users
     )
-    assert picker.choices[0] == ("my visits_ 2024 (yours)", key) and picker.choices[1][1] == "demo"
+    assert picker.choices[0] == ("my visits_ 2024 (yours)", key) and picker.choices[1][1] == "ml-latest-small"
 
 
 def test_a_missing_data_set_is_offered_and_opened_after_its_download(opening, tmp_path, monkeypatch):
