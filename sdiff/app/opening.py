@@ -72,7 +72,17 @@ class Opening:
 
     async def open_page(self, request: gr.Request, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens the page's URL. Parts that cannot be opened are reported; the others are opened."""
-        pairs = request.query_params.multi_items()
+        pairs, page, panel = request.query_params.multi_items(), self.page, self.page.controls
+        if page.list_state.value and not any(name in KEYS for name, _ in pairs):
+            # The page came with its list (`first_list`). What was clicked since then stays.
+            yield {
+                page.dataset: gr.Dropdown(handlers.choices(uploaded)),
+                page.checkpoint: gr.Dropdown(handlers.model_choices(opened[0])),
+                panel.first_year: None,  # which the page would take for 0
+                panel.last_year: None,
+            }
+            runs.warm_up()
+            return
         words = [pair for pair in pairs if pair[0] not in NUMBERS]
         query = attempt(lambda: Query.parse(pairs), None) or attempt(lambda: Query.parse(words), Query())
         if query.dataset not in REGISTRY and query.dataset not in uploaded:
@@ -87,9 +97,6 @@ class Opening:
             parts = await run_sync(self.shown, query, uploaded)
         known = state.open_dataset(query.dataset).dataset.split.items
         history = attempt(lambda: known.encode(query.history or ()) is not None and query.history, None)
-        page, panel = self.page, self.page.controls
-        if not any(name in KEYS for name, _ in pairs):  # the list that the page came with (`first_list`)
-            parts = {part: value for part, value in parts.items() if part not in self.emptied}
         yield parts | {
             panel.seed: query.seed,
             panel.k: max(1, min(query.k, LONGEST)),

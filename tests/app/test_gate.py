@@ -314,6 +314,6 @@ def test_the_page_reports_a_full_queue_and_recovers_on_the_next_click(profile, u
         page.wait_for_function("before => document.querySelector('#summary strong').innerText !== before", arg=before)
         page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
         page.get_by_role("tab", name="Train").click()
-        page.locator("#start").click()
+        page.locator("#train-best").click()
         page.get_by_text("This run could not start").wait_for()
-        assert page.locator("#start").is_enabled() and page.locator("#stop").is_disabled()
+        assert page.locator("#train-best").is_enabled() and page.locator("#stop").is_hidden()

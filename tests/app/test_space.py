@@ -108,7 +108,7 @@ def test_on_zero_gpu_lists_use_no_gpu_and_training_continues_across_slices(tmp_p
         assert "Ended after 1 epoch" in (last := trained(url, 3, "cut-short")[-1])
         assert "saved as <b>cut-short</b>" in last and "exceeded your free ZeroGPU quota" in last
         assert trained(url, 3, "refused")[-1].startswith("<p>ZeroGPU says: You have exceeded")
-        rows = Client(url, verbose=False).predict(user="7", k=3, checkpoint="cut-short", api_name="/recommend")
+        rows = Client(url, verbose=False).predict("demo", "cut-short", "7", 3, api_name="/recommend")
         assert len(rows) == 3
     assert {path.name for path in (tmp_path / "app" / "runs").iterdir()} == {"in-three-slices", "cut-short"}
     sliced = Checkpoint.load(tmp_path / "app" / "runs" / "in-three-slices")
