@@ -74,4 +74,4 @@ def test_no_dependency_allows_an_untested_major_version(need):
 
 def test_the_required_duckdb_refuses_a_truncated_gzip_file():
     [duckdb] = [need for need in needs() if need.name == "duckdb"]
-    assert "1.5.9" not in duckdb.specifier and "2.0.0" in duckdb.specifier
+    assert "1.5.9" not in duckdb.specifier and "2.0.1" in duckdb.specifier
