@@ -308,7 +308,7 @@ def test_the_app_ends_immediately_with_open_pages_and_its_run_keeps_the_best_wei
         client.stream("GET", "heartbeat/tab"),
         client.stream("GET", start_run(client, address)) as told,
     ):
-        next(line for line in told.iter_lines() if "epoch **" in line)
+        next(line for line in told.iter_lines() if "of at most 1000" in line)
         app.send_signal(number)
         asked = time.monotonic()
         assert app.wait(60) == status
