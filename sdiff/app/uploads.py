@@ -17,9 +17,9 @@ from pathlib import Path
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
+from sdiff.data.database import database, readable_errors
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
-from sdiff.data.tables import database, readable_errors
 
 TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")

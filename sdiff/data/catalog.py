@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
+from sdiff.data.database import LOCKED, temporary
 from sdiff.data.datasets import Dataset
 from sdiff.data.search import Search
-from sdiff.data.tables import LOCKED, temporary
 
 
 @dataclass(frozen=True)

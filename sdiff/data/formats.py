@@ -13,6 +13,7 @@ import numpy as np
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import regular
 from sdiff.base.paths import expanded
+from sdiff.data.database import database, readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items, read_items, untitled
@@ -20,7 +21,6 @@ from sdiff.data.readers import Report, read_interactions, split_of
 from sdiff.data.reading import Reading
 from sdiff.data.sources import HEAD
 from sdiff.data.splits import given_split
-from sdiff.data.tables import database, readable_errors
 
 Format = Callable[[Path], tuple[Split, Items] | tuple[Split, Items, Report]]
 GENRES = (

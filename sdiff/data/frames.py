@@ -10,10 +10,11 @@ import narwhals as nw
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
+from sdiff.data.database import MEMORY, connect, temporary
 from sdiff.data.interactions import Interactions
 from sdiff.data.readers import DEFAULT, PAIR, Reading, read_interactions
 from sdiff.data.roles import METADATA, recognised
-from sdiff.data.tables import LONGEST, MEMORY, connect, temporary
+from sdiff.data.tables import LONGEST
 
 REPEATED = "The frame has more than one column of the same name: rename or remove one."
 WHOLE = nw.Int64()  # type of ids that are numbers in Python

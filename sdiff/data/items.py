@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
+from sdiff.data.database import readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import FaultyRows
 from sdiff.data.roles import METADATA
-from sdiff.data.tables import DETECTED, Fault, Table, open_table, readable_errors
+from sdiff.data.tables import DETECTED, Fault, Table, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"

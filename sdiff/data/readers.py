@@ -9,11 +9,12 @@ import duckdb
 import numpy as np
 
 from sdiff.base.errors import SDiffError
+from sdiff.data.database import literal, readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
 from sdiff.data.roles import PAIR, recognised, suggested_names
-from sdiff.data.tables import LONGEST, Fault, Table, literal, open_table, readable_errors
+from sdiff.data.tables import LONGEST, Fault, Table, open_table
 from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error

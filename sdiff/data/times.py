@@ -10,7 +10,8 @@ from itertools import product
 import duckdb
 
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.tables import Table, literal, readable_errors
+from sdiff.data.database import literal, readable_errors
+from sdiff.data.tables import Table
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # per second
 LARGEST = 1e11  # seconds: the year 5138. Larger numbers are in a smaller unit

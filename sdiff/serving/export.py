@@ -17,9 +17,9 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.files import replacing
 from sdiff.config import Config
 from sdiff.data.catalog import create_items
+from sdiff.data.database import connect
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Interactions
-from sdiff.data.tables import connect
 from sdiff.evaluation.report import Evaluation
 from sdiff.method.histories import Histories
 

@@ -12,8 +12,8 @@ from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import regular, sweep, write_atomically
 from sdiff.config import Config
+from sdiff.data.database import connect
 from sdiff.data.datasets import Dataset
-from sdiff.data.tables import connect
 from sdiff.serving.export import MEMORY, ranked, write
 from sdiff.serving.recommender import Recommender
 

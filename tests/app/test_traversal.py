@@ -20,8 +20,8 @@ from sdiff.app.state import INSTANT
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import runs_dir
 from sdiff.data import download as fetching
+from sdiff.data.database import database
 from sdiff.data.download import Archive, fetch
-from sdiff.data.tables import database
 from sdiff.training.checkpoint import Checkpoint
 from tests.conftest import ROOT, run
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data import tables
+from sdiff.data import database
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
 from sdiff.data.readers import Reading, preview, read_interactions, split_of
@@ -317,6 +317,6 @@ def test_an_empty_k_core_is_refused(tmp_path):
 def test_cells_that_exceed_the_memory_of_a_table_are_refused(tmp_path, monkeypatch):
     table = tmp_path / "x.parquet"
     duckdb.sql(f"COPY (SELECT i AS user, repeat('i', 2_000_000) AS item FROM range(100) t(i)) TO '{table}'")
-    monkeypatch.setattr(tables, "MEMORY", "40MB")
+    monkeypatch.setattr(database, "MEMORY", "40MB")
     with pytest.raises(SDiffError, match="within 40MB: remove long cells"):
         read_interactions(table)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sdiff import Recommender, SDiffError
-from sdiff.data import tables
+from sdiff.data import database
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items
@@ -198,7 +198,7 @@ def sixteen_cores(monkeypatch):
 
 @pytest.mark.parametrize(("memory", "threads"), [("48MB", 1), ("512MB", 4), ("2GB", 16), ("9GB", 16)])
 def test_a_database_limits_its_threads_to_its_memory(memory, threads, tmp_path, sixteen_cores):
-    with tables.connect(":memory:", memory, tmp_path) as con:
+    with database.connect(":memory:", memory, tmp_path) as con:
         assert con.execute("SELECT current_setting('threads')").fetchall() == [(threads,)]
 
 
