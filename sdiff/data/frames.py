@@ -10,7 +10,6 @@ import narwhals as nw
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.database import MEMORY, connect, temporary
 from sdiff.data.interactions import Interactions
 from sdiff.data.readers import DEFAULT, PAIR, Reading, read_interactions
 from sdiff.data.roles import METADATA, recognised
@@ -73,17 +72,11 @@ def read_frame(frame: Any, reading: Reading = DEFAULT) -> tuple[Interactions, Fo
     columns = _roles(table, PAIR, ("user", "item"), {role: getattr(reading, role) for role in PAIR})
     values = {role: _values(table[name], is_id=role in ("user", "item")) for role, name in columns.items()}
     options = replace(reading, **dict.fromkeys(PAIR, ""), names=(), delimiter="", encoding="", items="")
-    with temporary() as folder:
-        path = folder / "frame.parquet"
-        with connect(":memory:", MEMORY, folder / "spilled") as con:
-            con.register("frame", values)
-            con.sql("FROM frame").to_parquet(str(path))
-        try:
-            interactions, _ = read_interactions(path, options)
-        except SDiffError as error:
-            message = str(error).replace(str(path), "the frame")
-            error.args = (message[0].upper() + message[1:],)
-            raise
+    try:
+        interactions, _ = read_interactions(values, options)
+    except SDiffError as error:
+        error.args = (str(error).replace("The data frame", "The frame"),)
+        raise
     user, item = columns["user"], columns["item"]
     return interactions, Form(table.implementation, user, item, _type(table[user]), _type(table[item]))
 

@@ -229,8 +229,8 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
     """A table in a temporary database.
 
     Args:
-        origin: the path of a file, a tuple of paths of files that are parts of one table, or a data frame of pandas,
-            Polars, PyArrow, or any other library with the Arrow PyCapsule interface.
+        origin: the path of a file, a tuple of paths of files that are parts of one table, arrays by column name, or a
+            data frame of pandas, Polars, PyArrow, or any other library with the Arrow PyCapsule interface.
         start: only the first rows are needed.
 
     Raises:
