@@ -25,14 +25,18 @@ def changed(page, before: list[str], seconds: float = 60) -> list[str]:
 
 
 def settle(page, seconds: float = 60) -> None:
-    """Until the page has awaited nothing for half a second: an answer that is cut off by leaving is an error on
-    the console."""
+    """Until the page has awaited nothing for half a second."""
     end = time.monotonic() + seconds
     quiet = 0
     while quiet < 5:
         assert time.monotonic() < end, "the page does not become idle"
         page.wait_for_timeout(100)
         quiet = quiet + 1 if page.evaluate("window.atRest()") else 0
+
+
+def reload(page) -> None:
+    settle(page)
+    page.reload()
 
 
 def open_tab(page, name: str) -> None:
@@ -59,6 +63,7 @@ def move(page, slider: str, value: float) -> None:
 def fill(page, box: str, value: float) -> None:
     """Types a number into a box of the controls."""
     open_controls(page)
+    settle(page)  # what is typed while the page still changes may be lost
     page.locator(f"#{box} input").fill(str(value))
     page.locator(f"#{box} input").press("Enter")
 

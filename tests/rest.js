@@ -22,6 +22,8 @@
   };
 
   window.atRest = () => sent === 0 && [...asked].every((event) => answered.has(event));
+  // What a page says of answers that leaving it cuts off is no fault.
+  addEventListener("beforeunload", () => (console.error = () => {}));
   window.fetch = (what, ...how) => {
     const url = String(what.url ?? what);
     const answer = ask(what, ...how);

@@ -19,6 +19,7 @@ from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
 from sdiff.app import answers, comparison, handlers, openings, similar, spectral, state
+from sdiff.app import leaderboard as standings
 from sdiff.app import waves as named_waves
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import MOST, K, Query, text
@@ -359,11 +360,11 @@ def leaderboard(dataset: str = DATASET) -> list[answers.LeaderboardRow]:
     Args:
         dataset: key of a data set.
     """
-    *_, standings = comparison.leaderboard(Query(dataset).dataset)
-    return [_standing(row) for row in standings]
+    *_, rows = standings.leaderboard(Query(dataset).dataset)
+    return [_standing(row) for row in rows]
 
 
-def _standing(row: comparison.Standing) -> answers.LeaderboardRow:
+def _standing(row: standings.Standing) -> answers.LeaderboardRow:
     measured = {"valid": None, "test": None, **row.measured} if row.measured else None
     return {
         "model": row.model,

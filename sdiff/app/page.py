@@ -124,3 +124,8 @@ class Page:
             return make(self.query(values))
 
         button.click(made, self.inputs, self.text, **QUIETLY).success(None, self.text, js=js)
+
+
+def plot_area(label: str, elem_id: str, visible: bool = True) -> gr.Plot:
+    """A place for a plot without frame and heading. `label` names the files that it is saved to."""
+    return gr.Plot(label=label, show_label=False, elem_id=elem_id, container=False, visible=visible)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.app import comparison, handlers, lists, spectral
+from sdiff.app import comparison, handlers, leaderboard, lists, measuring, spectral
 from sdiff.app.query import Query
 from sdiff.app.state import keep_open, open_dataset, opened_here, serve
 from sdiff.app.tabs import take_away
@@ -76,10 +76,10 @@ def test_both_sides_have_the_same_filters_and_history():
 
 
 def test_a_baseline_side_reports_the_metrics_of_the_baseline():
-    head, rows, words = comparison.measure([PAPER, replace(PAPER, model="A x")], "test")
+    head, rows, words = measuring.measure([PAPER, replace(PAPER, model="A x")], "test")
     split = open_dataset("demo").dataset.split
     expected = evaluate(BASELINES["A x"](split), split, "test", CPU)
-    assert head == ["measure", "A", "B", "B − A", "meaning"] and [row[0] for row in rows] == list(comparison.HINTS)
+    assert head == ["measure", "A", "B", "B − A", "meaning"] and [row[0] for row in rows] == list(measuring.HINTS)
     assert float(rows[0][2]) == pytest.approx(expected["recall@20"], abs=1e-4)
     assert float(rows[1][2]) == pytest.approx(expected["ndcg@20"], abs=1e-4)
     kept = serve("demo", "demo-paper")[1].checkpoint.metrics["test"]
@@ -89,15 +89,15 @@ def test_a_baseline_side_reports_the_metrics_of_the_baseline():
 
 
 def test_differences_are_paired_by_user_so_a_side_does_not_differ_from_itself():
-    head, rows, words = comparison.measure([ONE, ONE, ONE], "valid")
+    head, rows, words = measuring.measure([ONE, ONE, ONE], "valid")
     assert head[-4:] == ["B − A", "C", "C − A", "meaning"]
     assert all(row[n].startswith("+0.0000") for row in rows for n in (3, 5)) and rows[0][3] == "+0.0000 ± 0.0000"
     assert "overstates" not in words
 
 
 def test_each_cell_of_the_grid_is_the_evaluation_of_its_pair(monkeypatch):
-    monkeypatch.setattr(comparison, "GRID", {"sigma_max": (0.1, 0.5), "alpha_min": (0.0, 0.3)})
-    *_, cells = comparison.sensitivity(PAPER)
+    monkeypatch.setattr(measuring, "GRID", {"sigma_max": (0.1, 0.5), "alpha_min": (0.0, 0.3)})
+    *_, cells = measuring.sensitivity(PAPER)
     pairs = [(cell["sigma_max"], cell["alpha_min"]) for cell in cells]
     assert pairs == [(0.1, 0.0), (0.1, 0.3), (0.5, 0.0), (0.5, 0.3)]
     valid = serve("demo", "demo-paper")[1].checkpoint.metrics["valid"]["recall@20"]
@@ -200,11 +200,11 @@ def test_a_model_with_its_items_in_another_order_gives_the_same_list_and_hits():
 
 def test_a_sample_of_users_is_drawn_from_all_of_them_and_what_settings_do_is_measured_on_it():
     split = open_dataset("demo").dataset.split
-    users = comparison._sample(split, "valid", 50)
+    users = measuring.sample(split, "valid", 50)
     assert len(users) == 50 and users.max() > 0.8 * len(split.users) and users.min() < 0.2 * len(split.users)
-    rows, words = comparison.across_users(ONE)
+    rows, words = measuring.across_users(ONE)
     assert [own == now for _, own, now in rows] == [True] * 3 and "people, drawn at random" in words
-    moved, _ = comparison.across_users(replace(ONE, settings={"beta": 0.8}))
+    moved, _ = measuring.across_users(replace(ONE, settings={"beta": 0.8}))
     hits, novelty, catalog = ([float(re.sub("[^0-9.]", "", text)) for text in row[1:]] for row in moved)
     assert hits[1] < hits[0] and novelty[1] > novelty[0] and catalog[1] > catalog[0]
 
@@ -215,8 +215,8 @@ def test_data_with_fewer_items_than_a_list_is_long_can_be_measured(tmp_path):
     key = str(tmp_path / "few.csv")
     keep_open(key, opened_here(partial(load_dataset, key)))
     query = Query(key, "instant", "u1")
-    rows, _ = comparison.across_users(query)
+    rows, _ = measuring.across_users(query)
     assert rows[0][0].startswith("Hits")
-    *_, standings = comparison.leaderboard(key)
+    *_, standings = leaderboard.leaderboard(key)
     assert all(standing.measured for standing in standings)
-    assert comparison.measure([query, replace(query, model="popularity")], "test")[1]
+    assert measuring.measure([query, replace(query, model="popularity")], "test")[1]

@@ -10,11 +10,11 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from sdiff.app import comparison, similar
-from sdiff.app.comparison import Standing
+from sdiff.app import leaderboard, measuring, similar
+from sdiff.app.leaderboard import Standing
 from sdiff.app.page import Page
 from sdiff.app.state import INSTANT, open_dataset
-from sdiff.app.tabs import compare
+from sdiff.app.tabs import leaderboard as board
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.evaluation.baselines import BASELINES
@@ -23,7 +23,7 @@ from sdiff.training.checkpoint import Checkpoint
 
 @pytest.fixture(scope="module")
 def standings():
-    return {row.model: row for row in [*comparison.leaderboard("demo")][-1]}
+    return {row.model: row for row in [*leaderboard.leaderboard("demo")][-1]}
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def copy():
 @pytest.fixture
 def measured(monkeypatch):
     """The models that are measured, as they are."""
-    names, measure = [], comparison._lists
+    names, measure = [], leaderboard.lists_of
 
     def watched(dataset, side, part, users):
         names.append((side.model, part))
         return measure(dataset, side, part, users)
 
-    monkeypatch.setattr(comparison, "_lists", watched)
+    monkeypatch.setattr(leaderboard, "lists_of", watched)
     return names
 
 
@@ -64,7 +64,7 @@ def test_every_model_and_baseline_has_a_row_and_the_best_is_first(standings):
 
 def test_recorded_figures_are_those_of_the_checkpoint_and_measured_ones_agree_on_all_users(standings):
     split = open_dataset("demo").dataset.split
-    assert len(split.users) <= comparison.SAMPLE, "so that the sample is everybody"
+    assert len(split.users) <= measuring.SAMPLE, "so that the sample is everybody"
     for name in ("demo", "demo-paper"):
         written, row = Checkpoint.load(CHECKPOINTS / name).metrics, standings[name]
         assert row.recorded == {part: written[part]["recall@20"] for part in ("valid", "test")}
@@ -77,17 +77,17 @@ def test_recorded_figures_are_those_of_the_checkpoint_and_measured_ones_agree_on
 
 
 def test_only_new_and_changed_models_are_measured(standings, copy, measured):
-    [table] = comparison.leaderboard("demo")
+    [table] = leaderboard.leaderboard("demo")
     assert not measured and {row.model: row for row in table} == standings
     folder = copy("new")
-    tables = [*comparison.leaderboard("demo")]
+    tables = [*leaderboard.leaderboard("demo")]
     assert measured == [("new", "valid"), ("new", "test")] and len(tables) == 2
     assert [row.measured is None for row in tables[0] if row.model == "new"] == [True]
     [new] = [row for row in tables[-1] if row.model == "new"]
     assert new == replace(standings["demo-paper"], model="new")
     checkpoint = Checkpoint.load(folder)
     replace(checkpoint, config=checkpoint.config.override({"noise": 0.0})).save(folder)
-    [*comparison.leaderboard("demo")]
+    [*leaderboard.leaderboard("demo")]
     assert measured == [("new", "valid"), ("new", "test")] * 2
 
 
@@ -95,17 +95,17 @@ def test_a_model_of_another_split_is_marked_and_its_recorded_figures_are_left_ou
     card = json.loads((copy("elsewhere") / "config.json").read_text())
     card["provenance"]["data_fingerprint"] = "0" * 16
     (runs_dir() / "elsewhere" / "config.json").write_text(json.dumps(card))
-    [row] = [row for row in next(comparison.leaderboard("demo")) if row.model == "elsewhere"]
+    [row] = [row for row in next(leaderboard.leaderboard("demo")) if row.model == "elsewhere"]
     assert row.foreign and row.recorded == {} and "another split" in row.origin
 
 
 def test_a_damaged_model_has_a_row_with_the_reason_and_the_others_are_measured(copy):
     next(copy("damaged").glob("*.safetensors")).unlink()
-    *_, rows = comparison.leaderboard("demo")
+    *_, rows = leaderboard.leaderboard("demo")
     assert rows[-1].model == "damaged" and rows[-1].error and rows[-1].measured is None
     assert str(runs_dir()) not in rows[-1].error
     assert all(row.measured for row in rows[:-1])
-    cells = compare._cells(rows[-1])
+    cells = board._cells(rows[-1])
     assert cells[0].below == rows[-1].error and [cell.text for cell in cells[1:5]] == ["–"] * 4
 
 
@@ -114,15 +114,15 @@ def test_without_held_out_items_there_is_no_leaderboard(monkeypatch):
     split = opened.dataset.split
     nothing = split.test.where(np.zeros(len(split.test), dtype=bool))
     bare = replace(opened, dataset=replace(opened.dataset, split=replace(split, valid=nothing, test=nothing)))
-    monkeypatch.setattr(comparison, "open_dataset", lambda _: bare)
+    monkeypatch.setattr(leaderboard, "open_dataset", lambda _: bare)
     with pytest.raises(SDiffError, match="Nothing is held out"):
-        next(comparison.leaderboard("demo"))
+        next(leaderboard.leaderboard("demo"))
 
 
 @pytest.fixture(scope="module")
 def tab():
     with gr.Blocks():
-        return compare.CompareTab(Page())
+        return board.Leaderboard(Page())
 
 
 def row(name: str, seconds: float | None = None, curve=()) -> Standing:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import printed
-from tests.page import WIDTHS, changed, fill, move, open_controls, open_tab, settle, titles
+from tests.page import WIDTHS, changed, fill, move, open_controls, open_tab, reload, settle, titles
 
 
 @WIDTHS
@@ -304,8 +304,7 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
         page.keyboard.press("ArrowRight")
     popover.wait_for(state="detached")
     assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 6
-    settle(page)
-    page.reload()
+    reload(page)
     page.wait_for_selector("#recommended tbody tr")
     settle(page)
     assert page.locator("#invitation").count() == 0

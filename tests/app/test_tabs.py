@@ -11,7 +11,7 @@ import pytest
 from sdiff.app import results
 from sdiff.app.tabs.experiments import experiments
 from sdiff.data.registry import REGISTRY
-from tests.page import WIDTHS, changed, move, open_tab, settle, titles
+from tests.page import WIDTHS, changed, move, open_tab, reload, settle, titles
 
 ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slow page to stop it
 
@@ -59,6 +59,7 @@ def test_a_model_can_be_trained_stopped_saved_and_used(page):
 
 def test_clocks_count_between_the_updates_of_a_run(page):
     open_tab(page, "Train")
+    settle(page)
     page.evaluate(
         """document.querySelector('#train-status').insertAdjacentHTML('beforeend',
             '<time data-seconds="58.5">58 s</time><time data-seconds="62" data-down>1 min 2 s</time>')"""
@@ -216,7 +217,7 @@ def test_the_diffusion_can_be_scrubbed_and_played_and_its_moment_is_in_the_addre
     shown.get_by_text("Noised, t = 1.").wait_for()
     page.wait_for_function(f"{visible} === 'history,1,1,1'")
     assert listed(page, "#film section:visible .list:first-child") != last
-    page.reload()
+    reload(page)
     shown.get_by_text("Noised, t = 1.").wait_for()
     page.get_by_role("button", name="Play", exact=True).click()
     shown.get_by_text("Step 2 of 5").wait_for()
@@ -271,8 +272,7 @@ def test_a_third_list_can_be_chosen_and_is_restored_by_the_url(visit):
     assert len(shown) == len(listed(page, "#a-list")) == 20 and shown != listed(page, "#b-list")
     page.get_by_role("button", name="Measure", exact=True).click()
     page.locator("#measured th").filter(has_text="C − A").wait_for()
-    settle(page)
-    page.reload()
+    reload(page)
     page.wait_for_selector("#c-list tbody tr")
     assert listed(page, "#c-list") == shown
     choose(page, "c-model", "no third list")
@@ -308,8 +308,7 @@ def test_the_leaderboard_is_measured_sorted_in_the_browser_and_kept(visit):
     names = ["demo", "demo-paper", "instant", "linear graph filter (baseline)", "most popular items (baseline)"]
     assert [name for name in column(1) if name in names] == names
     page.wait_for_selector("#cost-plot .js-plotly-plot")
-    settle(page)
-    page.reload()
+    reload(page)
     page.locator("#board-words").filter(has_text=re.compile(r"(\d+) of \1 are measured")).wait_for()
     settle(page)
 
@@ -326,8 +325,7 @@ def test_the_url_restores_both_sides(visit):
     page.wait_for_function("new URLSearchParams(location.search).get('b-guidance') === '2'")
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     shown = listed(page, "#b-list")
-    settle(page)
-    page.reload()
+    reload(page)
     page.locator("#b-words").filter(has_text="→ 2").wait_for()
     assert listed(page, "#b-list") == shown
     settle(page)

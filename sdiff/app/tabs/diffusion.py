@@ -8,7 +8,7 @@ import gradio as gr
 
 from sdiff.app import figures, lists, spectral
 from sdiff.app.controls import Parts, Values
-from sdiff.app.page import Page
+from sdiff.app.page import Page, plot_area
 from sdiff.app.state import serve
 from sdiff.app.tabs import take_away
 from sdiff.app.words import public_message
@@ -30,16 +30,12 @@ class DiffusionTab:
         self.page = page
         gr.Markdown(INTRO, elem_classes="words")
         self.film = gr.HTML(elem_id="film", padding=False)
-        self.energy = gr.Plot(label="Energy by wave", show_label=False, elem_id="film-energy", container=False)
+        self.energy = plot_area("Energy by wave", "film-energy")
         gr.Markdown("## Signal α and noise σ over time, for slow to fast waves")
-        self.alpha_sigma = gr.Plot(
-            label="Signal and noise over time", show_label=False, elem_id="schedules", container=False
-        )
+        self.alpha_sigma = plot_area("Signal and noise over time", "schedules")
         self.alpha_sigma_words = gr.Markdown(elem_classes="words")
         gr.Markdown("## Signal-to-noise ratio over time and waves (the paper's Figure 3)")
-        self.maps = gr.Plot(
-            label="Signal-to-noise ratio over time and waves", show_label=False, elem_id="maps", container=False
-        )
+        self.maps = plot_area("Signal-to-noise ratio over time and waves", "maps")
         self.maps_words = gr.Markdown(elem_classes="words")
         self.csv = gr.Button("Save the plots' data as CSV", size="sm", elem_id="spectrum-csv")
 

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from sdiff.app import comparison, figures, handlers, lists, spectral, state
+from sdiff.app import figures, handlers, lists, measuring, spectral, state
 from sdiff.app.controls import Parts, Values, without_effect
-from sdiff.app.page import IN_ORDER, QUIETLY, Page
+from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
 from sdiff.app.words import attempt, guarded, warn
@@ -66,14 +66,10 @@ class RecommendTab:
                 gr.Markdown("## For everybody")
                 self.everybody = gr.HTML(elem_id="everybody", padding=False)
                 gr.Markdown("## What the noise leaves of each wave")
-                self.snr = gr.Plot(
-                    label="Signal-to-noise ratio by wave", show_label=False, elem_id="snr", container=False
-                )
+                self.snr = plot_area("Signal-to-noise ratio by wave", "snr")
                 self.snr_words = gr.Markdown(elem_classes="words")
                 gr.Markdown("## This history, noised and restored")
-                self.energy = gr.Plot(
-                    label="The history noised and restored", show_label=False, elem_id="energy", container=False
-                )
+                self.energy = plot_area("The history noised and restored", "energy")
                 self.energy_words = gr.Markdown(elem_classes="words")
                 self.further = gr.HTML(FURTHER, elem_id="further", padding=False)
         # The page's script puts them below the row they explain, and into a dialog.
@@ -242,7 +238,7 @@ class RecommendTab:
 
 def for_everybody(query: Query) -> str:
     """What the settings do to the lists of many users."""
-    rows, words = comparison.across_users(query)
+    rows, words = measuring.across_users(query)
     return lists.plain_table(words, ["", "model's own", "now"], rows)
 
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from sdiff.app import figures, lists, waves
 from sdiff.app.controls import Parts, Values
-from sdiff.app.page import Page
+from sdiff.app.page import Page, plot_area
 from sdiff.app.words import literal
 
 INTRO = """## The waves of this history
@@ -26,9 +26,7 @@ class WavesTab:
         with gr.Row(elem_id="carried"):
             with gr.Column(scale=3, min_width=310):
                 self.words = gr.Markdown(elem_classes="words")
-                self.amplitudes = gr.Plot(
-                    label="Waves of the history", show_label=False, elem_id="amplitudes", container=False
-                )
+                self.amplitudes = plot_area("Waves of the history", "amplitudes")
             with gr.Column(scale=2, min_width=310):
                 self.strongest = gr.HTML(elem_id="strongest", padding=False)
         gr.Markdown("## A map of all items\nEach point is an item; its place is its height on two waves.")
@@ -39,9 +37,9 @@ class WavesTab:
                 for number, label, axis in zip(FIRST, ("Wave from left to right", "Wave upwards"), "xy", strict=True)
             ]
         self.map_words = gr.Markdown(elem_classes="words", elem_id="map-words")
-        self.map = gr.Plot(label="Map of the items", show_label=False, elem_id="map", container=False)
+        self.map = plot_area("Map of the items", "map")
         gr.Markdown("## How fast each wave is: the eigenvalues of the graph")
-        self.eigenvalues = gr.Plot(label="Eigenvalues", show_label=False, elem_id="eigenvalues", container=False)
+        self.eigenvalues = plot_area("Eigenvalues", "eigenvalues")
         self.eigenvalues_words = gr.Markdown(elem_classes="words")
 
     def wire(self) -> None:

@@ -1,0 +1,149 @@
+"""Measures models and settings on a sample of the users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from threading import Condition
+from typing import Any
+
+import numpy as np
+from cachetools import LRUCache, cached
+
+from sdiff.app.comparison import NAMES, scorer, title
+from sdiff.app.query import Query
+from sdiff.app.state import open_dataset, serve
+from sdiff.base.errors import SDiffError
+from sdiff.data.interactions import Split
+from sdiff.evaluation.beyond_accuracy import TopNLists, accuracy, measures, reach, top_n_lists
+from sdiff.evaluation.evaluate import Part
+
+EFFORT, FEWEST = 4_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
+SAMPLE = 1000  # maximum number of users to measure on
+PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
+GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
+PER_USER = ("recall@20", "ndcg@20")
+HINTS = {
+    "recall@20": "share of the held-out items in the top 20, relative to the maximum possible",
+    "ndcg@20": "like recall, but higher ranks count more",
+    "coverage": "share of the catalog that is recommended to at least one user",
+    "novelty": "how rare the recommended items are, in bits",
+    "diversity": "how little the items of a list share their users",
+    "popularity lift": "popularity relative to the histories: 0 is equal, 1 is twice as popular",
+}
+
+
+def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[str]], str]:
+    """Measures all sides on the same sample of users (seed 0).
+
+    Returns the head of a table, its rows and a caption. Differences from A in accuracy are paired by user and have
+    their standard error.
+
+    Raises:
+        SDiffError: like `recommend`, or if nothing is held out in this part.
+    """
+    dataset = sides[0].dataset
+    users = sample(open_dataset(dataset).dataset.split, part)
+    results = [_measures_of(dataset, side, part, users) for side in sides]
+    names = NAMES[: len(sides)]
+    rows = []
+    for name, hint in HINTS.items():
+        values = [float(np.mean(result[name])) for result in results]
+        cells = [f"{values[0]:.4f}"]
+        for value, result in zip(values[1:], results[1:], strict=True):
+            error = ""
+            if name in PER_USER and len(users) > 1:
+                difference = result[name] - results[0][name]
+                error = f" ± {difference.std(ddof=1) / np.sqrt(len(users)):.4f}"
+            cells += [f"{value:.4f}", f"{value - values[0]:+.4f}{error}"]
+        rows.append([name, *cells, hint])
+    head = ["measure", "A", *(text for name in names[1:] for text in (name, f"{name} − A")), "meaning"]
+    shown = ", ".join(f"{name}: {title(side.model)}" for name, side in zip(names, sides, strict=True))
+    caption = (
+        f"{shown} · {open_dataset(dataset).dataset.title} · lists of 20 for {len(users):,} users of the {PARTS[part]} "
+        f"part (seed 0)."
+    )
+    if part == "test":
+        caption += " Choose settings on the validation part: a choice made on the test part overstates the result."
+    return head, rows, caption
+
+
+def _measures_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> dict[str, Any]:
+    """Measures of a side's lists of 20 by name; those in `PER_USER` as arrays (n_users,)."""
+    shown, split = lists_of(dataset, side, part, users)
+    return accuracy(shown, split, part) | measures(shown, split)
+
+
+def lists_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> tuple[TopNLists, Split]:
+    """A side's lists of 20, and the split in the order of its items."""
+    opened, score, device = scorer(dataset, side)
+    return top_n_lists(score, opened.dataset.split, 20, part, users, device), opened.dataset.split
+
+
+def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
+    """Measures recall@20 over a grid of alpha_min and sigma_max, with the query's other settings.
+
+    Uses a sample of validation users, or of test users if there is no validation part. Yields all cells so far after
+    each one.
+
+    Raises:
+        SDiffError: like `measure`.
+    """
+    split = open_dataset(a.dataset).dataset.split
+    part: Part = "valid" if len(split.valid) else "test"
+    users = sample(split, part)
+    cells = []
+    for sigma_max, alpha_min in product(*grid(a).values()):
+        setting = {"sigma_max": sigma_max, "alpha_min": alpha_min}
+        shown, served = lists_of(a.dataset, replace(a, settings=a.settings | setting), part, users)
+        cells.append(setting | {"recall@20": accuracy(shown, served, part)["recall@20"].mean()})
+        yield cells
+
+
+def grid(a: Query) -> dict[str, tuple[float, ...]]:
+    """The values of the grid. Without noise, sigma_max has no effect and gets one value. Raises SDiffError."""
+    config = serve(a.dataset, a.model)[1].config.at_inference(a.settings)
+    return GRID if config.noise else GRID | {"sigma_max": (config.sigma_max,)}
+
+
+def across_users(a: Query) -> tuple[list[list[str]], str]:
+    """What settings do to the lists of a sample of users: (measure, own settings, these settings), and a caption.
+
+    Raises:
+        SDiffError: like `measure`.
+    """
+    opened, model = serve(a.dataset, a.model)
+    split = opened.dataset.split
+    part: Part = "valid" if len(split.valid) else "test"
+    users = sample(split, part, max(EFFORT // (len(split.items) * model.config.T), FEWEST))
+    made = f"{model.checkpoint.provenance} {model.checkpoint.metrics}"  # a name may come to mean another model
+    usual = Query(a.dataset, a.model)
+    own, now = (_across(made, side, part, len(users)) for side in (usual, replace(usual, settings=a.settings)))
+    rows = [[name, own[name], now[name]] for name in own]
+    return rows, f"Lists of 20 for {len(users):,} people, drawn at random"
+
+
+@cached(
+    LRUCache(64),
+    key=lambda made, side, part, n: (made, side.dataset, side.model, *sorted(side.settings.items()), part, n),
+    condition=Condition(),
+)
+def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
+    """Measures of a side for n users, as text. `made` changes with its model."""
+    users = sample(open_dataset(side.dataset).dataset.split, part, n)
+    shown, split = lists_of(side.dataset, side, part, users)
+    measured = reach(shown, split)
+    return {
+        "Hits: recall@20": f"{accuracy(shown, split, part)['recall@20'].mean():.3f}",
+        "Novelty": f"{measured['novelty']:.2f} bits",
+        "Catalog shown": f"{measured['coverage']:.0%}",
+    }
+
+
+def sample(split: Split, part: Part, n: int = SAMPLE) -> np.ndarray:
+    """Indices of a fixed random sample of at most n users. Raises SDiffError if nothing is held out."""
+    held_out = np.flatnonzero(getattr(split, part).lengths)
+    if not len(held_out):
+        raise SDiffError(f"Nothing is held out in the {PARTS[part]} part of this data set: measure on the other part.")
+    return np.sort(np.random.default_rng(0).permutation(held_out)[: min(n, SAMPLE)])

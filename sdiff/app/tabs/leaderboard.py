@@ -1,0 +1,156 @@
+"""The leaderboard of the Compare tab: all models of the data set as a table and two plots."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from sdiff.app import comparison, experiment_figures, leaderboard, lists, measuring
+from sdiff.app.controls import Parts, Values
+from sdiff.app.leaderboard import Standing
+from sdiff.app.lists import Cell, Head
+from sdiff.app.page import Page, plot_area
+from sdiff.app.state import open_dataset
+from sdiff.app.tabs.grid import Buttons
+from sdiff.app.words import literal, public_message
+from sdiff.base.errors import SDiffError
+
+HERE, WRITTEN = "measured here", "from its training"
+HEADS = (
+    Head("Model", "", "name of the model", number=False),
+    Head("Recall@20, validation", HERE, "of lists of 20 for the same users of the validation part"),
+    Head("Recall@20, test", HERE, "of lists of 20 for the same users of the test part"),
+    Head("Coverage", HERE, measuring.HINTS["coverage"]),
+    Head("Novelty, bits", HERE, measuring.HINTS["novelty"]),
+    Head("Recall@20, validation", WRITTEN, "as written in the checkpoint, over all users of the validation part"),
+    Head("Recall@20, test", WRITTEN, "as written in the checkpoint, over all users of the test part"),
+    Head("Training, s", WRITTEN, "time of all epochs, on the machine that trained it"),
+    Head("Size, MB", "on disk", "of the files of the checkpoint"),
+)
+
+
+class Leaderboard:
+    """The table of all models, accuracy against cost, and training curves."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        gr.Markdown("## All models of this data set")
+        with gr.Row(elem_id="leaderboard"):
+            self.buttons = Buttons("Measure all models", "board")
+            self.words = gr.Markdown(elem_classes="words", elem_id="board-words")
+        self.table = gr.HTML(elem_id="board-table", padding=False, js_on_load=lists.SORT)
+        with gr.Row(elem_id="board-plots"):
+            with gr.Column(min_width=310):
+                gr.Markdown("## Accuracy against cost")
+                self.cost = gr.Radio(
+                    [("training time", "training, s"), ("size on disk", "size, MB")],
+                    value="training, s",
+                    label="Cost",
+                    elem_id="cost",
+                )
+                self.cost_words = gr.Markdown(elem_classes="words", elem_id="cost-words")
+                self.cost_plot = plot_area("Accuracy against cost", "cost-plot", visible=False)
+            with gr.Column(min_width=310):
+                gr.Markdown("## Training curves")
+                self.curve_words = gr.Markdown(elem_classes="words", elem_id="curve-words")
+                self.curves = plot_area("Validation recall by epoch", "board-curves", visible=False)
+        self.state = gr.Textbox(visible=False)  # checksum of what the leaderboard shows
+
+    def wire(self) -> None:
+        """Connects the events."""
+        page, shown = self.page, [self.words, self.table, self.cost_words, self.cost_plot, self.curve_words]
+        shown += [self.curves, self.state]
+        self.buttons.wire(self.measured, {page.opened, self.cost}, shown)
+        page.on_new_list("Compare", self.known, shown, {page.view, self.cost, self.state}, [self.cost.change])
+
+    def known(self, values: Values) -> Parts:
+        """What is known of the models without measuring them, if the tab is open and does not show it yet."""
+        if values[self.page.view] != "Compare":
+            return gr.skip()
+        dataset = values[self.page.opened][0]
+        parts = self._standings(dataset, next(leaderboard.leaderboard(dataset)), values[self.cost])
+        return gr.skip() if parts[self.state] == values[self.state] else parts
+
+    def measured(self, values: Values) -> Iterator[Parts]:
+        """The leaderboard, model by model, until it is complete, stopped, or the page is closed."""
+        dataset, buttons = values[self.page.opened][0], self.buttons
+        try:
+            for standings in leaderboard.leaderboard(dataset):
+                left = any(row.measured is None and not row.error for row in standings)
+                yield self._standings(dataset, standings, values[self.cost]) | buttons.measuring(left)
+        except SDiffError as error:
+            yield {self.words: escape(public_message(error)), **buttons.stopped()}
+
+    def _standings(self, dataset: str, standings: list[Standing], cost: str) -> Parts:
+        """The leaderboard as a table, two plots and sentences."""
+        done = sum(row.measured is not None for row in standings)
+        words = f"{done} of {len(standings)} are measured: lists of 20 for at most {measuring.SAMPLE:,} users of each "
+        words += "part, the same for all models (seed 0). The best is first; press the head of a column to sort by it."
+        if any(row.foreign for row in standings):
+            words += " A model that was trained on another split may know held-out items of this one."
+        title = open_dataset(dataset).dataset.title
+        points = [row for row in map(_point, standings) if row and (row[cost] or 0) > 0]
+        figures = self._cost(points, cost) | self._curves(standings)
+        table = lists.sortable_table(f"Models of {title}", HEADS, [_cells(row) for row in standings])
+        state = zlib.crc32(f"{dataset} {cost} {standings}".encode())
+        return {self.words: words, self.table: table, **figures, self.state: str(state)}
+
+    def _cost(self, points: list[dict[str, Any]], cost: str) -> Parts:
+        if len(points) < 3:
+            words = f"At least three measured models whose {cost.partition(',')[0]} is known are needed for a plot."
+            return {self.cost_words: words, self.cost_plot: gr.Plot(visible=False)}
+        best, cheapest = max(points, key=lambda row: row["recall@20"]), min(points, key=lambda row: row[cost])
+        words = f"**{literal(best['model'])}** is the most accurate, with {best['recall@20']:.4f}; "
+        words += f"**{literal(cheapest['model'])}** costs least, with {cheapest['recall@20']:.4f}."
+        figure = experiment_figures.points(points, cost, "recall@20", "model")
+        return {self.cost_words: words, self.cost_plot: gr.Plot(figure, visible=True)}
+
+    def _curves(self, standings: list[Standing]) -> Parts:
+        rows = [
+            {"model": row.model, "epoch": epoch, "recall@20": recall}
+            for row in standings
+            if len(row.curve) > 1
+            for epoch, recall in row.curve
+        ]
+        if not rows:
+            words = "No model of this data set has a training curve: models that are trained from now on keep theirs."
+            return {self.curve_words: words, self.curves: gr.Plot(visible=False)}
+        best = max(rows, key=lambda row: row["recall@20"])
+        words = "Validation recall@20 over all users by epoch. The highest point is "
+        words += f"{best['recall@20']:.4f}, of **{literal(best['model'])}** at epoch {best['epoch']}."
+        figure = experiment_figures.lines(rows, "epoch", group="model")
+        return {self.curve_words: words, self.curves: gr.Plot(figure, visible=True)}
+
+
+def _cells(row: Standing) -> list[Cell]:
+    """The cells of a row of the leaderboard, for `HEADS`."""
+    measured = row.measured or {}
+
+    def number(value: float | None, form: str = ".4f") -> Cell:
+        return Cell("–" if value is None else format(value, form), value)
+
+    seconds, megabytes = row.seconds, None if row.size is None else row.size / 1e6
+    return [
+        Cell(comparison.title(row.model), comparison.title(row.model), row.error or row.origin),
+        number(measured.get("valid")),
+        number(measured.get("test")),
+        number(measured.get("coverage"), ".1%"),
+        number(measured.get("novelty"), ".2f"),
+        number(row.recorded.get("valid")),
+        number(row.recorded.get("test")),
+        number(seconds, ",.1f" if seconds is None or seconds >= 1 else ".2g"),
+        number(megabytes, ",.1f"),
+    ]
+
+
+def _point(row: Standing) -> dict[str, Any] | None:
+    """A model in the plot of accuracy against cost; None if it was not measured."""
+    if row.measured is None:
+        return None
+    recall = row.measured.get("valid", row.measured.get("test"))
+    megabytes = None if row.size is None else row.size / 1e6
+    return {"model": row.model, "recall@20": recall, "training, s": row.seconds, "size, MB": megabytes}

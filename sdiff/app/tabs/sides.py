@@ -1,0 +1,105 @@
+"""Sides B and C of the Compare tab: the choice of a model, its settings, and the place of its list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from sdiff.app import comparison
+from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, slider
+from sdiff.app.handlers import model_choices
+from sdiff.app.query import Query
+from sdiff.app.state import serve
+from sdiff.app.words import attempt
+from sdiff.config import INFERENCE_KEYS
+
+NONE = "-"  # in place of a model: no third list; models have no such name
+
+
+class Side:
+    """Side B or C: the widgets for its model, its settings and its list. The keys of its settings in the URL have a
+    prefix."""
+
+    def __init__(self, name: str, optional: bool = False) -> None:
+        self.name, self.prefix, self.optional = name, f"{name.lower()}-", optional
+
+    def pick(self) -> None:
+        """Draws the choice of the model."""
+        with gr.Column(min_width=310):
+            with gr.Row(elem_id=f"{self.prefix}pick"):
+                gr.Markdown(f"## {self.name} ·")
+                self.model = gr.Dropdown(
+                    [],
+                    label=f"Model of {self.name}",
+                    elem_id=f"{self.prefix}model",
+                    scale=9,
+                    min_width=160,
+                    container=False,
+                )
+            self.words = gr.Markdown(elem_classes="words", elem_id=f"{self.prefix}words")
+
+    def fold(self) -> None:
+        """Draws the settings."""
+        panel_id = f"{self.prefix}panel"
+        with gr.Accordion(
+            f"Settings of {self.name}", open=False, elem_id=panel_id, visible=not self.optional
+        ) as self.panel:
+            with gr.Row():
+                self.settings: Settings = {name: slider(name, self.prefix) for name in SLIDERS}
+            self.reset = gr.Button("Reset to the checkpoint's values", size="sm", elem_id=f"{self.prefix}reset")
+
+    def table(self) -> None:
+        """Draws the list."""
+        self.list = gr.HTML(elem_id=f"{self.prefix}list", padding=False, min_width=310, visible=not self.optional)
+
+    @property
+    def inputs(self) -> set[Any]:
+        return {self.model, *self.settings.values()}
+
+    def open(self, request: gr.Request, opened: list[str], model: str) -> Parts:
+        """The choices for the open data set, and the settings. Initially from the URL; else another model than A's for
+        B, and none for C."""
+        choices, linked = [NONE] * self.optional + comparison.sides(opened[0]), self.linked(request)
+        if not model and linked.model not in ("", *choices):
+            message = f"There is no model {linked.model:.200} to compare with here: choose another."
+            gr.Warning(escape(message), duration=15)
+        others = (name for name in choices if name != opened[1])
+        chosen = next(name for name in (model, linked.model, *others) if name in choices)
+        # At once, before a comparison changes the URL.
+        panel = {} if model else self.settings_of(request, opened, chosen)
+        titles = {name: label for label, name in model_choices(opened[0])} | comparison.TITLES | {NONE: "no third list"}
+        named = [(titles.get(name, name), name) for name in choices]
+        return {self.model: gr.Dropdown(named, value=chosen), **panel}
+
+    def settings_of(self, request: gr.Request, opened: list[str], model: str) -> Parts:
+        """The settings in the URL if they are of this model, else the checkpoint's. Hidden for a baseline, which has no
+        settings."""
+        if model in ("", NONE, *comparison.BASELINES):
+            return {self.panel: gr.Accordion(visible=False)}
+        config, linked = serve(opened[0], model)[1].config, self.linked(request)
+        if linked.model == model:
+            config = attempt(lambda: config.at_inference(linked.settings), config)
+        return {self.panel: gr.Accordion(visible=True), **at(config, self.settings)}
+
+    def trained_settings(self, opened: list[str], model: str) -> Parts:
+        """Resets the settings to the checkpoint's values."""
+        return at(serve(opened[0], model)[1].config, self.settings)
+
+    def query(self, a: Query, values: Values) -> Query | None:
+        """The query of this side, beside that of A, or None for no list. Raises SDiffError."""
+        model = values[self.model]
+        if model in ("", NONE):
+            return None
+        if model in comparison.BASELINES:
+            return replace(a, model=model, settings={})
+        trained = serve(a.dataset, model)[1].config
+        return replace(a, model=model, settings=changed(self.settings, values, trained))
+
+    def linked(self, request: gr.Request) -> Query:
+        """The model and settings in the URL."""
+        start = len(self.prefix)
+        pairs = [(name[start:], value) for name, value in request.query_params.items() if name.startswith(self.prefix)]
+        return attempt(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())
