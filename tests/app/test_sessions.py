@@ -136,6 +136,16 @@ def test_sessions_waiting_for_answers_are_dropped_last():
     assert list(kept) == ["c", "d", "e"], "if all are waiting, the oldest is dropped"
 
 
+def test_sessions_that_await_nothing_are_dropped_after_a_while():
+    kept = Open({"waiting": {"an event"}})
+    for name in ("waiting", "idle", "recent"):
+        kept[name] = Messages()
+    for name in ("waiting", "idle"):
+        kept[name].untouched -= 2 * sessions.PATIENCE
+    kept["new"] = Messages()
+    assert list(kept) == ["waiting", "recent", "new"]
+
+
 def test_a_stream_closed_by_another_reader_ends_without_a_traceback(client, demo, unread, monkeypatch):
     ask(client, "two")
 

@@ -49,12 +49,12 @@ class Messages(asyncio.Queue):
     """The messages to a session, with their size, the time since the last read, and the ids of answered events."""
 
     bytes = 0
-    untouched = 0.0
     given_up = False
 
     def _init(self, maxsize: int) -> None:
         super()._init(maxsize)
         self.answered: set[str | None] = set()
+        self.untouched = time.monotonic()
 
     def _put(self, item: Any) -> None:
         if isinstance(item, ProcessCompletedMessage):
@@ -86,16 +86,22 @@ def _size(message: Any) -> int:
 
 
 class Open(LRUCache):
-    """The messages of each session. Above the limit, drops a session that has no pending events."""
+    """The messages of each session. Drops sessions that have had no pending events for a while, which gradio would keep,
+    and, above the limit, any that has none."""
 
     def __init__(self, events: dict[str, set[str]]) -> None:
         super().__init__(SESSIONS)
         self._events = events
 
     def __setitem__(self, session: str, messages: Messages) -> None:
-        if session not in self and len(self) >= self.max_size:
-            idle = (each for each, queue in self.items() if queue.given_up or not self._events.get(each))
-            del self[next(idle, next(iter(self)))]
+        if session not in self:
+            idle = [each for each, queue in self.items() if queue.given_up or not self._events.get(each)]
+            since = time.monotonic() - PATIENCE
+            old = [each for each in idle if self[each].untouched < since]
+            if not old and len(self) >= self.max_size:
+                old = [*idle, next(iter(self))][:1]
+            for each in old:
+                del self[each]
         super().__setitem__(session, messages)
 
     def __delitem__(self, session: str) -> None:
