@@ -109,8 +109,7 @@ def scorer(dataset: str, side: Query) -> tuple[Opened, Scorer, torch.device]:
             raise SDiffError(f"{side.model} is a baseline without settings: leave them out, or choose a model.")
         return open_dataset(dataset), _reference(dataset, side.model), CPU
     opened, model = serve(dataset, side.model)
-    config, noise = model.config.at_inference(side.settings), torch.Generator().manual_seed(side.seed)
-    return opened, lambda x: model.scores(x, config, noise), model.device
+    return opened, model.scorer(side.seed, **side.settings), model.device
 
 
 @cached(LRUCache(4), condition=Condition())

@@ -11,12 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sdiff.base.checks import generator
 from sdiff.base.distributed import Ranks
 from sdiff.config import parse_assignments
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.summary import summarize
-from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.evaluation.report import assess
 from sdiff.serving.export import write_users, writing
@@ -38,7 +36,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = parse_assignments(arguments.set)
     part, seed, ranks, protocol = arguments.split, arguments.seed, arguments.ranks, arguments.protocol
     bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
-    score = scorer(model, settings, seed, ranks)
+    score = model.scorer(seed, ranks.rank, **settings)
     with ExitStack() as stack:
         file = stack.enter_context(writing(arguments.out)) if arguments.out and ranks.first else None
         found = assess(score, dataset.split, part, model.device, arguments.k, bar, ranks, protocol)
@@ -73,14 +71,7 @@ def announce(dataset: Dataset) -> None:
 def measure(model: Recommender, dataset: Dataset, part: Part, seed: int, ranks: Ranks) -> dict[str, float]:
     """Recall and NDCG of a model on a part of a data set, as in the metrics of a checkpoint."""
     bar = partial(tqdm, desc=part, unit="batch", leave=False, disable=hidden(ranks))
-    return evaluate(scorer(model, {}, seed, ranks), dataset.split, part, model.device, progress=bar, ranks=ranks)
-
-
-def scorer(model: Recommender, settings: dict[str, Any], seed: int, ranks: Ranks) -> Scorer:
-    """The scores of a model, with a stream of noise for each rank. `settings` override the sampling settings."""
-    config = model.config.at_inference(settings)
-    noise = generator(seed, ranks.rank)
-    return lambda x: model.scores(x, config, noise)
+    return evaluate(model.scorer(seed, ranks.rank), dataset.split, part, model.device, progress=bar, ranks=ranks)
 
 
 def hidden(ranks: Ranks) -> bool | None:

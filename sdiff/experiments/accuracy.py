@@ -130,8 +130,7 @@ def run_auto(dataset: Dataset, seed: int) -> dict[str, Any]:
 def tested(trainer: Trainer) -> dict[str, float]:
     """Test metrics of the best epoch."""
     model = Recommender(trainer.checkpoint("", ""), trainer.device)
-    noise = torch.Generator().manual_seed(trainer.seed)
-    return evaluate(lambda x: model.scores(x, model.config, noise), trainer.split, "test", trainer.device)
+    return evaluate(model.scorer(trainer.seed), trainer.split, "test", trainer.device)
 
 
 def fitted(config: Config, split: Split, seed: int) -> Trainer:

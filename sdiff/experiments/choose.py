@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sdiff.base.checks import generator
 from sdiff.config import parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Split
@@ -56,8 +55,7 @@ def trained(
     seconds = time.perf_counter() - started
     model = Recommender(trainer.checkpoint("", name), trainer.device)
     for changed in ([], *sampling):
-        config, noise = model.config.at_inference(parse_assignments(changed)), generator(seed, 0)
-        valid = evaluate(lambda x: model.scores(x, config, noise), split, "valid", trainer.device)  # noqa: B023
+        valid = evaluate(model.scorer(seed, **parse_assignments(changed)), split, "valid", trainer.device)
         print(
             f"recall@20 {valid['recall@20']:.4f}  ndcg@20 {valid['ndcg@20']:.4f}  epoch {trainer.best.epoch:>3}  "
             f"{seconds:4.0f} s  {' '.join([*settings, *changed]) or name}",

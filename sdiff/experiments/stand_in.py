@@ -24,7 +24,6 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from sdiff.base.checks import generator
 from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
 from sdiff.data.datasets import load_dataset
@@ -114,8 +113,7 @@ def recalls(split: Split, part: Part, name: str) -> dict[str, float]:
         trainer = Trainer(preset(candidate), Split(split.train, split.valid.where(split.valid.rows < 0), split.test), 0)
         model = Recommender(trainer.fit().checkpoint("", candidate), trainer.device)
         for beta in BETAS:
-            config, noise = model.config.at_inference({"beta": beta}), generator(0)
-            values = evaluate(lambda x: model.scores(x, config, noise), split, part, trainer.device)  # noqa: B023
+            values = evaluate(model.scorer(beta=beta), split, part, trainer.device)
             found[f"{candidate} beta={beta:g}"] = values[METRIC]
     return found
 

@@ -9,8 +9,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-import torch
-
 from sdiff.config import Config
 from sdiff.data.datasets import Dataset
 from sdiff.evaluation.evaluate import evaluate
@@ -73,11 +71,9 @@ def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = 
         model = Recommender(trainer.checkpoint(study.dataset.key, ""), trainer.device)
         rows = []
         for cell in cells:
-            sampling = config.at_inference(cell.sampling)
             row = cell.label | {"epoch": trainer.best.epoch, "seconds": round(seconds, 1)}
             for part in PARTS:
-                noise = torch.Generator().manual_seed(study.seed)
-                score = partial(model.scores, config=sampling, noise=noise)
+                score = model.scorer(study.seed, **cell.sampling)
                 row[part] = evaluate(score, study.dataset.split, part, trainer.device)
             rows.append(row | (extra(study, config) if extra else {}))
         return rows

@@ -108,8 +108,7 @@ def measure(model: str, key: str, seed: int, quick: bool) -> Row:
         trainer = fitted(config, split, seed)
         ours = Recommender(trainer.checkpoint(key, ""), trainer.device)
         epoch, device = trainer.best.epoch, trainer.device
-        noise = torch.Generator().manual_seed(seed)
-        score: Scorer = lambda x: ours.scores(x, config, noise)  # noqa: E731
+        score: Scorer = ours.scorer(seed)
     else:
         device = CPU
         if model in CLOSED:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdiff.base.checks import generator
 from sdiff.base.device import Device
 from sdiff.base.errors import SDiffError, brief
 from sdiff.config import AUTO, Config, preset
 from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, read_titles
 from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
 from sdiff.data.readers import Reading, split_of
+from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.report import Evaluation, assess
 from sdiff.serving.export import Rows, ranked
 from sdiff.training.auto import compare
@@ -130,8 +130,7 @@ def evaluated(
     test: Any,
     histories: Any,
     k: int | Sequence[int],
-    config: Config,
-    seed: int,
+    score: Scorer,
     unknown: Unknown,
 ) -> Evaluation:
     """The result of `Recommender.evaluate`."""
@@ -148,9 +147,7 @@ def evaluated(
     if not new.any():
         raise SDiffError("Nothing can be measured: no interaction is with a known user and item and not in a history.")
     nothing = pasts.where(np.zeros(len(pasts), dtype=bool))
-    noise = generator(seed)
-    split = Split(pasts, nothing, pairs.where(new))
-    return assess(lambda x: model.scores(x, config, noise), split, "test", model.device, k)
+    return assess(score, Split(pasts, nothing, pairs.where(new)), "test", model.device, k)
 
 
 def histories_of(model: Recommender, histories: Any, unknown: Unknown) -> tuple[Interactions, Form]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -264,7 +264,7 @@ class Recommender:
         Raises:
             SDiffError: as `recommend`, or nothing is held out.
         """
-        return frames.evaluated(self, test, histories, k, self.config.at_inference(settings), seed, unknown)
+        return frames.evaluated(self, test, histories, k, self.scorer(seed, **settings), unknown)
 
     def similar_items(self, item: str | int, k: int = 10) -> Recommendations:
         """The k items that are most similar to an item, without the item itself.
@@ -378,6 +378,14 @@ class Recommender:
         if self.needs_history and (empty := x.offsets.diff() == 0).any():
             scores[empty] = self.checkpoint.item_counts.to(scores)  # (n_items,)
         return scores
+
+    def scorer(self, seed: int = 0, rank: int = 0, **settings: Any) -> Callable[[Histories], Tensor]:
+        """`scores` with settings of `Config.at_inference` and one stream of sampling noise, as `evaluate` takes it.
+
+        Raises SDiffError for an invalid seed, or a setting that is unknown, out of range or fixed in training.
+        """
+        config, noise = self.config.at_inference(settings), generator(seed, rank)
+        return lambda x: self.scores(x, config, noise)
 
     @property
     def needs_history(self) -> bool:

@@ -86,8 +86,11 @@ def _size(message: Any) -> int:
 
 
 class Open(LRUCache):
-    """The messages of each session. Drops sessions that have had no pending events for a while, which gradio would keep,
-    and, above the limit, any that has none."""
+    """The messages of each session.
+
+    Drops sessions that have had no pending events for a while, which gradio would keep, and, above the limit, any that
+    has none.
+    """
 
     def __init__(self, events: dict[str, set[str]]) -> None:
         super().__init__(SESSIONS)
