@@ -75,7 +75,7 @@ class Config:
     )
     loss: Loss = _choice("mse", "mse (in the spectrum, Eq. (16)) or softmax (over the items not in the condition)")
     q: float = _number(
-        0.0, 0.0, 1.0, "exponent of the generalised cross-entropy; 0 is cross-entropy, more discounts unlikely items"
+        0.0, 0.0, 1.0, "exponent of the generalised cross-entropy (0: cross-entropy); higher: unlikely items count less"
     )
     basis: Basis = _choice(
         "fixed", "U: fixed, tied (learnt), or directional (one learnt U for histories, one for scores)"
@@ -84,7 +84,7 @@ class Config:
         0,
         0,
         1_000_000_000,
-        "number of largest entries of the item graph A' that add to the scores; 0 for none",
+        "number of entries of the item graph A' to keep, largest first; they add to the scores; 0 for none",
     )
     low_pass: float = _number(
         0.0, 0.0, 100.0, "with denoiser=filter: weight of the K lowest frequencies, added to A c as in GF-CF"
@@ -116,14 +116,14 @@ class Config:
         if self.basis != "fixed" and self.loss != "softmax":
             raise SDiffError(f"basis={self.basis} needs loss=softmax: the squared error shrinks a learnt basis.")
         if self.graph_entries and self.loss != "softmax" and self.denoiser != "filter":
-            raise SDiffError("graph_entries needs loss=softmax: the squared error compares spectra, not scores.")
+            raise SDiffError("graph_entries needs loss=softmax or denoiser=filter: the squared error compares spectra.")
         if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
         if self.low_pass and self.denoiser != "filter":
             raise SDiffError("low_pass needs denoiser=filter: the other estimators do not use it.")
         if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries and self.normalise):
             raise SDiffError(
-                "denoiser=filter needs loss=mse, graph_entries and normalise: it is a filter of the item graph."
+                "denoiser=filter needs loss=mse, graph_entries above 0 and normalise=true: it uses only the graph."
             )
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The commands: `sdiff app | datasets | train | evaluate | recommend | similar | reproduce`, or `python -m sdiff`."""
+"""Trains, evaluates and serves S-Diff recommenders. `python -m sdiff` is the same command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def dispatch(argv: list[str]) -> int:
         if library not in EXTRA:
             raise
         raise SDiffError(
-            f"{library} is not installed: install the extra app, such as by pip install -e '.[app]'."
+            f"{library} is not installed: install the extra app, for example with pip install -e '.[app]'."
         ) from error
     return 0
 
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "words",
         nargs="*",
         metavar="KEY | fetch KEY",
-        help="a data set to describe (size, popularity skew, dates) or to download; by default, lists all",
+        help="a data set to describe (size, popularity skew, time range) or to download; without it, list all",
     )
 
     sub = command("train", "train a model and save its best epoch by validation")

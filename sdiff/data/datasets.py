@@ -45,7 +45,7 @@ class Dataset:
     report: Report | None = field(default=None, repr=False)
 
     def served_by(self, items: Vocabulary) -> Dataset:
-        """The data set with the item vocabulary of a model, such as one trained on another split of the same data.
+        """The data set re-indexed by the item vocabulary of a model, such as one trained on another split of its data.
 
         Raises:
             SDiffError: the model does not know some of the items.

@@ -181,7 +181,7 @@ class Interactions:
         return Interactions(self.users, self.items, indptr, self.indices[keep], times, self.ordered)
 
     def among(self, items: Vocabulary, users: Vocabulary | None = None) -> Interactions:
-        """The same interactions with other vocabularies. Raises SDiffError if they lack an item or a user."""
+        """The same interactions, re-indexed by other vocabularies. Raises SDiffError if an id is not in them."""
         indices = items.encode(self.items.ids)[self.indices]
         if users is None:
             return replace(self, items=items, indices=indices)

@@ -25,12 +25,12 @@ ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
 
 @dataclass(frozen=True)
 class Titles:
-    """What a table of items holds of the items of a data set.
+    """How many items of a data set a table of items covers.
 
     Attributes:
         found: number of items in the table.
         items: number of items.
-        faults: line number and reason of each invalid row of the table.
+        faults: row number and reason of each invalid row of the table.
     """
 
     found: int
@@ -47,7 +47,7 @@ class Items:
         year: (n_items,) 0 if unknown.
         genres: (n_items,) separated by `|`, empty if unknown.
         extra: (n_items,) texts by column name: the other columns of the table.
-        titles: what the table holds; None without a table.
+        titles: how many items the table covers; None without a table.
     """
 
     title: list[str]
@@ -169,7 +169,7 @@ def _cause(ids: Sequence[str], given: Sequence[str]) -> str:
     examples = f"{', '.join(map(brief, given[:3]))} there, and {', '.join(map(brief, ids[:3]))} in the interactions"
     for difference, plain in DIFFERENCES.items():
         if {*map(plain, ids)} & {*map(plain, given)}:
-            return f"the ids differ by {difference} ({examples}); write them alike in both"
+            return f"the ids differ by {difference} ({examples}); write them the same way in both tables"
     return f"its ids differ ({examples}); name the right column of ids, such as items_id=COLUMN"
 
 

@@ -1,4 +1,4 @@
-"""Reads interactions from a table and splits them. Invalid rows are reported by line number."""
+"""Reads interactions from a table and splits them. Invalid rows are reported by row number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FaultyRows(SDiffError):
     """Invalid rows in a table. The other rows can be read with skip_faulty=true.
 
     Attributes:
-        faults: line number and reason of each invalid row.
+        faults: row number and reason of each invalid row.
     """
 
     def __init__(self, table: str, faults: list[Fault], rows: int) -> None:
@@ -55,7 +55,7 @@ class Preview:
         rows: the first rows as text.
         names: suggested names of the columns, if the file seems to have no header.
         encoding: proposed encoding, if the file is not in the given one.
-        timestamp_formats: of the times, unless they are numbers or in ISO 8601. If there are several, any may be meant.
+        timestamp_formats: formats that fit the times, empty for numbers and ISO 8601. Several if it is ambiguous.
     """
 
     columns: list[str]
@@ -71,8 +71,8 @@ class Report:
     """Number of rows in a table, its invalid rows, and the numbers of valid rows that were dropped, by reason.
 
     Attributes:
-        rows: all rows.
-        faults: line number and reason of each invalid row.
+        rows: number of rows.
+        faults: row number and reason of each invalid row.
         below_rating: rows below the minimum rating.
         repeated: rows of a pair that occurred earlier.
         outside_core: pairs dropped by the k-core filter.

@@ -28,10 +28,10 @@ class Reading:
     Values may be text, as in a URL or a form: core="5", names="user, item", skip_faulty="true".
 
     Attributes:
-        user: name of the column of user ids. An empty name is guessed from usual ones, such as user_id.
-        item: likewise of item ids.
-        rating: likewise of ratings; "-" means no such column.
-        timestamp: likewise of times; "-" means no such column.
+        user: name of the column of user ids. If empty, it is detected by its name, such as user_id.
+        item: the same for item ids.
+        rating: the same for ratings; "-" ignores the column.
+        timestamp: the same for times; "-" ignores the column.
         timestamp_format: of the times, such as %d/%m/%Y, or s, ms, us or ns. Detected if empty.
         names: names of all columns, if the file has no header.
         delimiter: text between the columns, detected if empty.
@@ -41,11 +41,11 @@ class Reading:
         skip_faulty: skip invalid rows instead of raising an error.
         split: chronological, leave-last-out, global or random. If empty, chronological if there are timestamps, else
             random.
-        items: path of a table with item metadata; "-" means none, although there is one beside the interactions.
+        items: path of a table with item metadata; "-" ignores a table next to the interactions.
         items_id: name of its column of item ids. An empty name is guessed.
         items_names: names of its columns, if it has no header.
         items_delimiter: text between its columns, detected if empty.
-        items_encoding: likewise as `encoding`.
+        items_encoding: encoding of that table, as in `encoding`.
 
     Raises:
         SDiffError: a value has the wrong type or is out of range.
@@ -139,6 +139,6 @@ def _delimiter(option: str, text: str) -> str:
     text = text.replace("\\t", "\t")
     if len(text.encode(errors="replace")) > 4 or {*text} & {*'"\r\n\0'}:
         raise SDiffError(
-            f"{option} must be at most 4 bytes, without quotation marks and line breaks, not {brief(text)}."
+            f"{option} must be at most 4 bytes, without quotation marks or line breaks, not {brief(text)}."
         )
     return text

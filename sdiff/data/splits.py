@@ -26,7 +26,7 @@ def global_split(interactions: Interactions) -> Split:
     """
     times = interactions.timestamps
     if times is None:
-        raise SDiffError("A global split needs timestamps.")
+        raise SDiffError("A global split needs timestamps: use split=random.")
     in_order = np.sort(times)
     first, second = (in_order[len(times) * part // 10] if len(times) else 0 for part in (7, 8))
     if len(times) and not in_order[0] < first < second:

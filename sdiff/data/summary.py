@@ -28,7 +28,7 @@ class Summary:
         user_degrees: numbers of users with 1, 2-3, 4-7, 8-15, ... interactions.
         item_degrees: numbers of items with 1, 2-3, 4-7, 8-15, ... interactions.
         left_out: number of rows in the file that did not become interactions, by reason.
-        columns: the columns that were read, by role, and the unit or format of the times; empty if they are fixed.
+        columns: names of the columns that were read, by role, and the format of the times; empty for registered data.
         titles: how many items have a title, if there is a table of items.
     """
 

@@ -31,7 +31,7 @@ DETECTED = Layout()
 
 @dataclass(frozen=True)
 class Fault:
-    """An invalid row: its line number, as an editor or spreadsheet shows it, and the reason."""
+    """An invalid row: its number, as in a spreadsheet (the header is row 1), and the reason."""
 
     row: int
     reason: str

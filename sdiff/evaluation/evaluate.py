@@ -160,7 +160,7 @@ def list_lengths(k: int | Sequence[int]) -> list[int]:
     """One or more cut-offs as different whole numbers. Raises SDiffError if there is none, or for another value."""
     lengths = [*dict.fromkeys(whole("k", value, 1) for value in (k if isinstance(k, Iterable) else [k]))]
     if not lengths:
-        raise SDiffError("k is empty: give at least one length of a list.")
+        raise SDiffError("k is empty: give at least one list length.")
     return lengths
 
 

@@ -22,7 +22,7 @@ RESAMPLES, LEVEL = 1000, 0.95
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What the lists of U users reach.
+    """Accuracy of the lists of U users, and measures beyond accuracy.
 
     Attributes:
         users: (U,) user ids.
@@ -49,7 +49,7 @@ class Evaluation:
         """95 % confidence intervals of the means in `values`, from 1,000 bootstrap samples of the users.
 
         They are percentiles of the resampled means (Efron & Tibshirani 1993, "An introduction to the bootstrap"), and
-        say how far a mean depends on who was measured, not on the seed of the training.
+        show how much a mean depends on the sample of users, not on the seed of the training.
 
         Args:
             seed: of the samples.

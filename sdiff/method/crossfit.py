@@ -1,4 +1,4 @@
-"""Cross-fitting: users are trained on a spectrum and an item graph that other users made.
+"""Cross-fitting: users are trained on a spectrum and an item graph computed from other users.
 
 The spectrum and the graph of all users contain each user's own history. If training hides a part of that history, the
 rest is still tied to it by the user's own row of X~, and the network learns to rely on ties that a new user does not
@@ -45,8 +45,7 @@ def cross_fit(
 ) -> list[Fold]:
     """Divides the users with interactions into folds at random, and computes each fold's basis and graph.
 
-    The same data give the same folds, so that the bases can be cached. With folds, no user is trained on a graph that
-    contains the user's own history (Chernozhukov et al. 2018, "Double/debiased machine learning", Econom. J.).
+    The same data give the same folds, so that the bases can be cached.
 
     Args:
         folds: their number; at most one per user.

@@ -50,7 +50,7 @@ class Concat(nn.Module):
 class Denoiser(nn.Module):
     """Estimates v_0 (B, K) from v_t (B, K), the condition's spectrum U'c (B, M, K) and times t (B,), Eq. (16).
 
-    c contains M memories of the same history; the paper has one. With `residual`, the MLP is initialised to zero and
+    c has M memories: the history weighted with M half-lives. With `residual`, the MLP is initialised to zero and
     its output is added to a weighted mean of v_t and c, whose weights are learned.
     """
 

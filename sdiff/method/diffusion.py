@@ -36,7 +36,7 @@ def scaled(x: Histories, config: Config) -> Histories:
 
 
 def memory_inputs(x: Histories, config: Config) -> list[Histories]:
-    """The history x weighted by recency, once for each of M memories. Without a half-life, all weights are equal."""
+    """The history x weighted by recency, once per memory (M half-lives, each 4 times the last). Else unweighted."""
     x = scaled(x, config)
     half_lives = [config.half_life * 4**m for m in range(config.memories)]
     return [x.recent(h) if h else x for h in half_lives]

@@ -95,7 +95,7 @@ class Model(nn.Module):
 
         With a head, fused with `near`, the `neighbourhood_scores` of these items.
 
-        Popular items lose: scores are divided by (number of users + 1)^beta. Logits become lower by its logarithm.
+        `beta` discounts popular items: scores are divided by (number of users + 1)^beta, and logits reduced by its log.
         """
         scores = self.basis.igft(v0_hat, items)
         if self.head is not None and near is not None:
@@ -121,7 +121,7 @@ class Model(nn.Module):
 
     @contextmanager
     def on(self, fold: Fold | None) -> Iterator[None]:
-        """In the block, the model has the basis and the graph of a fold, if there is one."""
+        """In the block, the model uses the basis and the graph of a fold, if `fold` is given."""
         if fold is None:
             yield
             return

@@ -25,9 +25,10 @@ class Explanation:
 
     Attributes:
         score: the score by which the item is ranked; a logit if the model was trained with a softmax loss.
-        without: the score with an empty history, whose next items are not among those of the history.
+        without: the score with an empty condition, the baseline of the integral. Between steps, items of the history
+            are still left out of the expected hidden items.
         by_item: (n,) contribution of each item of the history, in the order of the history.
-        remainder: score - without - sum(by_item), the error of the numerical integration.
+        remainder: score - without - sum(by_item), the numerical error of the integral.
         by_frequency: (K,) U_ik v̂_k, contribution of each frequency.
         beside: score - sum(by_frequency): the bias of the item, and what the fusion head and `beta` add.
     """

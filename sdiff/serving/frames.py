@@ -1,4 +1,4 @@
-"""What the `Recommender` does with data frames: trains on them, ranks for many users at once, and evaluates."""
+"""Data frames for the `Recommender`: training on them, recommending for many users at once, and evaluating."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ORIGIN = "frame"  # in place of the key of a data set
 
 @dataclass(frozen=True, eq=False)
 class Attached:
-    """What a model was given beside its checkpoint, which holds no histories and no titles.
+    """Histories and titles that a model uses in addition to its checkpoint, which contains neither.
 
     Attributes:
-        histories: of the known users, over the items of the model; None if no users are known.
-        titles: by item id.
-        form: of the frames that the model answers with.
-        reading: how it reads frames.
+        histories: histories of known users, indexed by the items of the model; None if no users are known.
+        titles: titles by item id.
+        form: library, and id columns, of the frames that the model returns.
+        reading: options for reading frames.
     """
 
     histories: Interactions | None = None

@@ -102,7 +102,7 @@ class Recommender:
         Args:
             interactions: a pandas or Polars data frame, or an Arrow table. Columns of users, items and, if there are
                 any, ratings and times are recognised by their usual names, such as user_id.
-            preset: its name, "auto" for the one that is best, or a `Config`.
+            preset: name of a preset, a `Config`, or "auto" to choose the best preset.
             items: a frame with titles, in the columns item (or item_id) and title.
             seed: seed of all random choices.
             minutes: with "auto", time for the comparison of all presets.
@@ -225,14 +225,14 @@ class Recommender:
 
         Raises:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
-                or `candidates`; or neither one history nor users nor histories are given, or both.
+                or `candidates`; or not exactly one of a history, and users or histories, is given.
         """
         config, mask = (
             self.config.at_inference(settings),
             self._mask(allowed if candidates is None else candidates, unknown),
         )
         if (history is None) == (users is None and histories is None):
-            raise SDiffError("Give either one history, or users, histories or both.")
+            raise SDiffError("Pass either one history, or users, histories or both.")
         if history is None:
             return frames.recommended(self, users, histories, k, config, seed, exclude_seen, mask, unknown)
         scores, items = self.top(self.encode(history, unknown), k, config, generator(seed), exclude_seen, mask)
@@ -249,7 +249,7 @@ class Recommender:
         unknown: Unknown = "error",
         **settings: Any,
     ) -> Evaluation:
-        """Compares each user's list with the interactions in a frame that were held out from training.
+        """Evaluates the model on the interactions in a frame, which must have been held out from training.
 
         Items of the history are not ranked, and interactions of `test` that are in the history are left out.
 
@@ -277,8 +277,8 @@ class Recommender:
             k: number of items; fewer are returned if fewer have a place in the spectrum.
 
         Raises:
-            SDiffError: an unknown id, an invalid k, or an item without a place in the spectrum, because nobody in the
-                training data had it or it is connected to few others.
+            SDiffError: an unknown id, an invalid k, or an item whose vector is zero, because nobody in the
+                training data had it or it has few neighbours.
         """
         i, k = int(self.items.encode([item])[0]), whole("k", k, 1)
         if not self._placed[i]:
@@ -295,7 +295,7 @@ class Recommender:
 
     @cached_property
     def item_vectors(self) -> Tensor:
-        """(n_items, K) vectors of unit length, one per item; zero for an item without a place in the spectrum.
+        """(n_items, K) unit vectors, one per item; zero for an item that the K lowest frequencies do not reach.
 
         They are the rows of U (1 - lam), scaled. 1 - lam is the low-pass of the item graph, as A = U diag(1 - lam) U':
         these are the rows of A at the K lowest frequencies, so items are similar if their neighbourhoods are. On

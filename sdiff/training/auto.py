@@ -1,4 +1,4 @@
-"""Trains every preset that fits a data set, and finds the one with the best validation result."""
+"""Trains every applicable preset on a data set, and finds the one with the best validation result."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Candidate:
 
     Attributes:
         preset: its name.
-        chosen: the best of `CHOICES`.
-        valid: all validation metrics with them.
-        valid_by: validation recall@20 by setting and value: the half-life's without a popularity discount, the
-            popularity discount's with the best half-life.
+        chosen: the best value of each setting in `CHOICES`.
+        valid: all validation metrics with these values.
+        valid_by: validation recall@20 by setting and value. Half-lives are measured without a popularity discount, and
+            popularity discounts with the best half-life.
         epoch: epoch of the best weights.
         seconds: time of training and validation.
     """
@@ -55,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Failure:
-    """A preset that could not be trained, such as one for which memory is too small."""
+    """A preset that could not be trained, for example because memory ran out."""
 
     preset: str
     error: SDiffError
@@ -75,14 +75,14 @@ def compare(
     stopped: Callable[[], bool] = lambda: False,
     epochs: Epochs = Trainer.iter_epochs,
 ) -> Iterator[Step | Candidate | Failure]:
-    """Trains the presets one after the other, each with the settings of inference that suit it best.
+    """Trains the presets one after the other, and chooses the best `CHOICES` of inference settings for each.
 
-    Each may take an equal share of the remaining time. What stops early keeps its best epoch.
+    Each may take an equal share of the remaining time. A preset that is stopped early keeps its best epoch.
 
     Args:
         minutes: time for all presets together.
         keep: called with the trainer and the preset of each candidate that is better than all before it.
-        stopped: asked after each epoch: ends the comparison with the current preset.
+        stopped: called after each epoch; True ends the comparison after the current preset.
         epochs: trains epoch by epoch.
 
     Raises:
@@ -113,7 +113,7 @@ def compare(
         yield Candidate(name, chosen, valid, valid_by, trainer.best.epoch, time.monotonic() - started)
         del trainer  # frees its memory before the next one is trained
     if best is None:
-        raise SDiffError("No preset could be trained on this data set.")
+        raise SDiffError("No preset could be trained on this data set: train one preset by name to see why.")
 
 
 def _choose(trainer: Trainer) -> tuple[dict[str, float], dict[str, float], dict[str, dict[float, float]]]:
