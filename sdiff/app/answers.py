@@ -62,7 +62,7 @@ class ComparedItem(RankedItem):
 
 
 class SimilarItem(Item):
-    """`similarity`: cosine of the users of both items; `users`: number of users who have both."""
+    """`similarity`: cosine of both items in the spectrum of the item graph; `users`: number of users who have both."""
 
     similarity: float
     users: int

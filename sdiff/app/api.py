@@ -18,7 +18,7 @@ from gradio.events import api as add_endpoint
 from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
-from sdiff.app import answers, comparison, handlers, openings, similar, spectral, state
+from sdiff.app import answers, comparison, handlers, openings, spectral, state
 from sdiff.app import leaderboard as standings
 from sdiff.app import waves as named_waves
 from sdiff.app.controls import SLIDERS
@@ -215,19 +215,22 @@ def search_items(dataset: str = DATASET, question: str = "", limit: int = 20) ->
 
 
 @answering
-def similar_items(dataset: str = DATASET, item: str = "1", limit: int = 20) -> list[answers.SimilarItem]:
-    """Lists the items whose users are most like those of an item, most similar first.
+def similar_items(
+    dataset: str = DATASET, checkpoint: str = "", item: str = "1", limit: int = 20
+) -> list[answers.SimilarItem]:
+    """Lists the items that are closest to an item in the item graph of a model, most similar first.
 
     Args:
         dataset: key of a data set.
+        checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
         item: id of the item.
         limit: maximum number of items.
     """
-    opened, limit = state.open_dataset(Query(dataset).dataset), whole("limit", limit, 1, MOST)
-    split = opened.dataset.split
-    [index] = split.items.encode([text("item", item)])
-    found, similarities, common = similar.co_occurring(split.train, int(index), limit)
-    rows = zip(opened.catalog.rows(found.tolist()), similarities.tolist(), common.tolist(), strict=True)
+    query, limit = make_query(dataset, checkpoint, "", [], NO_SETTINGS, 0), whole("limit", limit, 1, MOST)
+    opened, model = state.serve(query.dataset, query.model)
+    similar = model.similar_items(text("item", item), limit)
+    common = opened.dataset.split.train.co_occurrence(model.items.index[item])
+    rows = zip(opened.catalog.rows(similar.indices), similar.scores, common[similar.indices].tolist(), strict=True)
     return [answers.SimilarItem(**_item(row), similarity=cosine, users=users) for row, cosine, users in rows]
 
 
