@@ -65,7 +65,7 @@ class Config:
     p_uncond: float = _number(0.02, 0.0, 1.0, "probability that the whole condition is dropped")
     batch_size: int = _number(100, 1, 1_000_000, "users per gradient step")
     lr: float = _number(1e-4, 0.0, 1.0, "learning rate of Adam")
-    epochs: int = _number(1000, 0, 1_000_000, "maximum number of epochs")
+    epochs: int = _number(1000, 1, 1_000_000, "maximum number of epochs")
     eval_every: int = _number(5, 1, 1_000_000, "epochs between validations")
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before training stops")
     # Beyond the paper: explained in docs/paper.md, measured by sdiff/experiments/ablation.py

@@ -175,7 +175,7 @@ def recommend(query: Query) -> Listing:
     past = catalog.rows(split.items.encode(items)[::-1].tolist())
     config = model.config.at_inference(query.settings)  # first: refuses keys such as "seed" as settings
     allowed = None if query.wanted == ALL else catalog.allowed(query.wanted)
-    options: dict[str, Any] = dict(seed=query.seed, exclude_seen=not query.seen, allowed=allowed, **query.settings)
+    options: dict[str, Any] = dict(seed=query.seed, exclude_seen=not query.seen, candidates=allowed, **query.settings)
     started = time.perf_counter()
     recommended = model.recommend(items, query.k, **options)
     milliseconds = 1000 * (time.perf_counter() - started)
@@ -189,7 +189,7 @@ def recommend(query: Query) -> Listing:
     moves, changed = None, changes(model.config, config, query.seed)
     usual = items if own is None else own
     if items != usual or changed:
-        before = model.recommend(usual, COMPARED, exclude_seen=not query.seen, allowed=allowed).indices
+        before = model.recommend(usual, COMPARED, exclude_seen=not query.seen, candidates=allowed).indices
         moves = shifts(recommended.indices, before)
         first = catalog.rows(before[: len(rows)], held_out=held_out)
         causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))

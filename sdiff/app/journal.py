@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
@@ -49,6 +50,12 @@ def note(**facts: str) -> None:
     """Adds facts to the log line of the current event, if there is one."""
     if (known := _facts.get(None)) is not None:
         known.update(facts)
+
+
+def raised_in(error: BaseException) -> str:
+    """The function that raised an error, or the error's class. The log has no messages, which may quote ids and rows."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return f"{frames[-1].f_globals['__name__']}.{frames[-1].f_code.co_qualname}" if frames else type(error).__name__
 
 
 def refused(event: str, why: str, path: str) -> None:
@@ -103,7 +110,7 @@ def _event(name: str, slow: float) -> Iterator[dict[str, Any]]:
     try:
         yield facts
     except (gr.Error, SDiffError) as error:
-        facts.setdefault("refused", str(error))
+        facts.setdefault("refused", raised_in(error))
         raise
     except Exception:
         level = logging.ERROR

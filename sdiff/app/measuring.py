@@ -49,6 +49,8 @@ def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[st
     names = NAMES[: len(sides)]
     rows = []
     for name, hint in HINTS.items():
+        if not all(name in result for result in results):  # lists of one item have no diversity
+            continue
         values = [float(np.mean(result[name])) for result in results]
         cells = [f"{values[0]:.4f}"]
         for value, result in zip(values[1:], results[1:], strict=True):

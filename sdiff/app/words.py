@@ -41,13 +41,16 @@ def literal(text: str) -> str:
 
 
 def public_message(error: SDiffError) -> str:
-    """The message of an error, with paths reduced to file names. Also adds it to the log line of the current event."""
+    """The message of an error, with paths reduced to file names.
+
+    The log line of the current event gets the function that raised it.
+    """
     text = str(error)
     folders = [Path(tempfile.gettempdir()), data_dir(), runs_dir(), cache_dir(), HOME, Path.home()]
     for folder in sorted({str(path) for each in folders for path in (each, each.resolve())}, key=len, reverse=True):
         text = re.sub(rf"{re.escape(folder)}((?:/{NAME})*)", lambda match: _name(match[1]) or "its folder", text)
     text = re.sub(PATH, lambda match: _name(match[0]) or match[0], text)
-    journal.note(refused=text)
+    journal.note(refused=journal.raised_in(error))
     return text
 
 

@@ -59,7 +59,7 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
     """Reads the parts of a given split from a table for each, and item metadata like `own_table`.
 
     Held-out pairs that are also in an earlier part are dropped and counted. Without a valid part, a tenth of each
-    user's train part is held out with a fixed seed.
+    user's train part is held out: the last one if the order is known, otherwise a random one.
 
     Args:
         paths: of the parts train, test and optionally valid.
@@ -137,8 +137,8 @@ def lists(folder: Path) -> tuple[Split, Items, Report]:
 
     Optional files item_map.csv and user_map.csv hold original ids and titles. The pairs are taken to be in
     chronological order, unless the items of every user ascend, because then the file is sorted by item. Without a
-    valid part, a tenth of each user's train part is held out with a fixed seed. Held-out pairs that are also in an
-    earlier part are dropped and counted.
+    valid part, a tenth of each user's train part is held out: the last one if the order is known. Held-out pairs that
+    are also in an earlier part are dropped and counted.
     """
     names = {part: (folder / f"{part}_list.npy", folder / f"{part}.txt") for part in PARTS}
     pairs = {

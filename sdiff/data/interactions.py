@@ -64,11 +64,11 @@ class Vocabulary:
         texts = [str(id) for id in ids]
         absent = [text for text in texts if text not in self.index]
         if absent and unknown == "error":
-            raise SDiffError(
-                f"Unknown {what} {', '.join(text or brief(text) for text in absent[:5])}"
-                f"{' ...' if len(absent) > 5 else ''}: "
-                f"the {len(self):,} known ids are {', '.join(self.ids[:3])} ... {self.ids[-1]}."
-            )
+            listed = ", ".join(text or brief(text) for text in absent[:5]) + " ..." * (len(absent) > 5)
+            if not self.ids:
+                raise SDiffError(f"Unknown {what} {listed}: no {what} is known.")
+            known = f"{', '.join(self.ids[:3])} ... {self.ids[-1]}"
+            raise SDiffError(f"Unknown {what} {listed}: the {len(self):,} known ids are {known}.")
         return np.array([self.index[text] for text in texts if text in self.index], dtype=np.int64)
 
     def subset(self, keep: np.ndarray) -> Vocabulary:
@@ -234,7 +234,10 @@ class Split:
         return self.train.items
 
     def merged(self) -> Split:
-        """Merges valid into train, to retrain once the number of epochs is chosen. The valid part becomes empty."""
+        """Merges valid into train, to retrain once the number of epochs is chosen. The valid part becomes empty.
+
+        Without timestamps, each user's valid part follows the train part.
+        """
         parts = (self.train, self.valid)
         user, item = (np.concatenate(ids) for ids in zip(*((part.rows, part.indices) for part in parts), strict=True))
         times = [part.timestamps for part in parts if part.timestamps is not None]

@@ -65,7 +65,7 @@ def given_split(parts: Mapping[str, Interactions]) -> tuple[Split, int]:
 
     Args:
         parts: train, test and optionally valid, over the same vocabularies. Without valid, a tenth of each user's
-            train part is held out with a fixed seed.
+            train part is held out: the last one if the order is known, otherwise a random one.
     """
     train, test = parts["train"], parts["test"]
     valid = _without(parts["valid"], train) if "valid" in parts else None
@@ -73,8 +73,15 @@ def given_split(parts: Mapping[str, Interactions]) -> tuple[Split, int]:
     left = _without(left, valid) if valid else left
     dropped = sum(map(len, parts.values())) - len(train) - len(left) - (len(valid) if valid else 0)
     if valid is None:
-        train, valid = hold_out(train, 0.1, seed=0)
+        train, valid = _last_tenth(train) if train.ordered else hold_out(train, 0.1, seed=0)
     return Split(train, valid, left), dropped
+
+
+def _last_tenth(interactions: Interactions) -> tuple[Interactions, Interactions]:
+    """(rest, held out): holds out the last tenth of each user's interactions, rounded down."""
+    n = np.repeat(interactions.lengths, interactions.lengths)
+    last = interactions.positions >= n - n // 10
+    return interactions.where(~last), interactions.where(last)
 
 
 def _without(part: Interactions, earlier: Interactions) -> Interactions:

@@ -79,13 +79,19 @@ def measures(lists: TopNLists, split: Split) -> dict[str, float]:
     sample = np.arange(size) * len(lists.users) // size
     for rows in np.array_split(sample, -(-len(sample) * len(split.users) // ENTRIES)):
         block = recommended[rows]
-        total, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the unit columns ||^2
-        cosines.append((total - n) / np.maximum(n * (n - 1), 1))
+        total, n = np.square((block @ X.T).toarray()).sum(1), block.sum(1)  # || sum of the columns ||^2
+        own = block @ (counts > 0)  # the columns have length 1, or 0 for items without users
+        cosines.append(((total - own) / np.maximum(n * (n - 1), 1))[n > 1])
+    mean_cosine = np.concatenate(cosines)
     history_popularity = _popularity(split.train.matrix()[lists.users], counts)
-    return reach(lists, split) | {
-        "diversity": float(1 - np.concatenate(cosines).mean()),
-        "popularity lift": float(_popularity(recommended, counts) / history_popularity - 1),
-    }
+    diversity = {"diversity": float(1 - mean_cosine.mean())} if len(mean_cosine) else {}  # not of single items
+    return (
+        reach(lists, split)
+        | diversity
+        | {
+            "popularity lift": float(_popularity(recommended, counts) / history_popularity - 1),
+        }
+    )
 
 
 def reach(lists: TopNLists, split: Split) -> dict[str, float]:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-import torch
 
+from sdiff.base.device import Device
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import BASELINES, Scorer
-from sdiff.evaluation.beyond_accuracy import accuracy, measures, top_n_lists
+from sdiff.evaluation.beyond_accuracy import CPU, accuracy, measures, top_n_lists
 from sdiff.experiments.accuracy import DENSE, fitted
 from sdiff.experiments.baselines.ease import ease
 from sdiff.experiments.study import Job, Row, Study
@@ -37,17 +37,16 @@ def fits(job: str, dataset: Dataset) -> bool:
 def of_preset(study: Study) -> list[Row]:
     trainer = fitted(study.config, study.dataset.split, study.seed)
     model = Recommender(trainer.checkpoint(study.dataset.key, ""), trainer.device)
-    noise = torch.Generator().manual_seed(study.seed)
-    return described("S-Diff", lambda x: model.scores(x, study.config, noise).cpu(), study.dataset.split)
+    return described("S-Diff", model.scorer(study.seed), study.dataset.split, model.device)
 
 
 def of_baseline(name: str, study: Study) -> list[Row]:
     return described(name, PLAIN[name](study.dataset.split), study.dataset.split)
 
 
-def described(model: str, score: Scorer, split: Split) -> list[Row]:
+def described(model: str, score: Scorer, split: Split, device: Device = CPU) -> list[Row]:
     """One row with the measures of the lists, then one row for each group, all on the test part."""
-    lists = top_n_lists(score, split, N)
+    lists = top_n_lists(score, split, N, device=device)
     users, recall = lists.users, accuracy(lists, split, "test")[f"recall@{N}"]
     pairs = split.test.matrix()[users].tocoo()
     hits = np.asarray(lists.matrix(len(split.items))[pairs.row, pairs.col]).ravel()  # for each held-out pair: 1 or 0

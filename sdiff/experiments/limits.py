@@ -69,7 +69,7 @@ def curve(config: Config, split: Split) -> list[dict[str, Any]]:
     rows = []
     for progress in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", disable=None):
         if progress.epoch % EVERY == 0:
-            score = scorer(trainer.serving, config)
+            score = scorer(trainer.serving.eval(), config)
             parts = {part: evaluate(score, split, part, trainer.device) for part in PARTS}
             rows.append({"epoch": progress.epoch, "loss": progress.loss} | parts)
             recalls = (f"{part} recall@20 {parts[part]['recall@20']:.4f}" for part in PARTS)

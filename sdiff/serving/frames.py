@@ -17,7 +17,8 @@ from sdiff.data.readers import Reading, split_of
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.report import Evaluation, assess
 from sdiff.serving.export import Rows, ranked
-from sdiff.training.auto import compare
+from sdiff.training import auto
+from sdiff.training.auto import CHOICES, compare
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
 
@@ -82,22 +83,25 @@ def fitted(
     split = split_of(interactions, reading).merged()
     split = Split(split.train, split.test, split.valid)  # validate on the test part; nothing is held out
     if chosen == AUTO:
-        best: list[tuple[Config, int, str]] = []
+        best: list[tuple[str, int, dict[str, float]]] = []
 
         def keep(trainer: Trainer, name: str) -> None:
-            best.append((trainer.config, trainer.best.epoch, name))
+            best.append((name, trainer.best.epoch, {key: getattr(trainer.config, key) for key in CHOICES}))
 
         for _ in compare(split, seed, minutes, keep, device):
             pass
-        config, epochs, name = best[-1]
+        name, epochs, at_inference = best[-1]
+        config = auto.PRESETS[name]
     else:
         config, name = (chosen, "") if isinstance(chosen, Config) else (preset(chosen), chosen)
-        epochs = config.epochs
+        epochs, at_inference = config.epochs, {}
         if config.denoiser == "mlp" and len(split.valid):
             epochs = Trainer(config, split, seed, device).fit().best.epoch
     nothing = interactions.where(np.zeros(len(interactions), dtype=bool))
     trainer = Trainer(config.override({"epochs": epochs}), Split(interactions, nothing, nothing), seed, device)
-    return trainer.fit().checkpoint(ORIGIN, name)
+    checkpoint = trainer.fit().checkpoint(ORIGIN, name)
+    # In training, a half-life would change what is hidden: what was chosen for inference is set afterwards.
+    return replace(checkpoint, config=checkpoint.config.at_inference(at_inference))
 
 
 def recommended(

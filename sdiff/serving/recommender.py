@@ -168,7 +168,6 @@ class Recommender:
         seed: int = 0,
         exclude_seen: bool = True,
         candidates: np.ndarray | Iterable[str | int] | None = None,
-        allowed: np.ndarray | Iterable[str | int] | None = None,
         unknown: Unknown = "error",
         **settings: Any,
     ) -> Recommendations: ...
@@ -197,7 +196,6 @@ class Recommender:
         seed: int = 0,
         exclude_seen: bool = True,
         candidates: np.ndarray | Iterable[str | int] | None = None,
-        allowed: np.ndarray | Iterable[str | int] | None = None,
         unknown: Unknown = "error",
         **settings: Any,
     ) -> Any:
@@ -213,7 +211,6 @@ class Recommender:
             exclude_seen: whether to exclude the items of the history.
             candidates: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
                 default.
-            allowed: another name of `candidates`.
             unknown: "error", or "ignore" to skip users without a history, and items of histories or candidates that
                 the model does not know.
             **settings: those of `Config.at_inference`, such as guidance=0.5 or T=1.
@@ -227,10 +224,7 @@ class Recommender:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
                 or `candidates`; or not exactly one of a history, and users or histories, is given.
         """
-        config, mask = (
-            self.config.at_inference(settings),
-            self._mask(allowed if candidates is None else candidates, unknown),
-        )
+        config, mask = self.config.at_inference(settings), self._mask(candidates, unknown)
         if (history is None) == (users is None and histories is None):
             raise SDiffError("Pass either one history, or users, histories or both.")
         if history is None:
@@ -379,7 +373,7 @@ class Recommender:
             scores[empty] = self.checkpoint.item_counts.to(scores)  # (n_items,)
         return scores
 
-    def scorer(self, seed: int = 0, rank: int = 0, **settings: Any) -> Callable[[Histories], Tensor]:
+    def scorer(self, seed: int = 0, rank: int = 0, /, **settings: Any) -> Callable[[Histories], Tensor]:
         """`scores` with settings of `Config.at_inference` and one stream of sampling noise, as `evaluate` takes it.
 
         Raises SDiffError for an invalid seed, or a setting that is unknown, out of range or fixed in training.

@@ -147,8 +147,8 @@ class Trainer:
 
         Without a validation part, training runs for all epochs and keeps the last weights.
         """
-        patience = self.config.patience if len(self.split.valid) else self.epochs
-        return self.epoch >= self.epochs or self.epoch - self.best.epoch >= patience
+        last = self.curve[-1][0] if self.curve else 0  # the last epoch that was validated
+        return self.epoch >= self.epochs or last - self.best.epoch >= self.config.patience
 
     def fit(self) -> Self:
         """Trains until `finished`. Raises SDiffError as `iter_epochs`."""

@@ -68,7 +68,7 @@ def test_a_generator_event_is_logged_once_with_the_notes_of_all_steps(
             pass  # gradio runs each step in its own context
     [line] = new()
     assert (line["event"], line["data"], line["model"]) == ("train", "demo", name)
-    assert ("learning rate" in line.get("refused", "")) == refused
+    assert line.get("refused", "").endswith("Trainer.iter_epochs") == refused
 
 
 def test_a_refusal_is_logged_and_is_not_a_failure(lines):
@@ -76,7 +76,16 @@ def test_a_refusal_is_logged_and_is_not_a_failure(lines):
     with pytest.raises(gr.Error):
         journal.observed(api.recommend, "recommend")("demo", "nowhere")
     (line,) = new()
-    assert line["level"] == "info" and "nowhere" in line["refused"] and "trace" not in line
+    assert line["level"] == "info" and line["refused"].startswith("sdiff.training.checkpoint") and "trace" not in line
+
+
+@pytest.mark.parametrize("arguments", [{"user": "my-secret"}, {"history": ["my-secret"]}])
+def test_no_line_holds_the_ids_of_a_refused_request(arguments, lines):
+    new = lines()
+    with pytest.raises(gr.Error, match="my-secret"):
+        journal.observed(api.recommend, "recommend")("demo", "demo", **arguments)
+    (line,) = new()
+    assert line["refused"] == "sdiff.data.interactions.Vocabulary.encode" and "my-secret" not in str(line)
 
 
 def test_a_failure_is_logged_with_its_traceback(lines):

@@ -167,11 +167,11 @@ def test_a_value_of_the_wrong_type_is_refused(model, wrong, said):
 def test_numpy_numbers_are_accepted_and_allowed_items_can_be_given_by_id(model):
     plain = model.recommend(["i2"], k=5, seed=3)
     assert model.recommend(["i2"], k=np.int64(5), seed=np.uint8(3)) == plain == model.recommend(("i2",), 5.0, seed=3)
-    some = model.recommend(["i2"], 30, allowed={"i4", "i7", "i2"})
+    some = model.recommend(["i2"], 30, candidates={"i4", "i7", "i2"})
     assert set(some.ids) == {"i4", "i7"}
     mask = np.isin(np.arange(30), [2, 4, 7])
-    assert some == model.recommend(["i2"], 30, allowed=mask)
-    assert not model.recommend(["i2"], 30, allowed=[]).ids
+    assert some == model.recommend(["i2"], 30, candidates=mask)
+    assert not model.recommend(["i2"], 30, candidates=[]).ids
 
 
 @pytest.mark.parametrize("loss", ["softmax", "mse"])
@@ -183,7 +183,7 @@ def test_the_longest_list_contains_every_allowed_item(split, loss, allowed, excl
     if loss == "softmax":
         checkpoint.weights["basis.bias"] = torch.linspace(0, 10_000, 30)  # all but the last are at most e^-300
     model, seen = Recommender(checkpoint, CPU), ["i29", "i4", "i7"]
-    found = model.recommend(seen, k=30, exclude_seen=exclude_seen, allowed=allowed)
+    found = model.recommend(seen, k=30, exclude_seen=exclude_seen, candidates=allowed)
     scores = model.scores(Histories.from_lists([[29, 4, 7]], CPU), model.config, torch.Generator())[0]
     order = scores.argsort(descending=True).tolist()
     out = {29, 4, 7} if exclude_seen else set()

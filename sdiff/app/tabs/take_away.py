@@ -78,7 +78,7 @@ def python(query: Query) -> str:
     }
     if query.wanted != ALL:
         imports["sdiff.data.catalog"] = "Catalog, Filter"
-        arguments.append(f"allowed=catalog.allowed({query.wanted!r})")
+        arguments.append(f"candidates=catalog.allowed({query.wanted!r})")
     own = KEY.fullmatch(query.dataset)  # an upload, whose path on the server stays private
     key = query.dataset.partition("/")[2].replace(own["title"], f"{own['title']}.csv", 1) if own else query.dataset
     lines = [f"dataset = load_dataset({key!r})" + ("  # the path of your table" if own else "")]
