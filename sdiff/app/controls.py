@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from sdiff.app.query import LONGEST, K
+from sdiff.app.query import LONGEST, K, Query
 from sdiff.config import BOUNDS, Config
 
 Values = dict[Any, Any]  # values of an event's inputs, by component
@@ -179,6 +180,14 @@ def at(config: Config, settings: Settings) -> Parts:
             value=value, minimum=min(low, value), maximum=max(high, value), visible=visible
         )
     return parts
+
+
+def adjustable(query: Query) -> Query:
+    """The query without settings that have no slider, such as the schedule in a URL. Warns of them."""
+    other = [name for name in query.settings if name not in SLIDERS]
+    if other:
+        gr.Warning(f"This page has no control for {', '.join(other)}: the model keeps its own value.", duration=15)
+    return replace(query, settings={name: value for name, value in query.settings.items() if name in SLIDERS})
 
 
 def changed(settings: Settings, values: Values, trained: Config) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def note(**facts: str) -> None:
 
 
 def raised_in(error: BaseException) -> str:
-    """The function that raised an error, or the error's class. The log has no messages, which may quote ids and rows."""
+    """The function that raised an error, in place of its message, which may quote ids and rows of data."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return f"{frames[-1].f_globals['__name__']}.{frames[-1].f_code.co_qualname}" if frames else type(error).__name__
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -10,7 +11,7 @@ import gradio as gr
 from anyio.to_thread import run_sync
 
 from sdiff.app import gate, handlers, journal, openings, runs, state, uploads
-from sdiff.app.controls import Parts, at
+from sdiff.app.controls import Parts, adjustable, at
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import KEYS, LONGEST, NUMBERS, Query
 from sdiff.app.state import INSTANT, serve
@@ -90,13 +91,14 @@ class Opening:
         try:
             async for stage in openings.opening(query.dataset):
                 yield self._busy(query.dataset, stage)
+            known = state.open_dataset(query.dataset).dataset.split.items
+            history = attempt(lambda: known.encode(query.history or ()) is not None and query.history, None)
+            query = adjustable(replace(query, history=history))
             parts = await run_sync(self.shown, query, uploaded)
         except SDiffError as error:
             warn(error)
             query = Query(opened[0])
-            parts = await run_sync(self.shown, query, uploaded)
-        known = state.open_dataset(query.dataset).dataset.split.items
-        history = attempt(lambda: known.encode(query.history or ()) is not None and query.history, None)
+            parts, history = await run_sync(self.shown, query, uploaded), None
         yield parts | {
             panel.seed: query.seed,
             panel.k: max(1, min(query.k, LONGEST)),

@@ -18,7 +18,6 @@ from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.report import Evaluation, assess
 from sdiff.serving.export import Rows, ranked
 from sdiff.training import auto
-from sdiff.training.auto import CHOICES, compare
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
 
@@ -86,9 +85,9 @@ def fitted(
         best: list[tuple[str, int, dict[str, float]]] = []
 
         def keep(trainer: Trainer, name: str) -> None:
-            best.append((name, trainer.best.epoch, {key: getattr(trainer.config, key) for key in CHOICES}))
+            best.append((name, trainer.best.epoch, {key: getattr(trainer.config, key) for key in auto.CHOICES}))
 
-        for _ in compare(split, seed, minutes, keep, device):
+        for _ in auto.compare(split, seed, minutes, keep, device):
             pass
         name, epochs, at_inference = best[-1]
         config = auto.PRESETS[name]

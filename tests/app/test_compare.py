@@ -71,7 +71,7 @@ def test_shifts_are_ranks_in_the_other_list(other):
 def test_both_sides_have_the_same_filters_and_history():
     asked = replace(ONE, genres=["Comedy"], history=handlers.history_of(ONE)[:5])
     found = comparison.compare([asked, replace(asked, model="popularity")])
-    assert all("Comedy" in row.genres for rows in found.lists for row in rows)
+    assert all("Comedy" in row.genres for rows in found.lists for row in rows) and all(map(len, found.lists))
     assert not {row.id for rows in found.lists for row in rows} & set(asked.history or ())
 
 

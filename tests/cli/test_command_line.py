@@ -192,6 +192,9 @@ def test_a_run_without_a_validation_part_can_be_resumed(tmp_path, capsys):
             )
         ),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
+        (["evaluate", "--checkpoint", "checkpoints/demo", "--set", "seed=3"], "Unknown setting 'seed'"),
+        (["evaluate", "--checkpoint", "checkpoints/demo", "--set", "rank=3"], "Unknown setting 'rank'"),
+        (["train", "--dataset", "demo", "--out", "x", "--set", "epochs=0"], "epochs must be"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file or a folder"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--out", "l.csv"], "need --all"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1", "--titles"], "need --all"),

@@ -81,6 +81,14 @@ def test_lightgcn_lines_and_diffrec_pairs_give_the_same_interactions(tmp_path):
     assert lists(text)[0].fingerprint == lists(arrays)[0].fingerprint
 
 
+def test_without_a_valid_part_the_last_tenth_is_held_out_where_the_order_is_known(tmp_path):
+    history = [(7 * i) % 20 for i in range(20)]
+    write(tmp_path, {"train.txt": f"0 {' '.join(map(str, history))}\n", "test.txt": "0 20\n"})
+    split, _, _ = lists(tmp_path)
+    assert split.train.ordered and split.valid.history(0).tolist() == history[-2:]
+    assert split.merged().train.history(0).tolist() == history
+
+
 @pytest.mark.parametrize("line", ["0 1 x", "0 -1", "0 1.5"])
 def test_non_numeric_lines_are_reported(tmp_path, line):
     write(tmp_path, {"train.txt": f"0 1 2\n{line}\n", "test.txt": "0 1\n"})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter
 from sdiff.evaluation.beyond_accuracy import TopNLists, accuracy, measures, top_n_lists
 from sdiff.evaluation.evaluate import evaluate
@@ -30,6 +31,19 @@ def test_identical_lists_have_known_coverage_diversity_and_novelty(split):
     assert found["coverage"] == pytest.approx(2 / 30)
     assert found["diversity"] == pytest.approx(1 - a @ b / np.sqrt(a.sum() * b.sum()))
     assert found["novelty"] == pytest.approx(-np.log2(np.array([a.sum(), b.sum()]) / 60).mean())
+
+
+def test_items_without_users_are_unlike_all_others(split):
+    counts = split.train.item_counts.copy()
+    user = int(np.flatnonzero(split.train.lengths)[0])
+    lonely = split.train.where(~np.isin(split.train.indices, [0]))  # nobody has item 0
+    unseen_and_seen = TopNLists(np.array([user]), np.array([[0, int(counts.argmax())]]))
+    found = measures(unseen_and_seen, Split(lonely, split.valid, split.test))
+    assert found["diversity"] == pytest.approx(1)
+
+
+def test_lists_of_one_item_have_no_diversity(split):
+    assert "diversity" not in measures(TopNLists(np.arange(60), np.zeros((60, 1), dtype=int)), split)
 
 
 def test_popularity_lift_is_zero_for_lists_like_the_histories_and_one_for_twice_the_popularity(split):

@@ -9,7 +9,7 @@ import torch
 from sdiff import Recommender, SDiffError, preset
 from sdiff.data.frames import Form, read_frame
 from sdiff.data.interactions import Split
-from sdiff.data.readers import FaultyRows, Reading, read_interactions
+from sdiff.data.readers import FaultyRows, Reading, read_interactions, split_of
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.serving import frames
 from sdiff.training.trainer import Trainer
@@ -223,7 +223,6 @@ def test_only_candidates_are_ranked_and_seen_items_on_request(model):
     found = model.recommend(histories=[past], candidates=[1, 4, 25])
     assert set(found["item_id"]) == {1, 25}
     assert set(model.recommend(histories=[past], candidates=[1, 4, 25], exclude_seen=False)["item_id"]) == {1, 4, 25}
-    assert model.recommend(past, candidates=[1, 4, 25]) == model.recommend(past, allowed=[1, 4, 25])
     with pytest.raises(SDiffError, match="Unknown item nobody"):
         model.recommend(histories=[past], candidates=["nobody"])
     assert model.recommend(histories=[past], candidates=["nobody", 1], unknown="ignore")["item_id"].tolist() == [1]
@@ -309,8 +308,28 @@ def test_fit_repeats_the_best_number_of_epochs_on_every_row(numbered):
     train, _ = numbered
     config = replace(SMALL, epochs=6, eval_every=2, patience=2)
     model = Recommender.fit(train, config, device="cpu")
-    assert model.config.epochs in (2, 4, 6) and model.checkpoint.provenance.epoch == model.config.epochs
+    whole = split_of(read_frame(train, Reading())[0], Reading()).merged()
+    best = Trainer(config, Split(whole.train, whole.test, whole.valid), 0, "cpu").fit().best.epoch
+    assert model.config.epochs == model.checkpoint.provenance.epoch == best
     assert model.checkpoint.item_counts.sum() == len(train) and "valid" not in model.checkpoint.metrics
+
+
+def test_fit_trains_again_as_the_chosen_model_was_trained(numbered, monkeypatch):
+    """A half-life that suits inference must not change what training hides."""
+    train, _ = numbered
+    small = preset("tuned").override({"K": 8, "hidden": 16, "epochs": 2, "eval_every": 1, "folds": 0})
+    monkeypatch.setattr("sdiff.training.auto.PRESETS", {"tuned": small})
+    monkeypatch.setattr("sdiff.training.auto.CANDIDATES", ("tuned",))
+
+    def choose(trainer):
+        trainer.config = trainer.config.at_inference({"half_life": 2.0})
+        return {"half_life": 2.0}, {"recall@20": 1.0, "ndcg@20": 1.0}, {}
+
+    monkeypatch.setattr("sdiff.training.auto._choose", choose)
+    model = Recommender.fit(train, device="cpu")
+    assert model.config.half_life == 2
+    same = Recommender.fit(train, small, device="cpu").checkpoint.weights
+    assert all(torch.equal(weight, same[name]) for name, weight in model.checkpoint.weights.items())
 
 
 def test_fit_chooses_the_preset(numbered, monkeypatch):

@@ -203,6 +203,11 @@ def test_training_stops_early_without_improvement(split):
     assert progress[-1].epoch == 10, "nothing can improve at learning rate 0, so the first validation stays the best"
 
 
+def test_training_stops_only_after_a_validation(split):
+    _, progress = trained(split, SMALL.override({"patience": 2, "eval_every": 5, "lr": 0.0}))
+    assert progress[-1].epoch == 10, "of the epochs 6 to 9 nobody knows whether they are better"
+
+
 def test_without_a_validation_part_the_last_weights_are_kept(split):
     nothing = split.valid.where(split.valid.rows < 0)
     trainer, progress = trained(Split(split.train, nothing, split.test), SMALL.override({"epochs": 3, "patience": 1}))

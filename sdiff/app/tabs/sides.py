@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from sdiff.app import comparison
-from sdiff.app.controls import SLIDERS, Parts, Settings, Values, at, changed, slider
+from sdiff.app.controls import SLIDERS, Parts, Settings, Values, adjustable, at, changed, slider
 from sdiff.app.handlers import model_choices
 from sdiff.app.query import Query
 from sdiff.app.state import serve
@@ -102,4 +102,5 @@ class Side:
         """The model and settings in the URL."""
         start = len(self.prefix)
         pairs = [(name[start:], value) for name, value in request.query_params.items() if name.startswith(self.prefix)]
-        return attempt(lambda: Query.parse(pair for pair in pairs if pair[0] in ("model", *INFERENCE_KEYS)), Query())
+        keys = ("model", *INFERENCE_KEYS)
+        return adjustable(attempt(lambda: Query.parse(pair for pair in pairs if pair[0] in keys), Query()))
