@@ -103,7 +103,7 @@ def measured(work: str, size: tuple[int, ...]) -> dict[str, float]:
     noise = torch.Generator().manual_seed(0)
 
     def lists() -> None:
-        top_n(exclude_(score(model, x, config, noise), x), None, TOP)
+        top_n(exclude_(score(model, x, config, noise), x), TOP)
 
     with torch.inference_mode():
         return {"seconds": min(timed(lists) for _ in range(REPEATS)), "MB": beyond()}

@@ -90,7 +90,7 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
     roots = to_torch(root), to_torch(sp.csr_array(root.T))
 
     def lists(model: Model, config: Config) -> Tensor:
-        return top_n(exclude_(score(model, x, config, noise), x), None, TOP)[1]
+        return top_n(exclude_(score(model, x, config, noise), x), TOP)[1]
 
     def propagated() -> Tensor:
         c = x.dense(n_items).T
@@ -102,7 +102,7 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
         "floor": lambda: (v @ U.T).topk(TOP),
         "S-Diff": lambda: lists(models[0], paper),
         "S-Diff, fused": lambda: lists(models[1], fused),
-        "DiffRec": lambda: top_n(exclude_(diffrec.scores(x), x), None, TOP),
+        "DiffRec": lambda: top_n(exclude_(diffrec.scores(x), x), TOP),
         "GiffCF's propagation": propagated,
     }
     return in_turns(runs, repeats)

@@ -96,7 +96,7 @@ def sample_users(split: Split, n: int) -> Split:
 
 def unvalidated(train: Interactions) -> Split:
     """A split with only a training part."""
-    empty = train.where(np.zeros(len(train), dtype=bool))
+    empty = train.empty
     return Split(train, empty, empty)
 
 

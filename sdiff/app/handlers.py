@@ -27,7 +27,7 @@ from sdiff.config import Config
 from sdiff.data.catalog import ALL, Catalog, Row
 from sdiff.data.interactions import Split
 from sdiff.data.registry import REGISTRY
-from sdiff.evaluation.evaluate import top_n
+from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
 from sdiff.serving.recommender import Recommender
@@ -239,7 +239,8 @@ def _no_hits(query: Query, n: int) -> str:
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
     """Indices of the top `COMPARED` items by scores (1, n_items) of a history x, with the query's filters."""
-    values, items = top_n(scores, None if query.seen else x, COMPARED, catalog.allowed(query.wanted))
+    seen = None if query.seen else x
+    values, items = top_n(exclude_(scores.clone(), seen, catalog.allowed(query.wanted)), COMPARED)
     return items[values > -torch.inf].tolist()
 
 

@@ -174,6 +174,11 @@ class Interactions:
         shape = (len(self.users), len(self.items))
         return sp.csr_array((np.ones(len(self)), self.indices.copy(), self.indptr.copy()), shape=shape)
 
+    @property
+    def empty(self) -> Interactions:
+        """No interactions, with the same vocabularies."""
+        return self.where(np.zeros(len(self), dtype=bool))
+
     def where(self, keep: np.ndarray) -> Interactions:
         """The interactions where `keep` (nnz,) is true, with the same vocabularies."""
         indptr = np.concatenate([[0], np.cumsum(np.bincount(self.rows[keep], minlength=len(self.users)))])
@@ -244,7 +249,7 @@ class Split:
         train = Interactions.from_pairs(
             self.users, self.items, user, item, np.concatenate(times) if len(times) == 2 else None, self.train.ordered
         )
-        return Split(train, self.valid.where(np.zeros(len(self.valid), dtype=bool)), self.test)
+        return Split(train, self.valid.empty, self.test)
 
     def among(self, items: Vocabulary) -> Split:
         """The same split with another item vocabulary. Raises SDiffError if it lacks an item."""

@@ -27,12 +27,8 @@ SCORES = 4_000_000  # maximum number of scores in a batch; much larger batches d
 Part = Literal["valid", "test"]
 
 
-def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-    """The n items with the highest scores in each row of `scores` (B, n_items), without seen or disallowed items.
-
-    Args:
-        seen: (B, n_items) histories, whose items are excluded; none if None.
-        allowed: (n_items,) bool, the items that may be ranked; all if None.
+def top_n(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The n items with the highest scores in each row of `scores` (B, n_items). `exclude_` leaves items out before.
 
     Returns:
         (scores, items), each (B, min(n, n_items)). The score is -inf at ranks for which no item is left.
@@ -40,8 +36,6 @@ def top_n(scores: Tensor, seen: Histories | None, n: int, allowed: np.ndarray | 
     Raises:
         SDiffError: a score is NaN or infinite.
     """
-    if seen is not None or allowed is not None:
-        scores = exclude_(scores.clone(), seen, allowed)
     n_items, n_groups = scores.shape[1], scores.shape[1] // GROUP
     if n >= n_groups:
         return _finite(*scores.topk(min(n, n_items), dim=1))
@@ -106,7 +100,7 @@ def unseen(
         scores = scores.clone()  # the scorer may still use its tensor
         for seen in excluded:
             exclude_(scores, seen.take(users))
-        yield users, *top_n(scores, None, n)
+        yield users, *top_n(scores, n)
 
 
 @dataclass(frozen=True, eq=False)

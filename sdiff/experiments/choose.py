@@ -70,7 +70,7 @@ def before_validation(split: Split) -> Split:
     train = split.train
     lengths = np.repeat(train.lengths, train.lengths)
     rest = train.positions < np.maximum(np.minimum(lengths * 7 // 8, lengths - 1), 1)
-    return Split(train.where(rest), train.where(~rest), split.test.where(np.zeros(len(split.test), dtype=bool)))
+    return Split(train.where(rest), train.where(~rest), split.test.empty)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def main() -> None:
 
 def stand_ins(split: Split, seed: int) -> dict[str, Split]:
     """The training part, divided in each way into a training and a validation part."""
-    nothing = split.test.where(np.zeros(len(split.test), dtype=bool))
+    nothing = split.test.empty
     parts = {
         "random": Split(*hold_out(split.train, SHARE, seed), nothing),
         "matched": Split(*matched(split.train, split.test, SHARE, seed), nothing),
@@ -110,7 +110,7 @@ def recalls(split: Split, part: Part, name: str) -> dict[str, float]:
     """Recall of every candidate on a part."""
     found = {}
     for candidate in tqdm(PRESETS, desc=name, leave=False, disable=None):
-        trainer = Trainer(preset(candidate), Split(split.train, split.valid.where(split.valid.rows < 0), split.test), 0)
+        trainer = Trainer(preset(candidate), Split(split.train, split.valid.empty, split.test), 0)
         model = Recommender(trainer.fit().checkpoint("", candidate), trainer.device)
         for beta in BETAS:
             values = evaluate(model.scorer(beta=beta), split, part, trainer.device)

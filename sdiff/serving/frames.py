@@ -96,7 +96,7 @@ def fitted(
         epochs, at_inference = config.epochs, {}
         if config.denoiser == "mlp" and len(split.valid):
             epochs = Trainer(config, split, seed, device).fit().best.epoch
-    nothing = interactions.where(np.zeros(len(interactions), dtype=bool))
+    nothing = interactions.empty
     trainer = Trainer(config.override({"epochs": epochs}), Split(interactions, nothing, nothing), seed, device)
     checkpoint = trainer.fit().checkpoint(ORIGIN, name)
     # In training, a half-life would change what is hidden: what was chosen for inference is set afterwards.
@@ -149,7 +149,7 @@ def evaluated(
     new = ~np.isin(pairs.rows * n_items + pairs.indices, pasts.rows * n_items + pasts.indices)
     if not new.any():
         raise SDiffError("Nothing can be measured: no interaction is with a known user and item and not in a history.")
-    nothing = pasts.where(np.zeros(len(pasts), dtype=bool))
+    nothing = pasts.empty
     return assess(score, Split(pasts, nothing, pairs.where(new)), "test", model.device, k)
 
 

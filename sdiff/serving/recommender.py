@@ -332,7 +332,7 @@ class Recommender:
         """
         k = whole("k", k, 1)
         scores = exclude_(self.scores(x, config, noise), x if exclude_seen else None, allowed)
-        values, items = top_n(scores, None, k)
+        values, items = top_n(scores, k)
         if self.config.loss == "softmax":
             best = values[:, :1]
             probabilities = (values - best).exp() / scores.sub_(best).exp_().sum(1, keepdim=True)

@@ -112,7 +112,7 @@ def test_a_damaged_model_has_a_row_with_the_reason_and_the_others_are_measured(c
 def test_without_held_out_items_there_is_no_leaderboard(monkeypatch):
     opened = open_dataset("demo")
     split = opened.dataset.split
-    nothing = split.test.where(np.zeros(len(split.test), dtype=bool))
+    nothing = split.test.empty
     bare = replace(opened, dataset=replace(opened.dataset, split=replace(split, valid=nothing, test=nothing)))
     monkeypatch.setattr(leaderboard, "open_dataset", lambda _: bare)
     with pytest.raises(SDiffError, match="Nothing is held out"):

@@ -8,7 +8,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter, popularity
 from sdiff.evaluation.beyond_accuracy import top_n_lists
-from sdiff.evaluation.evaluate import evaluate, top_n
+from sdiff.evaluation.evaluate import evaluate, exclude_, top_n
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
@@ -40,10 +40,11 @@ def test_ndcg_prefers_early_hits():
 
 def test_top_n_excludes_seen_items_and_allows_n_above_the_number_of_items():
     scores = torch.tensor([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3]])
-    values, items = top_n(scores, Histories.from_lists([[0], []], CPU), 10)
+    seen = Histories.from_lists([[0], []], CPU)
+    values, items = top_n(exclude_(scores.clone(), seen), 10)
     assert items[0, :2].tolist() == [1, 2] and values[0, 2] == -torch.inf
     assert items[1].tolist() == [2, 1, 0]
-    values, items = top_n(scores, Histories.from_lists([[0], []], CPU), 2, np.array([True, False, True]))
+    values, items = top_n(exclude_(scores.clone(), seen, np.array([True, False, True])), 2)
     assert items[0, 0] == 2 and values[0, 1] == -torch.inf and items[1].tolist() == [2, 0]
 
 
@@ -54,7 +55,7 @@ def test_top_n_of_many_items_equals_a_full_sort(n_items):
     scores[0, 5] = 1.0  # fewer than n items are left
     scores[1, -3:] = 9.0  # in the incomplete last group
     for n in (1, 9, 20):
-        values, items = top_n(scores.clone(), None, n)
+        values, items = top_n(scores.clone(), n)
         expected = scores.sort(dim=1, descending=True).values[:, :n]
         assert torch.equal(values, expected) and torch.equal(scores.gather(1, items), values)
         assert all(len(set(row)) == n for row in items.tolist())
@@ -68,8 +69,7 @@ def test_scores_are_not_modified(layout, split):
     if layout == "expanded":
         kept = kept[:1].expand(60, 30)
     before = kept.clone()
-    x = Histories.from_interactions(split.train, CPU)
-    top_n(kept, x, 5)
+    top_n(kept, 5)
     values = [evaluate(lambda x: kept, split, part, CPU) for part in ("test", "valid", "test", "valid")]
     top_n_lists(lambda x: kept, split, 5)
     assert torch.equal(kept, before)
@@ -129,7 +129,7 @@ def test_metrics_do_not_depend_on_the_batch_size(split, monkeypatch):
 
 
 def test_an_empty_held_out_part_is_refused(split):
-    empty = split.train.where(np.zeros(len(split.train), dtype=bool))
+    empty = split.train.empty
     with pytest.raises(SDiffError, match="Nothing is held out in the valid part"):
         evaluate(popularity(split), Split(split.train, empty, split.test), "valid", CPU)
 

@@ -89,7 +89,7 @@ def test_relabelling_items_permutes_the_scores(world, random):
 
 def scores_of(train: Interactions, name: str) -> tuple[Recommender, torch.Tensor]:
     """A model with all frequencies after one epoch, and its scores for all users."""
-    nothing = train.where(np.zeros(len(train), dtype=bool))
+    nothing = train.empty
     config = replace(PRESETS[name], K=40, hidden=8, epochs=1, batch_size=7)
     trainer = Trainer(config, Split(train, nothing, nothing), 0, CPU)
     trainer.fit()

@@ -71,7 +71,7 @@ def model(numbered, titles, tmp_path_factory):
     """A model whose estimate is the mean of v_t and the condition, with histories and titles."""
     train, _ = numbered
     read, _ = read_frame(train)
-    nothing = read.where(np.zeros(len(read), dtype=bool))
+    nothing = read.empty
     config = SMALL.override({"residual": True, "noise": False})
     folder = tmp_path_factory.mktemp("model")
     Trainer(config, Split(read, nothing, nothing), 0, CPU).checkpoint("frame", "paper").save(folder)

@@ -112,7 +112,7 @@ def test_non_finite_weights_and_scores_are_refused(number, split, tmp_path):
         scores = torch.randn(2, n_items, generator=torch.Generator().manual_seed(0))
         scores[1, 7] = number
         with pytest.raises(SDiffError, match="not finite"):
-            top_n(scores, None, 5)
+            top_n(scores, 5)
     large = {name: tensor * 1e30 for name, tensor in checkpoint.weights.items()}
     model = Recommender(replace(checkpoint, weights=large), CPU)
     with pytest.raises(SDiffError, match="lower guidance or T"):

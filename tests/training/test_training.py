@@ -209,7 +209,7 @@ def test_training_stops_only_after_a_validation(split):
 
 
 def test_without_a_validation_part_the_last_weights_are_kept(split):
-    nothing = split.valid.where(split.valid.rows < 0)
+    nothing = split.valid.empty
     trainer, progress = trained(Split(split.train, nothing, split.test), SMALL.override({"epochs": 3, "patience": 1}))
     assert [p.valid for p in progress] == [None] * 3
     checkpoint = trainer.checkpoint("tastes", "paper")
