@@ -16,8 +16,8 @@ from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
-from sdiff.evaluation.beyond_accuracy import TopNLists, accuracy, measures, reach, top_n_lists
-from sdiff.evaluation.evaluate import Part
+from sdiff.evaluation.beyond_accuracy import measures, reach
+from sdiff.evaluation.evaluate import MeasuredLists, Part, evaluate_users
 
 EFFORT, FEWEST = 4_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
 SAMPLE = 1000  # maximum number of users to measure on
@@ -74,13 +74,14 @@ def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[st
 def _measures_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> dict[str, Any]:
     """Measures of a side's lists of 20 by name; those in `PER_USER` as arrays (n_users,)."""
     shown, split = lists_of(dataset, side, part, users)
-    return accuracy(shown, split, part) | measures(shown, split)
+    return shown.values | measures(shown, split)
 
 
-def lists_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> tuple[TopNLists, Split]:
+def lists_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> tuple[MeasuredLists, Split]:
     """A side's lists of 20, and the split in the order of its items."""
     opened, score, device = scorer(dataset, side)
-    return top_n_lists(score, opened.dataset.split, 20, part, users, device), opened.dataset.split
+    split = opened.dataset.split
+    return evaluate_users(score, split, part, device, k=20, metrics=("recall", "ndcg"), users=users), split
 
 
 def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
@@ -98,8 +99,8 @@ def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
     cells = []
     for sigma_max, alpha_min in product(*grid(a).values()):
         setting = {"sigma_max": sigma_max, "alpha_min": alpha_min}
-        shown, served = lists_of(a.dataset, replace(a, settings=a.settings | setting), part, users)
-        cells.append(setting | {"recall@20": accuracy(shown, served, part)["recall@20"].mean()})
+        shown, _ = lists_of(a.dataset, replace(a, settings=a.settings | setting), part, users)
+        cells.append(setting | {"recall@20": shown.values["recall@20"].mean()})
         yield cells
 
 
@@ -137,7 +138,7 @@ def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
     shown, split = lists_of(side.dataset, side, part, users)
     measured = reach(shown, split)
     return {
-        "Hits: recall@20": f"{accuracy(shown, split, part)['recall@20'].mean():.3f}",
+        "Hits: recall@20": f"{shown.values['recall@20'].mean():.3f}",
         "Novelty": f"{measured['novelty']:.2f} bits",
         "Catalog shown": f"{measured['coverage']:.0%}",
     }

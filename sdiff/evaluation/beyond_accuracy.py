@@ -1,4 +1,4 @@
-"""Top-N lists: accuracy per user, and coverage, novelty, diversity and popularity lift."""
+"""Measures of lists beyond accuracy: coverage, novelty, diversity and popularity lift."""
 
 from __future__ import annotations
 
@@ -6,58 +6,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from sdiff.base.device import Device, best_device
 from sdiff.data.interactions import Split
-from sdiff.evaluation.baselines import Scorer
-from sdiff.evaluation.evaluate import Part, TopNLists, unseen
-from sdiff.evaluation.metrics import ndcg, recall
-from sdiff.evaluation.protocols import Protocol
+from sdiff.evaluation.evaluate import TopNLists
 
 CPU = torch.device("cpu")
 BATCH = 1000
 SAMPLE = 10_000  # lists from which the diversity is estimated: each is compared with all users
 ENTRIES = 20_000_000  # of a dense matrix (lists, users)
-
-
-@torch.inference_mode()
-def top_n_lists(
-    score: Scorer,
-    split: Split,
-    n: int,
-    part: Part = "test",
-    users: np.ndarray | None = None,
-    device: Device = CPU,
-    protocol: Protocol = "train",
-) -> TopNLists:
-    """The n best `unseen` items of `users`, or of all users with held-out items in `part`.
-
-    Args:
-        score: as in `evaluate`.
-        n: length of a list.
-        users: (U,) user indices.
-        protocol: as in `evaluate`.
-        device: where `score` expects the histories.
-    """
-    device = best_device(device)
-    if users is None:
-        users = np.flatnonzero(getattr(split, part).lengths)
-    batches = torch.from_numpy(users).to(device).split(BATCH)
-    rankings = unseen(score, split, part, n, batches, device, protocol)
-    lists = [items.where(scores > -torch.inf, -1).cpu().numpy() for _, scores, items in rankings]
-    items = np.concatenate(lists)
-    missing = n - items.shape[1]  # if there are fewer than n items
-    return TopNLists(users, np.pad(items, ((0, 0), (0, missing)), constant_values=-1))
-
-
-def accuracy(lists: TopNLists, split: Split, part: Part) -> dict[str, np.ndarray]:
-    """Recall@n and NDCG@n (U,) of each user's list of length n. All users must have held-out items in `part`."""
-    held_out, n = getattr(split, part), lists.items.shape[1]
-    n_items = len(split.items)
-    pairs = np.repeat(np.arange(len(split.users)), held_out.lengths) * n_items + held_out.indices
-    listed = lists.users[:, None] * n_items + lists.items
-    hits = torch.from_numpy(np.isin(listed, pairs) & (lists.items >= 0))
-    relevant = torch.from_numpy(held_out.lengths[lists.users])
-    return {f"{name}@{n}": metric(hits, relevant, n).numpy() for name, metric in (("recall", recall), ("ndcg", ndcg))}
 
 
 def measures(lists: TopNLists, split: Split) -> dict[str, float]:

@@ -169,6 +169,7 @@ def evaluate_users(
     protocol: Protocol = "train",
     k: int | Sequence[int] = CUTOFFS,
     metrics: Sequence[str] = tuple(METRICS),
+    users: np.ndarray | None = None,
 ) -> MeasuredLists:
     """The `unseen` items and the metrics of each user with held-out items in `part`. Each rank returns its share.
 
@@ -181,21 +182,22 @@ def evaluate_users(
         protocol: the history of test users and the items that are excluded, one of `PROTOCOLS`.
         k: lengths of the lists that are measured.
         metrics: names from `METRICS`.
+        users: (U,) indices of those of the users who are measured; all by default.
 
     Raises:
         SDiffError: as `evaluate`, or k is not one or more whole numbers of at least 1.
     """
     cutoffs = list_lengths(k)
     held_out: Interactions = getattr(split, part)
-    users = torch.from_numpy(np.flatnonzero(held_out.lengths))
-    if not len(users):
+    measured = torch.from_numpy(np.flatnonzero(held_out.lengths) if users is None else users)
+    if not len(measured):
         raise SDiffError(
             f"Nothing is held out in the {part} part of this data set: evaluate on another part or data set."
         )
     device = best_device(device)
     rows = min(max(SCORES // len(split.items), 1), 1000)
     target = Histories.from_interactions(held_out, device)
-    own = ranks.share(users.to(device))
+    own = ranks.share(measured.to(device))
     lists: list[Tensor] = []
     values: dict[str, list[Tensor]] = {f"{name}@{n}": [] for n in cutoffs for name in metrics}
     for batch, scores, items in unseen(score, split, part, max(cutoffs), progress(own.split(rows)), device, protocol):

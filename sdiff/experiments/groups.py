@@ -16,7 +16,8 @@ from sdiff.base.device import Device
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import BASELINES, Scorer
-from sdiff.evaluation.beyond_accuracy import CPU, accuracy, measures, top_n_lists
+from sdiff.evaluation.beyond_accuracy import measures
+from sdiff.evaluation.evaluate import evaluate_users
 from sdiff.experiments.accuracy import DENSE, fitted
 from sdiff.experiments.baselines.ease import ease
 from sdiff.experiments.study import Job, Row, Study
@@ -44,10 +45,10 @@ def of_baseline(name: str, study: Study) -> list[Row]:
     return described(name, PLAIN[name](study.dataset.split), study.dataset.split)
 
 
-def described(model: str, score: Scorer, split: Split, device: Device = CPU) -> list[Row]:
+def described(model: str, score: Scorer, split: Split, device: Device = "cpu") -> list[Row]:
     """One row with the measures of the lists, then one row for each group, all on the test part."""
-    lists = top_n_lists(score, split, N, device=device)
-    users, recall = lists.users, accuracy(lists, split, "test")[f"recall@{N}"]
+    lists = evaluate_users(score, split, "test", device, k=N)
+    users, recall = lists.users, lists.values[f"recall@{N}"]
     pairs = split.test.matrix()[users].tocoo()
     hits = np.asarray(lists.matrix(len(split.items))[pairs.row, pairs.col]).ravel()  # for each held-out pair: 1 or 0
 

@@ -6,8 +6,7 @@ import torch
 from sdiff import Recommender, SDiffError
 from sdiff.base.device import best_device, device_name
 from sdiff.evaluation.baselines import popularity
-from sdiff.evaluation.beyond_accuracy import top_n_lists
-from sdiff.evaluation.evaluate import evaluate
+from sdiff.evaluation.evaluate import evaluate, evaluate_users
 from sdiff.method.spectrum import spectral_basis
 from sdiff.training.trainer import Trainer
 from tests.conftest import CPU, SMALL
@@ -21,7 +20,8 @@ def test_a_device_can_be_given_by_name(split):
     score = popularity(split)
     assert evaluate(score, split, "test", "cpu") == evaluate(score, split, "test", CPU)
     assert torch.equal(spectral_basis(split.train, 5, "cpu").U, spectral_basis(split.train, 5, CPU).U)
-    assert (top_n_lists(score, split, 5, device="cpu").items == top_n_lists(score, split, 5).items).all()
+    lists = [evaluate_users(score, split, "test", device).items for device in ("cpu", CPU)]
+    assert (lists[0] == lists[1]).all()
     assert device_name("cpu") == device_name(CPU)
 
 

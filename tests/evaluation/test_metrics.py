@@ -7,8 +7,7 @@ import torch
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter, popularity
-from sdiff.evaluation.beyond_accuracy import top_n_lists
-from sdiff.evaluation.evaluate import evaluate, exclude_, top_n
+from sdiff.evaluation.evaluate import evaluate, evaluate_users, exclude_, top_n
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
@@ -71,7 +70,7 @@ def test_scores_are_not_modified(layout, split):
     before = kept.clone()
     top_n(kept, 5)
     values = [evaluate(lambda x: kept, split, part, CPU) for part in ("test", "valid", "test", "valid")]
-    top_n_lists(lambda x: kept, split, 5)
+    evaluate_users(lambda x: kept, split, "test", CPU, k=5)
     assert torch.equal(kept, before)
     assert values[:2] == values[2:] == [evaluate(lambda x: before.clone(), split, p, CPU) for p in ("test", "valid")]
 
@@ -158,7 +157,7 @@ def test_a_protocol_determines_the_history_and_the_exclusions(protocol, history,
         given.append(x.dense(30).numpy())
         return torch.rand(len(x), 30, generator=torch.Generator().manual_seed(0))
 
-    lists = top_n_lists(score, split, 30, protocol=protocol)
+    lists = evaluate_users(score, split, "test", CPU, protocol=protocol, k=30)
     assert (np.concatenate(given) == parts[history]).all()
     assert ((lists.matrix(30).toarray() + parts[excluded]) == 1).all(), "every item is either excluded or ranked"
     truth = torch.from_numpy(split.test.matrix().toarray()).float()

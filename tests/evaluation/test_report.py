@@ -10,7 +10,7 @@ import torch
 from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.evaluation.baselines import linear_filter, popularity
-from sdiff.evaluation.beyond_accuracy import measures, top_n_lists
+from sdiff.evaluation.beyond_accuracy import measures
 from sdiff.evaluation.evaluate import MAIN, MeasuredLists, evaluate, evaluate_users
 from sdiff.evaluation.metrics import METRICS
 from sdiff.evaluation.report import Evaluation, assess
@@ -60,7 +60,7 @@ def found(split):
 
 def qrels_and_run(split, n):
     """Relevant items and scored lists of n items, as nested dictionaries of ids."""
-    lists = top_n_lists(linear_filter(split), split, n)
+    lists = evaluate_users(linear_filter(split), split, "test", CPU, k=n)
     ids = split.items.ids
     qrels = {split.users.ids[u]: {ids[i]: 1 for i in split.test.history(u)} for u in lists.users}
     run = {
@@ -125,7 +125,7 @@ def test_any_cut_off_may_be_measured_and_the_default_ones_are_unchanged(split):
 
 def test_means_are_those_of_the_users_and_of_the_lists(found, split):
     assert found.users == list(split.users.ids) and found.held_out.tolist() == split.test.lengths.tolist()
-    lists = top_n_lists(linear_filter(split), split, 20)
+    lists = evaluate_users(linear_filter(split), split, "test", CPU, k=20)
     for k in (1, 5, 20):
         expected = evaluate(linear_filter(split), split, "test", CPU, k=k)
         assert found.means[f"ndcg@{k}"] == pytest.approx(expected[f"ndcg@{k}"])

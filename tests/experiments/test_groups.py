@@ -5,21 +5,21 @@ import pytest
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter
-from sdiff.evaluation.beyond_accuracy import TopNLists, accuracy, measures, top_n_lists
-from sdiff.evaluation.evaluate import evaluate
+from sdiff.evaluation.beyond_accuracy import measures
+from sdiff.evaluation.evaluate import TopNLists, evaluate, evaluate_users
 from sdiff.experiments.groups import N, described, fifths
 from tests.conftest import CPU
 
 
 def test_lists_exclude_seen_items_and_agree_with_evaluation(split):
     score = linear_filter(split)
-    shown = top_n_lists(score, split, N)
+    shown = evaluate_users(score, split, "test", CPU, k=N)
     seen = (split.train.matrix() + split.valid.matrix())[shown.users]
     assert shown.matrix(30).multiply(seen).sum() == 0 and shown.matrix(30).sum(1).max() <= N
     expected = evaluate(score, split, "test", CPU)
     whole, *groups = described("A x", score, split)
     assert whole["recall@20"] == pytest.approx(expected["recall@20"])
-    assert accuracy(shown, split, "test")["ndcg@20"].mean() == pytest.approx(expected["ndcg@20"])
+    assert shown.values["ndcg@20"].mean() == pytest.approx(expected["ndcg@20"])
     by_history = [row["recall@20"] for row in groups if row["group"].startswith("history")]
     assert np.mean(by_history) == pytest.approx(whole["recall@20"], abs=1e-6)  # 60 users, five groups of 12
 
