@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
+from sdiff.base.checks import number
 from sdiff.base.errors import SDiffError, brief
 
 Schedule = Literal["vp", "ve", "ddpm"]
@@ -204,18 +205,13 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
             return value
         raise SDiffError(f"{name} must be true or false, not {brief(value)}.")
     if kind in (int, float):
-        if isinstance(value, bool):
-            raise SDiffError(f"{name} must be a number, not {brief(value)}.")
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise SDiffError(f"{name} must be a number, not {brief(value)}.") from None
+        parsed = number(name, value)
         low, high = metadata["low"], metadata["high"]
-        if kind is int and not number.is_integer():
+        if kind is int and not parsed.is_integer():
             raise SDiffError(f"{name} must be a whole number, not {brief(value)}.")
-        if not low <= number <= high:  # false for nan, too
+        if not low <= parsed <= high:
             raise SDiffError(f"{name} must be between {low:g} and {high:g}, not {brief(value)}.")
-        return kind(number)
+        return kind(parsed)
     if value not in get_args(kind):
         raise SDiffError(f"{name} must be one of {', '.join(get_args(kind))}, not {brief(value)}.")
     return value

@@ -1,12 +1,10 @@
-"""Validation of numbers and seeds."""
+"""Validation of numbers."""
 
 from __future__ import annotations
 
 import math
 from numbers import Real
 from typing import Any
-
-import torch
 
 from sdiff.base.errors import SDiffError, brief
 
@@ -19,15 +17,6 @@ def whole(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     if not low <= number <= high or number % 1:
         raise SDiffError(f"{name} must be a whole number between {low:,} and {high:,}, not {brief(value)}.")
     return int(number)
-
-
-def generator(seed: int, rank: int = 0) -> torch.Generator:
-    """A random generator on the CPU. Each rank gets its own stream from the same seed.
-
-    Raises:
-        SDiffError: the seed is not a whole number from 0 to `LARGEST`.
-    """
-    return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)
 
 
 def number(name: str, value: Any) -> float:

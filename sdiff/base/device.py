@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
 
 Device = torch.device | str  # such as torch.device("cpu"), "cpu" or "cuda:0"
@@ -61,3 +62,12 @@ def peak_memory_mb() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def generator(seed: int, rank: int = 0) -> torch.Generator:
+    """A random generator on the CPU. Each rank gets its own stream from the same seed.
+
+    Raises:
+        SDiffError: the seed is not a whole number from 0 to `LARGEST`.
+    """
+    return torch.Generator().manual_seed(whole("seed", seed, 0) + rank)

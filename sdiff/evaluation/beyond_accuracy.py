@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import TopNLists
 
-CPU = torch.device("cpu")
-BATCH = 1000
 SAMPLE = 10_000  # lists from which the diversity is estimated: each is compared with all users
 ENTRIES = 20_000_000  # of a dense matrix (lists, users)
 

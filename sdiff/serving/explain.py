@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdiff.base.checks import generator
+from sdiff.base.device import generator
 from sdiff.method.diffusion import mean_memory, memory_inputs, sample
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import torch
 
-from sdiff.base.checks import generator
+from sdiff.base.device import generator
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import replacing
 from sdiff.config import Config

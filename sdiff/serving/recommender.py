@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdiff.base.checks import generator, whole
-from sdiff.base.device import Device, best_device
+from sdiff.base.checks import whole
+from sdiff.base.device import Device, best_device, generator
 from sdiff.base.errors import SDiffError
 from sdiff.config import AUTO, Config
 from sdiff.data.frames import read_frame, read_titles

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from sdiff.base.checks import generator
-from sdiff.base.device import Device
+from sdiff.base.device import Device, generator
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
 from sdiff.data.interactions import Split
