@@ -36,7 +36,7 @@ from sdiff.experiments.baselines.recency import RECENT
 from sdiff.experiments.baselines.sasrec import sasrec
 from sdiff.experiments.record import report, versions
 from sdiff.serving.recommender import Recommender
-from sdiff.training.auto import MINUTES, compare
+from sdiff.training.auto import MINUTES, best_of
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -114,14 +114,7 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dic
 def run_auto(dataset: Dataset, seed: int) -> dict[str, Any]:
     """Chooses a preset on the validation part, as `sdiff train --preset auto`, and evaluates it."""
     started = time.perf_counter()
-    best: list[tuple[Trainer, str]] = []
-
-    def keep(trainer: Trainer, name: str) -> None:
-        best[:] = [(trainer, name)]
-
-    for _ in compare(dataset.split, seed, MINUTES, keep):
-        pass
-    ((trainer, name),) = best
+    trainer, name = best_of(dataset.split, seed, MINUTES)
     seconds = time.perf_counter() - started
     valid, epoch = trainer.best.valid, trainer.best.epoch
     return {"valid": valid, "test": tested(trainer), "epoch": epoch, "seconds": seconds, "chosen": name}

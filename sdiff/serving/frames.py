@@ -82,15 +82,9 @@ def fitted(
     split = split_of(interactions, reading).merged()
     split = Split(split.train, split.test, split.valid)  # validate on the test part; nothing is held out
     if chosen == AUTO:
-        best: list[tuple[str, int, dict[str, float]]] = []
-
-        def keep(trainer: Trainer, name: str) -> None:
-            best.append((name, trainer.best.epoch, {key: getattr(trainer.config, key) for key in auto.CHOICES}))
-
-        for _ in auto.compare(split, seed, minutes, keep, device):
-            pass
-        name, epochs, at_inference = best[-1]
-        config = auto.PRESETS[name]
+        best, name = auto.best_of(split, seed, minutes, device)
+        config, epochs = auto.PRESETS[name], best.best.epoch
+        at_inference = {key: getattr(best.config, key) for key in auto.CHOICES}
     else:
         config, name = (chosen, "") if isinstance(chosen, Config) else (preset(chosen), chosen)
         epochs, at_inference = config.epochs, {}

@@ -115,6 +115,18 @@ def compare(
         raise SDiffError("No preset could be trained on this data set: train one preset by name to see why.")
 
 
+def best_of(split: Split, seed: int, minutes: float, device: Device | None = None) -> tuple[Trainer, str]:
+    """The best trainer that `compare` finds, and its preset."""
+    best: list[tuple[Trainer, str]] = []
+
+    def keep(trainer: Trainer, name: str) -> None:
+        best[:] = [(trainer, name)]
+
+    for _ in compare(split, seed, minutes, keep, device):
+        pass
+    return best[0]
+
+
 def _choose(trainer: Trainer) -> tuple[dict[str, float], dict[str, float], dict[str, dict[float, float]]]:
     """Sets the values of `CHOICES` that are best on validation. Returns them, their metrics, and all recalls."""
     trainer.serving.load_state_dict(trainer.best.weights)
