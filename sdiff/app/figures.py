@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
-from sdiff.app.waves import Map
 from sdiff.base.paths import ASSETS
+
+if TYPE_CHECKING:
+    from sdiff.app.waves import Map
 
 PALETTE = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
 SERIES = PALETTE["series"]
