@@ -226,7 +226,8 @@ def summary(seen: Seen) -> dict[str, Any]:
 
 
 def by_minute(megabytes: list[float]) -> list[float]:
-    return [float(np.median(megabytes[second : second + 60])) for second in range(0, len(megabytes), 60)]
+    """The minimum of each minute: what is kept, without what the events that run need."""
+    return [min(megabytes[second : second + 60]) for second in range(0, len(megabytes), 60)]
 
 
 def growth(minutes: list[float]) -> float | None:

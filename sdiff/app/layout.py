@@ -26,7 +26,7 @@ INTRO = (ASSETS / "intro.md").read_text(encoding="utf-8")
 # Enough for waiting training runs, which sleep in a thread (training.RunQueue), and for requests. Not more, because
 # each thread that computes keeps a team of OpenMP threads.
 THREADS = 16
-SESSIONS = 100  # sessions whose components gradio keeps in memory; the pages of older ones work without
+SESSIONS = 10  # sessions whose components gradio keeps in memory; the pages of older ones work without
 SCRIPTS = [
     f"window.queryKeys = {json.dumps(KEYS)};",
     f"window.sources = {json.dumps({name: setting.source for name, setting in SLIDERS.items()}, ensure_ascii=False)};",
