@@ -43,7 +43,7 @@ def test_the_api_page_lists_what_the_package_exports():
     assert {f"sdiff.{name}" for name in sdiff.__all__} <= set(listed)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/api.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/coming-from.md"])
 def test_the_examples_in_python_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "ratings.csv").symlink_to(ROOT / "assets" / "demo" / "interactions.csv")
     monkeypatch.chdir(tmp_path)
