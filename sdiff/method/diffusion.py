@@ -129,7 +129,6 @@ def sample(
     return v0_hat
 
 
-@torch.inference_mode()
 def denoise(
     model: Model,
     x: Histories,
@@ -140,14 +139,35 @@ def denoise(
 ) -> Tensor:
     """Runs Algorithm 2 with the settings of `config`: sparse histories x in, v0_hat (B, K) out.
 
-    `generator` is a CPU generator, so that the noise is the same on every device. `near` are the
-    `neighbourhood_scores` of x, if they are known already.
+    `generator` is as in `sampling_noise`. `near` are the `neighbourhood_scores` of x, if they are known already.
     """
+    return denoise_with(sampling_noise(model, len(x), config, generator), model, x, config, callback, near)
+
+
+def sampling_noise(model: Model, n_users: int, config: Config, generator: torch.Generator) -> Tensor | None:
+    """The noise (T, B, K) of Algorithm 2 for B users, scaled by `config.noise`; None if it is off.
+
+    It is drawn on the device of `generator`: a CPU generator gives the same noise whatever the device of the model.
+    """
+    if not config.noise:
+        return None
+    shape = (config.T, n_users, len(model.basis.lam))
+    return config.noise * torch.randn(shape, generator=generator, device=generator.device).to(model.log_counts.device)
+
+
+@torch.inference_mode()
+def denoise_with(
+    noise: Tensor | None,
+    model: Model,
+    x: Histories,
+    config: Config,
+    callback: Callable[[int, Tensor, Tensor], None] | None = None,
+    near: Tensor | None = None,
+) -> Tensor:
+    """`denoise` with given `sampling_noise`."""
     c = condition(model.basis, x, config)  # (B, M, K)
     if near is None and config.T > 1:
         near = neighbourhood_scores(model, x, config)
-    shape = (config.T, *c[:, 0].shape)
-    noise = config.noise * torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(
         model.denoiser,
         NoiseSchedule.of(config),
@@ -164,7 +184,12 @@ def denoise(
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x.
 
-    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `denoise`.
+    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `sampling_noise`.
     """
+    return score_with(sampling_noise(model, len(x), config, generator), model, x, config)
+
+
+def score_with(noise: Tensor | None, model: Model, x: Histories, config: Config) -> Tensor:
+    """`score` with given `sampling_noise`."""
     near = neighbourhood_scores(model, x, config)
-    return model.scores(denoise(model, x, config, generator, near=near), near, beta=config.beta)
+    return model.scores(denoise_with(noise, model, x, config, near=near), near, beta=config.beta)

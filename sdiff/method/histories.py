@@ -14,6 +14,8 @@ from torch.nn.functional import embedding_bag
 from sdiff.base.device import Device
 from sdiff.data.interactions import Interactions, Unknown, Vocabulary
 
+TINY = torch.finfo(torch.float32).tiny  # keeps a quotient or a logarithm finite where a row is empty
+
 
 @dataclass(frozen=True, eq=False)
 class Histories:
@@ -76,6 +78,15 @@ class Histories:
         matrix[self.rows, self.items] = self.weights
         return matrix
 
+    def at(self, matrix: Tensor) -> Tensor:
+        """The values (nnz,) of a matrix (B, n_items) at the entries."""
+        return matrix[self.rows, self.items]
+
+    def fill_(self, matrix: Tensor, value: float) -> Tensor:
+        """Sets a matrix (B, n_items) to `value` at the entries, in place."""
+        matrix[self.rows, self.items] = value
+        return matrix
+
     def take(self, users: Tensor) -> Histories:
         """The rows `users` (B,), in that order."""
         lengths = (self.offsets[1:] - self.offsets[:-1])[users]  # (B,)
@@ -114,9 +125,13 @@ class Histories:
 
     def recent(self, half_life: float) -> Histories:
         """Weights that halve every `half_life` entries back from the newest, scaled to keep the L1 norm of each row."""
+        return replace(self, weights=2.0 ** (-self.age / half_life))._scaled_to(self.size)
+
+    @property
+    def age(self) -> Tensor:
+        """Number (nnz,) of newer entries in the same row."""
         rows = self.rows
-        age = self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
-        return replace(self, weights=2.0 ** (-age / half_life))._scaled_to(self.size)
+        return self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
 
     def normalised(self) -> Histories:
         """Each row divided by its L1 norm; empty rows stay empty."""
@@ -128,4 +143,4 @@ class Histories:
         return self.weights.new_zeros(len(self)).index_add_(0, self.rows, self.weights.abs())
 
     def _scaled_to(self, size: Tensor) -> Histories:
-        return replace(self, weights=self.weights * (size / self.size)[self.rows])
+        return replace(self, weights=self.weights * (size / self.size.clamp(min=TINY))[self.rows])
