@@ -51,7 +51,7 @@ def tensors(holder, name="model", seen=None):
 @pytest.mark.parametrize("name", ["S-Diff", "S-Diff, fused", "DiffRec", "GiffCF's propagation", "floor"])
 def test_lists_make_no_tensor_beside_the_device(name):
     with torch.inference_mode():
-        run = inference.contestants(40, 5, CPU)[name]
+        run = inference.contestants(250, 5, CPU)[name]
         with Placed():
             run()
 

@@ -164,7 +164,7 @@ def test_memory_that_runs_out_is_reported_and_the_gpu_can_be_used_afterwards(spl
 
 
 def test_all_models_make_lists_and_train(tastes, gpu, graphs):
-    assert all(milliseconds > 0 for milliseconds in inference.list_times(200, 10, 5, gpu).values())
+    assert all(milliseconds > 0 for milliseconds in inference.list_times(300, 10, 5, gpu).values())
     split = training.unvalidated(chronological_split(tastes).train)
     for run in training.contestants(split, 3, gpu).values():
         assert all(run() > 0 for _ in range(3))
