@@ -80,7 +80,7 @@ def launches(run: Callable[[], object], device: torch.device) -> dict[str, float
         run()
         wait_for(device)
     events = profiled.key_averages()
-    kernels = [event for event in events if event.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [event for event in events if str(event.device_type).endswith("CUDA")]
     return {
         "launches": sum(event.count for event in events if event.key.startswith(LAUNCHES)),
         "kernels": sum(event.count for event in kernels),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -55,7 +54,7 @@ def neighbourhood_scores(model: Model, x: Histories, config: Config) -> Tensor |
 def mean_memory(x: Histories, config: Config) -> Histories:
     """The mean of the memories of x, with sum 1."""
     weights = torch.stack([c.weights for c in memory_inputs(x, config)]).mean(0)
-    return replace(x, weights=weights).normalised()
+    return x.weighted(weights).normalised()
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
@@ -115,6 +114,7 @@ def sample(
         The last estimate of v_0, (B, K).
     """
     times = schedule.times(T, c.device)
+    alpha, sigma = schedule.alpha(times, lam), schedule.sigma(times, lam)  # (T + 1, K)
     v_0 = c.mean(1)  # (B, K)
     estimate = guide(denoiser, c, guidance, T)
     v0_hat = v_0
@@ -122,7 +122,9 @@ def sample(
         if k < T:
             v_0 = as_v_0(v0_hat)
         t = times[k : k + 1]  # (1,), the same for all rows
-        v_t = q_sample(schedule, v_0, t, lam, None if noise is None else noise[T - k])
+        v_t = alpha[k] * v_0  # Eqs. (3), (8)-(11), as in `q_sample`
+        if noise is not None:
+            v_t = v_t + sigma[k] * noise[T - k]
         v0_hat = estimate(v_t, t)
         if callback is not None:
             callback(k, v_t, v0_hat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,8 @@ class Padded(Histories):
     n_items: int
     row: Tensor
 
+    _KEPT: ClassVar = ("present", "cells", "age")
+
     @classmethod
     def of(cls, x: Histories, users: Tensor, capacity: int, n_items: int) -> Padded:
         """The rows `users` (B,) of x, which have at most `capacity` entries."""
@@ -50,11 +53,12 @@ class Padded(Histories):
     def rows(self) -> Tensor:
         return self.row
 
-    @property
+    @cached_property
     def present(self) -> Tensor:
+        """Whether an entry (capacity,) is not absent."""
         return self.weights != 0
 
-    @property
+    @cached_property
     def cells(self) -> Tensor:
         """Index (capacity,) of each entry in a flat matrix (B, n_items), or the one after the last if it is absent."""
         return torch.where(self.present, self.row * self.n_items + self.items, len(self) * self.n_items)
@@ -81,13 +85,12 @@ class Padded(Histories):
     def where(self, keep: Tensor) -> Padded:
         return replace(self, weights=self.weights * keep)
 
-    @property
+    @cached_property
     def age(self) -> Tensor:
         """Number of newer entries in the same row, and infinity where an entry is absent."""
-        present = self.present
-        count = pad(present.cumsum(0), (1, 0))  # (capacity + 1,)
+        count = pad(self.present.cumsum(0), (1, 0))  # (capacity + 1,)
         newer = count[self.offsets[1:]][self.row] - count[1:]
-        return torch.where(present, newer, torch.inf)
+        return torch.where(self.present, newer, torch.inf)
 
 
 class StaticScore:

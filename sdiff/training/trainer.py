@@ -140,7 +140,7 @@ class Trainer:
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
-        self.averaging = [list(trained(model).values()) for model in (self.serving, self.model)]
+        self.averaging = [*trained(self.serving).values()], [*trained(self.model).values()]  # means, and weights
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
         self.curve: list[tuple[int, float]] = []  # epoch and validation recall@20
 
