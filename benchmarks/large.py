@@ -26,6 +26,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from benchmarks.processes import memory_mb
@@ -178,7 +179,7 @@ def als(size: tuple[int, int, int], ranks: bool = False) -> Callable[[], float]:
     """Training of implicit's ALS with K factors, or the lists of all users."""
     from implicit.als import AlternatingLeastSquares  # pyright: ignore[reportMissingImports]
 
-    X = train_part(size).matrix().astype(np.float32).tocsr()
+    X = sp.csr_matrix(train_part(size).matrix().astype(np.float32))  # implicit takes no sparse arrays
     model = AlternatingLeastSquares(preset("instant").K, iterations=1 if ranks else SWEEPS, random_state=0)
     if not ranks:
         return lambda: timed(lambda: model.fit(X, show_progress=False))
