@@ -48,7 +48,7 @@ def test_scores_need_memory_for_a_block_of_neighbours_and_not_for_all(random_int
     x = Histories.from_interactions(random_interactions, CPU).normalised()
     whole = built(random_interactions, 49)
     expected, n_scores = whole.dot(x), len(x) * 50
-    monkeypatch.setattr(graph, "BLOCK", 49 * 10)  # ten items at once
+    monkeypatch.setattr(graph, "CELLS", 49 * 10)  # ten items at once
     with Largest() as largest:
         found = whole.dot(x)
     assert torch.equal(found, expected) and largest.n == n_scores < 49 * len(x.items)
