@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
@@ -254,8 +255,8 @@ class Trainer:
             yield
 
     def _finite(self) -> bool:
-        modules = self.modules().values()
-        return all(bool(tensor.isfinite().all()) for module in modules for tensor in trained(module).values())
+        weights = [tensor for module in self.modules().values() for tensor in trained(module).values()]
+        return math.isfinite(get_total_norm(weights, math.inf))  # waits for a GPU once
 
     def _validate(self, epoch: int) -> dict[str, float]:
         model = self.serving.eval()
