@@ -1,10 +1,13 @@
-.PHONY: app test check docs check-all soak
+.PHONY: app test test-cuda check docs check-all soak
 
 app: # serve the app on this machine
 	python app.py
 
 test: # the tests, as in the README
 	python -m pytest
+
+test-cuda: # the tests that need a GPU
+	python -m pytest tests/cuda -n 0
 
 check: # linter, formatter, types
 	ruff check . && ruff format --check . && pyright && lint-imports --no-cache

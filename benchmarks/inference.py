@@ -6,14 +6,16 @@ Measures top-20 lists for a batch of users, from sparse histories to item indice
 take turns; the median counts. Weights and histories are random and the spectral basis is a random orthonormal matrix;
 the time does not depend on them. The floor is the part that every spectral model needs: the product U v and its top-k,
 in single precision. Of GiffCF only the propagation is measured: five products with the item graph, as two sparse
-products each. `--beside N` measures next to N busy processes, as on a shared host. The last line is JSON, with the
-ratios.
+products each. `--beside N` measures next to N busy processes, as on a shared host. `--device cuda` measures all models
+on a GPU, where the sampling noise is drawn, too; SDIFF_CUDA_GRAPHS=1 adds CUDA graphs to S-Diff. The last line is JSON,
+with the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +23,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.processes import add_beside, busy_processes
-from sdiff.base.device import device_name
+from sdiff.base.device import Device, best_device, device_name
+from sdiff.base.graphs import static_shapes
 from sdiff.config import Config, preset
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.experiments.baselines.diffrec import DiffRec
@@ -32,8 +35,9 @@ from sdiff.method.diffusion import score
 from sdiff.method.eigen import to_torch
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
+from sdiff.method.static import StaticScore
 
-TOP, CPU = 20, torch.device("cpu")
+TOP = 20
 PAIRS = 30  # interactions of each item in the random graphs
 
 
@@ -42,11 +46,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2810)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     add_beside(parser)
     parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     with busy_processes(arguments.beside):
-        milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats)
+        milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats, arguments.device)
     for name, value in milliseconds.items():
         print(f"{name:<24} {value:9.2f} ms")
     spectral, fused = milliseconds["S-Diff"], milliseconds["S-Diff, fused"]
@@ -56,41 +61,54 @@ def main() -> None:
         "DiffRec / S-Diff, fused": milliseconds["DiffRec"] / fused,
         "GiffCF / S-Diff, fused": milliseconds["GiffCF's propagation"] / fused,
     }
+    on_gpu = arguments.device != "cpu"
     result = {
         "command": f"python -m benchmarks.inference --items {arguments.items} --batch {arguments.batch}"
+        + f" --device {arguments.device}" * on_gpu
         + f" --beside {arguments.beside}" * bool(arguments.beside),
         "items": arguments.items,
         "batch": arguments.batch,
         "busy processes beside": arguments.beside,
-        "device": device_name(CPU),
+        "device": device_name(arguments.device),
+        "static shapes": static_shapes(),
         "torch": torch.__version__,
         "milliseconds": {name: round(value, 2) for name, value in milliseconds.items()},
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
     }
-    beside = f"-beside-{arguments.beside}" * bool(arguments.beside)
+    beside = f"-beside-{arguments.beside}" * bool(arguments.beside) + f"-{arguments.device}" * on_gpu
     report(result, f"inference-{arguments.items:06d}-{arguments.batch:03d}{beside}", arguments.save)
 
 
 @torch.inference_mode()
-def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
+def list_times(n_items: int, n_users: int, repeats: int, device: Device = "cpu") -> dict[str, float]:
     """Median milliseconds of each model for the top-20 lists of one batch of users."""
     torch.manual_seed(0)
-    x = Histories.from_lists(list(np.random.default_rng(0).integers(n_items, size=(n_users, LENGTH))), CPU)
-    noise = torch.Generator().manual_seed(0)
+    device = best_device(device)
+    runs = contestants(n_items, n_users, device)
+    return in_turns(runs, repeats, device)
+
+
+def contestants(n_items: int, n_users: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    """The lists of one batch by model name, with everything on the device."""
+    histories = list(np.random.default_rng(0).integers(n_items, size=(n_users, LENGTH)))
+    x = Histories.from_lists(histories, device)
+    noise = torch.Generator(device).manual_seed(0)
     paper, fused = preset("paper"), preset("tuned")
-    spectrum = random_spectrum(n_items, paper.K)
-    U, v = spectrum.U, torch.randn(n_users, paper.K)
-    models = [Model(config, spectrum, torch.ones(n_items)).eval() for config in (paper, fused)]
+    spectrum = random_spectrum(n_items, paper.K).to(device)
+    U, v = spectrum.U, torch.randn(n_users, paper.K).to(device)
+    counts = torch.ones(n_items, device=device)
+    models = [Model(config, spectrum, counts).to(device).eval() for config in (paper, fused)]
     if (graph := models[1].graph) is not None:  # random neighbours; the time does not depend on them
         graph.weights.uniform_()
         if graph.neighbours is not None:
             graph.neighbours.random_(n_items)
-    diffrec = DiffRec(n_items, DIFFREC_WIDTHS, DIFFREC_STEPS).eval()
+    diffrec = DiffRec(n_items, DIFFREC_WIDTHS, DIFFREC_STEPS).to(device).eval()
     root = random_graph(n_items)
-    roots = to_torch(root), to_torch(sp.csr_array(root.T))
+    roots = [to_torch(matrix).to(device) for matrix in (root, sp.csr_array(root.T))]
+    scorers = [StaticScore(model) if static_shapes() else partial(score, model) for model in models]
 
-    def lists(model: Model, config: Config) -> Tensor:
-        return top_n(exclude_(score(model, x, config, noise), x), TOP)[1]
+    def lists(scorer: Callable[[Histories, Config, torch.Generator], Tensor], config: Config) -> Tensor:
+        return top_n(exclude_(scorer(x, config, noise), x), TOP)[1]
 
     def propagated() -> Tensor:
         c = x.dense(n_items).T
@@ -98,14 +116,13 @@ def list_times(n_items: int, n_users: int, repeats: int) -> dict[str, float]:
             c = roots[1] @ (roots[0] @ c)
         return c
 
-    runs: dict[str, Callable[[], object]] = {
+    return {
         "floor": lambda: (v @ U.T).topk(TOP),
-        "S-Diff": lambda: lists(models[0], paper),
-        "S-Diff, fused": lambda: lists(models[1], fused),
+        "S-Diff": lambda: lists(scorers[0], paper),
+        "S-Diff, fused": lambda: lists(scorers[1], fused),
         "DiffRec": lambda: top_n(exclude_(diffrec.scores(x), x), TOP),
         "GiffCF's propagation": propagated,
     }
-    return in_turns(runs, repeats)
 
 
 def random_graph(n_items: int) -> sp.csr_array:

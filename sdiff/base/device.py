@@ -43,6 +43,12 @@ def device_name(device: Device) -> str:
     return torch.cuda.get_device_name(device) if cuda else f"cpu, {torch.get_num_threads()} threads"
 
 
+def wait_for(device: Device) -> None:
+    """Waits until a GPU has finished its work; calls return earlier. A CPU has finished already."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
     """Turns out-of-memory errors in the block, on a GPU or the CPU, into an SDiffError that ends with `advice`."""

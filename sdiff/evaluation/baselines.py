@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from sdiff.base.device import Device
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.method.eigen import to_torch
@@ -35,9 +36,9 @@ def linear_filter(split: Split) -> Scorer:
     return lambda x: smooth(x.dense(len(split.items)))
 
 
-def smoothing(root: sp.csr_array) -> Callable[[Tensor], Tensor]:
+def smoothing(root: sp.csr_array, device: Device = "cpu") -> Callable[[Tensor], Tensor]:
     """x A for dense rows x (B, n_items) and A = root' root, by two sparse products."""
-    down, up = to_torch(root), to_torch(sp.csr_array(root.T))
+    down, up = (to_torch(matrix).to(device) for matrix in (root, sp.csr_array(root.T)))
     return lambda x: (up @ (down @ x.T)).T.contiguous()
 
 

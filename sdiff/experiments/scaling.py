@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.base.device import Device, wait_for
 from sdiff.config import Config
 from sdiff.experiments.baselines.diffrec import DiffRec
 from sdiff.experiments.study import Row, Study
@@ -64,13 +65,14 @@ def batch_times(config: Config, n_users: int, n_items: int, seed: int) -> dict[s
     return in_turns(runs, REPEATS)
 
 
-def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int, device: Device = CPU) -> dict[str, float]:
     """Median milliseconds of each run. The runs take turns; the first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
             started = time.perf_counter()
             run()
+            wait_for(device)
             if repeat:
                 seconds[name].append(time.perf_counter() - started)
     return {name: 1000 * float(np.median(values)) for name, values in seconds.items()}

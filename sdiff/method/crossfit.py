@@ -34,6 +34,13 @@ class Fold:
     U: Tensor
     graph: ItemGraph | None
 
+    def copy_(self, other: Fold) -> None:
+        """Copies the spectrum and the graph of another fold of the same data, in place."""
+        self.U.copy_(other.U)
+        if self.graph is not None and other.graph is not None:
+            for own, tensor in zip(self.graph.buffers(), other.graph.buffers(), strict=True):
+                own.copy_(tensor)
+
 
 def cross_fit(
     train: Interactions,

@@ -18,7 +18,7 @@ def time_code(t: Tensor, dim: int) -> Tensor:
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
     angles = 1000 * t[:, None] * frequencies  # (B, half)
     code = torch.cat([angles.cos(), angles.sin()], dim=1)
-    return nn.functional.pad(code, (0, dim - 2 * half))  # (B, dim)
+    return nn.functional.pad(code, (0, 1)) if dim % 2 else code  # (B, dim)
 
 
 class FiLM(nn.Module):

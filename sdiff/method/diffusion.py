@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -55,7 +54,7 @@ def neighbourhood_scores(model: Model, x: Histories, config: Config) -> Tensor |
 def mean_memory(x: Histories, config: Config) -> Histories:
     """The mean of the memories of x, with sum 1."""
     weights = torch.stack([c.weights for c in memory_inputs(x, config)]).mean(0)
-    return replace(x, weights=weights).normalised()
+    return x.weighted(weights).normalised()
 
 
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
@@ -115,6 +114,7 @@ def sample(
         The last estimate of v_0, (B, K).
     """
     times = schedule.times(T, c.device)
+    alpha, sigma = schedule.alpha(times, lam), schedule.sigma(times, lam)  # (T + 1, K)
     v_0 = c.mean(1)  # (B, K)
     estimate = guide(denoiser, c, guidance, T)
     v0_hat = v_0
@@ -122,14 +122,15 @@ def sample(
         if k < T:
             v_0 = as_v_0(v0_hat)
         t = times[k : k + 1]  # (1,), the same for all rows
-        v_t = q_sample(schedule, v_0, t, lam, None if noise is None else noise[T - k])
+        v_t = alpha[k] * v_0  # Eqs. (3), (8)-(11), as in `q_sample`
+        if noise is not None:
+            v_t = v_t + sigma[k] * noise[T - k]
         v0_hat = estimate(v_t, t)
         if callback is not None:
             callback(k, v_t, v0_hat)
     return v0_hat
 
 
-@torch.inference_mode()
 def denoise(
     model: Model,
     x: Histories,
@@ -140,14 +141,35 @@ def denoise(
 ) -> Tensor:
     """Runs Algorithm 2 with the settings of `config`: sparse histories x in, v0_hat (B, K) out.
 
-    `generator` is a CPU generator, so that the noise is the same on every device. `near` are the
-    `neighbourhood_scores` of x, if they are known already.
+    `generator` is as in `sampling_noise`. `near` are the `neighbourhood_scores` of x, if they are known already.
     """
+    return denoise_with(sampling_noise(model, len(x), config, generator), model, x, config, callback, near)
+
+
+def sampling_noise(model: Model, n_users: int, config: Config, generator: torch.Generator) -> Tensor | None:
+    """The noise (T, B, K) of Algorithm 2 for B users, scaled by `config.noise`; None if it is off.
+
+    It is drawn on the device of `generator`: a CPU generator gives the same noise whatever the device of the model.
+    """
+    if not config.noise:
+        return None
+    shape = (config.T, n_users, len(model.basis.lam))
+    return config.noise * torch.randn(shape, generator=generator, device=generator.device).to(model.log_counts.device)
+
+
+@torch.inference_mode()
+def denoise_with(
+    noise: Tensor | None,
+    model: Model,
+    x: Histories,
+    config: Config,
+    callback: Callable[[int, Tensor, Tensor], None] | None = None,
+    near: Tensor | None = None,
+) -> Tensor:
+    """`denoise` with given `sampling_noise`."""
     c = condition(model.basis, x, config)  # (B, M, K)
     if near is None and config.T > 1:
         near = neighbourhood_scores(model, x, config)
-    shape = (config.T, *c[:, 0].shape)
-    noise = config.noise * torch.randn(shape, generator=generator).to(c.device) if config.noise else None
     return sample(
         model.denoiser,
         NoiseSchedule.of(config),
@@ -164,7 +186,12 @@ def denoise(
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x.
 
-    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `denoise`.
+    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `sampling_noise`.
     """
+    return score_with(sampling_noise(model, len(x), config, generator), model, x, config)
+
+
+def score_with(noise: Tensor | None, model: Model, x: Histories, config: Config) -> Tensor:
+    """`score` with given `sampling_noise`."""
     near = neighbourhood_scores(model, x, config)
-    return model.scores(denoise(model, x, config, generator, near=near), near, beta=config.beta)
+    return model.scores(denoise_with(noise, model, x, config, near=near), near, beta=config.beta)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch.nn.functional import embedding_bag
 
 from sdiff.base.device import Device
 from sdiff.data.interactions import Interactions, Unknown, Vocabulary
+
+TINY = torch.finfo(torch.float32).tiny  # keeps a quotient or a logarithm finite where a row is empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class Histories:
     offsets: Tensor
     weights: Tensor
     users: Tensor | None = None
+
+    _KEPT: ClassVar = ("rows", "age")  # cached properties that do not depend on the weights
 
     @classmethod
     def from_interactions(cls, interactions: Interactions, device: Device) -> Histories:
@@ -76,6 +81,15 @@ class Histories:
         matrix[self.rows, self.items] = self.weights
         return matrix
 
+    def at(self, matrix: Tensor) -> Tensor:
+        """The values (nnz,) of a matrix (B, n_items) at the entries."""
+        return matrix[self.rows, self.items]
+
+    def fill_(self, matrix: Tensor, value: float) -> Tensor:
+        """Sets a matrix (B, n_items) to `value` at the entries, in place."""
+        matrix[self.rows, self.items] = value
+        return matrix
+
     def take(self, users: Tensor) -> Histories:
         """The rows `users` (B,), in that order."""
         lengths = (self.offsets[1:] - self.offsets[:-1])[users]  # (B,)
@@ -97,7 +111,7 @@ class Histories:
         """
         visible = torch.rand(self.weights.shape, generator=generator, device=self.weights.device) >= p
         c = self.where(visible)
-        return replace(c, weights=c.weights / (1 - p)), self.where(~visible)
+        return c.weighted(c.weights / (1 - p)), self.where(~visible)
 
     def cut(self, horizon: float, generator: torch.Generator) -> tuple[Histories, Histories]:
         """(past, future) of each row, split at a random point.
@@ -109,14 +123,18 @@ class Histories:
         u = torch.rand(len(self), generator=generator, device=self.weights.device)
         point = (1 + (u * (lengths - 1)).long())[self.rows]  # (nnz,)
         position = torch.arange(len(self.items), device=point.device) - self.offsets[:-1][self.rows]
-        fading = replace(self, weights=self.weights * 2.0 ** (-(position - point).clamp(min=0) / horizon))
+        fading = self.weighted(self.weights * 2.0 ** (-(position - point).clamp(min=0) / horizon))
         return self.where(position < point), fading.where(position >= point)
 
     def recent(self, half_life: float) -> Histories:
         """Weights that halve every `half_life` entries back from the newest, scaled to keep the L1 norm of each row."""
+        return self.weighted(2.0 ** (-self.age / half_life))._scaled_to(self.size)
+
+    @cached_property
+    def age(self) -> Tensor:
+        """Number (nnz,) of newer entries in the same row."""
         rows = self.rows
-        age = self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
-        return replace(self, weights=2.0 ** (-age / half_life))._scaled_to(self.size)
+        return self.offsets[1:][rows] - 1 - torch.arange(len(rows), device=rows.device)
 
     def normalised(self) -> Histories:
         """Each row divided by its L1 norm; empty rows stay empty."""
@@ -128,4 +146,10 @@ class Histories:
         return self.weights.new_zeros(len(self)).index_add_(0, self.rows, self.weights.abs())
 
     def _scaled_to(self, size: Tensor) -> Histories:
-        return replace(self, weights=self.weights * (size / self.size)[self.rows])
+        return self.weighted(self.weights * (size / self.size.clamp(min=TINY))[self.rows])
+
+    def weighted(self, weights: Tensor) -> Self:
+        """The same entries with other weights (nnz,). What does not depend on the weights is not computed again."""
+        result = replace(self, weights=weights)
+        result.__dict__.update((name, self.__dict__[name]) for name in self._KEPT if name in self.__dict__)
+        return result

@@ -12,7 +12,7 @@ from sdiff.base.distributed import ALONE, Ranks
 from sdiff.config import Config
 from sdiff.config import Loss as Kind
 from sdiff.method.diffusion import condition, neighbourhood_scores, q_sample, scaled
-from sdiff.method.histories import Histories
+from sdiff.method.histories import TINY, Histories
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
 
@@ -48,7 +48,7 @@ def denoising_loss(model: Model, x: Histories, config: Config, generator: Genera
     v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
     v_t, t = noised(model, v_0, t, c, c_or_none, shown, None, config, generator)
     v0_hat = model.denoiser(v_t, c_or_none, t)
-    return LossSum((v0_hat - v_0).square().sum(), v_0.new_tensor(v_0.numel()))  # Eq. (16)
+    return LossSum((v0_hat - v_0).square().sum(), v_0.new_full((), v_0.numel()))  # Eq. (16)
 
 
 def ranking_loss(model: Model, x: Histories, config: Config, generator: Generator) -> LossSum:
@@ -67,9 +67,8 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
     near = neighbourhood_scores(model, shown, config)
     v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator)
     v0_hat = model.denoiser(v_t, c_or_none, t)
-    logits = model.scores(v0_hat, near)  # (B, n_items)
-    logits[shown.rows, shown.items] = -torch.inf
-    log_n_p = logits.log_softmax(dim=1)[hidden.rows, hidden.items] + hidden.size.log()[hidden.rows]
+    logits = shown.fill_(model.scores(v0_hat, near), -torch.inf)  # (B, n_items)
+    log_n_p = hidden.at(logits.log_softmax(dim=1)) + hidden.size.clamp(min=TINY).log()[hidden.rows]
     surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
     return LossSum((hidden.weights * surprise).sum(), hidden.weights.sum())
 

@@ -115,7 +115,7 @@ class Model(nn.Module):
         if not isinstance(self.basis, LearntBasis):
             return v0_hat
         least = torch.finfo(v0_hat.dtype).min  # not -inf: a history may contain every item
-        logits = self.scores(v0_hat, near).index_put((x.rows, x.items), v0_hat.new_tensor(least))
+        logits = x.fill_(self.scores(v0_hat, near), least)
         hidden = logits.softmax(1) @ self.basis.encoder
         return (1 - self.mask) * c + self.mask * (hidden if self.normalise else x.size[:, None] * hidden)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from sdiff.base.checks import whole
 from sdiff.base.device import Device, best_device, generator
 from sdiff.base.errors import SDiffError
+from sdiff.base.graphs import static_shapes
 from sdiff.config import AUTO, Config
 from sdiff.data.frames import read_frame, read_titles
 from sdiff.data.interactions import Unknown
@@ -23,6 +24,7 @@ from sdiff.evaluation.report import Evaluation
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
+from sdiff.method.static import StaticScore
 from sdiff.serving import frames
 from sdiff.training.auto import MINUTES
 from sdiff.training.checkpoint import Checkpoint
@@ -74,6 +76,7 @@ class Recommender:
         model = Model(self.config, checkpoint.spectrum.to(self.device), checkpoint.item_counts.to(self.device))
         model = model.to(self.device).eval().requires_grad_(False)
         self.model, self.basis, self.denoiser = model, model.basis, model.denoiser
+        self._score = StaticScore(model) if static_shapes() else partial(score, model)
         try:
             model.load_state_dict(checkpoint.weights)
         except RuntimeError as error:
@@ -368,7 +371,7 @@ class Recommender:
         `noise` is a CPU generator, so that the sampling noise is the same on every device. If the model
         `needs_history`, the score for an empty one is the number of training interactions of the item.
         """
-        scores = score(self.model, x, config, noise)
+        scores = self._score(x, config, noise)
         if self.needs_history and (empty := x.offsets.diff() == 0).any():
             scores[empty] = self.checkpoint.item_counts.to(scores)  # (n_items,)
         return scores

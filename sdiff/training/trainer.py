@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from importlib.metadata import version
 from threading import RLock
 from typing import Any, Self
@@ -16,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
@@ -23,6 +25,7 @@ from sdiff.base.checks import whole
 from sdiff.base.device import Device, best_device, enough_memory, generator
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
+from sdiff.base.graphs import static_shapes
 from sdiff.config import Config
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
@@ -34,10 +37,13 @@ from sdiff.method.losses import LOSSES
 from sdiff.method.model import Model
 from sdiff.method.spectrum import shared_basis
 from sdiff.training.checkpoint import Checkpoint, Provenance
+from sdiff.training.static import StaticSteps
 
 CRITERION = "recall@20"
 CURVE = 100  # maximum number of points of a curve in a checkpoint
 GLOBAL = RLock()  # guards torch's global generators
+Batches = Sequence[tuple[Fold | None, Tensor]]
+Steps = Callable[[Batches], Iterator[Tensor]]  # trains on each batch in turn, and yields its loss
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,13 @@ class Trainer:
                 )
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
         parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
-        self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True)
+        self.static = static_shapes() and not ranks.launched
+        graphs = self.static and self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True, capturable=graphs)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
+        self.averaging = [*trained(self.serving).values()], [*trained(self.model).values()]  # means, and weights
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
         self.curve: list[tuple[int, float]] = []  # epoch and validation recall@20
 
@@ -170,12 +179,15 @@ class Trainer:
             )
         histories = Histories.from_interactions(self.split.train, self.device)
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
+        steps: Steps = partial(self.steps, histories)
+        if self.static:
+            steps = StaticSteps(histories, len(self.split.items), self.folds, self.generator, self.step)
         validates = len(self.split.valid) > 0
         less = f"lower batch_size (now {self.config.batch_size}), hidden or K, and train again"
         while not self.finished:
             started, epoch = time.perf_counter(), self.epoch + 1
             with enough_memory(less):
-                mean = self._epoch(histories, users)
+                mean = self._epoch(histories, users, steps)
                 if not (math.isfinite(mean) and self._finite()):
                     raise SDiffError(
                         f"In epoch {epoch} the loss ({mean:.4g}) or the weights are no longer finite numbers: lower "
@@ -189,7 +201,7 @@ class Trainer:
             self.seconds += time.perf_counter() - started
             yield Progress(self.epoch, self.epochs, mean, valid, self.best.epoch, self.best.value, self.seconds)
 
-    def _epoch(self, histories: Histories, users: Tensor) -> float:
+    def _epoch(self, histories: Histories, users: Tensor, steps: Steps) -> float:
         """One pass over the users in random order, or the closed-form solution. Returns the mean loss."""
         model, config = self.model.train(), self.config
         if model.closed_form:
@@ -197,24 +209,32 @@ class Trainer:
                 model.denoiser.W.data = solve(model.spectrum, histories, config.mask)
             some = histories.take(users[: config.batch_size])  # the loss is only shown
             return LOSSES[config.loss](model, some, config, self.generator).mean().item()
-        weights, means = (list(trained(m).values()) for m in (model, self.serving))
-        update = get_ema_multi_avg_fn(config.ema)
         total = torch.zeros((), device=self.device)
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device)) + self.ranks.rank
         with self._global_generator(seed):  # used by nn.Dropout
-            noise = self.generator
-            if self.ranks.size > 1:
-                noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
-            for fold, batch in self.batches(users):
-                with model.on(fold):
-                    loss = self.loss(histories.take(self.ranks.share(batch)), config, noise).mean(self.ranks)
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-                if config.ema:
-                    update(means, weights, 0)
-                total += loss.detach() * len(batch)
+            batches = self.batches(users)
+            for loss, (_, batch) in zip(steps(batches), batches, strict=True):
+                total += loss * len(batch)
         return self.ranks.mean(total).item() / len(users)
+
+    def steps(self, histories: Histories, batches: Batches) -> Iterator[Tensor]:
+        """Trains on each batch in turn, and yields its loss."""
+        noise = self.generator
+        if self.ranks.size > 1:
+            noise = torch.Generator(self.device).manual_seed(int(torch.randint(2**31, ())))
+        for fold, batch in batches:
+            yield self.step(histories.take(self.ranks.share(batch)), fold, noise)
+
+    def step(self, x: Histories, fold: Fold | None, noise: torch.Generator) -> Tensor:
+        """One gradient step on the histories x of a batch, all of one fold if there are folds. Returns the loss."""
+        with self.model.on(fold):
+            loss = self.loss(x, self.config, noise).mean(self.ranks)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.config.ema:
+            get_ema_multi_avg_fn(self.config.ema)(*self.averaging, 0)
+        return loss.detach()
 
     def batches(self, users: Tensor) -> list[tuple[Fold | None, Tensor]]:
         """The users in random order, in batches; with folds, each batch is of one fold, in random order, too."""
@@ -235,12 +255,12 @@ class Trainer:
             yield
 
     def _finite(self) -> bool:
-        modules = self.modules().values()
-        return all(bool(tensor.isfinite().all()) for module in modules for tensor in trained(module).values())
+        weights = [tensor for module in self.modules().values() for tensor in trained(module).values()]
+        return math.isfinite(get_total_norm(weights, math.inf))  # waits for a GPU once
 
     def _validate(self, epoch: int) -> dict[str, float]:
         model = self.serving.eval()
-        noise = generator(self.seed, self.ranks.rank)
+        noise = torch.Generator(self.device).manual_seed(self.seed + self.ranks.rank)
         valid = evaluate(
             lambda x: score(model, x, self.config, noise),
             self.split,
@@ -254,7 +274,15 @@ class Trainer:
         return valid
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.serving.state_dict().items()}
+        """A copy of the weights on the CPU."""
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained(self.serving).items()}
+        return self._fixed | copies
+
+    @cached_property
+    def _fixed(self) -> dict[str, Tensor]:
+        """What is not trained, on the CPU. It never changes and may be large, so that it is copied only once."""
+        names = self.serving.state_dict().keys() - trained(self.serving).keys()
+        return {name: tensor.cpu() for name, tensor in self.serving.state_dict().items() if name in names}
 
     def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
         """A checkpoint of the best weights so far, or of the last weights if nothing was validated.

@@ -1,12 +1,14 @@
 """Parts of the baselines, on data with known answers."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 import torch
 
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.baselines.bspm import EULER, RUNGE_KUTTA, Setting, sharpened
-from sdiff.experiments.baselines.diffrec import DiffRec, Noise
+from sdiff.experiments.baselines.diffrec import LOSSES, STEPS, DiffRec, Noise, Trained
 from sdiff.experiments.baselines.gfcf import gfcf
 from sdiff.experiments.baselines.giffcf import graph_root
 from sdiff.experiments.baselines.lightgcn import LightGCN
@@ -92,6 +94,19 @@ def test_diffrec_with_one_step_is_its_network():
     x = torch.rand(3, 6)
     with torch.inference_mode():
         torch.testing.assert_close(model.sample(x), model(x, torch.zeros(3)), atol=1e-3, rtol=1e-3)
+
+
+def test_diffrec_keeps_the_last_losses_of_each_step(split):
+    model, kept = Trained(split), [deque(maxlen=LOSSES) for _ in range(STEPS)]
+    draws = torch.Generator().manual_seed(0)
+    for size in (3, 400, 400, 20):
+        t, values = torch.randint(STEPS // 4, (size,), generator=draws), torch.rand(size, generator=draws)
+        model._record(t, values)
+        for step, value in zip(t.tolist(), values.tolist(), strict=True):
+            kept[step].append(value)
+        assert [sorted(row[:LOSSES].tolist()) for row in model.losses[: STEPS // 4]] == [
+            sorted([*losses, *[0.0] * (LOSSES - len(losses))]) for losses in kept[: STEPS // 4]
+        ]
 
 
 def test_the_largest_eigenvalue_of_the_giffcf_graph_is_one(split):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdiff.method import graph
 from sdiff.method.graph import FusionHead, ItemGraph
@@ -33,6 +34,24 @@ def test_sparse_graph_scores_equal_the_matrix_product(random_interactions):
         found = built(random_interactions, N).dot(x)
         np.testing.assert_allclose(found, expected, atol=1e-4)
         assert not found[:, 49].any() and not found[79].any(), "an item and a user without interactions"
+
+
+def test_scores_need_memory_for_a_block_of_neighbours_and_not_for_all(random_interactions, monkeypatch):
+    class Largest(TorchDispatchMode):
+        n = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            self.n = max(self.n, result.numel() if isinstance(result, torch.Tensor) else 0)
+            return result
+
+    x = Histories.from_interactions(random_interactions, CPU).normalised()
+    whole = built(random_interactions, 49)
+    expected, n_scores = whole.dot(x), len(x) * 50
+    monkeypatch.setattr(graph, "CELLS", 49 * 10)  # ten items at once
+    with Largest() as largest:
+        found = whole.dot(x)
+    assert torch.equal(found, expected) and largest.n == n_scores < 49 * len(x.items)
 
 
 def test_the_gradient_of_the_product_reaches_the_items(random_interactions):

@@ -24,10 +24,16 @@ LOSSES = 10  # number of recent losses per step that determine its sampling prob
 RECIPE = Recipe(lr=1e-3, batch_size=400, epochs=400, patience=60, eval_every=5, optimizer=torch.optim.AdamW)
 
 
-class Noise:
+class Noise(nn.Module):
     """A linear schedule of the variances 1 - alpha_bar, and the quantities derived from it, each (steps,)."""
 
+    alpha_bar: Tensor
+    of_x0: Tensor  # coefficients of the posterior mean
+    of_xt: Tensor
+    weight: Tensor
+
     def __init__(self, steps: int = STEPS) -> None:
+        super().__init__()
         self.steps = steps
         alpha_bar = 1 - SCALE * torch.linspace(LOW, HIGH, steps, dtype=torch.float64)
         before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
@@ -36,10 +42,14 @@ class Noise:
         alpha_bar = (1 - beta).cumprod(0)
         before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         snr = alpha_bar / (1 - alpha_bar)
-        self.alpha_bar = alpha_bar.float()
-        self.of_x0 = (beta * before.sqrt() / (1 - alpha_bar)).float()  # coefficients of the posterior mean
-        self.of_xt = ((1 - before) * (1 - beta).sqrt() / (1 - alpha_bar)).float()
-        self.weight = torch.cat([torch.ones(1), (snr[:-1] - snr[1:]).float()])
+        of_step = {
+            "alpha_bar": alpha_bar,
+            "of_x0": beta * before.sqrt() / (1 - alpha_bar),
+            "of_xt": (1 - before) * (1 - beta).sqrt() / (1 - alpha_bar),
+            "weight": torch.cat([torch.ones(1), snr[:-1] - snr[1:]]),
+        }
+        for name, values in of_step.items():
+            self.register_buffer(name, values.float(), persistent=False)
 
     def add(self, x: Tensor, t: Tensor) -> Tensor:
         """x_t (B, n_items) at steps t (B,)."""
@@ -64,7 +74,7 @@ class DiffRec(nn.Module):
     def sample(self, x: Tensor) -> Tensor:
         """Reverse process from x_T = histories (B, n_items), with the posterior mean at each step."""
         for t in range(self.noise.steps - 1, -1, -1):
-            x0_hat = self(x, torch.full((len(x),), t))
+            x0_hat = self(x, torch.full((len(x),), t, device=x.device))
             x = self.noise.of_x0[t] * x0_hat + self.noise.of_xt[t] * x
         return x
 
@@ -75,29 +85,34 @@ class DiffRec(nn.Module):
 class Trained(DiffRec):
     """DiffRec with its training loss on the training part of a split."""
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, device: torch.device = CPU) -> None:
         super().__init__(len(split.items))
-        self.x, self.examples = Histories.from_interactions(split.train, CPU), len(split.users)
-        self.losses = torch.zeros(self.noise.steps, LOSSES)
-        self.counts = torch.zeros(self.noise.steps, dtype=torch.int64)
+        self.x, self.examples = Histories.from_interactions(split.train, device), len(split.users)
+        self.losses = torch.zeros(self.noise.steps, LOSSES + 1, device=device)  # the last column is not read
+        self.counts = torch.zeros(self.noise.steps, dtype=torch.int64, device=device)
+        self.to(device)
 
     def loss(self, batch: Tensor) -> Tensor:
         x = self.x.take(batch).dense(self.n_items)
         share = self._share()
         t = torch.multinomial(share, len(x), replacement=True)
         of_user = self.noise.weight[t] * (self(self.noise.add(x, t), t) - x).square().mean(1)
-        for step, value in zip(t.tolist(), of_user.detach().tolist(), strict=True):
-            self.losses[step, self.counts[step] % LOSSES] = value
-            self.counts[step] += 1
+        self._record(t, of_user.detach())
         return (of_user / (share[t] * self.noise.steps)).mean()
+
+    def _record(self, t: Tensor, values: Tensor) -> None:
+        """Keeps the last `LOSSES` losses of each step, in turn, without waiting for a GPU."""
+        same = t[:, None] == t  # (B, B)
+        earlier, number = same.tril(-1).sum(1), same.sum(1)  # in this batch, of the same step
+        slot = torch.where(earlier >= number - LOSSES, (self.counts[t] + earlier) % LOSSES, LOSSES)
+        self.losses[t, slot] = values
+        self.counts += torch.zeros_like(self.counts).index_add_(0, t, torch.ones_like(t))
 
     def _share(self) -> Tensor:
         """Sampling probability (steps,) of each step: uniform until each step has enough losses."""
-        uniform = torch.full((self.noise.steps,), 1 / self.noise.steps)
-        if (self.counts < LOSSES).any():
-            return uniform
-        root = self.losses.square().mean(1).sqrt()
-        return 0.999 * root / root.sum() + 0.001 * uniform
+        uniform = torch.full((self.noise.steps,), 1 / self.noise.steps, device=self.counts.device)
+        root = self.losses[:, :LOSSES].square().mean(1).sqrt()
+        return torch.where((self.counts < LOSSES).any(), uniform, 0.999 * root / root.sum() + 0.001 * uniform)
 
 
 def diffrec(split: Split, seed: int, epochs: int | None = None) -> tuple[Scorer, int]:

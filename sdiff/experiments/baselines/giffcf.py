@@ -55,12 +55,13 @@ class Mixer(nn.Module):
 class GiffCF(nn.Module):
     def __init__(self, split: Split, generator: torch.Generator) -> None:
         super().__init__()
-        self.x, self.generator = Histories.from_interactions(split.train, CPU), generator
+        self.x, self.generator = Histories.from_interactions(split.train, generator.device), generator
         self.n_items, self.examples = len(split.items), len(split.users)
-        self.smooth = smoothing(graph_root(split))
+        self.smooth = smoothing(graph_root(split), generator.device)
         self.items = nn.Parameter(torch.empty(self.n_items, WIDTH))
         nn.init.xavier_uniform_(self.items)
         self.of_items, self.of_scores = Mixer(2), Mixer(3)
+        self.to(generator.device)
 
     def forward(self, z: Tensor, c: Tensor, Ac: Tensor, t: Tensor) -> Tensor:
         """Estimates x (B, n_items) from the smoothed z (B, n_items) and the masked history c."""
@@ -74,7 +75,7 @@ class GiffCF(nn.Module):
     def loss(self, batch: Tensor) -> Tensor:
         histories = self.x.take(batch)
         masked, _ = histories.mask(MASK, self.generator)
-        t = torch.randint(1, STEPS + 1, (len(batch),)).float()
+        t = torch.randint(1, STEPS + 1, (len(batch),), device=batch.device).float()
         x, c = histories.dense(self.n_items), masked.dense(self.n_items)
         z = self.smoothed(x, self.smooth(x), t[:, None])
         return (self(z, c, self.smooth(c), t) - x).square().sum(1).mean()
@@ -84,7 +85,7 @@ class GiffCF(nn.Module):
         Ac = self.smooth(c)
         z = self.smoothed(c, Ac, STEPS)
         for now, then in pairwise(range(STEPS, -1, -1)):
-            x_hat = self(z, c, Ac, torch.full((len(c),), float(now)))
+            x_hat = self(z, c, Ac, c.new_full((len(c),), float(now)))
             Ax_hat = self.smooth(x_hat)
             z = self.smoothed(x_hat, Ax_hat, then) + DECAY * (z - self.smoothed(x_hat, Ax_hat, now))
         return z

@@ -76,8 +76,10 @@ def train(model: nn.Module, split: Split, recipe: Recipe, epochs: int | None = N
     return scores, best_epoch
 
 
-def train_epoch(learner: Learner, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
-    for batch in torch.randperm(learner.examples).split(batch_size):
+def train_epoch(
+    learner: Learner, optimizer: torch.optim.Optimizer, batch_size: int, device: torch.device = CPU
+) -> None:
+    for batch in torch.randperm(learner.examples, device=device).split(batch_size):
         loss = learner.loss(batch)
         optimizer.zero_grad()
         loss.backward()

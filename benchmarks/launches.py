@@ -1,0 +1,102 @@
+"""Launches of a training step, and of the top-20 lists of one batch of users.
+
+    python -m benchmarks.launches --device cuda
+
+On a GPU: kernels, copies and graphs that the host launches, and milliseconds in kernels, from torch's profiler. On a
+CPU: operators, without views and uninitialised tensors, which launch nothing; this is about the number of kernels. With
+SDIFF_CUDA_GRAPHS=1, S-Diff uses static shapes. A training step is the mean over the batches of an epoch, without
+validation; the epochs before it are a warm-up. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.inference import contestants
+from benchmarks.training import durations, unvalidated
+from sdiff.base.device import best_device, device_name, wait_for
+from sdiff.base.graphs import WARM_UP, static_shapes
+from sdiff.config import preset
+from sdiff.data.datasets import load_dataset
+from sdiff.experiments.record import report
+from sdiff.training.trainer import Trainer
+
+STEPS, LISTS = ("paper", "tuned", "temporal"), ("S-Diff", "S-Diff, fused", "DiffRec")
+ITEMS, BATCH = 2810, 100
+NOTHING = {"aten.empty", "aten.empty_like", "aten.empty_strided", "aten.new_empty", "aten.new_empty_strided"}
+LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")  # prefixes of runtime calls
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="demo")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
+    arguments = parser.parse_args()
+    device = best_device(arguments.device)
+    split = unvalidated(load_dataset(arguments.dataset).split.train)
+    counts: dict[str, dict[str, float]] = {}
+    for name in STEPS:
+        epochs = 2 * WARM_UP + 2  # enough that every shape has its graph
+        trainer = Trainer(preset(name).override({"epochs": epochs}), split, 0, device)
+        run = durations(trainer)
+        for _ in range(epochs - 1):
+            next(run)
+        n_batches = len(trainer.batches(torch.from_numpy(split.train.lengths.nonzero()[0]).to(device)))
+        of_epoch = launches(partial(next, run), device)
+        counts[f"step of {name}"] = {key: value / n_batches for key, value in of_epoch.items()}
+    with torch.inference_mode():
+        runs = contestants(ITEMS, BATCH, device)
+        for name in LISTS:
+            for _ in range(WARM_UP + 1):
+                runs[name]()
+            counts[f"lists, {name}"] = launches(runs[name], device)
+    result: dict[str, Any] = {
+        "command": f"python -m benchmarks.launches --dataset {arguments.dataset} --device {device.type}",
+        "device": device_name(device),
+        "static shapes": static_shapes(),
+        "torch": torch.__version__,
+        "counts": {name: {key: round(value, 2) for key, value in row.items()} for name, row in counts.items()},
+    }
+    for name, row in result["counts"].items():
+        print(f"{name:<24}", *(f"{value:9.2f} {key}" for key, value in row.items()))
+    report(result, f"launches-{device.type}" + "-static" * static_shapes(), arguments.save)
+
+
+def launches(run: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """What one call launches: operators on a CPU; runtime calls, kernels and their milliseconds on a GPU."""
+    if device.type != "cuda":
+        with Counter() as counter:
+            run()
+        return {"operators": counter.n}
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        run()
+        wait_for(device)
+    events = profiled.key_averages()
+    kernels = [event for event in events if str(event.device_type).endswith("CUDA")]
+    return {
+        "launches": sum(event.count for event in events if event.key.startswith(LAUNCHES)),
+        "kernels": sum(event.count for event in kernels),
+        "ms in kernels": sum(event.self_device_time_total for event in kernels) / 1000,
+    }
+
+
+class Counter(TorchDispatchMode):
+    """Counts operators that do work."""
+
+    n = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.n += not func.is_view and str(func.overloadpacket) not in NOTHING
+        return func(*args, **(kwargs or {}))
+
+
+if __name__ == "__main__":
+    main()
