@@ -22,7 +22,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import sdiff
 from sdiff.base.checks import whole
-from sdiff.base.device import Device, best_device, enough_memory, generator
+from sdiff.base.device import Device, best_device, enough_memory
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.base.graphs import static_shapes
