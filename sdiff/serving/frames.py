@@ -20,6 +20,7 @@ from sdiff.serving.export import Rows, ranked
 from sdiff.training.auto import compare
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
+from sdiff.training.update import continued, update
 
 if TYPE_CHECKING:
     from sdiff.serving.recommender import Recommender
@@ -79,8 +80,7 @@ def fitted(
 
     The preset "auto" is chosen on the same fifth.
     """
-    split = split_of(interactions, reading).merged()
-    split = Split(split.train, split.test, split.valid)  # validate on the test part; nothing is held out
+    split = _with_last_fifth_as_validation(interactions, reading)
     if chosen == AUTO:
         best: list[tuple[Config, int, str]] = []
 
@@ -95,9 +95,32 @@ def fitted(
         epochs = config.epochs
         if config.denoiser == "mlp" and len(split.valid):
             epochs = Trainer(config, split, seed, device).fit().best.epoch
-    nothing = interactions.where(np.zeros(len(interactions), dtype=bool))
-    trainer = Trainer(config.override({"epochs": epochs}), Split(interactions, nothing, nothing), seed, device)
+    trainer = Trainer(config.override({"epochs": epochs}), _without_held_out(interactions), seed, device)
     return trainer.fit().checkpoint(ORIGIN, name)
+
+
+def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tuple[Checkpoint, Attached]:
+    """What `Recommender.update` makes a model of: a checkpoint, and the histories and titles that it then knows."""
+    given = model.attached
+    histories, form = read_frame(interactions, replace(given.reading, core=1))
+    if given.histories is not None:
+        histories = given.histories.joined(histories)
+    split = _with_last_fifth_as_validation(histories, given.reading)
+    epochs = update(model.checkpoint, split, seed, model.device).fit().best.epoch if len(split.valid) else None
+    trainer = update(model.checkpoint, _without_held_out(histories), seed, model.device, epochs=epochs).fit()
+    checkpoint = continued(trainer, model.checkpoint, ORIGIN)
+    by_id = given.titles if titles is None else {**given.titles, **read_titles(titles)}
+    return checkpoint, Attached(histories.among(checkpoint.items), by_id, form, given.reading)
+
+
+def _with_last_fifth_as_validation(interactions: Interactions, reading: Reading) -> Split:
+    split = split_of(interactions, reading).merged()
+    return Split(split.train, split.test, split.valid)
+
+
+def _without_held_out(interactions: Interactions) -> Split:
+    nothing = interactions.where(np.zeros(len(interactions), dtype=bool))
+    return Split(interactions, nothing, nothing)
 
 
 def recommended(

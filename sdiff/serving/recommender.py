@@ -202,6 +202,24 @@ class Recommender:
         """
         self.checkpoint.save(folder)
 
+    def update(self, interactions: Any, *, items: Any = None, seed: int = 0) -> Recommender:
+        """A model that also knows new interactions, users and items, by a short training from the weights of this one.
+
+        The interactions are added to the histories that this model was fitted on or loaded with. If it has none, the
+        frame must contain the former interactions, too, as the model would forget them otherwise. Known items keep
+        their indices.
+
+        Args:
+            interactions: a frame, read with the options that this model was given.
+            items: a frame with titles of new items, as in `fit`.
+            seed: seed of the order of users, masks and noise.
+
+        Raises:
+            SDiffError: the frame is invalid, or training fails.
+        """
+        checkpoint, attached = frames.updated(self, interactions, items, seed)
+        return Recommender(checkpoint, self.device, attached)
+
     def __repr__(self) -> str:
         origin, K = self.checkpoint.provenance, len(self.basis.lam)
         preset = f", preset {origin.preset}" if origin.preset else ""

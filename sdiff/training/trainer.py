@@ -90,6 +90,8 @@ class Trainer:
         seed: seed of initial weights, order of users, masks and noise.
         device: such as "cpu" or "cuda:0"; by default the GPU if there is one.
         ranks: as yielded by `torchrun`.
+        start: spectrum and weights to start from, over the items of the split. They are validated before the first
+            epoch. By default, the spectrum is computed and the weights are random.
 
     Raises:
         SDiffError: the data set lacks what the configuration needs, there are more ranks than users in a batch, or
@@ -97,7 +99,13 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, split: Split, seed: int, device: Device | None = None, ranks: Ranks = ALONE
+        self,
+        config: Config,
+        split: Split,
+        seed: int,
+        device: Device | None = None,
+        ranks: Ranks = ALONE,
+        start: Checkpoint | None = None,
     ) -> None:
         if not len(split.train):
             raise SDiffError("The training part of this data set is empty: choose another data set or split.")
@@ -113,12 +121,18 @@ class Trainer:
             )
         self.config, self.split, self.seed, self.ranks = config, split, whole("seed", seed, 0), ranks
         self.device = best_device(device)
-        spectrum = shared_basis(split.train, config.K, self.device, ranks, config.user_power)
+        if start is None:
+            spectrum = shared_basis(split.train, config.K, self.device, ranks, config.user_power)
+        else:
+            spectrum = start.spectrum.to(self.device)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         less = "lower hidden, K, memories or time_dim, and train again"
         with enough_memory(less), self._global_generator(self.seed):  # used by the initialisation of nn.Linear
             self.model = Model(config, spectrum, counts).to(self.device)
+        self.continues = start is not None
+        if start is not None:
+            self.model.load_state_dict(start.weights, strict=False)  # without the graph, which is built next
         if self.model.graph is not None:
             self.model.graph.build(split.train)
         self.folds: list[Fold] = []
@@ -172,6 +186,8 @@ class Trainer:
         users = torch.from_numpy(self.split.train.lengths.nonzero()[0]).to(self.device)
         validates = len(self.split.valid) > 0
         less = f"lower batch_size (now {self.config.batch_size}), hidden or K, and train again"
+        if self.continues and validates and not self.epoch:
+            self._validate(0)
         while not self.finished:
             started, epoch = time.perf_counter(), self.epoch + 1
             with enough_memory(less):

@@ -1,0 +1,87 @@
+"""Continues a trained model on data that have grown: new interactions, new users and new items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sdiff.base.device import Device, best_device
+from sdiff.base.distributed import ALONE, Ranks
+from sdiff.data.interactions import Split
+from sdiff.method.crossfit import aligned
+from sdiff.method.model import LearntBasis
+from sdiff.method.nystroem import extension, neighbours_mean
+from sdiff.method.spectrum import SpectralBasis, normalised_adjacency_root, shared_basis
+from sdiff.training.checkpoint import Checkpoint
+from sdiff.training.trainer import Trainer
+
+PART = 4  # the short training takes this part of the epochs that a full one waits for an improvement
+
+
+def update(
+    checkpoint: Checkpoint,
+    split: Split,
+    seed: int,
+    device: Device | None = None,
+    ranks: Ranks = ALONE,
+    epochs: int | None = None,
+) -> Trainer:
+    """A trainer that continues from the weights of a checkpoint, for a few epochs.
+
+    The weights before the first epoch are validated, too: training keeps them unless it improves them. A model that is
+    not trained by epochs (`Model.closed_form`) is computed anew.
+
+    Args:
+        split: the data as they are now, former interactions included, since a checkpoint contains none.
+        epochs: by default `patience` / `PART`.
+
+    Returns:
+        The trainer, to be run. The vocabulary of its items has those of the checkpoint first, at the same indices.
+
+    Raises:
+        SDiffError: as `Trainer`.
+    """
+    config = checkpoint.config
+    split = split.among(checkpoint.items.union(split.items))
+    if config.denoiser != "mlp":
+        return Trainer(config, split, seed, device, ranks)
+    config = config.override({"epochs": -(-config.patience // PART) if epochs is None else epochs})
+    return Trainer(config, split, seed, device, ranks, grown(checkpoint, split, best_device(device), ranks))
+
+
+def grown(checkpoint: Checkpoint, split: Split, device: torch.device, ranks: Ranks = ALONE) -> Checkpoint:
+    """The checkpoint for the items of a split, whose vocabulary begins with that of the checkpoint.
+
+    New items are placed in the former spectrum by the Nyström extension. The spectrum of the grown graph is then
+    rotated to it, so that a coordinate means to the network what it meant before. What a learnt basis has learnt beyond
+    its start is kept for known items. For a new one, it is the mean of its neighbours.
+    """
+    former, p = checkpoint.spectrum, checkpoint.config.user_power
+    root = normalised_adjacency_root(split.train.matrix(), p)
+    U = shared_basis(split.train, former.K, device, ranks, p).U.cpu()
+    spectrum = SpectralBasis(aligned(U, extension(root, former.U)), former.lam)
+    counts = torch.from_numpy(split.train.item_counts)
+    weights = {name: tensor for name, tensor in checkpoint.weights.items() if not name.startswith("graph.")}
+    if checkpoint.config.loss == "softmax":
+        before, after = (
+            LearntBasis(basis, n, checkpoint.config).state_dict()
+            for basis, n in ((former, checkpoint.item_counts), (spectrum, counts))
+        )
+        for name, start in after.items():
+            if start.shape[:1] == counts.shape:  # one row per item
+                learnt: Tensor = weights[f"basis.{name}"] - before[name]
+                weights[f"basis.{name}"] = start + torch.cat([learnt, neighbours_mean(root, learnt)])
+    return replace(checkpoint, items=split.items, item_counts=counts, spectrum=spectrum, weights=weights)
+
+
+def continued(trainer: Trainer, former: Checkpoint, dataset: str) -> Checkpoint:
+    """The checkpoint of an update, with the settings of the former checkpoint, so that it can be updated again.
+
+    Args:
+        trainer: as returned by `update`, after its training.
+        dataset: key of the data set, recorded in the provenance.
+    """
+    found = trainer.checkpoint(dataset, former.provenance.preset)
+    return replace(found, config=former.config, metrics=found.metrics | {"updated": former.fingerprint})
