@@ -134,10 +134,7 @@ class Config:
     def override(self, values: dict[str, Any]) -> Config:
         """A copy with `values` changed. Strings are parsed. Raises SDiffError for unknown keys and invalid values."""
         for key in values:
-            if key not in FIELDS:
-                matches = difflib.get_close_matches(key[:100], FIELDS, n=1)
-                hint = f"did you mean {matches[0]}?" if matches else f"the keys are {', '.join(FIELDS)}."
-                raise SDiffError(f"Unknown setting {brief(key)}: {hint}")
+            _check_known(key)
         return replace(self, **values)
 
     def at_inference(self, values: dict[str, Any]) -> Config:
@@ -188,6 +185,24 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     if repeated := [key for key, n in Counter(key.strip() for key, _, _ in pairs).items() if n > 1]:
         raise SDiffError(f"The setting {brief(repeated[0])} is given more than once: keep one of them.")
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def parse_value(name: str, value: Any) -> Any:
+    """`value`, or its text, in the type of a setting. Checks the setting alone, not whether it suits the others.
+
+    Raises:
+        SDiffError: the setting is unknown, or the value has the wrong type or is out of range.
+    """
+    _check_known(name)
+    (metadata,) = (f.metadata for f in fields(Config) if f.name == name)
+    return _checked(name, value, _hints()[name], metadata)
+
+
+def _check_known(key: str) -> None:
+    if key not in FIELDS:
+        matches = difflib.get_close_matches(key[:100], FIELDS, n=1)
+        hint = f"did you mean {matches[0]}?" if matches else f"the keys are {', '.join(FIELDS)}."
+        raise SDiffError(f"Unknown setting {brief(key)}: {hint}")
 
 
 def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
