@@ -1,19 +1,20 @@
 """How much recall does an update lose against training anew, and how much time does it save?
 
-    python -m sdiff.experiments.update --dataset ml-1m --preset temporal --save
+    python -m sdiff.experiments.update --dataset ml-1m-diffrec --preset temporal --save
 
-Interactions with timestamps are divided by time: before 60 %, from there to 70 %, to 80 % and the rest. If there is
-only an order, the same parts of each user's history are taken, and a twentieth of the items, drawn at random, is left
-out of the first two. A model is trained on the first part and validated on the second one. Then the second part becomes
-known, with its new users and items, and the third one is for validation. Four models are tested on the rest:
+The training part of the data set, usually the first 70 % of each history, is divided again: the first six sevenths of
+each history are the former data, without a twentieth of the users and of the items, drawn at random. A model is trained
+on them and validated on the seventh that follows. Then the whole training part becomes known, with its new users and
+items. Epochs are chosen on the validation part, and four models are tested on the test part:
 
 - before: the former model, which cannot recommend new items;
 - placed: the same weights, with the new items placed in its spectrum, and the item graph of the grown data;
 - updated: as by `sdiff update`;
-- anew: trained on the first two parts together.
+- anew: trained on the whole training part.
 
-Seconds are those of everything between the interactions and the model: spectrum, item graph, folds and epochs. Prints
-one line for each model. The last line is JSON; --save writes it to benchmarks/results.
+Seconds are CPU time, which a busy machine does not change, of everything between the interactions and the model:
+spectrum, item graph, folds and epochs. Prints one line for each model. The last line is JSON; --save writes it to
+benchmarks/results.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from sdiff.base.device import best_device, device_name
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
-from sdiff.data.splits import global_split
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.record import report, versions
 from sdiff.method.histories import Histories
@@ -44,7 +44,7 @@ from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import CRITERION, Trainer
 from sdiff.training.update import continued, update
 
-NEW = 0.05  # share of items that are new, where it is not time that decides
+NEW = 0.05  # share of the users and of the items that are new
 SHOWN = (CRITERION, "ndcg@20", "seconds", "epochs")
 
 
@@ -57,8 +57,8 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
-    split = load_dataset(arguments.dataset).split
-    before, now = slices(split)
+    now = load_dataset(arguments.dataset).split
+    before = slices(now)
     config = preset(arguments.preset).override(parse_assignments(arguments.set))
     runs = []
     for seed in range(arguments.seeds):
@@ -93,23 +93,19 @@ def main() -> None:
     report(result, f"update-{arguments.dataset}-{arguments.preset}", arguments.save)
 
 
-def slices(split: Split) -> tuple[Split, Split]:
-    """The split of the former model, over its own users and items, and that of the grown data."""
-    if split.train.timestamps is None:
-        now, train = split, split.train
-        new = np.random.default_rng(0).random(len(train.items)) < NEW
-        first = (train.positions < np.repeat(train.lengths, train.lengths) * 6 / 7) & ~new[train.indices]
-    else:
-        now = global_split(split.merged().train.joined(split.test))
-        train, times = now.train, now.train.timestamps
-        assert times is not None
-        first = times < np.sort(times)[len(times) * 6 // 7]
-    former = train.where(first).compact()
-    users, items = (np.bincount(index[first]) for index in (train.rows, train.indices))
-    known = (train.rows < len(users)) & (train.indices < len(items))
-    known[known] = (users[train.rows[known]] > 0) & (items[train.indices[known]] > 0)
-    later = train.where(~first & known).compact().among(former.items, former.users)
-    return Split(former, later, later.where(later.rows < 0)), now
+def slices(now: Split) -> Split:
+    """The split of the former model, over its own users and items."""
+    train, random = now.train, np.random.default_rng(0)
+    new_user, new_item = (random.random(n) < NEW for n in (len(train.users), len(train.items)))
+    known = ~new_user[train.rows] & ~new_item[train.indices]
+    early = train.positions < np.repeat(train.lengths, train.lengths) * 6 / 7
+    former = train.where(known & early).compact()
+    users, items = (
+        np.bincount(index[known & early], minlength=len(new)) > 0
+        for index, new in ((train.rows, new_user), (train.indices, new_item))
+    )
+    later = train.where(~early & users[train.rows] & items[train.indices]).compact().among(former.items, former.users)
+    return Split(former, later, later.where(later.rows < 0))
 
 
 def counts(part: Interactions) -> dict[str, int]:
@@ -142,12 +138,12 @@ def compared(config: Config, before: Split, now: Split, seed: int) -> dict[str, 
 
 
 def trained(make: Callable[[], Trainer], name: str) -> tuple[Trainer, float]:
-    """A trained model, and the seconds that it took from the interactions to the end."""
-    started = time.perf_counter()
+    """A trained model, and the seconds of CPU time from the interactions to the end."""
+    started = time.process_time()
     trainer = make()
     for _ in tqdm(trainer.iter_epochs(), total=trainer.epochs, desc=name, unit="epoch", leave=False, disable=None):
         pass
-    return trainer, time.perf_counter() - started
+    return trainer, time.process_time() - started
 
 
 def tested(checkpoint: Checkpoint, now: Split, seed: int) -> dict[str, float]:

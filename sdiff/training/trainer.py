@@ -138,9 +138,8 @@ class Trainer:
         self.folds: list[Fold] = []
         if config.folds:
             with enough_memory("lower folds, graph_entries or K, and train again"):
-                self.folds = cross_fit(
-                    split.train, spectrum, config.folds, config.graph_entries, config.user_power, ranks
-                )
+                entries, p = config.graph_entries, config.user_power
+                self.folds = cross_fit(split.train, spectrum, config.folds, entries, p, ranks, exact=start is None)
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
         parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
         self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True)

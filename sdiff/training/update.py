@@ -7,17 +7,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sdiff.base.device import Device, best_device
+from sdiff.base.device import Device
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.data.interactions import Split
-from sdiff.method.crossfit import aligned
 from sdiff.method.model import LearntBasis
-from sdiff.method.nystroem import extension, neighbours_mean
-from sdiff.method.spectrum import SpectralBasis, normalised_adjacency_root, shared_basis
+from sdiff.method.nystroem import carried, neighbours_mean
+from sdiff.method.spectrum import SpectralBasis, normalised_adjacency_root
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
 
-PART = 4  # the short training takes this part of the epochs that a full one waits for an improvement
+PART = 8  # the short training takes this part of the epochs that a full one waits for an improvement
+FOLDS = 4  # maximum, because a fold takes as much time as an epoch
 
 
 def update(
@@ -47,28 +47,24 @@ def update(
     split = split.among(checkpoint.items.union(split.items))
     if config.denoiser != "mlp":
         return Trainer(config, split, seed, device, ranks)
-    config = config.override({"epochs": -(-config.patience // PART) if epochs is None else epochs})
-    return Trainer(config, split, seed, device, ranks, grown(checkpoint, split, best_device(device), ranks))
+    epochs = -(-config.patience // PART) if epochs is None else epochs
+    config = config.override({"epochs": epochs, "folds": min(config.folds, FOLDS)})
+    return Trainer(config, split, seed, device, ranks, grown(checkpoint, split))
 
 
-def grown(checkpoint: Checkpoint, split: Split, device: torch.device, ranks: Ranks = ALONE) -> Checkpoint:
+def grown(checkpoint: Checkpoint, split: Split) -> Checkpoint:
     """The checkpoint for the items of a split, whose vocabulary begins with that of the checkpoint.
 
-    New items are placed in the former spectrum by the Nyström extension. The spectrum of the grown graph is then
-    rotated to it, so that a coordinate means to the network what it meant before. What a learnt basis has learnt beyond
-    its start is kept for known items. For a new one, it is the mean of its neighbours.
+    The spectrum is the former one, carried over to the grown graph, so that a coordinate means to the network what it
+    meant before. What a learnt basis has learnt beyond its start is kept for known items. For a new one, it is the mean
+    of its neighbours.
     """
-    former, p = checkpoint.spectrum, checkpoint.config.user_power
-    root = normalised_adjacency_root(split.train.matrix(), p)
-    U = shared_basis(split.train, former.K, device, ranks, p).U.cpu()
-    spectrum = SpectralBasis(aligned(U, extension(root, former.U)), former.lam)
-    counts = torch.from_numpy(split.train.item_counts)
+    config, former, known = checkpoint.config, checkpoint.spectrum, checkpoint.item_counts
+    root = normalised_adjacency_root(split.train.matrix(), config.user_power)
+    spectrum, counts = SpectralBasis(carried(root, former.U), former.lam), torch.from_numpy(split.train.item_counts)
     weights = {name: tensor for name, tensor in checkpoint.weights.items() if not name.startswith("graph.")}
-    if checkpoint.config.loss == "softmax":
-        before, after = (
-            LearntBasis(basis, n, checkpoint.config).state_dict()
-            for basis, n in ((former, checkpoint.item_counts), (spectrum, counts))
-        )
+    if config.loss == "softmax":
+        before, after = (LearntBasis(*of, config).state_dict() for of in ((former, known), (spectrum, counts)))
         for name, start in after.items():
             if start.shape[:1] == counts.shape:  # one row per item
                 learnt: Tensor = weights[f"basis.{name}"] - before[name]

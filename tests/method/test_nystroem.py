@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from sdiff.method.nystroem import extension, neighbours_mean
+from sdiff.method.nystroem import carried, extension, neighbours_mean
 from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 
 
@@ -18,8 +18,21 @@ def test_an_item_with_the_users_of_a_known_one_gets_its_row(random_interactions)
     root = normalised_adjacency_root(grown(random_interactions, same), 0)  # p = 0: other items are not affected
     U = spectral_basis(random_interactions, 12, p=0).U
     found = extension(root, U)
-    assert torch.equal(found[:50], U), "known items keep their rows"
+    torch.testing.assert_close(found[:50], U, atol=1e-5, rtol=1e-4)  # known items keep their rows
     torch.testing.assert_close(found[50], U[3], atol=1e-5, rtol=1e-4)
+
+
+def test_a_spectrum_is_carried_over_to_the_same_graph_as_it_is_and_stays_orthonormal(
+    random_interactions,
+):
+    U = spectral_basis(random_interactions, 12, p=1 / 4).U
+    root = normalised_adjacency_root(random_interactions.matrix(), 1 / 4)
+    torch.testing.assert_close(carried(root, U), U, atol=1e-5, rtol=0)
+    fewer = random_interactions.where(random_interactions.rows % 3 > 0)
+    other = carried(normalised_adjacency_root(fewer.matrix(), 1 / 4), U)
+    torch.testing.assert_close(other.T @ other, torch.eye(12), atol=1e-5, rtol=0)
+    exact = spectral_basis(fewer, 12, p=1 / 4).U
+    assert (exact.T @ other).norm() > (exact.T @ U).norm(), "it is closer to the new spectrum than the former one is"
 
 
 def test_an_item_that_shares_no_user_with_known_ones_has_no_place(random_interactions):
