@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -77,7 +77,7 @@ class Trial:
         number: from 0.
         settings: the values that were tried.
         value: best validation recall@20; None if the training failed before the first validation.
-        state: "complete", "pruned" or "failed".
+        state: "complete", "pruned" or "fail".
         best: whether it is the best complete trial so far.
         seconds: time of training and validation.
         reason: why it failed.
@@ -169,32 +169,35 @@ class Study:
         Raises:
             SDiffError: every trial failed.
         """
-        end, states, reason = time.monotonic() + 60 * minutes, library().trial.TrialState, ""
+        end, reason = time.monotonic() + 60 * minutes, "give a larger budget."
         while self.finished < trials and time.monotonic() < end:
-            asked, started, state, trainer = self.study.ask(self.space.distributions()), time.monotonic(), None, None
+            asked, started, pruned, trainer = self.study.ask(self.space.distributions()), time.monotonic(), False, None
             try:
                 trainer = Trainer(self.base.override(asked.params), self.split, self.seed, device)
-                with closing(trainer.iter_epochs()) as epochs:
-                    for progress in epochs:
-                        yield progress
-                        if progress.valid:
-                            asked.report(progress.valid[CRITERION], progress.epoch)
-                            if asked.should_prune():
-                                state = states.PRUNED
-                                break
-                        if time.monotonic() > end:
-                            break
+                pruned = yield from self._epochs(asked, trainer, end)
             except SDiffError as error:
                 reason = str(error)
             value = trainer.best.value if trainer else None
-            state = state or (states.FAIL if value is None else states.COMPLETE)
-            better = state == states.COMPLETE and value > self.best
-            self.study.tell(asked, value if state == states.COMPLETE else None, state)
-            seconds, name = time.monotonic() - started, {"FAIL": "failed"}.get(state.name, state.name.lower())
-            failed = reason if state == states.FAIL else ""
-            yield Trial(asked.number, asked.params, value, name, better, seconds, failed), trainer
+            state = "pruned" if pruned else "fail" if value is None else "complete"
+            better = state == "complete" and value is not None and value > self.best
+            self.study.tell(asked, value if state == "complete" else None, library().trial.TrialState[state.upper()])
+            seconds, failed = time.monotonic() - started, reason if state == "fail" else ""
+            yield Trial(asked.number, asked.params, value, state, better, seconds, failed), trainer
         if self.best == -math.inf:
-            raise SDiffError(f"No settings could be tried to the end: {reason or 'give a larger budget'}")
+            raise SDiffError(f"No settings could be tried to the end: {reason}")
+
+    def _epochs(self, asked: Any, trainer: Trainer, end: float) -> Generator[Progress, None, bool]:
+        """Trains until the trial is pruned or the time is over. Returns whether it was pruned."""
+        with closing(trainer.iter_epochs()) as epochs:
+            for progress in epochs:
+                yield progress
+                if progress.valid:
+                    asked.report(progress.valid[CRITERION], progress.epoch)
+                    if asked.should_prune():
+                        return True
+                if time.monotonic() > end:
+                    break
+        return False
 
     def plot(self) -> str:
         """A page of HTML with the importance of each setting and the recall by its value; empty before two trials.

@@ -102,7 +102,7 @@ def test_a_failed_trial_is_reported_and_the_search_goes_on(split, tmp_path):
     base = SMALL.override({"epochs": 1, "eval_every": 1})
     tried = finished(study(tmp_path, split, ["basis=tied,fixed"], base).iter_trials(4, device=CPU))
     states = {trial.settings["basis"]: (trial.state, trial.reason) for trial in tried}
-    assert states["fixed"] == ("complete", "") and states["tied"][0] == "failed" and "softmax" in states["tied"][1]
+    assert states["fixed"] == ("complete", "") and states["tied"][0] == "fail" and "softmax" in states["tied"][1]
     with pytest.raises(SDiffError, match="No settings could be tried to the end: basis=tied needs"):
         [*study(tmp_path / "all", split, ["basis=tied,directional"], base).iter_trials(2, device=CPU)]
 
