@@ -16,7 +16,7 @@ from sdiff.method.spectrum import SpectralBasis, normalised_adjacency_root
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
 
-PART = 8  # the short training takes this part of the epochs that a full one waits for an improvement
+PART = 6  # the short training takes this part of the epochs that a full one waits for an improvement
 FOLDS = 4  # maximum, because a fold takes as much time as an epoch
 
 
@@ -35,7 +35,7 @@ def update(
 
     Args:
         split: the data as they are now, former interactions included, since a checkpoint contains none.
-        epochs: by default `patience` / `PART`.
+        epochs: by default `patience` / `PART`, at least 1.
 
     Returns:
         The trainer, to be run. The vocabulary of its items has those of the checkpoint first, at the same indices.
@@ -47,7 +47,7 @@ def update(
     split = split.among(checkpoint.items.union(split.items))
     if config.denoiser != "mlp":
         return Trainer(config, split, seed, device, ranks)
-    epochs = -(-config.patience // PART) if epochs is None else epochs
+    epochs = max(config.patience // PART, 1) if epochs is None else epochs
     config = config.override({"epochs": epochs, "folds": min(config.folds, FOLDS)})
     return Trainer(config, split, seed, device, ranks, grown(checkpoint, split))
 

@@ -14,7 +14,7 @@ from sdiff.method.spectrum import SpectralBasis
 from sdiff.serving.recommender import Recommender
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
-from sdiff.training.update import PART, continued, update
+from sdiff.training.update import FOLDS, PART, continued, update
 from tests.conftest import CPU, SMALL, same
 
 CONFIGS = {
@@ -76,6 +76,13 @@ def test_known_items_keep_their_indices_and_new_ones_follow(config, former_split
     assert trainer.split.fingerprint != split.fingerprint and len(trainer.split.train) == len(split.train)
 
 
+def test_an_update_computes_no_eigenvectors(former_split, split, monkeypatch):
+    former = trained(CONFIGS["cross-fitted"].override({"folds": FOLDS + 2}), former_split)
+    for module in ("training.trainer", "method.crossfit"):
+        monkeypatch.setattr(f"sdiff.{module}.shared_basis", None)
+    assert len(update(former, split, 0, CPU).folds) == FOLDS
+
+
 def test_a_new_item_is_recommended_to_those_of_its_taste_before_any_training(filter_of_tastes, split):
     model = Recommender(update(filter_of_tastes, split, 0, CPU, epochs=0).fit().checkpoint("", ""), CPU)
     for taste, new in enumerate(("i9", None, "i29")):
@@ -101,9 +108,9 @@ def test_a_model_in_closed_form_is_computed_anew(former_split, split):
 
 
 def test_an_update_is_saved_and_updated_again(former_split, split, tmp_path):
-    former = trained(CONFIGS["learnt"].override({"patience": 6}), former_split)
+    former = trained(CONFIGS["learnt"].override({"patience": 2 * PART}), former_split)
     trainer = update(former, split, 0, CPU).fit()
-    assert trainer.epoch == -(-6 // PART)
+    assert trainer.epoch == 2
     found = continued(trainer, former, "grown")
     found.save(tmp_path / "updated")
     again = Checkpoint.load(tmp_path / "updated")
