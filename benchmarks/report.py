@@ -150,6 +150,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "lists": tables.lists,
     "training": tables.training,
     "spectra": tables.spectra,
+    "updates": tables.updates,
+    "cold": tables.cold,
     "growth": tables.growth,
     "beside": tables.beside,
     "soak": tables.soak,

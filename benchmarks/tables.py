@@ -50,6 +50,27 @@ def spectra() -> str:
     return markdown(["data", "users × items, pairs", "ours", "svds", "time relative to svds", "device"], cells)
 
 
+def updates() -> str:
+    """Test recall and CPU seconds of an updated model, the former one and one that is trained anew."""
+    cells = []
+    for run in read("update-*.json"):
+        mean, anew = run["mean"], run["mean"]["anew"]
+        recalls = [f"{mean[name]['recall@20']:.4f}" for name in ("before", "placed", "updated", "anew")]
+        parts = [f"{mean['updated'][key] / anew[key]:.1%}".replace("%", " %") for key in ("recall@20", "seconds")]
+        seconds = [f"{mean[name]['seconds']:.1f}" for name in ("updated", "anew")]
+        cells.append([run["dataset"], run["preset"], str(run["seeds"]), *recalls, parts[0], *seconds, parts[1]])
+    models = ["before", "placed", "updated", "anew"]
+    head = ["data", "preset", "seeds", *(f"R@20 {name}" for name in models), "recall kept"]
+    return markdown([*head, "seconds updated", "seconds anew", "time taken"], cells)
+
+
+def cold() -> str:
+    """Test recall among items that nobody has had, ranked by their titles and genres and by popularity."""
+    runs = read("cold-items-*.json")
+    cells = [[run["dataset"], *(f"{value:.4f}" for value in run["mean"].values())] for run in runs]
+    return markdown(["data", *(f"R@20 {name}" for name in runs[0]["mean"])], cells)
+
+
 def growth() -> str:
     """Seconds and memory by size, and the fitted exponents."""
     cells = []

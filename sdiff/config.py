@@ -66,7 +66,7 @@ class Config:
     p_uncond: float = _number(0.02, 0.0, 1.0, "probability that the whole condition is dropped")
     batch_size: int = _number(100, 1, 1_000_000, "users per gradient step")
     lr: float = _number(1e-4, 0.0, 1.0, "learning rate of Adam")
-    epochs: int = _number(1000, 1, 1_000_000, "maximum number of epochs")
+    epochs: int = _number(1000, 0, 1_000_000, "maximum number of epochs")
     eval_every: int = _number(5, 1, 1_000_000, "epochs between validations")
     patience: int = _number(100, 1, 1_000_000, "epochs without a better validation result before training stops")
     # Beyond the paper: explained in docs/paper.md, measured by sdiff/experiments/ablation.py
@@ -135,10 +135,7 @@ class Config:
     def override(self, values: dict[str, Any]) -> Config:
         """A copy with `values` changed. Strings are parsed. Raises SDiffError for unknown keys and invalid values."""
         for key in values:
-            if key not in FIELDS:
-                matches = difflib.get_close_matches(key[:100], FIELDS, n=1)
-                hint = f"did you mean {matches[0]}?" if matches else f"the keys are {', '.join(FIELDS)}."
-                raise SDiffError(f"Unknown setting {brief(key)}: {hint}")
+            _check_known(key)
         return replace(self, **values)
 
     def at_inference(self, values: dict[str, Any]) -> Config:
@@ -189,6 +186,24 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     if repeated := [key for key, n in Counter(key.strip() for key, _, _ in pairs).items() if n > 1]:
         raise SDiffError(f"The setting {brief(repeated[0])} is given more than once: keep one of them.")
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def parse_value(name: str, value: Any) -> Any:
+    """`value`, or its text, in the type of a setting. Checks the setting alone, not whether it suits the others.
+
+    Raises:
+        SDiffError: the setting is unknown, or the value has the wrong type or is out of range.
+    """
+    _check_known(name)
+    (metadata,) = (f.metadata for f in fields(Config) if f.name == name)
+    return _checked(name, value, _hints()[name], metadata)
+
+
+def _check_known(key: str) -> None:
+    if key not in FIELDS:
+        matches = difflib.get_close_matches(key[:100], FIELDS, n=1)
+        hint = f"did you mean {matches[0]}?" if matches else f"the keys are {', '.join(FIELDS)}."
+        raise SDiffError(f"Unknown setting {brief(key)}: {hint}")
 
 
 def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:

@@ -93,6 +93,30 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=path, required=True, help="folder for the checkpoint")
     sub.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
 
+    sub = command("update", "continue a trained model on data that have grown, with new interactions and items")
+    sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
+    sub.add_argument("--dataset", required=True, help=f"{DATASET}, with former and new interactions")
+    sub.add_argument("--seed", type=int, default=0, help="seed of all random draws")
+    sub.add_argument("--out", type=path, required=True, help="folder for the new checkpoint")
+
+    sub = command("tune", "search the settings of a preset that are best on the validation part")
+    sub.add_argument("--dataset", required=True, help=DATASET)
+    sub.add_argument("--preset", default="tuned", help=f"base configuration: {', '.join(PRESETS)}")
+    sub.add_argument(
+        "--search",
+        metavar="KEY=VALUES",
+        help="settings to search: low:high, low:high:log or a,b,c (default: those that matter for the preset)",
+        **repeatable,
+    )
+    sub.add_argument("--set", metavar="KEY=VALUE", help="settings to change in all trials", **repeatable)
+    sub.add_argument(
+        "--trials", type=int, help="number of trials, earlier ones included (default: 20, or no limit with --minutes)"
+    )
+    sub.add_argument("--minutes", type=float, help="time for the trials of this call")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the search and of each training")
+    sub.add_argument("--out", type=path, required=True, help="folder for the best checkpoint, the study and its plot")
+    sub.add_argument("--resume", action="store_true", help="continue the study in --out")
+
     sub = command("evaluate", "measure accuracy, coverage, novelty and diversity on held-out interactions")
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
     sub.add_argument("--dataset", help=f"{DATASET} (default: the one used for training)")

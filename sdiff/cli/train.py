@@ -25,6 +25,7 @@ from sdiff.evaluation.baselines import baseline_metrics
 from sdiff.evaluation.evaluate import Part
 from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, Failure, Step, compare
+from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.checkpointing import checkpointed
 from sdiff.training.run_state import resume
 from sdiff.training.trainer import CRITERION, Trainer
@@ -92,7 +93,7 @@ def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, 
             bar.update(1)
             if progress.valid:
                 bar.set_postfix(loss=f"{progress.loss:.4f}", best=f"{progress.best:.4f} at {progress.best_epoch}")
-    return finish(arguments, trainer, dataset, arguments.preset, started)
+    return finish(arguments, trainer.checkpoint(dataset.key, arguments.preset), dataset, started, trainer.epoch)
 
 
 def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, started: float) -> dict[str, Any]:
@@ -127,7 +128,8 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, 
                     file=sys.stdout,
                 )
     ((trainer, name),) = best
-    return finish(arguments, trainer, dataset, name, started) | {"candidates": rows}
+    checkpoint = trainer.checkpoint(dataset.key, name)
+    return finish(arguments, checkpoint, dataset, started, trainer.epoch) | {"candidates": rows}
 
 
 def check_empty(folder: Path, or_else: str = "") -> None:
@@ -137,18 +139,17 @@ def check_empty(folder: Path, or_else: str = "") -> None:
 
 
 def finish(
-    arguments: argparse.Namespace, trainer: Trainer, dataset: Dataset, name: str, started: float
+    arguments: argparse.Namespace, checkpoint: Checkpoint, dataset: Dataset, started: float, epochs: int
 ) -> dict[str, Any]:
-    """Evaluates the best epoch and saves the checkpoint, with its metrics, to --out. `name` is that of the preset."""
+    """Evaluates the best of `epochs` epochs and saves its checkpoint, with its metrics, to --out."""
     ranks = arguments.ranks
-    checkpoint = trainer.checkpoint(dataset.key, name)
-    model = Recommender(checkpoint, trainer.device)
+    model = Recommender(checkpoint)
     metrics: dict[str, Any] = {
         "dataset": dataset.key,
         "data_fingerprint": dataset.split.fingerprint,
         "seed": arguments.seed,
         "command": arguments.command,
-        "device": device_name(trainer.device),
+        "device": device_name(model.device),
         "processes": ranks.size,
         "epoch": checkpoint.provenance.epoch,
     } | checkpoint.metrics
@@ -161,7 +162,7 @@ def finish(
     replace(checkpoint, metrics=metrics).save(arguments.out)
     metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
     print(
-        f"{arguments.out}: epoch {metrics['epoch']} of {trainer.epoch}, {metrics['seconds']} s",
+        f"{arguments.out}: epoch {metrics['epoch']} of {epochs}, {metrics['seconds']} s",
         *([f"{metrics['peak_memory_mb']} MB"] if metrics["peak_memory_mb"] else []),
         *(f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics),
         sep=", ",

@@ -71,6 +71,11 @@ class Vocabulary:
             raise SDiffError(f"Unknown {what} {listed}: the {len(self):,} known ids are {known}.")
         return np.array([self.index[text] for text in texts if text in self.index], dtype=np.int64)
 
+    def union(self, other: Vocabulary) -> Vocabulary:
+        """These ids, at the same indices, and then the new ids of another vocabulary."""
+        new = tuple(id for id in other.ids if id not in self.index)
+        return Vocabulary(self.ids + new) if new else self
+
     def subset(self, keep: np.ndarray) -> Vocabulary:
         """The ids at the indices `keep` (n,), in that order."""
         return Vocabulary(tuple(self.ids[i] for i in keep))
@@ -193,6 +198,22 @@ class Interactions:
         rows = users.encode(self.users.ids, "user")[self.rows]
         return Interactions.from_pairs(users, items, rows, indices, self.timestamps, self.ordered)
 
+    def joined(self, later: Interactions) -> Interactions:
+        """The interactions of both, over the union of their vocabularies.
+
+        They are in chronological order if both have timestamps. Otherwise, each user's later ones follow these.
+        """
+        users, items = self.users.union(later.users), self.items.union(later.items)
+        parts = [
+            part if (part.users, part.items) == (users, items) else part.among(items, users)
+            for part in (self, later)
+            if len(part) or part is self
+        ]
+        user, item = (np.concatenate(ids) for ids in zip(*((part.rows, part.indices) for part in parts), strict=True))
+        times = [part.timestamps for part in parts if part.timestamps is not None]
+        timestamps = np.concatenate(times) if len(times) == len(parts) else None
+        return Interactions.from_pairs(users, items, user, item, timestamps, all(part.ordered for part in parts))
+
     def compact(self) -> Interactions:
         """The same interactions without users and items that have none."""
         users, items = np.flatnonzero(self.lengths), np.flatnonzero(self.item_counts)
@@ -243,13 +264,7 @@ class Split:
 
         Without timestamps, each user's valid part follows the train part.
         """
-        parts = (self.train, self.valid)
-        user, item = (np.concatenate(ids) for ids in zip(*((part.rows, part.indices) for part in parts), strict=True))
-        times = [part.timestamps for part in parts if part.timestamps is not None]
-        train = Interactions.from_pairs(
-            self.users, self.items, user, item, np.concatenate(times) if len(times) == 2 else None, self.train.ordered
-        )
-        return Split(train, self.valid.empty, self.test)
+        return Split(self.train.joined(self.valid), self.valid.empty, self.test)
 
     def among(self, items: Vocabulary) -> Split:
         """The same split with another item vocabulary. Raises SDiffError if it lacks an item."""

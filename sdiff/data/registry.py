@@ -33,6 +33,8 @@ class Source:
         counts: numbers of users, items and pairs after reading, if known.
         archives: downloads, if the data set can be downloaded without asking for permission.
         same_items_as: key of another split of the same data whose models also work for this one.
+        license: identifier of the license on the Hugging Face Hub; empty for terms of their own.
+        terms_at: web page of the terms, by default `origin`.
     """
 
     key: str
@@ -45,6 +47,8 @@ class Source:
     counts: tuple[int, int, int] | None = None
     same_items_as: str = ""
     archives: tuple[Archive, ...] = ()
+    license: str = ""
+    terms_at: str = ""
 
     @property
     def path(self) -> Path:
@@ -100,6 +104,7 @@ REGISTRY = {
             ("interactions.csv", "items.csv"),
             _demo,
             counts=(900, 1185, 37374),
+            license="apache-2.0",
         ),
         Source(
             "ml-100k",
@@ -161,6 +166,7 @@ REGISTRY = {
             lists,
             folder="ml-1m_clean",
             counts=(5949, 2810, 571531),
+            terms_at="https://grouplens.org/datasets/movielens/1m/",
         ),
         *(
             Source(
@@ -215,6 +221,7 @@ REGISTRY = {
             "https://www.kaggle.com/datasets/tamber/steam-video-games",
             ("steam-200k.csv",),
             steam,
+            license="cc0-1.0",
         ),
     )
 }

@@ -17,7 +17,8 @@ from torch import Tensor
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.data.interactions import Interactions
 from sdiff.method.graph import ItemGraph
-from sdiff.method.spectrum import SpectralBasis, shared_basis
+from sdiff.method.nystroem import carried
+from sdiff.method.spectrum import SpectralBasis, normalised_adjacency_root, shared_basis
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ def cross_fit(
     entries: int,
     p: float = 1 / 2,
     ranks: Ranks = ALONE,
+    exact: bool = True,
 ) -> list[Fold]:
     """Divides the users with interactions into folds at random, and computes each fold's basis and graph.
 
@@ -59,6 +61,8 @@ def cross_fit(
         spectrum: of all users; each fold's U is aligned with it.
         entries: as in `ItemGraph`; 0 for no graph.
         p: as in `normalised_adjacency_root`, for the spectrum.
+        exact: whether each fold has the eigenvectors of its graph, or those in `spectrum` carried over to it, which
+            takes a tenth of the time.
 
     Returns:
         The folds; none if fewer than two users have interactions.
@@ -70,7 +74,10 @@ def cross_fit(
     result = []
     for own in np.array_split(users, min(folds, len(users))):
         others = train.where(~np.isin(train.rows, own))
-        U = aligned(shared_basis(others, len(spectrum.lam), device, ranks, p).U, spectrum.U)
+        if exact:
+            U = aligned(shared_basis(others, len(spectrum.lam), device, ranks, p).U, spectrum.U)
+        else:
+            U = carried(normalised_adjacency_root(others.matrix(), p), spectrum.U)
         graph = ItemGraph(len(train.items), entries).to(device) if entries else None
         if graph:
             graph.build(others)

@@ -20,6 +20,7 @@ from sdiff.serving.export import Rows, ranked
 from sdiff.training import auto
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
+from sdiff.training.update import continued, update
 
 if TYPE_CHECKING:
     from sdiff.serving.recommender import Recommender
@@ -79,22 +80,41 @@ def fitted(
 
     The preset "auto" is chosen on the same fifth.
     """
-    split = split_of(interactions, reading).merged()
-    split = Split(split.train, split.test, split.valid)  # validate on the test part; nothing is held out
+    split = _with_last_fifth_as_validation(interactions, reading)
     if chosen == AUTO:
         best, name = auto.best_of(split, seed, minutes, device)
-        config, epochs = auto.PRESETS[name], best.best.epoch
-        at_inference = {key: getattr(best.config, key) for key in auto.CHOICES}
+        config, epochs, served = best.config, best.best.epoch, best.served
     else:
         config, name = (chosen, "") if isinstance(chosen, Config) else (preset(chosen), chosen)
-        epochs, at_inference = config.epochs, {}
+        epochs, served = config.epochs, {}
         if config.denoiser == "mlp" and len(split.valid):
             epochs = Trainer(config, split, seed, device).fit().best.epoch
-    nothing = interactions.empty
-    trainer = Trainer(config.override({"epochs": epochs}), Split(interactions, nothing, nothing), seed, device)
-    checkpoint = trainer.fit().checkpoint(ORIGIN, name)
-    # In training, a half-life would change what is hidden: what was chosen for inference is set afterwards.
-    return replace(checkpoint, config=checkpoint.config.at_inference(at_inference))
+    trainer = Trainer(config.override({"epochs": epochs}), _without_held_out(interactions), seed, device)
+    trainer.served = served
+    return trainer.fit().checkpoint(ORIGIN, name)
+
+
+def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tuple[Checkpoint, Attached]:
+    """What `Recommender.update` makes a model of: a checkpoint, and the histories and titles that it then knows."""
+    given = model.attached
+    histories, form = read_frame(interactions, replace(given.reading, core=1))
+    if given.histories is not None:
+        histories = given.histories.joined(histories)
+    split = _with_last_fifth_as_validation(histories, given.reading)
+    epochs = update(model.checkpoint, split, seed, model.device).fit().best.epoch if len(split.valid) else None
+    trainer = update(model.checkpoint, _without_held_out(histories), seed, model.device, epochs=epochs).fit()
+    checkpoint = continued(trainer, model.checkpoint, ORIGIN)
+    by_id = given.titles if titles is None else {**given.titles, **read_titles(titles)}
+    return checkpoint, Attached(histories.among(checkpoint.items), by_id, form, given.reading)
+
+
+def _with_last_fifth_as_validation(interactions: Interactions, reading: Reading) -> Split:
+    split = split_of(interactions, reading).merged()
+    return Split(split.train, split.test, split.valid)
+
+
+def _without_held_out(interactions: Interactions) -> Split:
+    return Split(interactions, interactions.empty, interactions.empty)
 
 
 def recommended(

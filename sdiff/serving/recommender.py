@@ -16,6 +16,7 @@ from sdiff.base.checks import whole
 from sdiff.base.device import Device, best_device, generator
 from sdiff.base.errors import SDiffError
 from sdiff.base.graphs import static_shapes
+from sdiff.base.paths import expanded
 from sdiff.config import AUTO, Config
 from sdiff.data.frames import read_frame, read_titles
 from sdiff.data.interactions import Unknown
@@ -25,7 +26,7 @@ from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.method.static import StaticScore
-from sdiff.serving import frames
+from sdiff.serving import frames, hub
 from sdiff.training.auto import MINUTES
 from sdiff.training.checkpoint import Checkpoint
 
@@ -149,6 +150,53 @@ class Recommender:
         checkpoint = Checkpoint.load(folder)
         return cls(checkpoint, device, frames.attached(checkpoint.items, interactions, items, unknown, options))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: Path | str,
+        device: Device | None = None,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        **options: Any,
+    ) -> Recommender:
+        """Loads a checkpoint from the Hugging Face Hub. Downloads it once. Needs the library `huggingface_hub`.
+
+        Args:
+            name: of the repository, such as "owner/name", or a local folder.
+            device: as in the constructor.
+            revision: branch, tag or commit; the main branch by default.
+            token: for a private repository; by default the one that `hf auth login` stored.
+            **options: interactions, items, unknown and how to read frames, as in `load`.
+
+        Raises:
+            SDiffError: the repository cannot be read, `huggingface_hub` is not installed, or as `load`.
+        """
+        folder = expanded(name)
+        return cls.load(folder if folder.is_dir() else hub.download(str(name), revision, token), device, **options)
+
+    def push_to_hub(
+        self, name: str, *, private: bool | None = None, token: str | None = None, license: str = ""
+    ) -> str:
+        """Uploads the checkpoint and a model card to the Hugging Face Hub, for `from_pretrained`.
+
+        The card names the data and their terms, the accuracy, the settings and the command. The upload contains no
+        users, histories or titles, and no paths of this machine. Log in first with `hf auth login`, or give a token.
+
+        Args:
+            name: of the repository, such as "owner/name". It is created if it does not exist.
+            private: whether a new repository is private; by default as the owner has chosen on the Hub.
+            token: as in `from_pretrained`.
+            license: identifier of the licence on the Hub, such as "mit"; by default that of a registered data set.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            SDiffError: the repository cannot be written to, or `huggingface_hub` is not installed.
+        """
+        return hub.upload(self.checkpoint, name, private, token, license)
+
     def save(self, folder: Path | str) -> None:
         """Writes the checkpoint to a folder, for `load`. It contains neither histories nor titles.
 
@@ -156,6 +204,24 @@ class Recommender:
             SDiffError: the folder cannot be written to.
         """
         self.checkpoint.save(folder)
+
+    def update(self, interactions: Any, *, items: Any = None, seed: int = 0) -> Recommender:
+        """A model that also knows new interactions, users and items, by a short training from the weights of this one.
+
+        The interactions are added to the histories that this model was fitted on or loaded with. If it has none, the
+        frame must contain the former interactions, too, as the model would forget them otherwise. Known items keep
+        their indices.
+
+        Args:
+            interactions: a frame, read with the options that this model was given.
+            items: a frame with titles of new items, as in `fit`.
+            seed: seed of the order of users, masks and noise.
+
+        Raises:
+            SDiffError: the frame is invalid, or training fails.
+        """
+        checkpoint, attached = frames.updated(self, interactions, items, seed)
+        return Recommender(checkpoint, self.device, attached)
 
     def __repr__(self) -> str:
         origin, K = self.checkpoint.provenance, len(self.basis.lam)

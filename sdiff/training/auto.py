@@ -141,12 +141,10 @@ def _choose(trainer: Trainer) -> tuple[dict[str, float], dict[str, float], dict[
     for name, values in CHOICES.items():
         if name == "half_life" and not trainer.split.train.ordered:
             continue
-        own = getattr(trainer.config, name)
-        results = {
-            value: measured(trainer.config.at_inference({name: value})) for value in dict.fromkeys((own, *values))
-        }
+        config, own = trainer.config.at_inference(trainer.served), getattr(trainer.config, name)
+        results = {value: measured(config.at_inference({name: value})) for value in dict.fromkeys((own, *values))}
         chosen[name] = max(results, key=lambda value: results[value][CRITERION])
         valid_by[name] = {value: result[CRITERION] for value, result in results.items()}
-        trainer.config = trainer.config.at_inference({name: chosen[name]})
+        trainer.served[name] = chosen[name]
         trainer.best.valid = results[chosen[name]]
     return chosen, trainer.best.valid, valid_by

@@ -43,6 +43,7 @@ class Provenance:
         preset: name of the preset.
         created: ISO date.
         versions: versions of sdiff and torch.
+        trained: settings that had these values in training, and others in the configuration of the checkpoint.
 
     Raises:
         SDiffError: a value has the wrong type.
@@ -55,10 +56,11 @@ class Provenance:
     preset: str = "paper"
     created: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    trained: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            kind = {"seed": int, "epoch": int, "versions": dict}.get(name, str)
+            kind = {"seed": int, "epoch": int, "versions": dict, "trained": dict}.get(name, str)
             if type(value) is not kind:
                 raise SDiffError(f"Invalid provenance: {name} must be of type {kind.__name__}.")
 

@@ -96,6 +96,8 @@ class Trainer:
         seed: seed of initial weights, order of users, masks and noise.
         device: such as "cpu" or "cuda:0"; by default the GPU if there is one.
         ranks: as yielded by `torchrun`.
+        start: spectrum and weights to start from, over the items of the split. They are validated before the first
+            epoch. By default, the spectrum is computed and the weights are random.
 
     Raises:
         SDiffError: the data set lacks what the configuration needs, there are more ranks than users in a batch, or
@@ -103,7 +105,13 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, split: Split, seed: int, device: Device | None = None, ranks: Ranks = ALONE
+        self,
+        config: Config,
+        split: Split,
+        seed: int,
+        device: Device | None = None,
+        ranks: Ranks = ALONE,
+        start: Checkpoint | None = None,
     ) -> None:
         if not len(split.train):
             raise SDiffError("The training part of this data set is empty: choose another data set or split.")
@@ -119,20 +127,25 @@ class Trainer:
             )
         self.config, self.split, self.seed, self.ranks = config, split, whole("seed", seed, 0), ranks
         self.device = best_device(device)
-        spectrum = shared_basis(split.train, config.K, self.device, ranks, config.user_power)
+        if start is None:
+            spectrum = shared_basis(split.train, config.K, self.device, ranks, config.user_power)
+        else:
+            spectrum = start.spectrum.to(self.device)
         counts = torch.from_numpy(split.train.item_counts).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         less = "lower hidden, K, memories or time_dim, and train again"
         with enough_memory(less), self._global_generator(self.seed):  # used by the initialisation of nn.Linear
             self.model = Model(config, spectrum, counts).to(self.device)
+        self.continues = start is not None
+        if start is not None:
+            self.model.load_state_dict(start.weights, strict=False)  # without the graph, which is built next
         if self.model.graph is not None:
             self.model.graph.build(split.train)
         self.folds: list[Fold] = []
         if config.folds:
             with enough_memory("lower folds, graph_entries or K, and train again"):
-                self.folds = cross_fit(
-                    split.train, spectrum, config.folds, config.graph_entries, config.user_power, ranks
-                )
+                entries, p = config.graph_entries, config.user_power
+                self.folds = cross_fit(split.train, spectrum, config.folds, entries, p, ranks, exact=start is None)
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
         parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
         self.static = static_shapes() and not ranks.launched
@@ -143,6 +156,7 @@ class Trainer:
         self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
         self.averaging = [*trained(self.serving).values()], [*trained(self.model).values()]  # means, and weights
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
+        self.served: dict[str, Any] = {}  # settings of inference that were chosen after the training
         self.curve: list[tuple[int, float]] = []  # epoch and validation recall@20
 
     @property
@@ -170,8 +184,10 @@ class Trainer:
 
         Raises:
             SDiffError: loss, weights or scores are not finite, or memory is too small; the best weights so far are
-                kept. Or the ranks did not resume from the same state.
+                kept. Or there is no epoch to train, or the ranks did not resume from the same state.
         """
+        if not (self.epochs or self.continues):
+            raise SDiffError("With epochs=0, nothing would be trained: set epochs to at least 1.")
         epochs = self.ranks.sum(torch.tensor([self.epoch], device=self.device)).item()
         if epochs != self.epoch * self.ranks.size:
             raise SDiffError(
@@ -184,6 +200,8 @@ class Trainer:
             steps = StaticSteps(histories, len(self.split.items), self.folds, self.generator, self.step)
         validates = len(self.split.valid) > 0
         less = f"lower batch_size (now {self.config.batch_size}), hidden or K, and train again"
+        if self.continues and validates and not self.epoch:
+            self._validate(0)
         while not self.finished:
             started, epoch = time.perf_counter(), self.epoch + 1
             with enough_memory(less):
@@ -303,6 +321,7 @@ class Trainer:
             preset=preset,
             created=datetime.now(UTC).strftime("%Y-%m-%d"),
             versions=versions,
+            trained={name: getattr(self.config, name) for name in self.served},
         )
         metrics: dict[str, Any] = {"train_seconds": round(self.seconds, 3)}
         if self.best.valid:
@@ -312,7 +331,7 @@ class Trainer:
             epochs, recalls = zip(*(self.curve[i] for i in kept), strict=True)
             metrics["curve"] = {"epoch": [*epochs], CRITERION: [round(recall, 5) for recall in recalls]}
         return Checkpoint(
-            self.config,
+            self.config.at_inference(self.served),
             self.split.items,
             torch.from_numpy(self.split.train.item_counts),
             self.model.spectrum,

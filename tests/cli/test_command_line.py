@@ -132,6 +132,24 @@ def test_a_run_can_be_resumed_and_another_run_is_not_overwritten(folder, capsys)
     assert "of 6" in capsys.readouterr().out
 
 
+def test_update_continues_a_model_on_a_table_that_has_grown(tmp_path, capsys):
+    def table(users, items):
+        rows = "".join(f"{u},{(u + n) % items},{10 * u + n}\n" for u in range(users) for n in range(8))
+        (tmp_path / "log.csv").write_text("user,item,timestamp\n" + rows)
+
+    table(30, 11)
+    words = ["--dataset", str(tmp_path / "log.csv"), "--out"]
+    assert main(["train", *words, str(tmp_path / "a"), *QUICK]) == 0
+    table(40, 13)
+    update = ["update", "--checkpoint", str(tmp_path / "a"), *words, str(tmp_path / "b"), "--json"]
+    capsys.readouterr()
+    assert main(update) == 0
+    found = last_line(capsys)
+    assert found["new_items"] == 2 and "recall@20" in found["test"] and found["command"].startswith("sdiff update")
+    assert main(["recommend", "--checkpoint", str(tmp_path / "b"), "--history", "11,12", "-k", "3"]) == 0
+    assert main(update) == 2 and "already has a checkpoint" in capsys.readouterr().err
+
+
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path, capsys):
     words = ["train", "--dataset", "demo", *QUICK, "--out", str(tmp_path / "run")]
     with claimed(tmp_path / "run"):  # as if claimed by another process
@@ -194,7 +212,7 @@ def test_a_run_without_a_validation_part_can_be_resumed(tmp_path, capsys):
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "seed=3"], "Unknown setting 'seed'"),
         (["evaluate", "--checkpoint", "checkpoints/demo", "--set", "seed=3"], "Unknown setting 'seed'"),
         (["evaluate", "--checkpoint", "checkpoints/demo", "--set", "rank=3"], "Unknown setting 'rank'"),
-        (["train", "--dataset", "demo", "--out", "x", "--set", "epochs=0"], "epochs must be"),
+        (["train", "--dataset", "demo", "--out", "x", "--set", "epochs=0"], "nothing would be trained"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--all"], "--all needs a file or a folder"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--out", "l.csv"], "need --all"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1", "--titles"], "need --all"),

@@ -32,6 +32,23 @@ def test_a_repeated_pair_counts_once_at_its_first_time():
     assert x.timestamps is not None and x.timestamps.tolist() == [1.0, 5.0]
 
 
+def test_joined_interactions_keep_the_indices_of_the_first_and_add_new_ids():
+    def some(users, items, times):
+        names = sorted({*users}), sorted({*items})
+        index = ([group.index(id) for id in ids] for group, ids in zip(names, (users, items), strict=True))
+        return Interactions.from_pairs(*(Vocabulary(tuple(ids)) for ids in names), *map(np.array, index), times)
+
+    a = some("bbc", "yzz", np.array([3.0, 5.0, 4.0]))
+    b = some("abb", "xxy", np.array([1.0, 2.0, 6.0]))
+    both = a.joined(b)
+    assert both.users.ids == ("b", "c", "a") and both.items.ids == ("y", "z", "x")
+    assert [both.items.ids[i] for i in both.history(0)] == ["x", "y", "z"], "in order of time; of b and y, the first"
+    assert len(both) == 5 and both.ordered and both.timestamps is not None
+    assert pairs(a.joined(b.where(b.rows < 0))) == pairs(a), "an empty part changes nothing but the ids"
+    untimed = a.joined(replace(b, timestamps=None))
+    assert untimed.timestamps is None and [both.items.ids[i] for i in untimed.history(0)] == ["y", "z", "x"]
+
+
 def test_interactions_and_their_split_are_shown_in_one_line(tastes, random_interactions):
     assert repr(tastes) == "Interactions(60 users x 30 items, 480 pairs, with timestamps)"
     assert repr(random_interactions).endswith(f"{len(random_interactions):,} pairs, unordered)")

@@ -322,14 +322,36 @@ def test_fit_trains_again_as_the_chosen_model_was_trained(numbered, monkeypatch)
     monkeypatch.setattr("sdiff.training.auto.CANDIDATES", ("tuned",))
 
     def choose(trainer):
-        trainer.config = trainer.config.at_inference({"half_life": 2.0})
+        trainer.served = {"half_life": 2.0}
         return {"half_life": 2.0}, {"recall@20": 1.0, "ndcg@20": 1.0}, {}
 
     monkeypatch.setattr("sdiff.training.auto._choose", choose)
     model = Recommender.fit(train, device="cpu")
-    assert model.config.half_life == 2
+    assert model.config.half_life == 2 and model.checkpoint.provenance.trained == {"half_life": 0}
     same = Recommender.fit(train, small, device="cpu").checkpoint.weights
     assert all(torch.equal(weight, same[name]) for name, weight in model.checkpoint.weights.items())
+
+
+@pytest.mark.parametrize("config", [preset("instant").override({"K": 8}), replace(SMALL, epochs=2, patience=4)])
+def test_an_update_adds_interactions_users_and_items_to_those_that_the_model_knows(config, numbered, titles):
+    train, test = numbered
+    old, new = train[(train.item_id != 7) & (train.user_id < 50)], pd.concat([train, test])
+    model = Recommender.fit(old, config, items=titles, device="cpu")
+    later = model.update(new[(new.item_id == 7) | (new.user_id >= 50)], items=titles, seed=1)
+    assert later.items.ids[: len(model.items)] == model.items.ids and {*later.items.ids} == {*map(str, new.item_id)}
+    assert later.checkpoint.item_counts.sum() > model.checkpoint.item_counts.sum() and later.config == model.config
+    frame = later.recommend(users=[3, 55], k=4)
+    assert [*frame.columns] == ["user_id", "item_id", "score", "rank", "title"] and len(frame) == 8
+    known = pd.concat([old, new[(new.item_id == 7) | (new.user_id >= 50)]]).drop_duplicates(["user_id", "item_id"])
+    pd.testing.assert_frame_equal(frame, later.recommend(histories=known, users=[3, 55], k=4))
+    assert model.recommend(users=[3], k=4).shape == (4, 5), "the former model is unchanged"
+
+
+def test_an_update_of_a_model_without_histories_takes_those_of_the_frame(numbered, tmp_path):
+    train, test = numbered
+    Recommender.fit(train, preset("instant").override({"K": 8}), device="cpu").save(tmp_path / "m")
+    later = Recommender.load(tmp_path / "m", "cpu").update(pd.concat([train, test]))
+    assert later.checkpoint.item_counts.sum() == len(train) + len(test)
 
 
 def test_fit_chooses_the_preset(numbered, monkeypatch):
