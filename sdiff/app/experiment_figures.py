@@ -51,7 +51,7 @@ def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: b
             name=name,
             mode="lines+markers" if len(members) < 50 else "lines",
             line={"color": colour, "width": 2.5, "dash": dash},
-            hovertemplate=f"{x} %{{x}}: %{{y:.4g}}",
+            hovertemplate=f"{AXES.get(x, x)} %{{x}}: %{{y:.4g}}",
         )
     figure.update_yaxes(type="log" if log else "linear", exponentformat="power")
     figure.update_layout(showlegend=bool(group))
@@ -104,7 +104,7 @@ def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure
         texttemplate="%{z:.4f}",
         colorscale=PALETTE["scale"],
         colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
-        hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
+        hovertemplate=f"{AXES.get(x, x)} %{{x}}, {AXES.get(y, y)} %{{y}}: %{{z:.4f}}",
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category")
