@@ -130,7 +130,7 @@ const tell = (id, text) => {
   document.addEventListener("click", ({ target }) => {
     const tab = target.closest('button[role="tab"]');
     if (!tab) return;
-    tab.scrollIntoView({ block: "nearest", inline: "center", behavior: "smooth" }); // in a strip that is too narrow
+    tab.scrollIntoView({ block: "nearest", inline: "center" }); // in a strip that is too narrow
     const query = new URLSearchParams(location.search);
     query.set("view", tab.textContent.trim());
     write(query);

@@ -341,7 +341,7 @@ def data_card(dataset: str) -> str:
     held_out = "the last" if split.train.ordered else "some"
     return (
         f"{users:,} users · {items:,} items · {n:,} interactions ({n / users / items:.2%} of all pairs) · {held_out} "
-        f"items of each user are held out for validation and test · {opened.terms}"
+        f"items of each user are held out · {opened.terms}"
     )
 
 
@@ -349,23 +349,19 @@ def model_card(dataset: str, checkpoint: str) -> str:
     """One-line description of a model: metrics and origin."""
     card = open_model(checkpoint, dataset).checkpoint
     origin, metrics = card.provenance, card.metrics
-    parts = [(name, metrics[part]["recall@20"]) for part, name in PARTS.items() if part in metrics]
-    recalls = " and ".join(f"{recall:.3f} on {name}" for name, recall in parts)
-    found = f"a list of 20 finds this share of a user's held-out items (recall@20): {recalls}" if recalls else ""
-    baselines = [
-        f"{literal(BASELINE_LABELS.get(name, name).partition(' (')[0])} {row['test']['recall@20']:.3f}"
+    recalls = [f"{metrics[part]['recall@20']:.1%} on {name}" for part, name in PARTS.items() if part in metrics]
+    beside = [
+        f"{literal(BASELINE_LABELS.get(name, name).partition(' (')[0])} {row['test']['recall@20']:.1%}"
         for name, row in metrics.get("references", {}).items()
         if "test" in row
     ]
-    if baselines:
-        found += f"; on test, {' and '.join(baselines)}"
+    facts = [f"lists of 20 find this share of the held-out items (recall@20): {', '.join(recalls)}"] * bool(recalls)
+    facts += [f"on test, {', '.join(beside)}"] * bool(beside)
     if checkpoint == INSTANT:
-        facts = ["solved in closed form, not trained"]
-    else:
-        data = "" if origin.dataset == dataset else f" on {literal(origin.dataset)}"
-        facts = [f"trained{data} for {origin.epoch} epoch{'s'[: origin.epoch != 1]}", f"seed {origin.seed}"]
-        facts += [literal(origin.created)]
-    return " · ".join(filter(None, [found, *facts]))
+        return " · ".join([*facts, "solved in closed form, not trained"])
+    data = "" if origin.dataset == dataset else f" on {literal(origin.dataset)}"
+    trained = f"trained{data} for {origin.epoch} epoch{'s'[: origin.epoch != 1]}"
+    return " · ".join([*facts, trained, f"seed {origin.seed}", literal(origin.created)])
 
 
 def models(dataset: str) -> list[str]:

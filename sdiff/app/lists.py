@@ -139,7 +139,7 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
         wave = waves[k]
         ends = [wave.positive] if wave.negative is None else [wave.negative, wave.positive]
         leans = wave.positive if amplitude[k] > 0 or wave.negative is None else wave.negative
-        texts = [(end, ", ".join(_opening(row) for row in end.items)) for end in ends]
+        texts = [(end, " ".join(map(_opening, end.items, [","] * (len(end.items) - 1) + [""]))) for end in ends]
         titles = " · ".join(f"<strong>{text}</strong>" if end is leans else text for end, text in texts)
         return (
             f'<tr><td class="number">{wave.number}</td><td><span class="title">{escape(wave.name)}</span>'
@@ -148,7 +148,7 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
         )
 
     strongest = np.argsort(-share, kind="stable")[:STRONGEST]
-    hint = "Its two ends; <strong>bold</strong>: the one that this history is on"
+    hint = "Its two ends; <strong>bold</strong>: that of the history"
     head = f'<th class="number">Wave</th><th>{hint}</th><th>Share</th>'
     return _table("The waves that carry most of it", head, (cells(int(k)) for k in strongest if share[k] > 0))
 

@@ -122,7 +122,7 @@ def across_users(a: Query) -> tuple[list[list[str]], str]:
     usual = Query(a.dataset, a.model)
     own, now = (_across(made, side, part, len(users)) for side in (usual, replace(usual, settings=a.settings)))
     rows = [[name, own[name], now[name]] for name in own]
-    return rows, f"Lists of 20 for {len(users):,} users, drawn at random"
+    return rows, f"Lists of 20 for {len(users):,} users, drawn at random: with the model's own settings, and now"
 
 
 @cached(
@@ -136,9 +136,9 @@ def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
     shown, split = lists_of(side.dataset, side, part, users)
     measured = reach(shown, split)
     return {
-        "Held-out items found (recall@20)": f"{accuracy(shown, split, part)['recall@20'].mean():.3f}",
-        "Novelty: rarity of the items": f"{measured['novelty']:.2f} bits",
-        "Share of all items that is shown": f"{measured['coverage']:.0%}",
+        "Held-out items found": f"{accuracy(shown, split, part)['recall@20'].mean():.1%}",
+        "Novelty of the lists": f"{measured['novelty']:.2f} bits",
+        "Items shown to anybody": f"{measured['coverage']:.0%}",
     }
 
 

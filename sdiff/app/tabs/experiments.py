@@ -65,7 +65,8 @@ def _show(name: str, label: str) -> tuple[Any, ...]:
 def _read(name: str, label: str) -> tuple[str, Any, str, str, str]:
     """Words, figure, name of the figure, table and origin of a run."""
     run = results.read_run(name, label)
+    cells = [[experiment_figures.called(first), *others] for first, *others in run.cells]
     head = [experiment_figures.AXES.get(name, name) for name in run.head]
-    table = lists.plain_table(f"{len(run.cells)} rows · {METRICS}", head, run.cells) if run.cells else ""
+    table = lists.plain_table(f"{len(cells)} rows · {METRICS}", head, cells) if cells else ""
     figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
     return run.words, figure, f"{run.title}, {label}", table, f"Made by {run.source}"

@@ -20,6 +20,7 @@ from sdiff.app.words import literal, public_message
 from sdiff.base.errors import SDiffError
 
 HERE, WRITTEN = "measured here", "from its training"
+COSTS = {"training, s": "training time", "size, MB": "size on disk"}
 RECALL = measuring.HINTS["recall@20"]
 HEADS = (
     Head("Model", "", "what it is, its name, and when it was trained", number=False),
@@ -48,7 +49,7 @@ class Leaderboard:
             with gr.Column(min_width=310):
                 gr.Markdown("## Accuracy against cost")
                 self.cost = gr.Radio(
-                    [("training time", "training, s"), ("size on disk", "size, MB")],
+                    [(label, cost) for cost, label in COSTS.items()],
                     value="training, s",
                     label="Cost",
                     elem_id="cost",
@@ -102,7 +103,7 @@ class Leaderboard:
 
     def _cost(self, points: list[dict[str, Any]], cost: str) -> Parts:
         if len(points) < 3:
-            words = f"At least three measured models whose {cost.partition(',')[0]} is known are needed for a plot."
+            words = f"A plot needs at least three measured models whose {COSTS[cost]} is known."
             return {self.cost_words: words, self.cost_plot: gr.Plot(visible=False)}
         best, cheapest = max(points, key=lambda row: row["recall@20"]), min(points, key=lambda row: row[cost])
         words = f"**{literal(best['model'])}** is the most accurate, with {best['recall@20']:.4f}; "

@@ -257,7 +257,7 @@ class RecommendTab:
 def for_everybody(query: Query) -> str:
     """What the settings do to the lists of many users."""
     rows, words = measuring.across_users(query)
-    return lists.plain_table(words, ["", "the model's own settings", "now"], rows)
+    return lists.plain_table(words, ["", "own", "now"], rows)
 
 
 @guarded
