@@ -201,7 +201,10 @@ def recommend(query: Query) -> Listing:
         causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))
         changed = f"{causes}: {_effect(first, rows, len(split.users), bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
-    summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
+    if not rows:
+        summary += "No item is recommended."
+    else:
+        summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
     summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
     if allowed is not None:
         summary += f" Only the {allowed.sum():,} of {len(allowed):,} items that pass the filters are ranked."

@@ -138,7 +138,7 @@ def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
     return {
         "Held-out items found": f"{accuracy(shown, split, part)['recall@20'].mean():.1%}",
         "Novelty of the lists": f"{measured['novelty']:.2f} bits",
-        "Items shown to anybody": f"{measured['coverage']:.0%}",
+        "Items shown at least once": f"{measured['coverage']:.0%}",
     }
 
 

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from sdiff.app import results
+from sdiff.app.experiment_figures import called
 from sdiff.app.tabs.experiments import experiments
 from sdiff.data.registry import REGISTRY
 from tests.page import WIDTHS, changed, move, open_tab, reload, settle, titles
@@ -399,10 +400,10 @@ def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
     assert (svg, table) == (png.replace(".png", ".svg"), png.replace(".png", ".csv"))
     assert picture.startswith(b"\x89PNG") and b"<svg" in drawing
     assert re.search(rb'<rect x="0" y="0"[^>]*fill: rgb\(255, 255, 255\); fill-opacity: 1', drawing), "on white"
-    recall = {row["model"]: row["test"]["recall@20"] for row in run.rows}
+    recall = {called(row["model"]): row["test"]["recall@20"] for row in run.rows}
     rows = points(data)
     assert {row["y"]: float(row["recall@20"]) for row in rows if row["series"] != "printed in the paper"} == recall
-    assert len(rows) == len(recall) + len([model for model in recall if "recall@20" in run.paper.get(model, {})])
+    assert len(rows) == len(recall) + len([row for row in run.rows if "recall@20" in run.paper.get(row["model"], {})])
     assert not errors, "a picture is drawn from a copy of the plot outside of the page's blocks"
 
 
@@ -462,7 +463,7 @@ def test_a_title_opens_the_items_page_in_every_tab_with_lists(visit):
     for tab, where in (("Diffusion", "#film section:visible"), ("Waves", "#strongest"), ("Compare", "#b-list")):
         open_tab(page, tab)
         title = page.locator(f"{where} button.open").first
-        name = title.evaluate("node => node.firstChild.textContent").strip()
+        name = title.evaluate("node => node.firstChild.textContent").strip().removesuffix(",")
         title.click()
         dialog.get_by_role("heading", name=re.compile(re.escape(name))).wait_for()
         near = dialog.locator("tbody button.open").first
