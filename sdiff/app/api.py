@@ -96,7 +96,7 @@ def offer() -> None:
     """Adds the endpoints to the app that is being built. Their schemas get descriptions, and the ranges of settings."""
     app: Any = get_blocks_context()
     for function in ENDPOINTS:
-        line = measuring.LINE if function in LONG else {"concurrency_limit": WAITING}
+        line: dict[str, Any] = measuring.LINE if function in LONG else {"concurrency_limit": WAITING}
         event = add_endpoint(served(function), api_name=function.__name__, **line)
         _, described, _ = get_function_description(function)
         for id, name in zip(event["inputs"], inspect.signature(function).parameters, strict=True):

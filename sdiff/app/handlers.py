@@ -354,7 +354,7 @@ def model_card(dataset: str, checkpoint: str) -> str:
     origin, metrics = card.provenance, card.metrics
     recalls = [f"{metrics[part]['recall@20']:.1%} on {name}" for part, name in PARTS.items() if part in metrics]
     beside = [
-        f"{literal(BASELINE_LABELS.get(name, name).partition(' (')[0])} {row['test']['recall@20']:.1%}"
+        f"{literal(BASELINE_LABELS.get(str(name), str(name)).partition(' (')[0])} {row['test']['recall@20']:.1%}"
         for name, row in metrics.get("references", {}).items()
         if "test" in row
     ]
