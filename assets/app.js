@@ -40,7 +40,7 @@ const tell = (id, text) => {
 // What the server tells after each list: the address that brings it back, and the checkpoint's values of the controls.
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
-  const kept = (key) => ["view", "frame", "__theme"].includes(key) || /^[bc]-/.test(key);
+  const kept = (key) => ["view", "frame", "map", "__theme"].includes(key) || /^[bc]-/.test(key);
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   let trained = {};
   let idle = {};
@@ -117,22 +117,20 @@ const tell = (id, text) => {
   document.addEventListener("input", mark);
   document.addEventListener("change", mark);
 
-  const named = (name, where) => [...document.querySelectorAll(where)].find((tab) => tab.textContent.trim() === name);
+  const tabs = () => [...document.querySelectorAll('#views button[role="tab"]')];
   window.openTab = (view) => {
     const name = view === "Spectrum" ? "Diffusion" : view; // its former name, in old links
-    const tab = named(name, '.tab-container:not(.visually-hidden) button[role="tab"]');
-    if (tab) return tab.click();
-    document.querySelector(".overflow-menu > button")?.click(); // where not all tabs fit
-    setTimeout(() => named(name, ".overflow-dropdown button")?.click(), 50);
+    tabs().find((tab) => tab.textContent.trim() === name)?.click();
   };
   // The first list comes with the page, perhaps before its tabs can be clicked.
   const openTabUnlessOpen = (view) => {
-    const open = document.querySelector('.tab-container:not(.visually-hidden) button[aria-selected="true"]');
+    const open = tabs().find((tab) => tab.ariaSelected === "true");
     if (open?.textContent.trim() === "Recommend") window.openTab(view);
   };
   document.addEventListener("click", ({ target }) => {
-    const tab = target.closest('button[role="tab"], .overflow-dropdown button');
+    const tab = target.closest('button[role="tab"]');
     if (!tab) return;
+    tab.scrollIntoView({ block: "nearest", inline: "center" }); // in a strip that is too narrow
     const query = new URLSearchParams(location.search);
     query.set("view", tab.textContent.trim());
     write(query);
@@ -191,16 +189,57 @@ const tell = (id, text) => {
   // A wave or an item that was clicked in a plot, or an item's title.
   window.pickWave = (number) => {
     window.openTab("Waves");
-    const box = document.querySelector("#wave-x input");
-    box.value = number;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    setTimeout(() => box.dispatchEvent(new Event("blur", { bubbles: true })), 100);
+    setWaves({ x: number });
     document.getElementById("map").scrollIntoView({ block: "center", behavior: "smooth" });
   };
   window.pickItem = (id) => tell("picked-item", `${id} ${Date.now()}`);
   document.addEventListener("click", ({ target }) => {
     const title = target.closest?.("[data-open]");
     if (title) window.pickItem(title.dataset.open);
+  });
+
+  // The map of the items comes once for two waves; what is marked on it comes with each list.
+  // The address keeps its waves.
+  let marks;
+  let linked = new URLSearchParams(location.search).get("map");
+  const setWaves = (numbers) => {
+    for (const [axis, number] of Object.entries(numbers)) {
+      const box = document.querySelector(`#wave-${axis} input`);
+      box.value = number;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+      setTimeout(() => box.dispatchEvent(new Event("blur", { bubbles: true })), 100);
+    }
+  };
+  window.tellMarks = (text) => {
+    marks = JSON.parse(text);
+    const query = new URLSearchParams(location.search);
+    query.set("map", marks.waves);
+    if (linked && linked !== query.get("map")) {
+      const [x, y] = linked.split(",");
+      setWaves({ x, y });
+    } else write(query);
+    linked = "";
+    markMap();
+  };
+  const markMap = () => {
+    const plot = document.querySelector("#map .js-plotly-plot");
+    if (!plot?.places || !marks) return;
+    const marked = [marks.list, marks.history].map((ids) => ids.map((id) => plot.places.get(id)).filter(Boolean));
+    const columns = ["ids", "x", "y", "text"].map((name, i) => [name, marked.map((points) => points.map((p) => p[i]))]);
+    const n = plot.data.length;
+    window.Plotly.restyle(plot, Object.fromEntries(columns), [n - 2, n - 1]);
+  };
+  // Where each item stands on a map that was just drawn.
+  window.rememberPlaces = (plot) => {
+    const points = ({ ids, x, y, text }) => Array.from(ids ?? [], (id, i) => [id, [id, x[i], y[i], text[i]]]);
+    plot.places = new Map(plot._fullData.flatMap(points));
+    markMap();
+  };
+
+  // A filter that was clicked in a list.
+  document.addEventListener("click", ({ target }) => {
+    const chip = target.closest?.("[data-unfilter]");
+    if (chip) tell("unwanted-filter", `${chip.dataset.unfilter} ${Date.now()}`);
   });
 
   // Why an item is listed: below its row, until it is clicked again.
@@ -264,14 +303,23 @@ const tell = (id, text) => {
   });
 })();
 
-// On a narrow screen the controls wait at its foot, and open over what they change.
-document.addEventListener("click", ({ target }) => {
-  const handle = document.getElementById("sheet");
-  if (!handle) return;
-  const opened = target === handle ? !document.querySelector("#controls.opened") : Boolean(target.closest("#controls"));
-  document.getElementById("controls").classList.toggle("opened", opened);
-  handle.setAttribute("aria-expanded", opened);
-});
+// On a narrow screen the controls wait at its foot. They open over its lower half, and what they change stays above.
+(() => {
+  const CHANGED = { Recommend: "#recommended", Diffusion: "#film", Waves: "#carried", Compare: "#both" };
+  document.addEventListener("click", ({ target }) => {
+    const handle = document.getElementById("sheet");
+    if (!handle) return;
+    const controls = document.getElementById("controls");
+    const opened = target === handle ? !controls.matches(".opened") : Boolean(target.closest("#controls"));
+    controls.classList.toggle("opened", opened);
+    handle.setAttribute("aria-expanded", opened);
+    if (!opened || target !== handle) return;
+    const changed = document.querySelector(CHANGED[document.documentElement.dataset.view ?? "Recommend"]);
+    const middle = (innerHeight - controls.offsetHeight) / 2;
+    const { top, bottom } = changed.getBoundingClientRect();
+    if (top > middle || bottom < middle) changed.scrollIntoView({ block: "start", behavior: "smooth" });
+  });
+})();
 
 // Gradio puts a plot that changes in the place of the old one. What was zoomed into stays, for the same model.
 (() => {
@@ -281,6 +329,7 @@ document.addEventListener("click", ({ target }) => {
     plot.dataset.watched = "";
     if (zooms.has(key)) window.Plotly.relayout(plot, zooms.get(key));
     if (plot.closest("#film-energy")) window.showFrame();
+    if (plot.closest("#map")) window.rememberPlaces(plot);
     const picks = plot.layout.meta?.click;
     if (picks)
       plot.on("plotly_click", ({ points: [point] }) =>
@@ -330,7 +379,7 @@ window.copyText = async (text, said) => {
   setTimeout(() => note.remove(), 3000);
 };
 
-// The tour: offered on the first visit, and there for whoever asks for it. window.tour holds its steps.
+// The tour: offered on the first visit, and started by a button at any time. window.tour holds its steps.
 (() => {
   const seen = "sdiff-tour";
   const start = () => {
@@ -354,7 +403,7 @@ window.copyText = async (text, said) => {
     invitation.id = "invitation";
     invitation.setAttribute("aria-label", "Tour");
     invitation.innerHTML =
-      'New here? <button type="button" id="accept-tour">One minute’s tour</button>' +
+      'New here? <button type="button" id="accept-tour">Take a one-minute tour</button>' +
       '<button type="button" id="decline-tour">No, thanks</button>';
     document.querySelector(".gradio-container .contain").append(invitation); // where narrow screens have their style
   };

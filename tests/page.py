@@ -40,12 +40,7 @@ def reload(page) -> None:
 
 
 def open_tab(page, name: str) -> None:
-    """Opens a tab, on a phone from the overflow menu."""
-    tab = page.get_by_role("tab", name=name)
-    if not tab.is_visible():
-        page.locator(".overflow-menu > button").click()
-        tab = page.locator(".overflow-dropdown button", has_text=name)
-    tab.click()
+    page.get_by_role("tab", name=name).click()
 
 
 def move(page, slider: str, value: float) -> None:

@@ -18,7 +18,7 @@ from gradio.events import api as add_endpoint
 from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
-from sdiff.app import answers, comparison, handlers, openings, spectral, state
+from sdiff.app import answers, comparison, handlers, measuring, openings, spectral, state
 from sdiff.app import leaderboard as standings
 from sdiff.app import waves as named_waves
 from sdiff.app.controls import SLIDERS
@@ -32,6 +32,7 @@ from sdiff.data.registry import REGISTRY, default_key
 
 WAITING = 32  # calls of an endpoint that may wait for a data set at once; others wait in the queue
 COMPUTING = CapacityLimiter(2)  # calls that compute at once; waiting calls use no thread
+MEASURING = CapacityLimiter(1)  # those that measure for seconds or minutes, so that they leave the others their places
 DATASET = default_key()
 SETTINGS = get_type_hints(answers.Settings)  # types by name
 NO_SETTINGS: dict[str, Any] = {}
@@ -85,7 +86,8 @@ def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
                 await openings.wait_until_open(Query(bound.arguments["dataset"]).dataset)
             except SDiffError as error:
                 raise gr.Error(public_message(error), print_exception=False) from None
-        return await run_sync(functools.partial(endpoint, *values, **named), limiter=COMPUTING)
+        limiter = MEASURING if endpoint in LONG else COMPUTING
+        return await run_sync(functools.partial(endpoint, *values, **named), limiter=limiter)
 
     return run
 
@@ -94,7 +96,8 @@ def offer() -> None:
     """Adds the endpoints to the app that is being built. Their schemas get descriptions, and the ranges of settings."""
     app: Any = get_blocks_context()
     for function in ENDPOINTS:
-        event = add_endpoint(served(function), api_name=function.__name__, concurrency_limit=WAITING)
+        line: dict[str, Any] = measuring.LINE if function in LONG else {"concurrency_limit": WAITING}
+        event = add_endpoint(served(function), api_name=function.__name__, **line)
         _, described, _ = get_function_description(function)
         for id, name in zip(event["inputs"], inspect.signature(function).parameters, strict=True):
             schema = app.blocks[id]._api_info
@@ -255,8 +258,17 @@ def explain(
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed)
-    why = asdict(handlers.why(query, text("item", item)))
-    return answers.Explanation(**why)
+    why = handlers.why(query, text("item", item))
+    by_item = [(part if isinstance(part, str) else part.title, value) for part, value in why.by_item]
+    return {
+        "id": why.row.id,
+        "title": why.row.title,
+        "causes": [row.title for row in why.causes],
+        "unit": why.unit,
+        "score": why.score,
+        "by_item": by_item,
+        "by_frequency": why.by_frequency,
+    }
 
 
 @answering
@@ -402,6 +414,7 @@ ENDPOINTS = (
     spectrum,
     waves,
 )
+LONG = (leaderboard,)  # in one line with the measurements of the page
 
 
 def answer_mcp_in_json() -> None:

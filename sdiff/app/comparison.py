@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from cachetools import LRUCache, cached
 
-from sdiff.app.handlers import changes, held_out_of, history_of, models, ranked, shifts
+from sdiff.app.handlers import changes, held_out_of, history_of, model_title, models, ranked, shifts
 from sdiff.app.query import Query
 from sdiff.app.state import Opened, open_dataset, serve
+from sdiff.app.words import BASELINE_LABELS, literal
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from sdiff.evaluation.baselines import BASELINES, Scorer
@@ -20,7 +21,6 @@ from sdiff.method.histories import Histories
 
 CPU = torch.device("cpu")
 NAMES = "ABC"  # of the sides of a comparison; A is the page
-TITLES = {"popularity": "most popular items (baseline)", "A x": "linear graph filter (baseline)"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def compare(sides: Sequence[Query]) -> Comparison:
             said += ", in the same order"
         elif moved := [abs(shift) for shift in shifts(tops[0], order) if shift is not None]:
             places = round(float(np.median(moved)))
-            said += f", and the median item of A is {places} place{'s'[: places != 1]} away in {name}"
+            said += f"; the median item of A is {places} place{'s'[: places != 1]} away in {name}"
         words.append(f"{said}.")
     if held_out:
         hits = [f"{name} {sum(row.held_out for row in listed)}" for name, listed in zip(NAMES, rows, strict=False)]
-        words.append(f"Hits among the {len(held_out)} held-out items: {', '.join(hits)}.")
+        words.append(f"Hits among the {len(held_out)} held-out items of this user: {', '.join(hits)}.")
     return Comparison(rows, moves, overlaps, " ".join(words))
 
 
@@ -81,17 +81,17 @@ def sides(dataset: str) -> list[str]:
 
 
 def title(model: str) -> str:
-    """A model's name, or what a baseline is."""
-    return TITLES.get(model, model)
+    """What a model or a baseline is, in everyday words, and the name of a model."""
+    return BASELINE_LABELS.get(model) or model_title(model)
 
 
 def describe(side: Query) -> str:
     """Describes a side: its model, and the settings that differ from the checkpoint's."""
     if side.model in BASELINES:
-        return f"**{title(side.model)}** · has no settings"
+        return f"**{BASELINE_LABELS[side.model]}** · has no settings"
     config = serve(side.dataset, side.model)[1].config
     differing = changes(config, config.at_inference(side.settings), side.seed)
-    return f"**{side.model}** · {differing or 'with its own settings'}"
+    return f"**{literal(title(side.model))}** · {differing or 'with its own settings'}"
 
 
 def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:

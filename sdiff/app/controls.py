@@ -16,7 +16,8 @@ Settings = dict[str, Any]  # components by setting
 
 
 class Setting(NamedTuple):
-    """A setting that applies without retraining, as the page shows it. `source`: where the paper has it."""
+    """A setting that applies without retraining, as the page shows it. `source`: its symbol, and where the paper has
+    it."""
 
     label: str
     hint: str
@@ -27,60 +28,60 @@ class Setting(NamedTuple):
 
 SLIDERS = {
     "beta": Setting(
-        "Popularity discount β",
-        "0: as trained; more: rarer items, and fewer hits",
+        "Popularity discount",
+        "higher: rarer items, usually with fewer hits; 0: off",
         (0, 1),
         0.05,
-        "Not in the paper. Scores are divided by (number of users + 1)^β.",
+        "β: scores are divided by (number of users + 1)^β. Not in the paper.",
     ),
     "half_life": Setting(
-        "Recency half-life h",
-        "items back from the newest that halve the weight; 0: order is ignored",
+        "Recency half-life",
+        "an item this many places before the newest counts half; 0: the order is ignored",
         (0, 20),
         0.1,
-        "Not in the paper. Weights 2^(−n / h) of a history.",
+        "h: an item n places before the newest weighs 2^(−n / h). Not in the paper.",
     ),
     "guidance": Setting(
-        "Guidance s",
+        "Guidance",
         "how strongly the list leans on this history",
         (0, 5),
         0.01,
-        "Section 3.3: v_c + s (v_c − v_u), with and without the history as condition.",
+        "s, Section 3.3: v_c + s (v_c − v_u), with and without the history as condition.",
     ),
     "T": Setting(
-        "Steps T",
-        "how many times the noise is removed",
+        "Steps",
+        "number of steps in which the noise is removed",
         (1, 20),
         1,
-        "Algorithm 2, from t = τ down to 0.",
+        "T, Algorithm 2: from t = τ down to 0.",
     ),
     "noise": Setting(
-        "Sampling noise η",
-        "share of the noise that each step really adds; 0: none",
+        "Sampling noise",
+        "share of the method's noise that each step adds; 0: none",
         BOUNDS["noise"],
         0.05,
-        "Algorithm 2 has 1. Each step adds η σ_t ε.",
+        "η: each step adds η σ_t ε. Algorithm 2 has η = 1.",
     ),
     "alpha_min": Setting(
-        "Signal floor αₘᵢₙ",
-        "the share of its signal that every wave keeps",
+        "Signal floor",
+        "share of its signal that every wave keeps at least",
         BOUNDS["alpha_min"],
         0.01,
-        "Eq. (13): α_t = (1 − αₘᵢₙ) exp(−λ t) + αₘᵢₙ.",
+        "αₘᵢₙ, Eq. (13): α_t = (1 − αₘᵢₙ) exp(−λ t) + αₘᵢₙ.",
     ),
     "sigma_max": Setting(
-        "Noise ceiling σₘₐₓ",
-        "the most noise that any wave gets",
+        "Noise ceiling",
+        "no wave gets more noise than this",
         BOUNDS["sigma_max"],
         0.01,
-        "Eq. (14): σ_t = min(√(1 − exp(−2 λ t)), σₘₐₓ).",
+        "σₘₐₓ, Eq. (14): σ_t = min(√(1 − exp(−2 λ t)), σₘₐₓ).",
     ),
     "tau": Setting(
-        "Diffusion time τ",
+        "Diffusion time",
         "how long the history is diffused before it is restored",
         (0.1, 3),
         0.1,
-        "Section 4.1: t runs from τ down to 0; Eqs. (9)-(11).",
+        "τ, Section 4.1: t runs from τ down to 0; Eqs. (9)-(11).",
     ),
 }
 FIRST = ("beta", "half_life", "guidance", "alpha_min", "sigma_max", "T", "noise")  # the others are in an accordion
@@ -93,7 +94,7 @@ def without_effect(config: Config) -> dict[str, str]:
         for name in ("alpha_min", "sigma_max", "tau", "T", "noise"):
             reasons[name] = "This model is solved, not trained: it does not diffuse."
         if config.denoiser == "linear" or not config.low_pass:
-            reasons["guidance"] = "It scales all scores of this model alike."
+            reasons["guidance"] = "It would multiply all scores of this model by the same factor."
     elif config.schedule == "ddpm":
         reasons["alpha_min"] = reasons["sigma_max"] = "DDPM has neither a floor nor a ceiling."
     if config.denoiser == "mlp" and not config.noise:
@@ -111,7 +112,7 @@ class Controls:
         with gr.Accordion("More settings", open=False):
             self.settings |= {name: slider(name) for name in SLIDERS if name not in FIRST}
             self.seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
-            self.k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length k", elem_id="k", buttons=[])
+            self.k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length", elem_id="k", buttons=[])
             self.seen = gr.Checkbox(label="Include seen items", info="items of the history are ranked with the others")
         with gr.Accordion("Filter items", open=False) as self.only:
             self.genres = gr.Dropdown([], multiselect=True, label="Genres", info="any of these", elem_id="genres")

@@ -23,7 +23,13 @@ AXES = {
     "sigma_max": "noise ceiling σₘₐₓ",
     "size": "number of items or users",
 }
-VALUES = NAMES | {"film": "FiLM", "concat": "concatenation"}
+VALUES = NAMES | {
+    "film": "FiLM",
+    "concat": "concatenation",
+    "popularity": "most popular items",
+    "A x": "linear graph filter",
+    "A x, recency": "linear graph filter, recency",
+}
 
 
 def picture(rows: Sequence[Row], paper: Mapping[str, Row], kind: str, **options: Any) -> go.Figure:
@@ -51,7 +57,7 @@ def lines(rows: Sequence[Row], x: str, y: str = MEASURE, group: str = "", log: b
             name=name,
             mode="lines+markers" if len(members) < 50 else "lines",
             line={"color": colour, "width": 2.5, "dash": dash},
-            hovertemplate=f"{x} %{{x}}: %{{y:.4g}}",
+            hovertemplate=f"{AXES.get(x, x)} %{{x}}: %{{y:.4g}}",
         )
     figure.update_yaxes(type="log" if log else "linear", exponentformat="power")
     figure.update_layout(showlegend=bool(group))
@@ -67,7 +73,7 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
         values = [_measured(row, y) for row in members]
         figure.add_bar(
             x=values,
-            y=[_called(row[x]) for row in members],
+            y=[called(row[x]) for row in members],
             orientation="h",
             name=name,
             marker={"color": SERIES[i % len(SERIES)], "line": {"width": 0}},
@@ -80,7 +86,7 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
     if printed:
         figure.add_scatter(
             x=list(printed.values()),
-            y=[_called(choice) for choice in printed],
+            y=[called(choice) for choice in printed],
             name="printed in the paper",
             mode="markers",
             marker={"symbol": "diamond-open", "size": 9, "color": SERIES[3], "line": {"width": 2}},
@@ -89,7 +95,7 @@ def bars(rows: Sequence[Row], paper: Mapping[str, Row], x: str, y: str = MEASURE
     figure.update_layout(showlegend=bool(group or printed), barmode="group" if grouped else "overlay")
     figure.update_layout(bargap=0.25, uniformtext={"minsize": 8, "mode": "hide"})
     figure.update_yaxes(
-        categoryorder="array", categoryarray=[*map(_called, choices)], autorange="reversed", automargin=True
+        categoryorder="array", categoryarray=[*map(called, choices)], autorange="reversed", automargin=True
     )
     return figure
 
@@ -104,7 +110,7 @@ def heat_map(rows: Sequence[Row], x: str, y: str, z: str = MEASURE) -> go.Figure
         texttemplate="%{z:.4f}",
         colorscale=PALETTE["scale"],
         colorbar={"title": {"text": z}, "thickness": 12, "outlinewidth": 0},
-        hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.4f}}",
+        hovertemplate=f"{AXES.get(x, x)} %{{x}}, {AXES.get(y, y)} %{{y}}: %{{z:.4f}}",
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category")
@@ -136,7 +142,8 @@ def _measured(row: Row, key: str) -> float:
     return row[key] if key in row else row["test"][key]
 
 
-def _called(value: Any) -> str:
+def called(value: Any) -> str:
+    """The label of a model or of the value of a setting."""
     return VALUES.get(str(value), str(value))
 
 
@@ -148,7 +155,7 @@ def _groups(rows: Sequence[Row], group: str) -> dict[str, list[Row]]:
         if isinstance(value, bool):
             name = f"{'with' if value else 'without'} {group}"
         elif group in ("model", "schedule"):
-            name = _called(value)
+            name = called(value)
         else:
             name = f"{group} {value}" if group else "measured here"
         groups.setdefault(name, []).append(row)

@@ -89,7 +89,10 @@ def amplitudes(v: np.ndarray, names: Sequence[str]) -> go.Figure:
 
 
 def item_map(found: Map) -> go.Figure:
-    """Items on two waves: a colour for each genre, dots for the history and rings for the list."""
+    """Items on two waves: a colour for each genre, and two empty series, the list (rings) and the history (dots).
+
+    The page's script fills the last two, so that a new list does not need a new map.
+    """
     figure = plain(f"wave {found.waves[0].number}", f"wave {found.waves[1].number}", height=560)
     kinds = [kind for kind, _ in Counter(found.kind).most_common() if kind != "other"] + ["other"]
     of_kind = np.array(found.kind)
@@ -100,7 +103,8 @@ def item_map(found: Map) -> go.Figure:
     ]
     ring = {"symbol": "circle-open", "size": 14, "color": SERIES[3], "line": {"width": 2.5}}
     dot = {"size": 9, "color": "#232a33", "line": {"color": "#fff", "width": 1.5}}
-    for name, members, marker in [*groups, ("the list", found.listed, ring), ("the history", found.history, dot)]:
+    nothing = np.array([], int)
+    for name, members, marker in [*groups, ("the list", nothing, ring), ("the history", nothing, dot)]:
         rows = [found.rows[i] for i in members]
         figure.add_scattergl(
             x=found.x[members],

@@ -18,8 +18,8 @@ from sdiff.app import gate, uploads
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import K, Query
 from sdiff.app.similar import co_occurring
-from sdiff.app.state import INSTANT, checkpoints, open_dataset, open_model, origin, serve
-from sdiff.app.words import literal, preset_label
+from sdiff.app.state import INSTANT, checkpoints, folder_of, open_dataset, open_model, origin, serve
+from sdiff.app.words import BASELINE_LABELS, PARTS, literal, preset_label
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
@@ -73,18 +73,24 @@ class Listing:
 
 @dataclass(frozen=True)
 class Why:
-    """Explanation of an item's score: title, unit and score, and two lists of parts that each sum to the score.
+    """Explanation of an item's score: two lists of named parts that each sum to the score.
 
-    `id` and `title` are the item's. `causes` are the titles of the history items that speak most for it, if any do.
+    Attributes:
+        row: the item.
+        causes: the history items that speak most for it, if any do.
+        unit: what the score is.
+        by_item: items of the history, and other parts by their names.
+        by_frequency: bands of frequencies, and other parts.
+        popularity: whether the score is the popularity of the item, because the model needs a history.
     """
 
-    id: str
-    title: str
-    causes: list[str]
+    row: Row
+    causes: list[Row]
     unit: str
     score: float
-    by_item: list[tuple[str, float]]
+    by_item: list[tuple[Row | str, float]]
     by_frequency: list[tuple[str, float]]
+    popularity: bool
 
 
 @dataclass(frozen=True)
@@ -195,10 +201,13 @@ def recommend(query: Query) -> Listing:
         causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))
         changed = f"{causes}: {_effect(first, rows, len(split.users), bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
-    summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
+    if not rows:
+        summary += "No item is recommended."
+    else:
+        summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
     summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
     if allowed is not None:
-        summary += f" The filter lets {allowed.sum():,} of {len(allowed):,} items through."
+        summary += f" Only the {allowed.sum():,} of {len(allowed):,} items that pass the filters are ranked."
     changed = changed or "All settings are the model's own."
     return Listing(past, rows, summary, changed, moves, set(items), split.train.ordered)
 
@@ -222,19 +231,19 @@ def _novelty(rows: Sequence[Row], n_users: int) -> float:
 def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, split: Split) -> str:
     """Describes how many items of a list are held out."""
     hits = sum(row.held_out for row in rows)
-    seen = "and that the model was not trained on"
-    if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
-        seen = "of which the model, trained on another split, may know some"
-    chose = "chose later" if split.train.ordered else "chose, too"
-    return (
-        f"Of the {len(rows)} recommended, **{hits}** {'is' if hits == 1 else 'are'} among the {len(held_out):,} that "
-        f"this user {chose}, {seen} (marked ✓)."
+    chose = "later chose" if split.train.ordered else "also chose"
+    shown = (
+        f"**{hits}** of the {len(rows)} recommended {'is a hit' if hits == 1 else 'are hits'} (marked ✓). A hit is one "
+        f"of the {len(held_out):,} held-out items: this user {chose} them"
     )
+    if model.checkpoint.provenance.data_fingerprint != split.fingerprint:
+        return f"{shown}. The model was trained on another split of the data, so it may have seen some of them."
+    return f"{shown}, and the model has not seen them."
 
 
 def _no_hits(query: Query, n: int) -> str:
-    why = "this user" if query.history is None else "it"
-    return f"{n} are recommended; nothing is held out from {why} to count hits."
+    whose = "this user" if query.history is None else "this history"
+    return f"{n} are recommended. There are no held-out items of {whose}, so hits cannot be counted."
 
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
@@ -259,24 +268,28 @@ def why(query: Query, item: str) -> Why:
     by_item, by_frequency = explanation.by_item, explanation.by_frequency
     first = np.argsort(-np.abs(by_item))[:NAMED]
     rows = catalog.rows(items.encode([past[j] for j in first]).tolist())
-    parts = [(row.title, float(by_item[j])) for row, j in zip(rows, first, strict=True)]
+    named = [(row, float(by_item[j])) for row, j in zip(rows, first, strict=True)]
+    parts: list[tuple[Row | str, float]] = [*named]
     rest = len(past) - len(first)
     if rest:
         others = f"the other {rest} item{'s' * (rest > 1)}"
         parts.append((others, float(by_item.sum() - by_item[first].sum())))
-    causes = [(title, value) for title, value in parts[: len(first)] if value > 0]
+    causes = [(row, value) for row, value in named if value > 0]
+    popularity = model.needs_history and not past
     bands = np.array_split(np.arange(len(by_frequency)), min(BANDS, len(by_frequency)))
     by_band = [(_numbers(band), float(by_frequency[band].sum())) for band in bands]
     outside = ["the item's own bias"] * (model.config.loss == "softmax")
     outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
+    outside = ["popularity, in place of the waves"] if popularity else outside
+    unit = "logit of its score" if model.config.loss == "softmax" else "score"
     return Why(
-        item,
-        catalog.rows(items.encode([item]).tolist())[0].title,
-        [title for title, value in causes if value >= causes[0][1] / 2][:CAUSES],
-        "logit of its score" if model.config.loss == "softmax" else "score",
-        explanation.score,
-        [("without a history", explanation.without), *parts, ("error of the sum", explanation.remainder)],
-        [*by_band, *[(" and ".join(outside), explanation.beside)] * bool(outside)],
+        row=catalog.rows(items.encode([item]).tolist())[0],
+        causes=[row for row, value in causes if value >= causes[0][1] / 2][:CAUSES],
+        unit="number of people who have it" if popularity else unit,
+        score=explanation.score,
+        by_item=[("without a history", explanation.without), *parts, ("error of the sum", explanation.remainder)],
+        by_frequency=[*by_band, *[(" and ".join(outside), explanation.beside)] * bool(outside)],
+        popularity=popularity,
     )
 
 
@@ -329,28 +342,30 @@ def data_card(dataset: str) -> str:
     split = opened.split
     n = len(split.train) + len(split.valid) + len(split.test)
     users, items = len(split.users), len(split.items)
-    return f"{users:,} users · {items:,} items · {n:,} interactions · density {n / users / items:.2%} · {opened.terms}"
+    held_out = "the last" if split.train.ordered else "some"
+    return (
+        f"{users:,} users · {items:,} items · {n:,} interactions ({n / users / items:.2%} of all pairs) · {held_out} "
+        f"items of each user are held out · {opened.terms}"
+    )
 
 
 def model_card(dataset: str, checkpoint: str) -> str:
-    """One-line description of a model: origin and metrics."""
+    """One-line description of a model: metrics and origin."""
     card = open_model(checkpoint, dataset).checkpoint
-    origin = card.provenance
-    metrics = "".join(
-        f" · {part} R@20 {card.metrics[part]['recall@20']:.4f}" for part in ("valid", "test") if part in card.metrics
-    )
-    baselines = [
-        f"{literal(name)} {row['test']['recall@20']:.4f}"
-        for name, row in card.metrics.get("references", {}).items()
+    origin, metrics = card.provenance, card.metrics
+    recalls = [f"{metrics[part]['recall@20']:.1%} on {name}" for part, name in PARTS.items() if part in metrics]
+    beside = [
+        f"{literal(BASELINE_LABELS.get(str(name), str(name)).partition(' (')[0])} {row['test']['recall@20']:.1%}"
+        for name, row in metrics.get("references", {}).items()
         if "test" in row
     ]
+    facts = [f"lists of 20 find this share of the held-out items (recall@20): {', '.join(recalls)}"] * bool(recalls)
+    facts += [f"on test, {', '.join(beside)}"] * bool(beside)
     if checkpoint == INSTANT:
-        return f"solved in closed form, nothing trained{metrics}"
-    if baselines:
-        metrics += f" (baselines: {', '.join(baselines)})"
-    trained = "" if origin.dataset == dataset else f"trained on {literal(origin.dataset)} · "
-    preset, created = literal(origin.preset), literal(origin.created)
-    return f"{trained}preset {preset} · seed {origin.seed} · epoch {origin.epoch} · {created}{metrics}"
+        return " · ".join([*facts, "solved in closed form, not trained"])
+    data = "" if origin.dataset == dataset else f" on {literal(origin.dataset)}"
+    trained = f"trained{data} for {origin.epoch} epoch{'s'[: origin.epoch != 1]}"
+    return " · ".join([*facts, trained, f"seed {origin.seed}", literal(origin.created)])
 
 
 def models(dataset: str) -> list[str]:
@@ -360,11 +375,13 @@ def models(dataset: str) -> list[str]:
 
 def model_choices(dataset: str) -> list[tuple[str, str]]:
     """(what the model is and its name, its name) of `models`."""
-    named = [
-        (f"{preset_label(origin(folder, 'preset') or '?')} · {name}", name)
-        for name, folder in checkpoints(dataset).items()
-    ]
-    return [*named, (preset_label(INSTANT), INSTANT)]
+    return [(model_title(name), name) for name in models(dataset)]
+
+
+def model_title(name: str) -> str:
+    """What a model is, in everyday words, and its name."""
+    folder = folder_of(name)
+    return preset_label(name) if folder is None else f"{preset_label(origin(folder, 'preset') or '?')} · {name}"
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:

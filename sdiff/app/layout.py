@@ -44,7 +44,7 @@ def build() -> gr.Blocks:
         with gr.Row(elem_id="body"):
             with gr.Column(scale=0, min_width=260, elem_id="controls"):
                 page.controls = Controls()
-            with gr.Column(min_width=310, elem_id="views"), gr.Tabs():
+            with gr.Column(min_width=310, elem_id="views"), gr.Tabs(overflow_behavior="wrap"):
                 with gr.Tab("Recommend"):
                     recommend = RecommendTab(page)
                 with gr.Tab("Diffusion"):
@@ -64,9 +64,9 @@ def build() -> gr.Blocks:
         api.offer()  # first, because event handlers may have the same names
         page.wire()
         train.wire()
-        data_sets, models = opening.wire(demo.load, data.wire(), data.key, train.trained, train.see.click)
+        data_sets, models, offered = opening.wire(demo.load, data.wire(), data.key, train.trained, train.use.click)
         recommend.wire([*data_sets, *models])
-        compare.wire([*data_sets, *models])
+        compare.wire([*data_sets, *models, offered])
         data.follow(data_sets)
         diffusion.wire()
         waves.wire()

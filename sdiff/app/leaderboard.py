@@ -11,10 +11,10 @@ import numpy as np
 from cachetools import LRUCache, cached
 
 from sdiff.app.comparison import sides
-from sdiff.app.measuring import PARTS, lists_of, sample
+from sdiff.app.measuring import lists_of, sample
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, open_dataset, size, stamps
-from sdiff.app.words import public_message
+from sdiff.app.words import PARTS, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.beyond_accuracy import reach
@@ -98,7 +98,7 @@ def _standing(dataset: str, name: str, folder: Path | None) -> Standing:
             origin, metrics = read_origin(folder)
         except SDiffError as error:
             return Standing(name, error=public_message(error))
-        described = f"preset {origin.preset}, {origin.created}"
+        described = origin.created
     foreign = origin.data_fingerprint != open_dataset(dataset).dataset.split.fingerprint
     if foreign:
         described += ", trained on another split"

@@ -9,7 +9,8 @@ from html import escape
 import numpy as np
 
 from sdiff.app.handlers import LINKS, ItemFacts, Why
-from sdiff.app.spectral import Frame
+from sdiff.app.query import Query
+from sdiff.app.spectral import Film, Frame
 from sdiff.app.waves import Wave
 from sdiff.data.catalog import Row
 
@@ -20,7 +21,7 @@ STRONGEST = 8  # waves of a history that are listed
 
 def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
     """A history, newest first if it has an order, with a button beside each item to remove it."""
-    body = (f"<tr><td>{_title_cell(row, open=True)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
+    body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
     newest = ", newest first" if ordered else ""
     return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
 
@@ -41,42 +42,62 @@ def items_table(rows: Sequence[Row], caption: str) -> str:
     return _table(caption, f"<th>Title</th>{_SEEN}", body)
 
 
+def filters(query: Query) -> str:
+    """The filters of a query, each as a button that removes it. The page's script tells which one was pressed."""
+    shown = [(genre, f"genre:{genre}") for genre in query.genres]
+    shown += [(f"from {query.first_year}", "from")] * (query.first_year is not None)
+    shown += [(f"to {query.last_year}", "to")] * (query.last_year is not None)
+    return "".join(_chip(escape(text), escape(key)) for text, key in shown)
+
+
+def _chip(label: str, key: str) -> str:
+    about = f'title="{label}: remove this filter" aria-label="{label}: remove this filter"'
+    return f'<button type="button" class="chip" data-unfilter="{key}" {about}>{label} ×</button>'
+
+
 def recommended_table(
-    rows: Sequence[Row], moves: Sequence[int | None] | None = None, past: Collection[str] = ()
+    rows: Sequence[Row],
+    moves: Sequence[int | None] | None = None,
+    past: Collection[str] = (),
+    filters: str = "",
 ) -> str:
     """Recommendations, best first, with a bar for the score. Held-out items are marked.
 
     Args:
         moves: how many places each item moved up; None for an item that was far down. Shown if given.
         past: ids of history items, which are labelled if they are listed.
+        filters: of the list, as made by the function of that name.
     """
     if not rows:
-        return '<div class="empty">No item is left to recommend.</div>'
+        return _nothing(filters)
     scores = [row.score for row in rows]
     span = max(max(scores) - min(min(scores), 0.0), 1e-12)
     moved = [""] * len(rows) if moves is None else [_move(places) for places in moves]
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}{move}</td>'
-        f"<td>{_art(row, 'span')}{_title_cell(row, open=True)}{_SEEN_BEFORE if row.id in past else ''}</td>"
+        f"<td>{_art(row, 'span', _opens(row))}{_title_cell(row)}{_SEEN_BEFORE if row.id in past else ''}</td>"
         f'<td class="score">{row.score:.3f}{_bar(row.score / span)}</td>{_seen(row)}'
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "Why?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
     head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<td></td>'
     switch = '<button type="button" id="cards-switch">List / cards</button>'
-    return _table(f"Recommended · top {len(rows)}", head, body, switch)
+    return _table(f"Recommended · top {len(rows)}", head, body, filters + switch)
 
 
-def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None, than: str) -> str:
+def moving_table(
+    caption: str, rows: Sequence[Row], moves: Sequence[int | None] | None, than: str, filters: str = ""
+) -> str:
     """A list compared with another one: rank, places won, title, and a mark for held-out items.
 
     Args:
         moves: how many places higher each item is than in the other list; None for an item that is far down there. None
             if there is no other list.
         than: name of the other list.
+        filters: of both lists, as made by the function of that name.
     """
     if not rows:
-        return '<div class="empty">No item is left to recommend.</div>'
+        return _nothing(filters)
     moved = [""] * len(rows) if moves is None else [f'<td class="number">{_move(places)}</td>' for places in moves]
     body = (
         f'<tr{_HIT if row.held_out else ""}><td class="number">{row.rank}</td>{move}<td>{_title_cell(row)}</td>'
@@ -85,29 +106,30 @@ def moving_table(caption: str, rows: Sequence[Row], moves: Sequence[int | None] 
     )
     beside = "" if moves is None else f'<th class="number">vs {escape(than)}</th>'
     head = f'<th class="number">#</th>{beside}<th>Title</th>{_LATER}'
-    return _table(caption, head, body)
+    return _table(caption, head, body, filters)
 
 
-def film(frames: Sequence[Frame]) -> str:
-    """The frames of a history's diffusion: a scrubber, and for each frame a caption and a list for each schedule.
+def film(moments: Film, filters: str = "") -> str:
+    """A history's diffusion: a scrubber, and for each frame a caption and a list for each schedule.
 
     The page's script shows one frame at a time, and plays them.
     """
-    last = len(frames) - 1
+    frames, steps, last = moments.frames, moments.steps, len(moments.frames) - 1
+    some = "" if steps == last - 1 else f"<p>{last - 1} of the {steps:,} steps are shown, evenly spaced.</p>"
     sections = "".join(
         f'<section data-frame="{n}"{"" if n == last else " hidden"}>'
         f"<p><strong>{escape(frame.title)}, t = {frame.t:.2g}.</strong> {escape(frame.words)}</p>"
-        f'<div class="columns">{"".join(_schedule(frame, kind) for kind in FILM_NAMES)}</div></section>'
+        f'<div class="columns">{"".join(_schedule(frame, kind, filters) for kind in FILM_NAMES)}</div></section>'
         for n, frame in enumerate(frames)
     )
     return (
         '<div class="scrubber"><button type="button" id="play">Play</button><input type="range" id="frame" min="0" '
-        f'max="{last}" value="{last}" step="1" aria-label="Moment of the diffusion"></div>{sections}'
+        f'max="{last}" value="{last}" step="1" aria-label="Moment of the diffusion"></div>{some}{sections}'
     )
 
 
-def _schedule(frame: Frame, kind: str) -> str:
-    return moving_table(FILM_NAMES[kind], frame.lists[kind], frame.moves[kind], "before")
+def _schedule(frame: Frame, kind: str, filters: str) -> str:
+    return moving_table(FILM_NAMES[kind], frame.lists[kind], frame.moves[kind], "before", filters)
 
 
 def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray) -> str:
@@ -117,7 +139,7 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
         wave = waves[k]
         ends = [wave.positive] if wave.negative is None else [wave.negative, wave.positive]
         leans = wave.positive if amplitude[k] > 0 or wave.negative is None else wave.negative
-        texts = [(end, escape(", ".join(end.titles))) for end in ends]
+        texts = [(end, " ".join(map(_opening, end.items, [","] * (len(end.items) - 1) + [""]))) for end in ends]
         titles = " · ".join(f"<strong>{text}</strong>" if end is leans else text for end, text in texts)
         return (
             f'<tr><td class="number">{wave.number}</td><td><span class="title">{escape(wave.name)}</span>'
@@ -126,7 +148,7 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
         )
 
     strongest = np.argsort(-share, kind="stable")[:STRONGEST]
-    hint = "Its two ends; <strong>bold</strong>: where this history stands"
+    hint = "Its two ends; <strong>bold</strong>: that of the history"
     head = f'<th class="number">Wave</th><th>{hint}</th><th>Share</th>'
     return _table("The waves that carry most of it", head, (cells(int(k)) for k in strongest if share[k] > 0))
 
@@ -136,24 +158,28 @@ def why_panel(why: Why) -> str:
     largest = max(abs(value) for _, value in (*why.by_item, *why.by_frequency)) or 1.0
 
     def row(name: str, value: float, bar: str = "", kind: str = "") -> str:
-        cells = f'<td>{escape(name)}</td><td class="number">{value:+.3f}</td><td class="part">{bar}</td>'
+        cells = f'<td>{name}</td><td class="number">{value:+.3f}</td><td class="part">{bar}</td>'
         return f"<tr{kind}>{cells}</tr>"
 
-    def account(caption: str, parts: Sequence[tuple[str, float]]) -> str:
-        body = (row(name, value, _signed(value / largest)) for name, value in parts)
+    def account(caption: str, parts: Sequence[tuple[str | Row, float]]) -> str:
+        named = ((escape(part) if isinstance(part, str) else _opening(part), value) for part, value in parts)
+        body = (row(name, value, _signed(value / largest)) for name, value in named)
         return _table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
 
     sums = account("By what is in the history", why.by_item) + account("By wave, slow to fast", why.by_frequency)
     return (
-        f'<p data-of="{escape(why.id)}">{_because(why.causes)}</p>'
+        f'<p data-of="{escape(why.row.id)}">{_because(why)}</p>'
         f"<details><summary>The exact sum</summary>{sums}</details>"
     )
 
 
-def _because(causes: Sequence[str]) -> str:
-    if not causes:
+def _because(why: Why) -> str:
+    if why.popularity:
+        people = f"{why.score:,.0f} {'person has' if why.score == 1 else 'people have'}"
+        return f"The history is empty, so the list is ranked by popularity: {people} this item."
+    if not why.causes:
         return "No single item of the history speaks for it."
-    titles = [f"<strong>{escape(title)}</strong>" for title in causes]
+    titles = [f"<strong>{_opening(row)}</strong>" for row in why.causes]
     return f"Because of {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}."
 
 
@@ -166,7 +192,10 @@ def item_page(facts: ItemFacts) -> str:
     extra = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.extra)
     columns = "".join(
         addable_table(rows, caption)
-        for caption, rows in (("Seen by the same people", facts.together), ("Near it in the graph's waves", facts.near))
+        for caption, rows in (
+            ("Seen by the same people", facts.together),
+            ("Near it in the item graph", facts.near),
+        )
         if rows
     )
     return (
@@ -185,7 +214,7 @@ def taste_grid(shelves: Sequence[tuple[str, Sequence[Row]]], taken: Collection[s
     )
 
 
-def _art(row: Row, tag: str, attributes: str = ' aria-hidden="true"') -> str:
+def _art(row: Row, tag: str, attributes: str) -> str:
     """A cover drawn from title, year and genre."""
     genre = row.genres.split(", ")[0]
     hue = sum(map(ord, genre)) * 47 % 360
@@ -271,10 +300,11 @@ element.addEventListener("click", ({ target }) => {
 watch("value", sort);"""
 
 _NUMBER = ' class="number"'
-_SEEN = '<th class="number seen" title="users who have it in their training history">Seen by</th>'
-_LATER = '<th class="mark" title="held out of the history">✓</th>'
+_HELD_OUT = "a hit: an item that this user chose, and that was held out from the history"
+_SEEN = '<th class="number seen" title="number of users who have it in their training history">Seen by</th>'
+_LATER = f'<th class="mark" title="{_HELD_OUT}">✓</th>'
 _SEEN_BEFORE = '<span class="genres">in the history</span>'
-_HIT = ' class="hit" title="held out of the history"'
+_HIT = f' class="hit" title="{_HELD_OUT}"'
 
 
 def _signed(share: float) -> str:
@@ -309,16 +339,29 @@ def _bar(share: float) -> str:
     return f'<span class="bar" style="width:{100 * max(share, 0):.0f}%"></span>'
 
 
-def _title_cell(row: Row, open: bool = False) -> str:
-    """Title, year and genres. With `open`, the title opens the item's page."""
+def _opens(row: Row) -> str:
+    """The attributes of a cover that opens the item's page. The title beside it does the same by keyboard."""
+    return f' aria-hidden="true" data-open="{escape(row.id)}"'
+
+
+def _opening(row: Row, more: str = "") -> str:
+    """The title of an item, followed by `more`, as a button that opens the item's page."""
+    return f'<button type="button" class="open" data-open="{escape(row.id)}">{escape(row.title)}{more}</button>'
+
+
+def _title_cell(row: Row) -> str:
+    """Title, year and genres."""
     year = f" <small>{row.year}</small>" if row.year else ""
     genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
     extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items() if name not in LINKS)
     more = f'<span class="genres">{extra}</span>' if extra else ""
-    title = f"{escape(row.title)}{year}"
-    if open:
-        title = f'<button type="button" class="open" data-open="{escape(row.id)}">{title}</button>'
-    return f'<span class="title">{title}</span>{genres}{more}'
+    return f'<span class="title">{_opening(row, year)}</span>{genres}{more}'
+
+
+def _nothing(filters: str) -> str:
+    """In place of a list without items."""
+    why = "No item is left to recommend." if not filters else "No item that is left passes these filters:"
+    return f'<div class="empty">{why} {filters}</div>'
 
 
 def _table(caption: str, head: str, body: Iterable[str], beside: str = "") -> str:

@@ -14,21 +14,22 @@ from cachetools import LRUCache, cached
 from sdiff.app.comparison import NAMES, scorer, title
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
+from sdiff.app.words import PARTS
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.evaluation.beyond_accuracy import measures, reach
 from sdiff.evaluation.evaluate import MeasuredLists, Part, evaluate_users
 
 EFFORT, FEWEST = 4_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
+LINE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1)  # gradio's queue of all measurements
 SAMPLE = 1000  # maximum number of users to measure on
-PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
-    "recall@20": "share of the held-out items in the top 20, relative to the maximum possible",
+    "recall@20": "share of a user's held-out items in the list, relative to the maximum possible",
     "ndcg@20": "like recall, but higher ranks count more",
     "coverage": "share of the catalog that is recommended to at least one user",
-    "novelty": "how rare the recommended items are, in bits",
+    "novelty": "how rare the recommended items are, in bits: 1 more is half as popular",
     "diversity": "how little the items of a list share their users",
     "popularity lift": "popularity relative to the histories: 0 is equal, 1 is twice as popular",
 }
@@ -124,7 +125,7 @@ def across_users(a: Query) -> tuple[list[list[str]], str]:
     usual = Query(a.dataset, a.model)
     own, now = (_across(made, side, part, len(users)) for side in (usual, replace(usual, settings=a.settings)))
     rows = [[name, own[name], now[name]] for name in own]
-    return rows, f"Lists of 20 for {len(users):,} people, drawn at random"
+    return rows, f"Lists of 20 for {len(users):,} users, drawn at random: with the model's own settings, and now"
 
 
 @cached(
@@ -138,9 +139,9 @@ def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
     shown, split = lists_of(side.dataset, side, part, users)
     measured = reach(shown, split)
     return {
-        "Hits: recall@20": f"{shown.values['recall@20'].mean():.3f}",
-        "Novelty": f"{measured['novelty']:.2f} bits",
-        "Catalog shown": f"{measured['coverage']:.0%}",
+        "Held-out items found": f"{shown.values['recall@20'].mean():.1%}",
+        "Novelty of the lists": f"{measured['novelty']:.2f} bits",
+        "Items shown at least once": f"{measured['coverage']:.0%}",
     }
 
 

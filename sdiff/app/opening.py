@@ -31,15 +31,18 @@ class Opening:
         # Keys of the uploads made in this browser.
         self.uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")
 
-    def wire(self, load: Any, read: Any, key: gr.Textbox, trained: gr.Textbox, see: Any) -> tuple[list[Any], list[Any]]:
-        """Connects the events. Returns those that open data sets, and those that open a model of the open data set.
+    def wire(
+        self, load: Any, read: Any, key: gr.Textbox, trained: gr.Textbox, use: Any
+    ) -> tuple[list[Any], list[Any], Any]:
+        """Connects the events. Returns those that open data sets, those that open a model of the open data set, and one
+        after which there is another model to choose.
 
         Args:
             load: the event of a loaded page.
             read: the event of an uploaded table that was read.
             key: the key of that upload.
             trained: the name of the last trained model.
-            see: the event that opens it once more.
+            use: the event that opens it.
         """
         page, panel = self.page, self.page.controls
         settings = [*panel.settings.values()]
@@ -67,9 +70,10 @@ class Opening:
         chosen = [page.checkpoint.input, panel.reset.click]
         models = [
             gr.on(chosen, self.open_checkpoint, [page.opened, page.checkpoint], model, **slowly),
-            gr.on([trained.change, see], self.use_trained, [trained, page.opened], model, **QUIETLY),
+            use(self.use_trained, [trained, page.opened], model, **IN_ORDER),
         ]
-        return [loaded, selected, fetched, own, back], models
+        offered = trained.change(self.offer_models, page.opened, page.checkpoint, **QUIETLY)
+        return [loaded, selected, fetched, own, back], models, offered
 
     async def open_page(self, request: gr.Request, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens the page's URL. Parts that cannot be opened are reported; the others are opened."""
@@ -166,10 +170,16 @@ class Opening:
             **at(config, page.controls.settings),
         }
 
+    def offer_models(self, opened: list[str]) -> Parts:
+        """The choice of models after one was trained. The open one stays."""
+        return {self.page.checkpoint: gr.Dropdown(handlers.model_choices(opened[0]), value=opened[1])}
+
     @guarded
     def use_trained(self, trained: str, opened: list[str]) -> Parts:
-        """Opens a model that was just trained, if its data set is still open."""
-        return self.open_checkpoint(opened, trained if trained in handlers.models(opened[0]) else opened[1])
+        """Opens a model that was just trained."""
+        if trained not in handlers.models(opened[0]):
+            raise SDiffError(f"{trained} was trained on another data set: choose that one at the top first.")
+        return self.open_checkpoint(opened, trained)
 
     def _busy(self, dataset: str, stage: openings.Stage) -> Parts:
         """The page while a data set is opened: progress and a cancel button."""

@@ -38,7 +38,7 @@ def note() -> str:
     """A note to show beside the training form; empty outside of Spaces."""
     sentences = []
     if "SPACE_ID" in os.environ and "SDIFF_RUNS_DIR" not in os.environ:  # a folder set explicitly may be persistent
-        sentences.append("What is trained here is lost when this Space restarts.")
+        sentences.append("Models that you train here are lost when this Space restarts.")
     if ZERO_GPU:
         sentences.append("A run takes GPU time from your ZeroGPU quota, a minute at a time.")
     return " ".join(sentences)

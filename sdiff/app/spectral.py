@@ -14,7 +14,6 @@ from sdiff.app.handlers import held_out_of, history_of, ranked, shifts
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.app.waves import carried
-from sdiff.base.errors import SDiffError
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row
 from sdiff.method.diffusion import condition, denoise, neighbourhood_scores
@@ -28,7 +27,7 @@ from sdiff.serving.recommender import Recommender
 KINDS: tuple[Schedule, ...] = get_args(Schedule)
 BANDS = 20  # frequency bands that energy is averaged over
 SHOWN = 10  # items in the list of a frame
-STEPS = 20  # at most that a film shows
+STEPS = 20  # at most that a film shows; of more, a selection
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,13 @@ class Film:
     Attributes:
         bands: middle index of each frequency band.
         history: mean v^2 per band of the history. All energies are in the space of v_0, so they can be compared.
-        frames: T + 2 moments.
+        steps: T.
+        frames: the history, its noised version, and all steps, or `STEPS` of them, evenly spaced.
     """
 
     bands: np.ndarray
     history: np.ndarray
+    steps: int
     frames: list[Frame]
 
 
@@ -134,10 +135,16 @@ def spectral_view(query: Query) -> SpectralView:
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
     share_after = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
-        "snr": f"At t = {config.tau:g} VP leaves {(~finite).sum()} of {len(lam)} frequencies without noise."
-        + (f" Over the lowest tenth of the others the median log₁₀ SNR is {medians}." if medians else ""),
-        "energy": f"The lowest quarter of the frequencies holds {share:.0%} of this history's energy, "
-        f"and {share_after:.0%} of the denoised estimate's.",
+        "snr": f"At t = {config.tau:g}, where restoring starts, the method's noise (VP) leaves {(~finite).sum()} of "
+        f"{len(lam)} waves untouched."
+        + (
+            f" For the slowest tenth of the others, the median log₁₀ SNR (signal-to-noise ratio) is {medians}."
+            if medians
+            else ""
+        )
+        + " VE and DDPM are the alternatives that the paper compares with.",
+        "energy": f"The slowest quarter of the waves carries {share:.0%} of the history's energy, and "
+        f"{share_after:.0%} of the energy of the restored history.",
     }
     energy = (before_energy, noised_energy, after_energy)
     names = [wave.name for wave in carried(query).waves]
@@ -158,12 +165,12 @@ def schedule_view(query: Query) -> ScheduleView:
     below = {kind: float((s.snr(times, d[mapped]) < 1).float().mean()) for kind, s in kinds.items()}
     shares = ", ".join(f"{share:.0%} under {kind.upper()}" for kind, share in below.items())
     words = {
-        "schedules": f"At t = {config.tau:g} the lowest frequency keeps {alpha[0]:.0%} of its signal under VP and the "
-        f"highest one {alpha[-1]:.0%}; σ is {sigma[0]:.2f} there and {sigma[-1]:.2f} here. VE keeps VP's α and "
-        "lets σ grow with time alone; under DDPM all frequencies share one curve.",
-        "maps": f"Noise outweighs signal (SNR = α² / σ² below 1) over this share of times and frequencies: {shares}. "
-        "Where no noise comes (t = 0, or λ = 0 under VP) SNR is infinite and drawn in the brightest colour. "
-        "VP is the method; VE and DDPM are the ablations of the paper's Table 3.",
+        "schedules": f"At t = {config.tau:g} the slowest wave keeps {alpha[0]:.0%} of its signal under VP, with noise "
+        f"σ = {sigma[0]:.2f}; the fastest one keeps {alpha[-1]:.0%}, with σ = {sigma[-1]:.2f}. VE has the α of VP, "
+        "but its σ depends on time alone; under DDPM all waves share one curve.",
+        "maps": f"Noise is stronger than signal (SNR = α² / σ² below 1) in this share of times and waves: {shares}. "
+        "Without noise (t = 0, or λ = 0 under VP) SNR is infinite and drawn in the brightest colour. "
+        "VP is the method; VE and DDPM are the alternatives in the paper's Table 3.",
     }
     return ScheduleView(
         lam=lam.numpy(),
@@ -185,12 +192,11 @@ def film(query: Query) -> Film:
     scores. The model was trained with one schedule: the others are what its denoiser makes of their noise.
     """
     config, model, x = _resolve(query)
-    if config.T > STEPS:
-        raise SDiffError(f"The film shows up to {STEPS} steps, not {config.T:,}: lower the steps T.")
     opened, _ = serve(query.dataset, query.model)
     catalog, held_out = opened.catalog, opened.dataset.split.items.encode(held_out_of(query)).tolist()
     near = neighbourhood_scores(model.model, x, config)
     v_0 = condition(model.basis, x, config).mean(1)
+    shown = np.unique(np.linspace(0, config.T - 1, STEPS).round().astype(int)).tolist()  # indices of the shown steps
 
     def restored(kind: Schedule) -> Iterator[tuple[Tensor, list[int]]]:
         """Spectrum and ranking of each frame."""
@@ -200,33 +206,36 @@ def film(query: Query) -> Film:
         denoise(model.model, x, under, noise, lambda _, v_t, v0_hat: steps.append((v_t, v0_hat)), near)
         for v in (v_0, steps[0][0]):
             yield v, ranked(inverse(model.basis, v), x, query, catalog)
-        for _, v0_hat in steps:
+        for n in shown:
+            _, v0_hat = steps[n]
             scores = model.model.scores(v0_hat, near, beta=config.beta)
             yield model.model.v_0(v0_hat, v_0, x, near), ranked(scores, x, query, catalog)
 
     moments = {kind: [*restored(kind)] for kind in KINDS}
-    times = [0.0, config.tau, *NoiseSchedule.of(config).times(config.T).flip(0)[1:].tolist()]
+    after = NoiseSchedule.of(config).times(config.T).flip(0)[1:]  # (T,) time after each step
+    times = [0.0, config.tau, *after[shown].tolist()]
     frames = []
     for n, t in enumerate(times):
         now = {kind: path[n][1] for kind, path in moments.items()}
         moves: dict[str, list[int | None] | None] = {
             kind: shifts(order[:SHOWN], moments[kind][n - 1][1]) if n else None for kind, order in now.items()
         }
+        step = shown[n - 2] + 1 if n > 1 else 0
         frames.append(
             Frame(
-                title=("The history", "Noised")[n] if n < 2 else f"Step {n - 1} of {config.T}",
+                title=("The history", "Noised")[n] if n < 2 else f"Step {step:,} of {config.T:,}",
                 t=t,
                 energy={kind: _by_band(path[n][0]) for kind, path in moments.items()},
                 lists={kind: catalog.rows(order[:SHOWN], held_out=held_out) for kind, order in now.items()},
                 moves=moves,
-                words=_words_of(n, config, now, {kind: path[-1][1] for kind, path in moments.items()}),
+                words=_words_of(n, step, config, now, {kind: path[-1][1] for kind, path in moments.items()}),
             )
         )
-    return Film(bands(len(model.basis.lam)), _by_band(v_0), frames)
+    return Film(bands(len(model.basis.lam)), _by_band(v_0), config.T, frames)
 
 
-def _words_of(n: int, config: Config, now: dict[str, list[int]], last: dict[str, list[int]]) -> str:
-    """Caption of frame n. `now` and `last`: rankings of this frame and of the last one."""
+def _words_of(n: int, step: int, config: Config, now: dict[str, list[int]], last: dict[str, list[int]]) -> str:
+    """Caption of frame n, after `step` steps. `now` and `last`: rankings of this frame and of the last one."""
     if n == 0:
         return "The history as a sum of waves, before anything happens. The list is what these waves alone suggest."
     if n == 1:
@@ -239,8 +248,8 @@ def _words_of(n: int, config: Config, now: dict[str, list[int]], last: dict[str,
     common = {kind: len({*now[kind][:SHOWN]} & {*last["vp"][:SHOWN]}) for kind in KINDS}
     texts = ", ".join(f"{kind.upper()} {count}" for kind, count in common.items())
     return (
-        f"The denoiser has estimated the history {n - 1} time{'s'[: n != 2]}. Of the {SHOWN} items of the final list "
-        f"under VP, these lists hold: {texts}."
+        f"The denoiser has estimated the history {step:,} time{'s'[: step != 1]}. Of the {SHOWN} items of the final "
+        f"list under VP, these lists hold: {texts}."
     )
 
 

@@ -135,7 +135,7 @@ def open_model(name: str, dataset: str) -> Recommender:
     """
     if name == INSTANT:
         return open_dataset(dataset).instant()
-    folder = _folder(name)
+    folder = folder_of(name)
     if folder is None:
         raise SDiffError(f"There is no checkpoint {brief(name)}: choose another, or train one.")
     return _model(folder, stamps(folder))
@@ -173,7 +173,7 @@ def checkpoints(dataset: str | None = None) -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(folders, key=_rank)}
 
 
-def _folder(name: str) -> Path | None:
+def folder_of(name: str) -> Path | None:
     """The folder of a checkpoint, or None. Checkpoints trained here take precedence over those that ship."""
     if name in ("", "..") or Path(name).name != name:
         return None
@@ -230,7 +230,7 @@ def claimed_run(name: str) -> Iterator[Path]:
 def is_taken(name: str) -> bool:
     """Whether a name cannot be used for a new model. Files left by a run that was killed do not count."""
     folder = runs_dir() / name
-    if name == INSTANT or name.lower() == uploads_dir().name or _folder(name):
+    if name == INSTANT or name.lower() == uploads_dir().name or folder_of(name):
         return True
     return folder.exists() and not (folder.is_dir() and all(path.name.startswith(LEFT) for path in folder.iterdir()))
 

@@ -19,6 +19,7 @@ from sdiff.training.trainer import CRITERION, Progress
 
 WAIT = 0.5  # seconds between updates of a waiting run
 REDRAW = 1.0  # seconds between updates of the curves, which a slow browser takes long to draw
+KEPT = "The model that is open stays open until you choose the new one."
 CHOSEN = {"half_life": "half-life", "beta": "popularity discount"}  # settings that `choose` chooses
 Curves = tuple[list[int], list[float], list[tuple[int, float]]]  # epochs, their losses, (epoch, validation recall@20)
 
@@ -218,7 +219,7 @@ def _trained(
     yield TrainingView(
         f"{_result(progress)}<p>{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in "
         f"{duration(time.monotonic() - started)}. The weights of epoch {progress.best_epoch} are saved as "
-        f"<b>{folder.name}</b>.{why}</p>",
+        f"<b>{folder.name}</b>.{why} {KEPT}</p>",
         *curves,
         saved_as=folder.name,
         preset=preset_name,
@@ -264,7 +265,7 @@ def _chosen(
     best = max((each for each in tried if isinstance(each, Candidate)), key=lambda each: each.valid[CRITERION])
     yield TrainingView(
         f"{_result(step)}<p>Done on {title} in {duration(time.monotonic() - started)}. Best on validation is "
-        f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>.</p>",
+        f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>. {KEPT}</p>",
         *curves,
         saved_as=folder.name,
         tried=_table(tried),

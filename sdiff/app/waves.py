@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,11 +29,16 @@ class End:
 
     Attributes:
         name: genres or decades that are more frequent there than at the other end, such as "Sci-Fi, 1990s".
-        titles: the outermost items, outermost first.
+        items: the outermost items, outermost first.
     """
 
     name: str
-    titles: list[str]
+    items: list[Row]
+
+    @property
+    def titles(self) -> list[str]:
+        """Their titles."""
+        return [row.title for row in self.items]
 
 
 @dataclass(frozen=True)
@@ -87,17 +93,16 @@ class Map:
         x, y: (n_items,) entries of the two eigenvectors, each scaled to a largest size of 1.
         rows: the items.
         kind: (n_items,) first genre of each item that is among the most frequent ones, else "other".
-        history, listed: indices of the items of the history and of the list.
         waves: the two waves.
+        checksum: of all that, so that a page which shows this map already does not get it again.
     """
 
     x: np.ndarray
     y: np.ndarray
     rows: list[Row]
     kind: list[str]
-    history: list[int]
-    listed: list[int]
     waves: tuple[Wave, Wave]
+    checksum: str
 
 
 def carried(query: Query) -> Carried:
@@ -111,7 +116,7 @@ def carried(query: Query) -> Carried:
 
 
 def item_map(query: Query, horizontal: int, vertical: int, genres: int) -> Map:
-    """The items on two waves, by their numbers, with the history and the list. `genres`: number of genres told apart.
+    """The items on two waves, by their numbers. `genres`: number of genres told apart.
 
     Raises:
         SDiffError: like `recommend`.
@@ -124,10 +129,16 @@ def item_map(query: Query, horizontal: int, vertical: int, genres: int) -> Map:
     common = catalog.genres()[:genres]
     rows = catalog.rows(range(len(items)))
     kind = [next((genre for genre in row.genres.split(", ") if genre in common), "other") for row in rows]
-    listed = items.encode([row.id for row in recommend(query).recommendations]).tolist()
-    history = items.encode(history_of(query)).tolist()
     first, second = (waves[number - 1] for number in chosen)
-    return Map(x / np.abs(x).max(), y / np.abs(y).max(), rows, kind, history, listed, (first, second))
+    places = zlib.crc32(x.tobytes() + y.tobytes())
+    checksum = f"{query.dataset} {items.fingerprint} {chosen} {places}"
+    return Map(x / np.abs(x).max(), y / np.abs(y).max(), rows, kind, (first, second), checksum)
+
+
+def marks(query: Query) -> dict[str, list[str]]:
+    """Ids of the items that are marked on a map: those of the history and of the list. Raises SDiffError like
+    `recommend`."""
+    return {"history": history_of(query), "list": [row.id for row in recommend(query).recommendations]}
 
 
 @cached(LRUCache(8), condition=Condition())
@@ -150,7 +161,7 @@ def _wave(catalog: Catalog, number: int, lam: float, u: np.ndarray) -> Wave:
 def _end(rows: Sequence[Row], other: Counter[str], n: int) -> End:
     contrast = {name: (count - other[name]) / n for name, count in _features(rows).items()}
     names = sorted((name for name in contrast if contrast[name] > CONTRAST), key=lambda name: -contrast[name])[:2]
-    return End(", ".join(names), [row.title for row in rows[:TITLES]])
+    return End(", ".join(names), list(rows[:TITLES]))
 
 
 def _features(rows: Sequence[Row]) -> Counter[str]:

@@ -15,6 +15,7 @@ import gradio as gr
 from sdiff.app import journal
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import HOME, cache_dir, data_dir, runs_dir
+from sdiff.evaluation.evaluate import Part
 
 T = TypeVar("T")
 NAME = r"[^\s/:;,()'\"]*"  # one component of a path
@@ -28,6 +29,9 @@ PRESET_LABELS = {
     "filter": "Neighbours: items seen together, nothing to learn",
     "gfcf": "GF-CF: items seen together and broad tastes, nothing to learn",
 }
+
+PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
+BASELINE_LABELS = {"popularity": "most popular items (baseline)", "A x": "linear graph filter (baseline)"}
 
 
 def preset_label(name: str) -> str:

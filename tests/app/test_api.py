@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import threading
 from typing import get_type_hints
 
 import httpx
@@ -169,4 +171,31 @@ def test_a_damaged_checkpoint_is_listed_with_its_error_and_does_not_affect_other
     next(damaged.glob("*.safetensors")).unlink()
     cards = {row["name"]: row["card"] for row in api.list_checkpoints("demo")}
     shutil.rmtree(damaged)
-    assert "R@20" in cards["demo"] and cards["damaged"] and "R@20" not in cards["damaged"]
+    assert "recall@20" in cards["demo"] and cards["damaged"] and "recall@20" not in cards["damaged"]
+
+
+def test_measuring_all_models_leaves_other_calls_their_places(monkeypatch):
+    measured = threading.Event()
+
+    def slow(_):
+        measured.wait(30)
+        yield []
+
+    monkeypatch.setattr(api.standings, "leaderboard", slow)
+
+    async def called():
+        board = api.served(api.leaderboard)
+        boards = [asyncio.create_task(board("demo")) for _ in range(3)]
+        await asyncio.sleep(0)
+        try:
+            return await asyncio.wait_for(api.served(api.recommend)("demo", k=3), 20)
+        finally:
+            measured.set()
+            assert await asyncio.gather(*boards) == [[]] * 3
+
+    assert len(run(called())) == 3
+
+
+def test_the_leaderboard_waits_in_one_line_with_the_measurements_of_the_page(demo):
+    lines = {event.api_name: event.concurrency_id for event in demo.fns.values()}
+    assert lines["leaderboard"] == lines["measure"] != lines["recommend"]

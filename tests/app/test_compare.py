@@ -17,6 +17,7 @@ from sdiff.app import comparison, handlers, leaderboard, lists, measuring, spect
 from sdiff.app.query import Query
 from sdiff.app.state import keep_open, open_dataset, opened_here, serve
 from sdiff.app.tabs import take_away
+from sdiff.app.words import BASELINE_LABELS
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.data.catalog import ALL
@@ -85,7 +86,7 @@ def test_a_baseline_side_reports_the_metrics_of_the_baseline():
     kept = serve("demo", "demo-paper")[1].checkpoint.metrics["test"]
     assert float(rows[0][1]) == pytest.approx(kept["recall@20"], abs=1e-4)
     assert f"for {expected['users']} users of the test part" in words and "overstates" in words
-    assert "A: demo-paper, B: linear graph filter (baseline)" in words
+    assert "· demo-paper, B: linear graph filter (baseline)" in words
 
 
 def test_differences_are_paired_by_user_so_a_side_does_not_differ_from_itself():
@@ -115,8 +116,8 @@ def test_an_impossible_comparison_is_refused_with_a_reason():
 
 def test_a_side_shows_its_model_and_settings():
     assert comparison.describe(replace(ONE, model="A x")).startswith("**linear graph filter (baseline)**")
-    assert comparison.TITLES.keys() == BASELINES.keys()
-    assert "Guidance s 0 → **2**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
+    assert BASELINE_LABELS.keys() == BASELINES.keys()
+    assert "Guidance 0 → **2**" in comparison.describe(replace(ONE, settings={"guidance": 2.0}))
     assert comparison.sides("demo")[-2:] == list(BASELINES)
 
 
@@ -139,6 +140,20 @@ def test_the_film_goes_from_the_history_over_noise_to_the_list():
     )
     again = spectral.film(PAPER)
     assert [frame.lists for frame in again.frames] == [frame.lists for frame in film.frames], "the noise has a seed"
+
+
+def test_a_film_of_many_steps_shows_a_selection_of_them_and_says_so(monkeypatch):
+    long = replace(PAPER, settings={"T": 50})
+    some = spectral.film(long)
+    assert len(some.frames) == spectral.STEPS + 2 and "20 of the 50 steps are shown" in lists.film(some)
+    assert [some.frames[n].title for n in (2, -1)] == ["Step 1 of 50", "Step 50 of 50"]
+    monkeypatch.setattr(spectral, "STEPS", 50)
+    whole = spectral.film(long)
+    assert len(whole.frames) == 52 and "steps are shown" not in lists.film(whole)
+    by_title = {frame.title: frame for frame in whole.frames}
+    for frame in some.frames:
+        same = by_title[frame.title]
+        assert (frame.t, frame.words, frame.lists) == (same.t, same.words, same.lists)
 
 
 def test_the_csv_contains_the_list_and_escapes_formulas(monkeypatch):
@@ -203,7 +218,7 @@ def test_a_sample_of_users_is_drawn_from_all_of_them_and_what_settings_do_is_mea
     users = measuring.sample(split, "valid", 50)
     assert len(users) == 50 and users.max() > 0.8 * len(split.users) and users.min() < 0.2 * len(split.users)
     rows, words = measuring.across_users(ONE)
-    assert [own == now for _, own, now in rows] == [True] * 3 and "people, drawn at random" in words
+    assert [own == now for _, own, now in rows] == [True] * 3 and "users, drawn at random" in words
     moved, _ = measuring.across_users(replace(ONE, settings={"beta": 0.8}))
     hits, novelty, catalog = ([float(re.sub("[^0-9.]", "", text)) for text in row[1:]] for row in moved)
     assert hits[1] < hits[0] and novelty[1] > novelty[0] and catalog[1] > catalog[0]
@@ -216,7 +231,7 @@ def test_data_with_fewer_items_than_a_list_is_long_can_be_measured(tmp_path):
     keep_open(key, opened_here(partial(load_dataset, key)))
     query = Query(key, "instant", "u1")
     rows, _ = measuring.across_users(query)
-    assert rows[0][0].startswith("Hits")
+    assert rows[0][0] == "Held-out items found"
     *_, standings = leaderboard.leaderboard(key)
     assert all(standing.measured for standing in standings)
     assert measuring.measure([query, replace(query, model="popularity")], "test")[1]

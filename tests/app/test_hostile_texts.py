@@ -84,14 +84,14 @@ def test_text_from_data_is_escaped(nasty):
         catalog, carried = state.open_dataset(key).catalog, waves.carried(query)
         pages = [
             lists.history_table(found.history),
-            lists.recommended_table(found.recommendations, None, found.past),
+            lists.recommended_table(found.recommendations, None, found.past, lists.filters(Query(genres=users))),
             lists.addable_table(found.history),
             lists.items_table(catalog.rows(range(10)), users[0]),
             lists.moving_table(users[0], found.recommendations, None, users[0]),
             lists.why_panel(why),
             lists.item_page(handlers.item_facts(query, users[0])),
             lists.taste_grid(handlers.shelves(key)),
-            lists.film(spectral.film(query).frames),
+            lists.film(spectral.film(query)),
             lists.waves_table(carried.waves, carried.amplitude, carried.share),
             lists.plain_table(users[0], users, [users]),
             recommend.find((key, INSTANT), "hacked"),

@@ -132,7 +132,7 @@ def row(name: str, seconds: float | None = None, curve=()) -> Standing:
 def test_accuracy_is_drawn_against_a_cost_that_at_least_three_models_have(tab):
     rows = [row("a", 1.0), row("b", 20.0), row("c", 0.0), row("d")]
     state = tab._standings("demo", rows, "training, s")
-    assert state[tab.cost_plot].visible is False and "At least three" in state[tab.cost_words]
+    assert state[tab.cost_plot].visible is False and "at least three" in state[tab.cost_words]
     state = tab._standings("demo", rows, "size, MB")
     figure = json.loads(state[tab.cost_plot].value["plot"])
     assert [(trace["name"], trace["x"], trace["y"]) for trace in figure["data"]] == [(n, [1], [0.3]) for n in "abcd"]

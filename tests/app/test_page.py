@@ -29,7 +29,7 @@ def test_the_keyboard_moves_a_slider_and_its_number_box_like_the_pointer(page):
     changed(page, first)
     box = page.locator("#guidance input[type=number]")
     reached = box.input_value()
-    page.get_by_text(re.compile(rf"Guidance s 0 → {re.escape(reached)}")).wait_for()  # every key is answered
+    page.get_by_text(re.compile(rf"Guidance 0 → {re.escape(reached)}")).wait_for()  # every key is answered
     moved = titles(page)
     box.fill("0")
     box.press("Enter")
@@ -41,7 +41,7 @@ def test_the_half_life_can_be_changed_if_the_model_has_one(page):
     first = titles(page)
     move(page, "half_life", 15)
     changed(page, first)
-    assert "Recency half-life h 1.4 → 15: " in page.locator("#changed").inner_text()
+    assert "Recency half-life 1.4 → 15: " in page.locator("#changed").inner_text()
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name="Instant").click()
     page.locator("#half_life").wait_for(state="hidden")
@@ -110,7 +110,7 @@ def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     assert "(1 added, 1 removed)" in page.locator("#summary").inner_text(), "a slider keeps the history"
     page.get_by_role("button", name="Back to the model's own settings").click()
     page.locator("#changed").filter(has_text=re.compile(r"^\s*edited history: ")).wait_for()
-    page.get_by_role("button", name="True history").click()
+    page.get_by_role("button", name="Original history").click()
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
     assert titles(page) == first
     page.get_by_role("button", name="Empty").click()
@@ -189,7 +189,18 @@ def test_a_list_can_be_filtered_by_genre_and_years(page):
     assert years and all(int(year) >= 2000 for year in years)
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name="demo-paper").click()
-    page.locator("#summary").filter(has_text="The filter lets").wait_for()
+    page.locator("#summary").filter(has_text="that pass the filters").wait_for()
+    filtered = titles(page)
+    chips = page.locator("#recommended .chip")
+    assert chips.all_inner_texts() == ["Comedy ×", "from 2000 ×"]
+    chips.first.click()
+    changed(page, filtered)
+    settle(page)
+    assert chips.all_inner_texts() == ["from 2000 ×"] and not page.locator("#genres .token").count()
+    chips.first.click()
+    chips.first.wait_for(state="detached")
+    settle(page)
+    assert page.locator("#first-year input").input_value() == "" and "from=" not in page.url
 
 
 @pytest.mark.parametrize("visit", [390, pytest.param(1920, marks=pytest.mark.slow)], indirect=True)
@@ -212,7 +223,7 @@ def test_a_changed_control_updates_the_list_and_can_be_reset_alone_or_with_all(p
     open_controls(page)
     move(page, "guidance", 4)
     moved = changed(page, first)
-    assert "Guidance s 0 → 4: " in page.locator("#changed").inner_text()
+    assert "Guidance 0 → 4: " in page.locator("#changed").inner_text()
     back = page.locator("#guidance button.trained")
     back.get_by_text("back to 0").wait_for()
     assert page.locator("#controls .block.moved").count() == 1
@@ -295,7 +306,7 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
     profile.pages[0].evaluate("localStorage.clear()")
     page = visit()
     settle(page)
-    page.get_by_role("button", name="One minute’s tour").click()
+    page.get_by_role("button", name="Take a one-minute tour").click()
     popover = page.locator(".driver-popover")
     told = []
     for step in range(1, 7):
@@ -318,7 +329,23 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
 
 
 @pytest.mark.parametrize("visit", [390], indirect=True)
-def test_on_a_phone_the_controls_open_over_the_list_and_close_on_a_tap_outside(page):
+def test_on_a_phone_the_first_screen_shows_five_rows_and_a_swipe_reaches_every_tab(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    free = 844 - page.locator("#sheet").bounding_box()["height"]
+    fifth = page.locator("#recommended tbody tr").nth(4).bounding_box()
+    assert fifth["y"] + fifth["height"] <= free
+    strip = page.locator("#views [role=tablist]").bounding_box()
+    assert strip["height"] < 50 and strip["width"] <= 390
+    assert page.locator("#views [role=tab]").count() == 7
+    last = page.get_by_role("tab", name="Train")
+    last.click()
+    page.wait_for_function("document.documentElement.dataset.view === 'Train'")
+    box = last.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize("visit", [390], indirect=True)
+def test_on_a_phone_the_controls_leave_what_they_change_in_sight_and_close_on_a_tap_outside(page):
     slider, handle = page.locator("#guidance"), page.locator("#sheet")
     assert handle.get_attribute("aria-expanded") == "false" and not slider.is_visible()
     handle.click()
@@ -328,7 +355,15 @@ def test_on_a_phone_the_controls_open_over_the_list_and_close_on_a_tap_outside(p
     move(page, "guidance", 4)
     changed(page, first)
     handle.filter(has_text="Controls · 1 changed").wait_for()
-    page.locator("#summary").click()
+    page.locator("#noise").scroll_into_view_if_needed()  # within the controls
+    top = page.locator("#controls").bounding_box()["y"]
+    rows = page.locator("#recommended tbody tr")
+    page.wait_for_function("document.querySelector('#recommended').getBoundingClientRect().top < 100")
+    boxes = [rows.nth(n).bounding_box() for n in range(3)]
+    assert all(box["y"] >= 0 and box["y"] + box["height"] <= top for box in boxes)
+    said = page.locator("#changed").bounding_box()
+    assert top <= said["y"] and said["y"] + said["height"] < page.viewport_size["height"] - 100
+    rows.first.click(position={"x": 5, "y": 5})
     slider.wait_for(state="hidden")
 
 
@@ -363,7 +398,7 @@ def test_a_setting_out_of_range_and_an_invalid_number_do_not_affect_the_rest(vis
     page = visit("?user=7&model=demo-paper&guidance=10&k=many")
     page.get_by_text("k must be a whole number").wait_for()
     page.locator("#summary").filter(has_text="User 7 has").wait_for()
-    page.locator("#changed").filter(has_text="Guidance s 0.02 → 10").wait_for()
+    page.locator("#changed").filter(has_text="Guidance 0.02 → 10").wait_for()
     assert page.locator("#checkpoint input").input_value().endswith("demo-paper")
 
 

@@ -179,6 +179,6 @@ def test_the_note_about_training_depends_on_the_environment(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "somebody/s-diff")
     assert space.note() == "", "SDIFF_RUNS_DIR may be persistent"
     monkeypatch.delenv("SDIFF_RUNS_DIR")
-    assert space.note() == "What is trained here is lost when this Space restarts."
+    assert space.note() == "Models that you train here are lost when this Space restarts."
     monkeypatch.setattr(space, "ZERO_GPU", True)
     assert "ZeroGPU quota" in space.note() and space.serving_device() == CPU

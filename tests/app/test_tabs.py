@@ -9,6 +9,7 @@ import re
 import pytest
 
 from sdiff.app import results
+from sdiff.app.experiment_figures import called
 from sdiff.app.tabs.experiments import experiments
 from sdiff.data.registry import REGISTRY
 from tests.page import WIDTHS, changed, move, open_tab, reload, settle, titles
@@ -46,11 +47,14 @@ def test_a_model_can_be_trained_stopped_saved_and_used(page):
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text(re.compile(f"saved as {name}")).wait_for(timeout=30_000)
     page.get_by_text(re.compile(r"recall@20 0\.\d+ on validation, against 0\.\d+ for popularity")).wait_for()
-    page.wait_for_function(f"document.querySelector('#checkpoint input').value.endsWith('{name}')")
+    use = page.get_by_role("button", name="Use this model: see its list")
+    use.wait_for()
+    settle(page)
+    assert page.locator("#checkpoint input").input_value().endswith("· demo"), "the open model stays"
     page.locator("#checkpoint input").click()
-    page.get_by_role("option", name="Instant").click()
-    page.locator("#cards").filter(has_text="nothing trained").wait_for()
-    page.get_by_role("button", name="See its list").click()
+    page.get_by_role("option", name=name).wait_for()
+    page.keyboard.press("Escape")
+    use.click()
     page.locator("#recommended tbody tr").first.wait_for()
     page.wait_for_function(f"document.querySelector('#checkpoint input').value.endsWith('{name}')")
     open_tab(page, "Waves")
@@ -72,7 +76,7 @@ def test_clocks_count_between_the_updates_of_a_run(page):
 
 
 @pytest.mark.slow
-def test_auto_shows_what_it_tries_and_its_best_model_is_used(page):
+def test_auto_shows_what_it_tries_and_offers_its_best_model(page):
     open_tab(page, "Train")
     page.locator("#minutes input").fill("0.2")
     assert page.locator("#epochs").is_hidden() and page.locator("#train-settings").is_hidden()
@@ -80,7 +84,7 @@ def test_auto_shows_what_it_tries_and_its_best_model_is_used(page):
     page.get_by_role("button", name="Train the best model").click()
     page.get_by_text("Best on validation is").wait_for(timeout=120_000)
     page.get_by_role("cell", name="GF-CF").wait_for()
-    open_tab(page, "Recommend")
+    page.get_by_role("button", name="Use this model: see its list").click()
     page.wait_for_function("document.querySelector('#checkpoint input').value.endsWith('the-best')")
 
 
@@ -247,7 +251,7 @@ def test_two_models_can_be_compared_and_evaluated(page):
     assert listed(page, "#b-list") == first
     page.get_by_role("button", name="Settings of B").click()
     move(page, "b-half_life", 15)
-    page.locator("#b-words").filter(has_text="Recency half-life h 1.4 → 15").wait_for()
+    page.locator("#b-words").filter(has_text="Recency half-life 1.4 → 15").wait_for()
     assert listed(page, "#b-list") != first == listed(page, "#a-list")
     page.get_by_role("button", name="Measure", exact=True).click()
     page.locator("#measured tbody tr").nth(5).wait_for()
@@ -305,8 +309,9 @@ def test_the_leaderboard_is_measured_sorted_in_the_browser_and_kept(visit):
     known = [float(value) for value in column(8) if value]
     assert known == sorted(known) and column(8)[len(known) :] == [""] * (len(recalls) - len(known)), "unknown ones last"
     assert press(1) == "ascending"
-    names = ["demo", "demo-paper", "instant", "linear graph filter (baseline)", "most popular items (baseline)"]
-    assert [name for name in column(1) if name in names] == names
+    names = ["Instant: ", "linear graph filter (baseline)", "most popular items (baseline)", "Paper: ", "Temporal: "]
+    starts = [name for text in column(1) for name in names if text.startswith(name)]
+    assert list(dict.fromkeys(starts)) == names
     page.wait_for_selector("#cost-plot .js-plotly-plot")
     reload(page)
     page.locator("#board-words").filter(has_text=re.compile(r"(\d+) of \1 are measured")).wait_for()
@@ -316,7 +321,7 @@ def test_the_leaderboard_is_measured_sorted_in_the_browser_and_kept(visit):
 @pytest.mark.slow
 def test_the_url_restores_both_sides(visit):
     page = visit("?view=Compare&b-model=demo&b-half_life=15")
-    page.locator("#b-words").filter(has_text="Recency half-life h 1.4 → 15").wait_for()
+    page.locator("#b-words").filter(has_text="Recency half-life 1.4 → 15").wait_for()
     page.get_by_role("button", name="Settings of B").click()
     page.locator("#b-reset").click()
     page.locator("#compare-words").filter(has_text="20 of 20 items in common, in the same order").wait_for()
@@ -395,10 +400,10 @@ def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
     assert (svg, table) == (png.replace(".png", ".svg"), png.replace(".png", ".csv"))
     assert picture.startswith(b"\x89PNG") and b"<svg" in drawing
     assert re.search(rb'<rect x="0" y="0"[^>]*fill: rgb\(255, 255, 255\); fill-opacity: 1', drawing), "on white"
-    recall = {row["model"]: row["test"]["recall@20"] for row in run.rows}
+    recall = {called(row["model"]): row["test"]["recall@20"] for row in run.rows}
     rows = points(data)
     assert {row["y"]: float(row["recall@20"]) for row in rows if row["series"] != "printed in the paper"} == recall
-    assert len(rows) == len(recall) + len([model for model in recall if "recall@20" in run.paper.get(model, {})])
+    assert len(rows) == len(recall) + len([row for row in run.rows if "recall@20" in run.paper.get(row["model"], {})])
     assert not errors, "a picture is drawn from a copy of the plot outside of the page's blocks"
 
 
@@ -448,3 +453,56 @@ def test_on_a_touch_screen_the_buttons_of_a_plot_are_always_visible(browser, url
     exports.wait_for()
     assert exports.evaluate("group => getComputedStyle(group).opacity") == "1"
     context.close()
+
+
+@pytest.mark.slow
+@WIDTHS
+def test_a_title_opens_the_items_page_in_every_tab_with_lists(visit):
+    page = visit("?model=demo-paper&user=7")
+    dialog = page.get_by_role("dialog")
+    for tab, where in (("Diffusion", "#film section:visible"), ("Waves", "#strongest"), ("Compare", "#b-list")):
+        open_tab(page, tab)
+        title = page.locator(f"{where} button.open").first
+        name = title.evaluate("node => node.firstChild.textContent").strip().removesuffix(",")
+        title.click()
+        dialog.get_by_role("heading", name=re.compile(re.escape(name))).wait_for()
+        near = dialog.locator("tbody button.open").first
+        name = near.evaluate("node => node.firstChild.textContent").strip()
+        near.click()
+        dialog.get_by_role("heading", name=re.compile(re.escape(name))).wait_for()
+        dialog.get_by_role("button", name="Close").click()
+        dialog.wait_for(state="hidden")
+
+
+@pytest.mark.slow
+def test_a_new_list_moves_the_marks_on_the_map_that_is_already_drawn(page):
+    open_tab(page, "Waves")
+    plot = "document.querySelector('#map .js-plotly-plot')"
+    ids = """where => [...document.querySelectorAll(`${where} tbody [data-open]`)].map(each => each.dataset.open)"""
+    marked = f"{plot}?.data?.slice(-2).map(trace => [...(trace.ids ?? [])].sort().join())"
+
+    def shown() -> str:
+        listed, history = (",".join(sorted({*page.evaluate(ids, where)})) for where in ("#recommended", "#history"))
+        return f"JSON.stringify({marked}) === JSON.stringify({[listed, history]})"
+
+    page.wait_for_function(shown())
+    page.evaluate(f"{plot}.dataset.mine = 'yes'")
+    before = shown()
+    page.get_by_role("button", name="Random user").click()
+    settle(page)
+    assert shown() != before
+    page.wait_for_function(shown())
+    assert page.evaluate(f"{plot}.dataset.mine") == "yes", "the map was not sent again"
+
+
+@pytest.mark.slow
+def test_the_url_restores_the_waves_of_the_map(page, visit):
+    open_tab(page, "Waves")
+    page.wait_for_selector("#map .js-plotly-plot .main-svg")
+    settle(page)
+    page.locator("#wave-y input").fill("5")
+    page.locator("#wave-y input").press("Enter")
+    page.wait_for_function("new URLSearchParams(location.search).get('map') === '2,5'")
+    other = visit("?" + page.url.partition("?")[2])
+    other.locator("#map-words").filter(has_text="Upwards, wave 5").wait_for()
+    assert other.locator("#wave-y input").input_value() == "5"

@@ -14,11 +14,14 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import figures, handlers, lists, openings, runs, spectral, state, training
+from sdiff.app import figures, handlers, lists, openings, runs, spectral, state, training, waves
+from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
+from sdiff.app.tabs.recommend import RecommendTab
 from sdiff.app.tabs.train import TrainTab
+from sdiff.app.tabs.waves import WavesTab
 from sdiff.app.words import PRESET_LABELS, preset_label
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
@@ -69,15 +72,15 @@ def test_the_list_equals_that_of_the_python_api():
     history = [split.items.ids[i] for i in split.train.history(0)]
     same = open_model("demo-paper", "demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
-    assert shown.changed.startswith("Guidance s 0.02 → **1.5**, noise seed 0 → **3**: **")
+    assert shown.changed.startswith("Guidance 0.02 → **1.5**, noise seed 0 → **3**: **")
     off = handlers.recommend(Query("demo", "demo-paper", "1", None, {"noise": False}, 3, 10))
-    assert off.changed.startswith("Sampling noise η 1 → **0**: **"), "without noise, the seed has no effect"
+    assert off.changed.startswith("Sampling noise 1 → **0**: **"), "without noise, the seed has no effect"
 
 
 def test_a_longer_half_life_changes_the_list_of_a_model_that_uses_the_order():
     recent = handlers.recommend(ONE)
     longer = handlers.recommend(replace(ONE, settings={"half_life": 30}))
-    assert longer.changed.startswith("Recency half-life h 1.4 → **30**: **")
+    assert longer.changed.startswith("Recency half-life 1.4 → **30**: **")
     assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
@@ -109,7 +112,7 @@ def test_a_filter_keeps_only_matching_items():
     shown = handlers.recommend(wanted)
     assert len(shown.recommendations) == 20
     assert all("Comedy" in row.genres and row.year >= 1990 for row in shown.recommendations)
-    assert f"lets {catalog.allowed(wanted.wanted).sum()} of 1,185 items through" in shown.summary
+    assert f"the {catalog.allowed(wanted.wanted).sum()} of 1,185 items that pass the filters" in shown.summary
     best = [row.id for row in handlers.recommend(replace(ONE, k=1185)).recommendations]
     assert [row.id for row in shown.recommendations] == [
         id for id in best if id in {r.id for r in shown.recommendations}
@@ -154,7 +157,7 @@ def test_every_data_set_has_a_model_that_needs_no_training():
     assert len(shown.recommendations) == 5
     again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
     assert shown.recommendations == again.recommendations, "without noise the seed has no effect"
-    assert "nothing trained" in handlers.model_card("demo", "instant")
+    assert "not trained" in handlers.model_card("demo", "instant")
     spectral.spectral_view(Query("demo", "instant", "1"))
 
 
@@ -392,18 +395,20 @@ def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
     query = Query("demo", name, "1", k=5, seed=2)
     [*_, row] = handlers.recommend(query).recommendations
     found = handlers.why(query, row.id)
-    assert found.title == row.title and (found.unit == "score") == (name != "demo")
+    assert found.row.title == row.title and (found.unit == "score") == (name != "demo")
     if found.unit == "score":
         assert found.score == pytest.approx(row.score, abs=1e-5)
     for account in (found.by_item, found.by_frequency):
         assert sum(value for _, value in account) == pytest.approx(found.score, abs=1e-4)
-    named = [title for title, _ in found.by_item]
+    named = [part for part, _ in found.by_item]
     assert named[0] == "without a history" and named[-2] == f"the other {len(true) - 6} items" and len(named) == 9
     assert handlers.why(replace(query, history=true), row.id) == found
     assert len(handlers.why(replace(query, history=true[:2]), row.id).by_item) == 4
     once, twice = true[:2], [id for id in true[:2] for _ in range(2)]
     assert handlers.why(replace(query, history=twice), row.id) == handlers.why(replace(query, history=once), row.id)
-    panel = lists.why_panel(replace(found, title="<i>"))
+    cause, _ = found.by_item[1]
+    evil = replace(cause, title="<i>")
+    panel = lists.why_panel(replace(found, causes=[evil], by_item=[(evil, 1.0), *found.by_item]))
     assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
 
 
@@ -426,3 +431,93 @@ def test_lists_mark_hits_and_scale_bars_by_the_best_score():
     assert html.count('class="hit"') == 1 and "1,234" in html
     assert "width:67%" in html and "width:0%" in html
     assert "No item is left" in lists.recommended_table([])
+
+
+def test_a_filtered_list_carries_its_filters_wherever_it_stands():
+    wanted = replace(ONE, genres=["Comedy", "Drama"], first_year=1990)
+    filters = lists.filters(wanted)
+    assert re.findall('data-unfilter="(.*?)"', filters) == ["genre:Comedy", "genre:Drama", "from"]
+    assert "to" in re.findall('data-unfilter="(.*?)"', lists.filters(replace(ONE, last_year=1999)))
+    assert lists.filters(ONE) == ""
+    rows = handlers.recommend(wanted).recommendations
+    film = lists.film(spectral.film(replace(wanted, model="demo-paper")), filters)
+    for html in (lists.recommended_table(rows, filters=filters), lists.moving_table("A", rows, None, "B", filters)):
+        assert filters in html.split("</caption>")[0]
+    assert film.count(filters) == film.count("<table>")
+    for html in (lists.recommended_table([], filters=filters), lists.moving_table("A", [], None, "B", filters)):
+        assert filters in html, "a filter that lets nothing through can be removed"
+
+
+@pytest.mark.parametrize("pressed", ["genre:Comedy", "from", "to"])
+def test_a_pressed_filter_is_removed_and_the_others_stay(pressed):
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        tab = RecommendTab(page)
+    page.query = lambda _: replace(ONE, genres=["Comedy", "Drama"], first_year=1980, last_year=1999)
+    parts = tab.unfilter({tab.unwanted: f"{pressed} 1700000000000"})
+    left = [parts[page.controls.genres], parts[page.controls.first_year], parts[page.controls.last_year]]
+    expected = {
+        "genre:Comedy": [["Drama"], 1980, 1999],
+        "from": [["Comedy", "Drama"], None, 1999],
+        "to": [["Comedy", "Drama"], 1980, None],
+    }
+    assert left == expected[pressed]
+    assert re.findall('data-unfilter="(.*?)"', parts[tab.recommended]) == [
+        key for key in ("genre:Comedy", "genre:Drama", "from", "to") if key != pressed
+    ]
+
+
+def test_every_title_of_an_item_opens_its_page():
+    query = Query("demo", "demo-paper", "1", k=5)
+    rows = handlers.recommend(query).recommendations
+    found = waves.carried(query)
+    for html in (
+        lists.history_table(rows),
+        lists.addable_table(rows),
+        lists.items_table(rows, "Found"),
+        lists.recommended_table(rows),
+        lists.moving_table("A", rows, None, "B"),
+        lists.film(spectral.film(query)),
+        lists.item_page(handlers.item_facts(query, rows[0].id)),
+    ):
+        titles = re.findall(r'<span class="title">(.*?)</span>', html)
+        assert titles and all(re.fullmatch('<button [^>]*data-open="[^"]+">.*</button>', title) for title in titles)
+    why = handlers.why(query, rows[0].id)
+    panel = lists.why_panel(why)
+    assert {*re.findall('data-open="(.*?)"', panel)} == {row.id for row, _ in why.by_item if isinstance(row, Row)}
+    ends = lists.waves_table(found.waves, found.amplitude, found.share)
+    assert len(re.findall("data-open", ends)) >= lists.STRONGEST * waves.TITLES
+
+
+@pytest.mark.parametrize("name", ["instant", "demo"])
+def test_an_empty_history_is_explained_by_what_ranks_the_list(name):
+    query = Query("demo", name, "", history=[], k=3)
+    first, *_ = handlers.recommend(query).recommendations
+    found = handlers.why(query, first.id)
+    panel = lists.why_panel(found)
+    assert found.popularity == (name == "instant")
+    if found.popularity:
+        assert found.score == first.score == first.popularity and "number of people" in found.unit
+        assert f"ranked by popularity: {first.popularity} people have this item" in panel
+    else:
+        assert "popularity" not in panel
+    for account in (found.by_item, found.by_frequency):
+        assert sum(value for _, value in account) == pytest.approx(found.score, abs=1e-4)
+
+
+def test_the_map_is_sent_once_and_then_only_what_is_marked_on_it():
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        tab = WavesTab(page)
+    axes = dict(zip(tab.axes, (2, 3), strict=True))
+    page.query = lambda _: ONE
+    first = tab.mapped({tab.drawn: "", **axes})
+    page.query = lambda _: replace(ONE, user="7")
+    second = tab.mapped({tab.drawn: first[tab.drawn], **axes})
+    assert tab.map in first and tab.map not in second
+    marked = waves.marks(replace(ONE, user="7"))
+    assert json.loads(second[tab.marks]) == marked | {"waves": [2, 3]} != json.loads(first[tab.marks])
+    turned = tab.mapped({tab.drawn: first[tab.drawn], **axes, tab.axes[0]: 4})
+    assert tab.map in turned and turned[tab.drawn] != first[tab.drawn]

@@ -109,3 +109,13 @@ def test_an_explanation_uses_the_settings_of_the_list_and_refuses_invalid_ones(m
         explain(model, ["1"], "nothing")
     with pytest.raises(SDiffError, match="Unknown setting"):
         explain(model, ["1"], "2", speed=3)
+
+
+def test_an_empty_history_of_a_model_that_needs_one_is_explained_by_popularity(models):
+    for name, model in models.items():
+        found, first = explain(model, [], model.recommend([], 1).ids[0]), model.recommend([], 1)
+        parts = found.without + found.by_item.sum() + found.remainder
+        assert parts == pytest.approx(found.score) == found.by_frequency.sum() + found.beside
+        if model.needs_history:
+            assert found.score == first.scores[0] > 0, name
+    assert {name for name, model in models.items() if model.needs_history} == {"instant", "gfcf"}

@@ -85,8 +85,9 @@ class CompareTab:
         queries = self.queries(values)
         result = comparison.compare(queries)
         named = zip(comparison.NAMES, result.lists, result.shifts, strict=False)
+        filters = lists.filters(queries[0])
         tables = [
-            lists.moving_table(f"{name} · top {len(rows)}", rows, shifts, "B" if name == "A" else "A")
+            lists.moving_table(f"{name} · top {len(rows)}", rows, shifts, "B" if name == "A" else "A", filters)
             for name, rows, shifts in named
         ]
         parts: Parts = {self.words: result.words, self.a_words: comparison.describe(queries[0]), self.a_list: tables[0]}

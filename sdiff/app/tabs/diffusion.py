@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
 
 from sdiff.app import figures, lists, spectral
@@ -11,13 +9,12 @@ from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page, plot_area
 from sdiff.app.state import serve
 from sdiff.app.tabs import take_away
-from sdiff.app.words import public_message
-from sdiff.base.errors import SDiffError
 
 INTRO = """## From history to list: noise in, noise out
-A history is a sum of waves over the graph of all items. Diffusion damps them and adds noise; the denoiser then
-estimates the history again, together with what is missing from it. **VP** is the method: slow waves, which are shared
-taste, stay clear. **VE** gives all waves the same noise, **DDPM** treats them alike in everything. Press Play."""
+Items that the same people choose are neighbours in a graph. A history is a sum of waves over this graph. Diffusion
+damps the waves and adds noise; the denoiser then estimates the history again, together with what is missing from it.
+**VP** is the method's noise: slow waves, which carry shared taste, stay clear. **VE** gives all waves the same
+noise; **DDPM**, the usual kind, also damps them all alike. Press Play."""
 
 
 SOLVED = '<p class="empty">This model is solved in closed form and does not diffuse: choose a learned one.</p>'
@@ -52,15 +49,9 @@ class DiffusionTab:
         query = self.page.query(values)
         if serve(query.dataset, query.model)[1].config.denoiser != "mlp":
             return {self.film: SOLVED, self.energy: gr.Plot(visible=False)}
-        try:
-            film = spectral.film(query)
-        except SDiffError as error:
-            return {
-                self.film: f'<p class="empty">{escape(public_message(error))}</p>',
-                self.energy: gr.Plot(visible=False),
-            }
+        film = spectral.film(query)
         return {
-            self.film: lists.film(film.frames),
+            self.film: lists.film(film, lists.filters(query)),
             self.energy: gr.Plot(
                 figures.film(film.bands, film.history, [frame.energy for frame in film.frames]), visible=True
             ),

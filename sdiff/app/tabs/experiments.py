@@ -10,6 +10,8 @@ from sdiff.app import experiment_figures, lists, results
 from sdiff.app.words import preset_label
 from sdiff.data.registry import REGISTRY
 
+METRICS = "R: recall, N: NDCG, of lists of 10 or 20 on the test part; valid: on the validation part"
+
 
 def experiments_tab() -> None:
     """Builds the tab from the result files at the start of the app."""
@@ -63,6 +65,8 @@ def _show(name: str, label: str) -> tuple[Any, ...]:
 def _read(name: str, label: str) -> tuple[str, Any, str, str, str]:
     """Words, figure, name of the figure, table and origin of a run."""
     run = results.read_run(name, label)
-    table = lists.plain_table(f"{len(run.cells)} rows", run.head, run.cells) if run.cells else ""
+    cells = [[experiment_figures.called(first), *others] for first, *others in run.cells]
+    head = [experiment_figures.AXES.get(name, name) for name in run.head]
+    table = lists.plain_table(f"{len(cells)} rows · {METRICS}", head, cells) if cells else ""
     figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
     return run.words, figure, f"{run.title}, {label}", table, f"Made by {run.source}"

@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import experiment_figures, measuring
+from sdiff.app import comparison, experiment_figures, measuring
 from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page, plot_area
-from sdiff.app.words import public_message
+from sdiff.app.words import literal, public_message
 from sdiff.base.errors import SDiffError
 
-MEASURE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1, api_visibility="private")
+MEASURE: dict[str, Any] = measuring.LINE | dict(api_visibility="private")
 
 
 class Buttons:
@@ -44,7 +44,7 @@ class Grid:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        gr.Markdown("## How A responds to αₘᵢₙ and σₘₐₓ")
+        gr.Markdown("## How A responds to signal floor and noise ceiling")
         with gr.Row(elem_id="sensitivity"):
             self.buttons = Buttons("Measure the grid", "grid")
             self.words = gr.Markdown(
@@ -64,14 +64,15 @@ class Grid:
             query = self.page.query(values)
             grid = measuring.grid(query)
             n = prod(map(len, grid.values()))
-            alike = "; σₘₐₓ changes nothing without noise" if len(grid["sigma_max"]) == 1 else ""
+            alike = "; the noise ceiling has no effect without noise" if len(grid["sigma_max"]) == 1 else ""
             yield {self.words: f"Measuring the first of {n} pairs …", **buttons.measuring(True)}
             for cells in measuring.sensitivity(query):
                 best = max(cells, key=lambda cell: cell["recall@20"])
                 lowest = min(cell["recall@20"] for cell in cells)
                 words = (
-                    f"{query.model}: {len(cells)} of {n} pairs measured{alike}. Best: αₘᵢₙ = {best['alpha_min']:g} and "
-                    f"σₘₐₓ = {best['sigma_max']:g} with recall@20 {best['recall@20']:.4f}; lowest {lowest:.4f}."
+                    f"{literal(comparison.title(query.model))}: {len(cells)} of {n} pairs measured{alike}. Best: "
+                    f"signal floor {best['alpha_min']:g} and noise ceiling {best['sigma_max']:g}, with recall@20 "
+                    f"{best['recall@20']:.4f}; lowest {lowest:.4f}."
                 )
                 figure = gr.Plot(experiment_figures.heat_map(cells, "alpha_min", "sigma_max"), visible=True)
                 yield {self.words: words, self.plot: figure, **buttons.measuring(len(cells) < n)}

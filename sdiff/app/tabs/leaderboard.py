@@ -20,16 +20,18 @@ from sdiff.app.words import literal, public_message
 from sdiff.base.errors import SDiffError
 
 HERE, WRITTEN = "measured here", "from its training"
+COSTS = {"training, s": "training time", "size, MB": "size on disk"}
+RECALL = measuring.HINTS["recall@20"]
 HEADS = (
-    Head("Model", "", "name of the model", number=False),
-    Head("Recall@20, validation", HERE, "of lists of 20 for the same users of the validation part"),
-    Head("Recall@20, test", HERE, "of lists of 20 for the same users of the test part"),
+    Head("Model", "", "what it is, its name, and when it was trained", number=False),
+    Head("Recall@20, validation", HERE, f"{RECALL}, for the same users of the validation part"),
+    Head("Recall@20, test", HERE, f"{RECALL}, for the same users of the test part"),
     Head("Coverage", HERE, measuring.HINTS["coverage"]),
     Head("Novelty, bits", HERE, measuring.HINTS["novelty"]),
-    Head("Recall@20, validation", WRITTEN, "as written in the checkpoint, over all users of the validation part"),
-    Head("Recall@20, test", WRITTEN, "as written in the checkpoint, over all users of the test part"),
+    Head("Recall@20, validation", WRITTEN, "as recorded in training, over all users of the validation part"),
+    Head("Recall@20, test", WRITTEN, "as recorded in training, over all users of the test part"),
     Head("Training, s", WRITTEN, "time of all epochs, on the machine that trained it"),
-    Head("Size, MB", "on disk", "of the files of the checkpoint"),
+    Head("Size, MB", "on disk", "of the files of the model"),
 )
 
 
@@ -47,7 +49,7 @@ class Leaderboard:
             with gr.Column(min_width=310):
                 gr.Markdown("## Accuracy against cost")
                 self.cost = gr.Radio(
-                    [("training time", "training, s"), ("size on disk", "size, MB")],
+                    [(label, cost) for cost, label in COSTS.items()],
                     value="training, s",
                     label="Cost",
                     elem_id="cost",
@@ -89,7 +91,7 @@ class Leaderboard:
         """The leaderboard as a table, two plots and sentences."""
         done = sum(row.measured is not None for row in standings)
         words = f"{done} of {len(standings)} are measured: lists of 20 for at most {measuring.SAMPLE:,} users of each "
-        words += "part, the same for all models (seed 0). The best is first; press the head of a column to sort by it."
+        words += "part, the same for all models (seed 0). The best model is first. Click a column header to sort by it."
         if any(row.foreign for row in standings):
             words += " A model that was trained on another split may know held-out items of this one."
         title = open_dataset(dataset).dataset.title
@@ -101,7 +103,7 @@ class Leaderboard:
 
     def _cost(self, points: list[dict[str, Any]], cost: str) -> Parts:
         if len(points) < 3:
-            words = f"At least three measured models whose {cost.partition(',')[0]} is known are needed for a plot."
+            words = f"A plot needs at least three measured models whose {COSTS[cost]} is known."
             return {self.cost_words: words, self.cost_plot: gr.Plot(visible=False)}
         best, cheapest = max(points, key=lambda row: row["recall@20"]), min(points, key=lambda row: row[cost])
         words = f"**{literal(best['model'])}** is the most accurate, with {best['recall@20']:.4f}; "
@@ -111,13 +113,13 @@ class Leaderboard:
 
     def _curves(self, standings: list[Standing]) -> Parts:
         rows = [
-            {"model": row.model, "epoch": epoch, "recall@20": recall}
+            {"model": comparison.title(row.model), "epoch": epoch, "recall@20": recall}
             for row in standings
             if len(row.curve) > 1
             for epoch, recall in row.curve
         ]
         if not rows:
-            words = "No model of this data set has a training curve: models that are trained from now on keep theirs."
+            words = "No model of this data set has recorded its training curve. Models that you train here do."
             return {self.curve_words: words, self.curves: gr.Plot(visible=False)}
         best = max(rows, key=lambda row: row["recall@20"])
         words = "Validation recall@20 over all users by epoch. The highest point is "
@@ -152,5 +154,5 @@ def _point(row: Standing) -> dict[str, Any] | None:
     if row.measured is None:
         return None
     recall = row.measured.get("valid", row.measured.get("test"))
-    megabytes = None if row.size is None else row.size / 1e6
-    return {"model": row.model, "recall@20": recall, "training, s": row.seconds, "size, MB": megabytes}
+    title, megabytes = comparison.title(row.model), None if row.size is None else row.size / 1e6
+    return {"model": title, "recall@20": recall, "training, s": row.seconds, "size, MB": megabytes}

@@ -39,20 +39,20 @@ class RecommendTab:
             with gr.Column(scale=7, min_width=310):
                 self.summary = gr.Markdown(elem_id="summary")
                 with gr.Accordion("Start from your own taste", open=False, elem_id="own-taste") as self.taste:
-                    gr.Markdown("Click what you like: the list follows each click.", elem_classes="words")
+                    gr.Markdown("Click what you like. The list is updated after each click.", elem_classes="words")
                     self.shelves = gr.HTML(elem_id="shelves", padding=False, js_on_load=PRESSED)
                 with gr.Row(elem_id="lists"):
                     with gr.Column(scale=2, min_width=200, elem_id="past"):
                         self.question = gr.Textbox(
                             show_label=False,
                             label="Add an item to the history",
-                            placeholder="What if? Add by title …",
+                            placeholder="What if? Add an item by title …",
                             max_lines=1,
                             container=False,
                             elem_id="add",
                         )
                         with gr.Row(elem_id="edits"):
-                            self.true_button = gr.Button("True history", size="sm", min_width=80, interactive=False)
+                            self.true_button = gr.Button("Original history", size="sm", min_width=80, interactive=False)
                             self.empty_button = gr.Button("Empty", size="sm", min_width=80)
                         self.addable = gr.HTML(elem_id="addable", padding=False, js_on_load=PRESSED)
                         self.history = gr.HTML(elem_id="history", padding=False, js_on_load=PRESSED)
@@ -63,7 +63,7 @@ class RecommendTab:
                             self.python = gr.Button("Copy as Python", size="sm", min_width=100, elem_id="python")
                             self.link = gr.Button("Copy link", size="sm", min_width=100, elem_id="link")
             with gr.Column(scale=3, min_width=300, elem_id="plots"):
-                gr.Markdown("## For everybody")
+                gr.Markdown("## Across users")
                 self.everybody = gr.HTML(elem_id="everybody", padding=False)
                 gr.Markdown("## What the noise leaves of each wave")
                 self.snr = plot_area("Signal-to-noise ratio by wave", "snr")
@@ -76,6 +76,7 @@ class RecommendTab:
         self.why_panel = gr.HTML(elem_id="why", padding=False)
         self.item = gr.HTML(elem_id="item", padding=False, js_on_load=PRESSED)
         self.picked = gr.Textbox(visible="hidden", elem_id="picked-item")
+        self.unwanted = gr.Textbox(visible="hidden", elem_id="unwanted-filter")
 
     @property
     def emptied(self) -> list[Any]:
@@ -106,7 +107,10 @@ class RecommendTab:
             press(change, page.inputs, [page.edited, page.user, self.question, self.shelves, *listed], **IN_ORDER)
         typed = [page.user.submit, page.user.blur]
         gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *listed], **IN_ORDER)
-        gr.on(page.controls.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
+        panel = page.controls
+        gr.on(panel.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
+        filtered = [panel.genres, panel.first_year, panel.last_year, *listed]
+        self.unwanted.change(self.unfilter, {self.unwanted, *page.inputs}, filtered, **IN_ORDER)
         page.on_new_list("Recommend", self.across, [self.everybody])
         page.on_new_list("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
         why = self.recommended.click(self.why, page.inputs, self.why_panel, trigger_mode="multiple", **IN_ORDER)
@@ -183,6 +187,18 @@ class RecommendTab:
     def restore(self, values: Values) -> Parts:
         return self._edited(self.page.query(values), None)
 
+    @guarded
+    def unfilter(self, values: Values) -> Parts:
+        """Removes a filter whose button in a list was pressed. The script sends the time with it, as for an item."""
+        query, panel = self.page.query(values), self.page.controls
+        filter, _, _ = values[self.unwanted].rpartition(" ")
+        if filter in ("from", "to"):
+            query = replace(query, **{{"from": "first_year", "to": "last_year"}[filter]: None})
+        else:
+            query = replace(query, genres=[genre for genre in query.genres if f"genre:{genre}" != filter])
+        years = {panel.first_year: query.first_year, panel.last_year: query.last_year}
+        return {panel.genres: query.genres, **years, **self.shown(query)}
+
     def _edited(self, query: Query, history: list[str] | None) -> Parts:
         edited = None if history is None else [query.dataset, query.user, history]
         return {self.page.edited: edited, self.question: "", **self.shown(replace(query, history=history))}
@@ -194,7 +210,9 @@ class RecommendTab:
         trained = {name: getattr(config, name) for name in self.page.controls.settings}
         return {
             self.history: lists.history_table(listing.history, listing.ordered),
-            self.recommended: lists.recommended_table(listing.recommendations, listing.moves, listing.past),
+            self.recommended: lists.recommended_table(
+                listing.recommendations, listing.moves, listing.past, lists.filters(query)
+            ),
             self.summary: listing.summary,
             self.page.controls.changed: listing.changed,
             self.true_button: gr.Button(interactive=listing.moves is not None),
@@ -239,7 +257,7 @@ class RecommendTab:
 def for_everybody(query: Query) -> str:
     """What the settings do to the lists of many users."""
     rows, words = measuring.across_users(query)
-    return lists.plain_table(words, ["", "model's own", "now"], rows)
+    return lists.plain_table(words, ["", "own", "now"], rows)
 
 
 @guarded

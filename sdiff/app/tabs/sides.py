@@ -13,7 +13,7 @@ from sdiff.app.controls import SLIDERS, Parts, Settings, Values, adjustable, at,
 from sdiff.app.handlers import model_choices
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.words import attempt
+from sdiff.app.words import BASELINE_LABELS, attempt
 from sdiff.config import INFERENCE_KEYS
 
 NONE = "-"  # in place of a model: no third list; models have no such name
@@ -49,7 +49,7 @@ class Side:
         ) as self.panel:
             with gr.Row():
                 self.settings: Settings = {name: slider(name, self.prefix) for name in SLIDERS}
-            self.reset = gr.Button("Reset to the checkpoint's values", size="sm", elem_id=f"{self.prefix}reset")
+            self.reset = gr.Button(f"Reset {self.name} to its own settings", size="sm", elem_id=f"{self.prefix}reset")
 
     def table(self) -> None:
         """Draws the list."""
@@ -70,7 +70,7 @@ class Side:
         chosen = next(name for name in (model, linked.model, *others) if name in choices)
         # At once, before a comparison changes the URL.
         panel = {} if model else self.settings_of(request, opened, chosen)
-        titles = {name: label for label, name in model_choices(opened[0])} | comparison.TITLES | {NONE: "no third list"}
+        titles = {name: label for label, name in model_choices(opened[0])} | BASELINE_LABELS | {NONE: "no third list"}
         named = [(titles.get(name, name), name) for name in choices]
         return {self.model: gr.Dropdown(named, value=chosen), **panel}
 

@@ -64,8 +64,8 @@ class TrainTab:
                 self.status = gr.HTML(elem_id="train-status", padding=False)
                 with gr.Row():
                     self.stop = gr.Button("Stop", visible=False, scale=0, min_width=160, elem_id="stop")
-                    look = dict(variant="primary", scale=0, min_width=160, elem_id="see")
-                    self.see = gr.Button("See its list", visible=False, **look)
+                    look = dict(variant="primary", scale=0, min_width=240, elem_id="use")
+                    self.use = gr.Button("Use this model: see its list", visible=False, **look)
                 self.tried = gr.HTML(elem_id="tried", padding=False)
                 self.plot = gr.Plot(visible=False, label="Training curves", show_label=False, elem_id="curves")
                 self.plot_words = gr.Markdown(visible=False, elem_classes="words")
@@ -112,12 +112,12 @@ class TrainTab:
         self.stop.click(None, None, self.status, js="() => '<p>Stopping after this epoch …</p>'", **hidden).then(
             _stop, None, None, queue=False, **hidden
         )
-        self.see.click(None, None, None, js="() => window.openTab('Recommend')", **hidden)
+        self.use.click(None, None, None, js="() => window.openTab('Recommend')", **hidden)
 
     @property
     def _shown(self) -> list[Any]:
         """The components that show a run."""
-        return [self.status, self.best, self.start, self.stop, self.see, self.tried, self.plot, self.plot_words]
+        return [self.status, self.best, self.start, self.stop, self.use, self.tried, self.plot, self.plot_words]
 
     def _enlist(self, request: gr.Request) -> Parts:
         """Registers the stop event of a run, which also works while the run waits for others."""
@@ -154,7 +154,7 @@ class TrainTab:
                     parts |= self._curves(figure, f"**{preset_label(view.preset)}.** {CURVES}")
                 if view.saved_as is not None:
                     parts |= {self.trained: view.saved_as, self.name: _name(), **self._status(view.status)}
-                    parts[self.see] = gr.Button(visible=True)
+                    parts[self.use] = gr.Button(visible=True)
                 yield parts
         except SDiffError as error:
             yield self._status(f"<p>{escape(public_message(error))}</p>")
@@ -173,7 +173,7 @@ class TrainTab:
             self.status: status,
             **starts,
             self.stop: gr.Button(visible=running),
-            self.see: gr.Button(visible=False),
+            self.use: gr.Button(visible=False),
         }
 
     def _curves(self, figure: Any = None, words: str = "") -> Parts:

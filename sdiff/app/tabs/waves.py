@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -12,8 +13,9 @@ from sdiff.app.page import Page, plot_area
 from sdiff.app.words import literal
 
 INTRO = """## The waves of this history
-Items that the same people choose are neighbours in a graph. Its slow waves change little from neighbour to neighbour
-and separate the items into large groups; each is named by what stands at its two ends. A history is a sum of waves."""
+Items that the same people choose are neighbours in a graph. A wave gives each item a height. Slow waves change
+little from neighbour to neighbour, so they separate large groups of items; each is named by what is found at its two
+ends. A history is a sum of waves."""
 FIRST = (2, 3)  # the waves of the map at the start: the first one only says how widely an item is seen
 
 
@@ -29,7 +31,7 @@ class WavesTab:
                 self.amplitudes = plot_area("Waves of the history", "amplitudes")
             with gr.Column(scale=2, min_width=310):
                 self.strongest = gr.HTML(elem_id="strongest", padding=False)
-        gr.Markdown("## A map of all items\nEach point is an item; its place is its height on two waves.")
+        gr.Markdown("## A map of all items\nEach point is an item. Its position is its height on two waves.")
         with gr.Row(elem_id="axes"):
             look: dict[str, Any] = dict(precision=0, minimum=1, min_width=120)
             self.axes = [
@@ -37,7 +39,10 @@ class WavesTab:
                 for number, label, axis in zip(FIRST, ("Wave from left to right", "Wave upwards"), "xy", strict=True)
             ]
         self.map_words = gr.Markdown(elem_classes="words", elem_id="map-words")
+        self.filters = gr.HTML(elem_id="map-filters", padding=False)
         self.map = plot_area("Map of the items", "map")
+        self.drawn = gr.Textbox(visible=False)  # checksum of the map on the page
+        self.marks = gr.Textbox(visible=False)  # for the script: what is marked on it, as JSON
         gr.Markdown("## How fast each wave is: the eigenvalues of the graph")
         self.eigenvalues = plot_area("Eigenvalues", "eigenvalues")
         self.eigenvalues_words = gr.Markdown(elem_classes="words")
@@ -47,7 +52,9 @@ class WavesTab:
         shown = [self.words, self.amplitudes, self.strongest, self.eigenvalues, self.eigenvalues_words]
         self.page.on_new_list("Waves", self.carried, shown)
         events = [event for axis in self.axes for event in (axis.submit, axis.blur)]
-        self.page.on_new_list("Waves", self.mapped, [self.map, self.map_words, *self.axes], self.axes, events)
+        mapped = [self.map, self.map_words, self.filters, self.drawn, self.marks, *self.axes]
+        self.page.on_new_list("Waves", self.mapped, mapped, [self.drawn, *self.axes], events)
+        self.marks.change(None, self.marks, js="text => window.tellMarks(text)")
 
     def carried(self, values: Values) -> Parts:
         """The waves of the history."""
@@ -60,19 +67,24 @@ class WavesTab:
             self.amplitudes: figures.amplitudes(found.amplitude, names),
             self.strongest: lists.waves_table(found.waves, found.amplitude, found.share),
             self.eigenvalues: figures.eigenvalues(lam, names),
-            self.eigenvalues_words: f"λ says how fast a wave changes along the graph: {lam[0]:.2f} to {lam[-1]:.2f}. "
-            + (f"The {still} slowest have λ = 0: VP neither damps nor noises them." if still > 1 else ""),
+            self.eigenvalues_words: "The eigenvalue λ tells how fast a wave changes along the graph: here from "
+            f"{lam[0]:.2f} to {lam[-1]:.2f}. "
+            + (f"The {still} slowest have λ = 0, so VP neither damps them nor adds noise." if still > 1 else ""),
         }
 
     def mapped(self, values: Values) -> Parts:
-        """The map on two waves."""
+        """The map on two waves, unless the page has it already, and what is marked on it."""
+        query = self.page.query(values)
         numbers = [int(values[axis] or first) for axis, first in zip(self.axes, FIRST, strict=True)]
-        found = waves.item_map(self.page.query(values), numbers[0], numbers[1], len(figures.GENRE_COLOURS))
+        found = waves.item_map(query, numbers[0], numbers[1], len(figures.GENRE_COLOURS))
         across, up = found.waves
+        new = found.checksum != values[self.drawn]
         return {
-            self.map: figures.item_map(found),
+            **({self.map: figures.item_map(found), self.drawn: found.checksum} if new else {}),
+            self.marks: json.dumps(waves.marks(query) | {"waves": [across.number, up.number]}),
+            self.filters: lists.filters(query),
             self.map_words: f"From left to right, wave {across.number}: **{literal(across.name)}**. Upwards, wave "
-            f"{up.number}: **{literal(up.name)}**. Black dots are the history, rings the list. Click an item to see "
-            "it.",
+            f"{up.number}: **{literal(up.name)}**. Black dots are the history, rings are the list. Click an item to "
+            "open its page.",
             **{axis: wave.number for axis, wave in zip(self.axes, found.waves, strict=True)},  # within the range
         }
