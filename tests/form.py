@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -12,12 +14,17 @@ from sdiff.app.tabs.own_data import FILTERS, OwnData
 from tests.conftest import last
 
 
+@cache
+def built() -> OwnData:
+    with gr.Blocks():
+        return OwnData()
+
+
 class Form:
     """The form for a table of one's own, filled in as the page would do."""
 
     def __init__(self) -> None:
-        with gr.Blocks():
-            self.own = OwnData()
+        self.own = built()
         fields = self.own.fields.values()
         self.values = {self.own.table: None, self.own.items: None}
         self.values |= {field: "" if field.value is None else field.value for field in fields}
@@ -56,7 +63,7 @@ class Form:
         return self.updates[self.own.fields[name]].choices
 
     def check(self) -> str:
-        return last(self.own._check(self.values))
+        return last(self.own._check(self.values, SimpleNamespace(session_hash="one")))  # type: ignore[arg-type]
 
     def open(self) -> tuple[str, str]:
         """The key and the final message."""

@@ -121,8 +121,9 @@ def preview(path: Any, reading: Reading = DEFAULT) -> Preview:
         chosen = ()
         if "timestamp" in columns:
             text, form = _text(columns["timestamp"]), reading.timestamp_format.strip()
-            times = time_readings(table, text, "")
-            chosen = time_readings(table, text, form) if form else times
+            chosen = times = time_readings(table, text, "")
+            if form:
+                chosen = [time for time in times if time.format == form] or time_readings(table, text, form)
         return Preview(
             list(table.columns),
             {role: names[sql] for role, sql in columns.items()},

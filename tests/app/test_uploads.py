@@ -133,14 +133,18 @@ def test_without_a_file_nothing_is_read(form):
 
 
 def test_a_likely_encoding_is_proposed_and_can_be_corrected(tmp_path, form):
-    rows = "".join(f"é{u},L’ü{i}\n" for u in range(9) for i in range(5))
+    rows = "".join(f"Amélie {u},L’été {i}\n" for u in range(9) for i in range(5))
     form.drop(written(tmp_path / "old.csv", "user,item\n" + rows, "cp1252"))
-    assert form["encoding"] == "cp1252" and "not in UTF-8. It is read as cp1252" in form.start and "L’ü0" in form.start
+    assert (
+        (likely := form["encoding"]) in ("cp1250", "cp1252")  # which have these letters in the same places
+        and f"not in UTF-8. It is read as {likely}" in form.start
+        and "L’été 0" in form.start
+    )
     assert form.updates[form.own.layout].open, "the field is shown"
-    assert "é3" in open_dataset(form.open()[0]).dataset.split.users
+    assert "Amélie 3" in open_dataset(form.open()[0]).dataset.split.users
     form.set(encoding="")
-    assert "It is likely in cp1252" in form.start and "45 invalid rows" in form.check()
-    assert "йж" in form.set(encoding="cp1251").start or "й" in form.start
+    assert f"It is likely in {likely}" in form.start and "45 invalid rows" in form.check()
+    assert "L’йtй 0" in form.set(encoding="cp1251").start
 
 
 def test_a_file_without_a_header_gets_names_and_loses_no_row(tmp_path, form):
@@ -150,7 +154,7 @@ def test_a_file_without_a_header_gets_names_and_loses_no_row(tmp_path, form):
     assert "1577840400 is 1 January 2020, 01:00" in form.start and "18 interactions" in form.check()
     form.set(names="item,user,timestamp")
     assert [form[role] for role in ("user", "item")] == ["user", "item"] and "5 users, 6 items" in form.check()
-    assert "17 interactions" in form.set(names="", user="0", item="0 (2)").check(), "the first row as header"
+    assert "of 17 rows" in form.set(names="", user="0", item="0 (2)").check(), "the first row is the header"
 
 
 def test_days_and_months_that_can_be_exchanged_are_asked_for_with_examples(tmp_path, form):

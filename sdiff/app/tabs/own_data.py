@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 from anyio.to_thread import run_sync
+from gradio.utils import LRUCache
 
 from sdiff.app import gate, mapping, openings, runs, state, upload_report, uploads
 from sdiff.app.controls import Parts, Values
@@ -36,6 +37,7 @@ NO_FILE = "Without a file of titles, columns of the interactions can describe th
 SAMPLE = (ASSETS / "sample.csv").read_text(encoding="utf-8")
 ITEMS_LAYOUT = tuple(f"items_{name}" for name in LAYOUT)
 FILTERS = ("min_rating", "core", "split", "skip_faulty")
+_checks: LRUCache[str, Event] = LRUCache(200)  # events that end the latest check, by session
 UNKNOWN = [("", "")]  # choices as long as there is no file
 QUIET: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
 
@@ -54,8 +56,8 @@ class OwnData:
             padding=False,
         )
         with gr.Row():
-            self.table = gr.File(label="Interactions", height=150, min_width=150, elem_id="own-table")
-            self.items = gr.File(label="Titles (optional)", height=150, min_width=150, elem_id="own-items")
+            self.table = gr.File(label="Interactions", height=150, min_width=240, elem_id="own-table")
+            self.items = gr.File(label="Titles (optional)", height=150, min_width=240, elem_id="own-items")
         with gr.Column(visible=False, elem_id="own-form") as self.form:
             self._interactions()
             self._titles()
@@ -148,13 +150,10 @@ class OwnData:
             self._look_at_times: [self.fields["timestamp"].input],
             self._look: _edits(roles),
         }
-        checking: dict[str, Any] = dict(concurrency_id="checking", concurrency_limit=2, **QUIET)
-        checks = [gr.on(_edits(filters), self._check, inputs, self.report, **checking)]
+        checking = {**openings.EVENTS, "concurrency_id": "checking"}
+        gr.on(_edits(filters), self._check, inputs, self.report, **checking)
         for look, events in looks.items():
-            looked = gr.on(events, look, inputs, shown, **QUIET)
-            checks.append(looked.then(self._check, inputs, self.report, **checking))
-        # A check of the form as it was before is of no use.
-        gr.on([event for events in looks.values() for event in events] + _edits(filters), None, cancels=checks)
+            gr.on(events, look, inputs, shown, **QUIET).then(self._check, inputs, self.report, **checking)
         read = self.button.click(self._open, inputs, [self.key, self.message, self.cancel], **openings.EVENTS)
         self.cancel.click(None, cancels=[read]).then(
             lambda: (paragraph("Cancelled."), gr.Button(visible=False)), None, [self.message, self.cancel], **QUIET
@@ -209,7 +208,7 @@ class OwnData:
         assert found.start
         parts |= self._fields(found, "")
         parts[self.fields["timestamp_format"]] = _time_formats(found.start, found.options["timestamp_format"])
-        if found.notices:
+        if any(found.options[name] for name in LAYOUT):
             parts[self.layout] = gr.Accordion(open=True)
         parts[self.items_layout] = gr.Accordion(visible=items is not None)
         try:
@@ -222,7 +221,7 @@ class OwnData:
         parts |= self._fields(catalogue, "items_")
         if items:
             parts[self.items_start] = beginning(items, catalogue, catalogue.options)
-            if catalogue.notices:
+            if any(catalogue.options[name] for name in ITEMS_LAYOUT):
                 parts[self.items_layout] = gr.Accordion(visible=True, open=True)
         return parts | {
             self.start: beginning(table, found, found.options if items else {**found.options, **catalogue.options})
@@ -241,19 +240,23 @@ class OwnData:
             parts[self.fields[prefix + name]] = found.options[prefix + name]
         return parts
 
-    async def _check(self, values: Values) -> AsyncIterator[str]:
-        """Reads all rows, and shows what is lost and why."""
+    async def _check(self, values: Values, request: gr.Request) -> AsyncIterator[str]:
+        """Reads all rows, and shows what is lost and why. Ends the session's check of an earlier state of the form."""
         table, items = self._files(values)
+        session, abandoned = str(request.session_hash), Event()
+        if (earlier := _checks.get(session)) is not None:
+            earlier.set()
+        _checks[session] = abandoned
         if table is None:
             yield ""
             return
-        abandoned = Event()
         work = asyncio.ensure_future(run_sync(_checked, table, items, self._options(values), abandoned))
         try:
-            while not work.done():
+            while not work.done() and not abandoned.is_set():
                 yield paragraph("Checking all rows …")
                 await asyncio.wait([work], timeout=openings.TICK)
-            yield work.result()
+            if not abandoned.is_set():
+                yield work.result()
         finally:
             abandoned.set()
 
@@ -298,7 +301,8 @@ def _checked(table: Path, items: Path | None, options: Options, abandoned: Event
         gate.require_writable()
         reading = mapping.reading(table, items, options)
         process: dict[str, Any] = dict(niceness=openings.NICENESS, abandoned=abandoned)
-        with closing(runs.in_subprocess(uploads.check, table, items, reading, **process)) as steps:
+        arguments = uploads.check, table, items, reading
+        with openings.turn(abandoned), closing(runs.in_subprocess(*arguments, **process)) as steps:
             checked = next(steps)
     except SDiffError as error:
         return problem(public_message(error))
