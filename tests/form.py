@@ -25,6 +25,7 @@ class Form:
 
     def __init__(self) -> None:
         self.own = built()
+        self.updates: dict[Any, Any] = {}
         fields = self.own.fields.values()
         self.values = {self.own.table: None, self.own.items: None}
         self.values |= {field: "" if field.value is None else field.value for field in fields}
@@ -54,7 +55,7 @@ class Form:
             if part in self.values:
                 self.values[part] = getattr(update, "value", update)
         self.start, self.titles = parts.get(self.own.start, ""), parts.get(self.own.items_start, "")
-        self.updates = parts
+        self.updates |= parts
 
     def __getitem__(self, name: str) -> Any:
         return self.values[self.own.fields[name]]

@@ -42,7 +42,7 @@ class Understood:
 
 
 def interactions(path: Path, options: Options) -> Understood:
-    """How a table of interactions is understood. Without options, also what is proposed for it.
+    """How a table of interactions is understood. Options that are missing are detected or proposed.
 
     Raises:
         SDiffError: the table cannot be read with these options.
@@ -57,6 +57,8 @@ def interactions(path: Path, options: Options) -> Understood:
 
 def titles(path: Path | None, log: Understood, options: Options) -> Understood:
     """How a table of items is understood; without one, which columns of the interactions describe the items.
+
+    Options that are missing are detected or proposed.
 
     Raises:
         SDiffError: the table cannot be read with these options.
@@ -101,8 +103,8 @@ def _layout(prefix: str, options: Options) -> dict[str, Any]:
 
 
 def _previewed(path: Path, prefix: str, options: Options) -> tuple[Preview, dict[str, Any], list[str]]:
-    """A preview of a table, its layout, and notices. Without options, the layout is what is proposed."""
-    layout, notices = _layout(prefix, options), []
+    """A preview of a table, its layout, and notices. If the options have no layout, it is what is proposed."""
+    layout, notices, given = _layout(prefix, options), [], f"{prefix}names" in options
 
     def look() -> Preview:
         pair = {} if prefix else {name: options.get(name, "") for name in (*PAIR, "timestamp_format")}
@@ -110,7 +112,7 @@ def _previewed(path: Path, prefix: str, options: Options) -> tuple[Preview, dict
 
     start = look()
     proposed = start.proposed_encoding
-    if proposed and options:
+    if proposed and given:
         notices.append(f"The text is not in {start.encoding.upper()}. It is likely in {proposed}.")
     elif proposed:
         notices.append(
@@ -119,7 +121,7 @@ def _previewed(path: Path, prefix: str, options: Options) -> tuple[Preview, dict
         )
         layout[f"{prefix}encoding"] = proposed
         start = look()
-    if start.names and not options:
+    if start.names and not given:
         names = start.names if not prefix else _names_of_items(len(start.names))
         notices.append("The first row seems to be data, not a header. The columns got names: check them.")
         layout[f"{prefix}names"] = ",".join(names)

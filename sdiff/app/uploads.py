@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +52,7 @@ class Checked:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def check(interactions: Path, items: Path | None, reading: Reading) -> Iterator[Checked]:
+def check(interactions: Path, items: Path | None, reading: Reading) -> Generator[Checked, None, None]:
     """Reads tables without storing them. A generator with one step, for `runs.in_subprocess`."""
     reading, problems = replace(reading, skip_faulty=True), {}
     try:

@@ -57,7 +57,7 @@ def test_a_new_file_is_understood_and_all_its_columns_can_be_chosen(log, form):
     columns = [(name, name) for name in ("visitor", "item", "stars", "time")]
     assert form.choices("user") == [("(choose)", ""), *columns]
     assert form.choices("rating") == [("(none)", "-"), *columns]
-    assert not form.own._understood({**form.values, form.own.table: None}, {}, {})[form.own.form].visible
+    assert not form.own._look_at_table({**form.values, form.own.table: None})[form.own.form].visible
 
 
 def test_a_file_that_is_not_a_table_is_refused_by_its_original_name(tmp_path, form):
@@ -179,6 +179,14 @@ def test_another_delimiter_is_tried_and_taken_back(tmp_path, form):
     form.drop(written(tmp_path / "x.csv", "user;item;rating;timestamp\n" + rows)).set(delimiter=",")
     assert form["user"] == "" and "Choose the columns" in form.check()
     assert [form.set(delimiter="")[role] for role in PAIR] == [*PAIR] and "16 interactions" in form.check()
+
+
+def test_an_edit_does_not_touch_the_other_fields(log, form):
+    """Another edit may be under way."""
+    form.drop(log)
+    fields = {*form.own.fields.values()}
+    assert not fields & form.own._look(form.values).keys()
+    assert fields & form.own._look_at_times(form.values).keys() == {form.own.fields["timestamp_format"]}
 
 
 @pytest.fixture

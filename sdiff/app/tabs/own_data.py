@@ -94,7 +94,7 @@ class OwnData:
             encodings = [("UTF-8 or UTF-16", ""), *((name, name) for name in ENCODINGS)]
             self._choice(f"{prefix}encoding", encodings, "Encoding", 130, custom=True)
             self.fields[f"{prefix}names"] = gr.Textbox(
-                label="Names of the columns, if there is no header",
+                label="Column names, if there is no header",
                 placeholder=names,
                 max_lines=1,
                 min_width=220,
@@ -162,83 +162,82 @@ class OwnData:
 
     def _look_at_table(self, values: Values) -> Parts:
         """Detects everything about a new table."""
-        return self._understood(values, {}, self._options(values) if values[self.items] else {})
+        return self._understood(values, {*PAIR, "timestamp_format", *LAYOUT, *self._described(values)})
 
     def _look_at_layout(self, values: Values) -> Parts:
         """Detects the columns of a table that is read in another way."""
-        options = self._options(values)
-        return self._understood(values, {name: options[name] for name in LAYOUT}, options if values[self.items] else {})
+        return self._understood(values, {*PAIR, "timestamp_format", *self._described(values)})
 
     def _look_at_items(self, values: Values) -> Parts:
         """Detects everything about a new table of items."""
-        return self._understood(values, self._options(values), {})
+        return self._understood(values, {*ITEMS, *ITEMS_LAYOUT})
 
     def _look_at_items_layout(self, values: Values) -> Parts:
         """Detects the columns of a table of items that is read in another way."""
-        options = self._options(values)
-        return self._understood(values, options, {name: options[name] for name in ITEMS_LAYOUT})
+        return self._understood(values, {*ITEMS})
 
     def _look_at_times(self, values: Values) -> Parts:
         """Detects the format of the times in another column."""
-        options = self._options(values)
-        return self._understood(values, {**options, "timestamp_format": ""}, options)
+        return self._understood(values, {"timestamp_format"})
 
     def _look(self, values: Values) -> Parts:
         """Shows how the files are understood with other columns."""
-        options = self._options(values)
-        return self._understood(values, options, options)
+        return self._understood(values, set())
 
-    def _understood(self, values: Values, log: Options, described: Options) -> Parts:
-        """Previews, and the fields as detected or chosen. An error takes the place of the preview of its file.
+    def _understood(self, values: Values, fresh: set[str]) -> Parts:
+        """Previews, and new values of the fields `fresh`, which are detected. An error takes the place of a preview.
 
-        Args:
-            log: options for the interactions, empty to detect them.
-            described: likewise for the items.
+        The other fields are not updated, because the visitor may be editing them.
         """
         table, items = self._files(values)
         parts: Parts = {self.form: gr.Column(visible=table is not None), self.report: "", self.message: ""}
         parts |= {self.start: "", self.items_start: "" if items else paragraph(NO_FILE, "hint")}
         if table is None:
             return parts
+        options = {name: value for name, value in self._options(values).items() if name not in fresh}
         try:
             gate.require_writable()
-            found = mapping.interactions(table, log)
+            found = mapping.interactions(table, options)
         except SDiffError as error:
             return parts | {self.start: problem(public_message(error))}
-        assert found.start
-        parts |= self._fields(found, "")
-        parts[self.fields["timestamp_format"]] = _time_formats(found.start, found.options["timestamp_format"])
-        if any(found.options[name] for name in LAYOUT):
-            parts[self.layout] = gr.Accordion(open=True)
-        parts[self.items_layout] = gr.Accordion(visible=items is not None)
+        parts |= self._detected(found, fresh, self.layout, LAYOUT)
         try:
-            catalogue = mapping.titles(items, found, described)
+            catalogue = mapping.titles(items, found, options)
         except SDiffError as error:
-            return parts | {
-                self.start: beginning(table, found, found.options),
-                self.items_start: problem(public_message(error)),
-            }
-        parts |= self._fields(catalogue, "items_")
+            parts[self.start] = beginning(table, found, found.options)
+            return parts | {self.items_start: problem(public_message(error))}
+        parts |= self._detected(catalogue, fresh, self.items_layout, ITEMS_LAYOUT)
         if items:
             parts[self.items_start] = beginning(items, catalogue, catalogue.options)
-            if any(catalogue.options[name] for name in ITEMS_LAYOUT):
-                parts[self.items_layout] = gr.Accordion(visible=True, open=True)
-        return parts | {
-            self.start: beginning(table, found, found.options if items else {**found.options, **catalogue.options})
-        }
+        described = {} if items else catalogue.options
+        return parts | {self.start: beginning(table, found, {**found.options, **described})}
 
-    def _fields(self, found: Understood, prefix: str) -> Parts:
-        """The columns to choose from, and what is chosen."""
+    def _detected(self, found: Understood, fresh: set[str], accordion: gr.Accordion, layout: Sequence[str]) -> Parts:
+        """The fields `fresh` of a table: the columns to choose from, and what is detected.
+
+        The accordion of its layout is opened if something is proposed there.
+        """
         parts: Parts = {}
-        for name in ITEMS if prefix else PAIR:
-            column = found.options[name]
-            empty = ("(choose)", UNSET) if name in ("user", "item", "items_id") else ("(none)", NONE)
-            shown = name != "items_id" or found.start is not None
-            choices = [empty, *((text, text) for text in found.columns)]
-            parts[self.fields[name]] = gr.Dropdown(choices, value=column, visible=shown)
-        for name in LAYOUT:
-            parts[self.fields[prefix + name]] = found.options[prefix + name]
+        for name in fresh & found.options.keys():
+            value, field = found.options[name], self.fields[name]
+            if name in LABELS:
+                empty = ("(choose)", UNSET) if name in ("user", "item", "items_id") else ("(none)", NONE)
+                choices = [empty, *((column, column) for column in found.columns)]
+                shown = name != "items_id" or found.start is not None
+                parts[field] = gr.Dropdown(choices, value=value, visible=shown)
+            elif name == "timestamp_format":
+                assert found.start
+                parts[field] = _time_formats(found.start, value)
+            else:
+                parts[field] = value
+        if {*layout} <= fresh:
+            opened: Parts = {"open": True} if any(found.options[name] for name in layout) else {}
+            parts[accordion] = gr.Accordion(visible=found.start is not None, **opened)
         return parts
+
+    def _described(self, values: Values) -> set[str]:
+        """The fields that follow from the interactions if there is no table of items."""
+        return set() if values[self.items] else {*ITEMS, *ITEMS_LAYOUT}
 
     async def _check(self, values: Values, request: gr.Request) -> AsyncIterator[str]:
         """Reads all rows, and shows what is lost and why. Ends the session's check of an earlier state of the form."""
