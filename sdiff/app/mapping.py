@@ -88,7 +88,7 @@ def reading(table: Path, items: Path | None, options: Options) -> Reading:
     if items and options["items_id"] == UNSET:
         raise SDiffError(f"Choose the column of item ids in {items.name}.")
     detected = {name: (log.options | described.options).get(name) for name in (*PAIR, *ITEMS)}
-    given = {name: "" if detected.get(name) == value else value for name, value in options.items()}
+    given: dict[str, Any] = {name: "" if detected.get(name) == value else value for name, value in options.items()}
     if not items:
         given |= {f"items_{name}": "" for name in ("id", *LAYOUT)}
     given |= {

@@ -150,10 +150,12 @@ class OwnData:
             self._look_at_times: [self.fields["timestamp"].input],
             self._look: _edits(roles),
         }
-        checking = {**openings.EVENTS, "concurrency_id": "checking"}
+        # An edit counts although an earlier one is still being looked at; they are looked at in order.
+        looking = {**QUIET, "trigger_mode": "multiple", "concurrency_id": "looking", "concurrency_limit": 1}
+        checking = {**openings.EVENTS, "trigger_mode": "multiple", "concurrency_id": "checking"}
         gr.on(_edits(filters), self._check, inputs, self.report, **checking)
         for look, events in looks.items():
-            gr.on(events, look, inputs, shown, **QUIET).then(self._check, inputs, self.report, **checking)
+            gr.on(events, look, inputs, shown, **looking).then(self._check, inputs, self.report, **checking)
         read = self.button.click(self._open, inputs, [self.key, self.message, self.cancel], **openings.EVENTS)
         self.cancel.click(None, cancels=[read]).then(
             lambda: (paragraph("Cancelled."), gr.Button(visible=False)), None, [self.message, self.cancel], **QUIET
