@@ -179,7 +179,7 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         options["timestamp_format"] = rng.choice(forms)
     if rng.random() < 0.2:
         options |= {
-            "items_id": rng.choice(("", "item", "title", "nobody")),
+            **{f"items_{role}": rng.choice(("", "-", "item", "title", "nobody")) for role in ("id", "title", "genres")},
             "items_delimiter": rng.choice(("", ",", "\\t", "::")),
             "items_encoding": rng.choice(("", "gb18030", "utf-16-le", "utf-7", "idna")),
             "items_names": rng.choice(((), ("item", "title"), ("item", "'", '"', "4", "5"))),
@@ -197,7 +197,7 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
     def read() -> None:
         reading = Reading(**options)
         with suppress(SDiffError):
-            preview(path, reading.layout)
+            preview(path, reading)
         tables = path, items if rng.random() < 0.5 else None, reading
         opened = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
         key = opened.dataset.key

@@ -14,7 +14,7 @@ import torch
 from cachetools import LRUCache, cached
 from torch import Tensor
 
-from sdiff.app import gate, uploads
+from sdiff.app import uploads
 from sdiff.app.controls import SLIDERS
 from sdiff.app.query import K, Query
 from sdiff.app.similar import co_occurring
@@ -385,10 +385,11 @@ def model_title(name: str) -> str:
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
-    """(title, key) of the visitor's uploads, then of the data sets that are available or can be downloaded."""
-    registered = [
-        (source.title + (" (not downloaded)" if source.missing else ""), key)
-        for key, source in REGISTRY.items()
-        if not (source.missing and gate.read_only())
-    ]
-    return [*uploads.choices(uploaded, uploads_dir()), *registered]
+    """(title, key) of the visitor's uploads, then of the registered data sets that are here."""
+    here = [(source.title, key) for key, source in REGISTRY.items() if not source.missing]
+    return [*uploads.choices(uploaded, uploads_dir()), *here]
+
+
+def missing_choices() -> list[tuple[str, str]]:
+    """(title, key) of the registered data sets that are not here."""
+    return [(source.title, key) for key, source in REGISTRY.items() if source.missing]

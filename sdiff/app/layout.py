@@ -64,7 +64,11 @@ def build() -> gr.Blocks:
         api.offer()  # first, because event handlers may have the same names
         page.wire()
         train.wire()
-        data_sets, models, offered = opening.wire(demo.load, data.wire(), data.key, train.trained, train.use.click)
+        data.wire()
+        own = data.own
+        data_sets, models, offered = opening.wire(
+            demo.load, own.wire(), own.key, data.published, train.trained, train.use.click
+        )
         recommend.wire([*data_sets, *models])
         compare.wire([*data_sets, *models, offered])
         data.follow(data_sets)

@@ -32,7 +32,7 @@ class Opening:
         self.uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")
 
     def wire(
-        self, load: Any, read: Any, key: gr.Textbox, trained: gr.Textbox, use: Any
+        self, load: Any, read: Any, key: gr.Textbox, published: gr.Dropdown, trained: gr.Textbox, use: Any
     ) -> tuple[list[Any], list[Any], Any]:
         """Connects the events. Returns those that open data sets, those that open a model of the open data set, and one
         after which there is another model to choose.
@@ -41,6 +41,7 @@ class Opening:
             load: the event of a loaded page.
             read: the event of an uploaded table that was read.
             key: the key of that upload.
+            published: the data sets that can be downloaded.
             trained: the name of the last trained model.
             use: the event that opens it.
         """
@@ -61,9 +62,10 @@ class Opening:
         alone: dict[str, Any] = dict(concurrency_id="download", show_progress_on=[page.words], api_visibility="private")
         fetch = page.fetch.click(download, self.wanted, None, **alone)
         fetched = fetch.success(self.open_dataset, [self.wanted, *known], shown, **openings.EVENTS)
+        asked = published.select(self.open_dataset, [published, *known], shown, **openings.EVENTS)
         own = read.success(self.open_own, [key, *known], [self.uploaded, *shown], **openings.EVENTS)
         # Cancel first: a late update of an opening would overwrite the restored page.
-        back = page.cancel.click(None, cancels=[loaded, selected, fetched, own]).then(
+        back = page.cancel.click(None, cancels=[loaded, selected, fetched, asked, own]).then(
             self.cancel, [page.list_state, *known], shown, **openings.EVENTS
         )
         slowly: dict[str, Any] = IN_ORDER | dict(show_progress="full", show_progress_on=[page.cards])
@@ -73,7 +75,7 @@ class Opening:
             use(self.use_trained, [trained, page.opened], model, **IN_ORDER),
         ]
         offered = trained.change(self.offer_models, page.opened, page.checkpoint, **QUIETLY)
-        return [loaded, selected, fetched, own, back], models, offered
+        return [loaded, selected, fetched, asked, own, back], models, offered
 
     async def open_page(self, request: gr.Request, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens the page's URL. Parts that cannot be opened are reported; the others are opened."""

@@ -118,7 +118,7 @@ async def join_opening(
 
 def _open(key: str, work: _Opening) -> None:
     try:
-        with _turn(work), scratch(Path(gettempdir())) as folder:
+        with turn(work.abandoned), scratch(Path(gettempdir())) as folder:
             work.stage = 0
             steps = runs.in_subprocess(
                 prepare.steps,
@@ -146,12 +146,12 @@ def _open(key: str, work: _Opening) -> None:
 
 
 @contextmanager
-def _turn(work: _Opening) -> Iterator[None]:
-    """Waits until fewer than `AT_ONCE` openings run. Raises SDiffError if the opening is abandoned."""
-    while not (acquired := _turns.acquire(timeout=TICK)) and not work.abandoned.is_set():
+def turn(abandoned: Event) -> Iterator[None]:
+    """Waits until fewer than `AT_ONCE` data sets are read. Raises SDiffError if the reading is abandoned."""
+    while not (acquired := _turns.acquire(timeout=TICK)) and not abandoned.is_set():
         pass
     try:
-        if work.abandoned.is_set():
+        if abandoned.is_set():
             raise SDiffError("This was cancelled because nobody is waiting for it.")
         yield
     finally:

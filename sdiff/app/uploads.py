@@ -10,22 +10,69 @@ import hashlib
 import re
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
 from sdiff.data.database import database, readable_errors
-from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.data.readers import Reading
+from sdiff.data.datasets import OWN, Dataset, load_dataset
+from sdiff.data.formats import own_items
+from sdiff.data.items import untitled
+from sdiff.data.readers import FaultyRows, Reading, read_interactions, split_of
+from sdiff.data.summary import Summary, summarize
+from sdiff.data.tables import Fault
 
 TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
 ROWS = 20_000_000  # maximum number of rows; each takes about 100 bytes of memory
 UNPACKED = 512 << 20  # maximum number of bytes when uncompressed
+SHOWN = 200  # maximum number of invalid rows listed
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What an upload holds, without its invalid rows.
+
+    Attributes:
+        summary: of the data set; None if the interactions cannot be read.
+        rows: number of rows of interactions.
+        invalid: for "interactions" and "items", the number of invalid rows and the first of them.
+        described: the columns that describe the items, by role.
+        problems: for "interactions" and "items", why the file cannot be read.
+    """
+
+    summary: Summary | None
+    rows: int = 0
+    invalid: dict[str, tuple[int, list[Fault]]] = field(default_factory=dict)
+    described: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def check(interactions: Path, items: Path | None, reading: Reading) -> Generator[Checked, None, None]:
+    """Reads tables without storing them. A generator with one step, for `runs.in_subprocess`."""
+    reading, problems = replace(reading, skip_faulty=True), {}
+    try:
+        _refuse_bomb(interactions)
+        pairs, report = read_interactions(interactions, reading)
+        split = split_of(pairs, reading)
+    except SDiffError as error:
+        yield Checked(None, problems={"interactions": str(error)})
+        return
+    try:
+        if items:
+            _refuse_bomb(items)
+        found = own_items(interactions, pairs.items, reading, report, items)
+    except SDiffError as error:
+        problems["items"], found = str(error), untitled(pairs.items)
+    summary = summarize(Dataset("", interactions.name, OWN, split, found, report))
+    titles = found.titles
+    faults = {"interactions": report.faults, "items": titles.faults if titles else []}
+    invalid = {role: (len(rows), rows[:SHOWN]) for role, rows in faults.items() if rows}
+    yield Checked(summary, report.rows, invalid, titles.columns if titles else {}, problems)
 
 
 def key_of(interactions: Path, items: Path | None, reading: Reading) -> str:
@@ -58,7 +105,7 @@ def keep(interactions: Path, items: Path | None, reading: Reading, root: Path) -
             whole.mkdir()
             for role, path in tables.items():
                 sync(shutil.copyfile(path, whole / (role + (_suffix(path).lower() or ".csv"))))
-            dataset = _read(whole, key)
+            dataset = _read(whole, key, {role: path.name for role, path in tables.items()})
             if not folder.exists():
                 folder.parent.mkdir(exist_ok=True)
                 whole.rename(folder)
@@ -81,7 +128,8 @@ def discard(key: str, root: Path) -> None:
 
 def load(key: str, root: Path) -> Dataset:
     """Loads the data set of a key. Raises SDiffError if there is none, or if its options do not fit."""
-    return _read(folder_of(key, root), key)
+    folder = folder_of(key, root)
+    return _read(folder, key, {"interactions": folder.name, "items": f"the titles of {folder.name}"})
 
 
 def folder_of(key: str, root: Path) -> Path:
@@ -92,14 +140,22 @@ def folder_of(key: str, root: Path) -> Path:
     return folder
 
 
-def _read(folder: Path, key: str) -> Dataset:
+def _read(folder: Path, key: str, names: Mapping[str, str]) -> Dataset:
+    """Reads an upload. In errors, its files have the `names` that the visitor knows."""
     query = key.partition("?")[2]
     if Reading.parse(query).items:  # it would be a path on the server
         raise SDiffError("Upload the table of items together with the interactions.")
     try:
         return replace(load_dataset(f"{folder}?{query}"), key=key)
-    except SDiffError as error:  # visitors know the file by its original name
-        error.args = (re.sub(re.escape(str(folder)) + r"/(interactions|items)[\w.]*", folder.name, str(error)),)
+    except SDiffError as error:
+
+        def named(text: str) -> str:
+            path = re.escape(str(folder)) + r"/(interactions|items)[\w.]*"
+            return re.sub(path, lambda match: names.get(match[1], match[1]), text)
+
+        error.args = (named(str(error)),)
+        if isinstance(error, FaultyRows):
+            error.table = named(error.table)
         raise
 
 

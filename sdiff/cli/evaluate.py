@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -12,6 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from sdiff.base.distributed import Ranks
+from sdiff.base.errors import SDiffError
+from sdiff.base.paths import data_dir
 from sdiff.config import parse_assignments
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.summary import summarize
@@ -55,7 +58,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def dataset_of(model: Recommender, arguments: argparse.Namespace) -> tuple[str, Dataset]:
     """Key and data set of --dataset, by default that of the training, with the model's item vocabulary."""
     key = arguments.dataset or model.checkpoint.provenance.dataset
-    return key, load_dataset(key).served_by(model.items)
+    try:
+        return key, load_dataset(key).served_by(model.items)
+    except SDiffError as error:
+        path = key.partition("?")[0]
+        if arguments.dataset or not os.path.isabs(path) or os.path.exists(path):
+            raise
+        hint = f"If the data of this model were moved, name them with --dataset, or put them into {data_dir()}."
+        raise SDiffError(f"{error} {hint}") from error
 
 
 def announce(dataset: Dataset) -> None:

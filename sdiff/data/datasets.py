@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sdiff.data.reading import Reading
 from sdiff.data.registry import REGISTRY, Source
 
 OWN = "your own data"
+HERE = "./"  # before a path that is relative to the folder of a checkpoint
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
 
@@ -156,13 +158,48 @@ def frame_dataset(frame: Any, reading: Reading = DEFAULT, items: Any = None, tit
 
 def absolute(key: str) -> str:
     """The key of `load_dataset` with absolute paths, so that it is valid in any folder."""
+    return _with_paths(key, lambda path: str(expanded(path).absolute()))
+
+
+def relative(key: str, folder: Path) -> str:
+    """A key of `absolute` with paths relative to a folder, so that the folder and the data can be moved together."""
+    if not os.path.isabs(key):
+        return key
+    return _with_paths(key, lambda path: HERE + Path(os.path.relpath(path, folder.absolute())).as_posix())
+
+
+def located(key: str, folder: Path) -> str:
+    """The absolute key for a key of `relative`.
+
+    Files that are not there are looked for in the folder of data sets, by their names. Those that are nowhere keep the
+    path where they should be.
+    """
+    if not key.startswith(HERE):
+        return key
+    name, query = _parts(str(folder.absolute() / key))
+    with suppress(SDiffError):  # `load_dataset` will raise it
+        reading = Reading.parse(query)
+        if reading.items.startswith(HERE):
+            query = replace(reading, items=_found(str(folder.absolute() / reading.items))).query()
+    return _found(name) + (f"?{query}" if query else "")
+
+
+def _found(path: str) -> str:
+    """A path, or that of a file of the same name in the folder of data sets if there is none at the first."""
+    path = os.path.normpath(path)
+    elsewhere = str(data_dir() / os.path.basename(path))
+    return elsewhere if not os.path.exists(path) and os.path.exists(elsewhere) else path
+
+
+def _with_paths(key: str, convert: Callable[[str], str]) -> str:
+    """The key with its paths converted, if it has any."""
     name, query = _parts(key)
     if name in REGISTRY or name.startswith("hf:") or not os.path.exists(expanded(name)):
         return key
     reading = Reading.parse(query)
     if reading.items not in ("", "-"):
-        query = replace(reading, items=str(expanded(reading.items).absolute())).query()
-    return str(expanded(name).absolute()) + (f"?{query}" if query else "")
+        query = replace(reading, items=convert(reading.items)).query()
+    return convert(name) + (f"?{query}" if query else "")
 
 
 def _parts(key: str) -> tuple[str, str]:

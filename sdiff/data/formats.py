@@ -16,7 +16,7 @@ from sdiff.base.paths import expanded
 from sdiff.data.database import database, readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary
-from sdiff.data.items import Items, read_items, untitled
+from sdiff.data.items import Items, items_in_log, read_items, untitled
 from sdiff.data.readers import Report, read_interactions, split_of
 from sdiff.data.reading import Reading
 from sdiff.data.sources import HEAD
@@ -33,26 +33,31 @@ RATINGS = ("user", "item", "rating", "timestamp")
 
 
 def own_table(path: Any, reading: Reading, titles: Any = None) -> tuple[Split, Items, Report]:
-    """Reads any table of interactions, and item metadata from `reading.items` or a RecBole `.item` file next to it.
+    """Reads any table of interactions, and item metadata.
+
+    The metadata is in `reading.items`, in a RecBole `.item` file next to the table, or in columns of the table itself.
 
     Args:
         path: of a file, or a data frame: see `open_table`.
         titles: a data frame of items, in place of `reading.items`.
     """
     interactions, report = read_interactions(path, reading)
-    return split_of(interactions, reading), own_items(path, interactions.items, reading, titles), report
+    return split_of(interactions, reading), own_items(path, interactions.items, reading, report, titles), report
 
 
-def own_items(path: Any, items: Vocabulary, reading: Reading, titles: Any = None) -> Items:
-    """Item metadata for a table of interactions: see `own_table`."""
+def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, titles: Any = None) -> Items:
+    """Item metadata for a table of interactions, without a table of items from its own columns: see `own_table`."""
     if titles is None and reading.items not in ("", "-"):
         titles = expanded(reading.items)
     if titles is None and isinstance(path, Path) and path.suffix == ".inter" and reading.items != "-":
         sibling = path.with_suffix("").with_suffix(".item")
         titles = next((file for file in (path.with_suffix(".item"), sibling) if file.exists()), None)
-    if titles is None:
-        return untitled(items)
-    return read_items(titles, items, reading.items_layout, {}, reading.items_id, reading.skip_faulty)
+    if titles is not None:
+        return read_items(titles, items, reading.items_layout, {}, reading.items_columns, reading.skip_faulty)
+    in_log = None
+    if reading.items != "-":
+        in_log = items_in_log(path, items, reading.layout, report.columns, reading.items_columns)
+    return in_log or untitled(items)
 
 
 def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items, Report]:
@@ -85,7 +90,7 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
         columns=reports[0].columns,
         times=reports[0].times,
     )
-    return split, own_items(paths["train"], items, reading), report
+    return split, own_items(paths["train"], items, reading, report), report
 
 
 def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:

@@ -14,12 +14,14 @@ from sdiff.data.database import readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import FaultyRows
-from sdiff.data.roles import METADATA
+from sdiff.data.roles import METADATA, describing
 from sdiff.data.tables import DETECTED, Fault, Table, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
 SAMPLE = 1000  # ids compared to find out why none matches
+CONSTANT = 0.9  # least share of an item's rows with its most frequent value, in a column that describes items
+ROLES = ("title", "year", "genres")
 ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
 
 
@@ -28,14 +30,16 @@ class Titles:
     """How many items of a data set a table of items covers.
 
     Attributes:
-        found: number of items in the table.
+        found: number of items with a title.
         items: number of items.
-        faults: row number and reason of each invalid row of the table.
+        faults: row number and reason of each invalid row of a table of items.
+        columns: name of the column of each role.
     """
 
     found: int
     items: int
     faults: list[Fault]
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def read_items(
     items: Vocabulary,
     layout: Layout = DETECTED,
     known: Mapping[str, str] = {},
-    id: str = "",
+    chosen: Mapping[str, str] = {},
     skip_faulty: bool = False,
 ) -> Items:
     """Reads titles, years and genres of `items`, and the table's other columns as `extra`.
@@ -89,59 +93,128 @@ def read_items(
     Args:
         path: of a file, or a data frame: see `open_table`.
         known: column names, or trusted SQL, by role. If given, columns are not guessed and `extra` is empty.
-        id: name of the column of item ids, guessed if empty.
+        chosen: names of columns by role; "-" means no such column. Others are guessed.
         skip_faulty: skip invalid rows instead of raising an error.
 
     Raises:
-        SDiffError: the table cannot be read, has no item column, or has none of the items.
+        SDiffError: the table cannot be read, has no item column or none of `chosen`, or has none of the items.
         FaultyRows: rows cannot be read, and `skip_faulty` is off.
     """
     with open_table(path, layout) as table:
-        con, columns = table.con, _roles(table, known, id)
+        columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or item_columns(table, chosen)
         extra = {} if known else {name: sql for name, sql in table.columns.items() if sql not in columns.values()}
-        title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
-        if "year" in columns:
-            year = f"regexp_extract({columns['year']}, '[0-9]{{4}}')"
-        else:
-            year = f"regexp_extract({title}, '{YEAR}', 1)"
-            title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
-        others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
-        selected = f"""
-            SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}"""
-        with readable_errors(table.name):
-            con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
-            if table.misquoted("FROM metadata WHERE contains(id, chr(10))", (columns["item"],)):
-                con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
-        empty = con.execute("SELECT rowid + 1 FROM metadata WHERE coalesce(id, '') = '' ORDER BY rowid").fetchall()
-        faults = table.faults([Fault(row, "item is empty") for (row,) in empty])
-        [(rows,)] = con.execute("SELECT count(*) FROM metadata").fetchall()
+        faults, rows = _load(table, columns, extra)
         if faults and not skip_faulty:
-            raise FaultyRows(table.name, faults, rows + len(faults) - len(empty))
-        ids = [list(items.ids), len(items)]
-        con.execute("CREATE TABLE ids AS SELECT unnest(?::VARCHAR[]) AS id, unnest(range(?)) AS i", ids)
-        others = "".join(f", coalesce(extra_{n}, '')" for n in range(len(extra)))
-        found = con.execute(f"""
-            SELECT coalesce(nullif(title, ''), 'Item ' || id), coalesce(TRY_CAST(year AS INTEGER), 0),
-                coalesce(nullif(genres, '(no genres listed)'), ''){others}, first IS NOT NULL
-            FROM ids LEFT JOIN (SELECT min(rowid) AS first, id FROM metadata GROUP BY id) USING (id)
-            LEFT JOIN metadata ON metadata.rowid = first ORDER BY i""").fetchall()
-        title, year, genres, *others, known_item = map(list, zip(*found, strict=True))
-        if not any(known_item):
-            given = [id for (id,) in con.execute("SELECT id FROM metadata WHERE id <> '' LIMIT ?", [SAMPLE]).fetchall()]
-            raise SDiffError(f"0 of {len(items):,} items have a title in {table.name}: {_cause(items.ids, given)}.")
-        sequence = columns.get("genres") in {table.columns[name] for name in table.sequences}
-    extras = dict(zip(extra, others, strict=True))
-    return Items(title, year, separated(genres, sequence), extras, Titles(sum(known_item), len(items), faults))
+            raise FaultyRows(table.name, faults, rows)
+        return _metadata(table, items, columns, extra, faults)
 
 
-def _roles(table: Table, known: Mapping[str, str], id: str) -> dict[str, str]:
-    """SQL of the columns by role. Raises SDiffError if there is no column of item ids."""
-    columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or table.guessed(METADATA)
-    if id and id.strip().lower() not in table.columns:
-        raise SDiffError(f"{table.name} has no column {id}: its columns are {table.listed}.")
-    if id:
-        columns["item"] = table.columns[id.strip().lower()]
-        columns = {role: sql for role, sql in columns.items() if role == "item" or sql != columns["item"]}
+def items_in_log(
+    path: Any, items: Vocabulary, layout: Layout, pair: Mapping[str, str], chosen: Mapping[str, str] = {}
+) -> Items | None:
+    """Metadata of items from columns of the interactions, such as the name of a product. None if there are none.
+
+    A column is guessed only if it describes the items: most rows of an item must have the same value. An item column
+    of names also holds the titles.
+
+    Args:
+        path: of the interactions: see `open_table`.
+        pair: names of the columns of user and item, and of rating and timestamp if they are read, as in a `Report`.
+        chosen: as in `read_items`.
+
+    Raises:
+        SDiffError: there is no column of `chosen`.
+    """
+    with open_table(path, layout) as table:
+        sql = {label: column for column, label in table.labels.items()}
+        names = {column: name for name, column in table.columns.items()}
+        pair = {role: names[sql[label]] for role, label in pair.items()}
+        named = {role: name for role, name in chosen.items() if role != "item"}
+        columns = _named(table, describing(table.columns, pair) | named)
+        item = table.columns[pair["item"]]
+        _load(table, {"item": item, **columns}, {})
+        described = {
+            role: column
+            for role, column in columns.items()
+            if role in named or column == item or _belongs_to_items(table, role)
+        }
+        if not described:
+            return None
+        kept = {*described} | ({"year"} if "title" in described and "year" not in columns else set())
+        values = ", ".join(
+            f"coalesce(arg_min({role}, rowid) FILTER (WHERE {role} <> ''), '') AS {role}"
+            if role in kept
+            else f"'' AS {role}"
+            for role in ROLES
+        )
+        table.con.execute(f"CREATE OR REPLACE TABLE metadata AS SELECT id, {values} FROM metadata GROUP BY id")
+        return _metadata(table, items, {"item": item, **described}, {}, [])
+
+
+def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) -> tuple[list[Fault], int]:
+    """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text.
+
+    Returns:
+        The invalid rows, and the number of all rows.
+    """
+    con = table.con
+    title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
+    if "year" in columns:
+        year = f"coalesce(regexp_extract({columns['year']}, '[0-9]{{4}}'), '')"
+    else:
+        year = f"regexp_extract({title}, '{YEAR}', 1)"
+        title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
+    others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
+    selected = f"SELECT trim({columns['item']}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}"
+    with readable_errors(table.name):
+        con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
+        if table.misquoted("FROM metadata WHERE contains(id, chr(10))", (columns["item"],)):
+            con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
+    empty = con.execute("SELECT rowid + 1 FROM metadata WHERE coalesce(id, '') = '' ORDER BY rowid").fetchall()
+    faults = table.faults([Fault(row, "item is empty") for (row,) in empty])
+    [(rows,)] = con.execute("SELECT count(*) FROM metadata").fetchall()
+    return faults, rows + len(faults) - len(empty)
+
+
+def _belongs_to_items(table: Table, column: str) -> bool:
+    """Whether most rows of an item have the same value in a column of `metadata`."""
+    [(share,)] = table.con.execute(f"""
+        SELECT sum(most) / sum(n) FROM (
+            SELECT max(n) AS most, sum(n) AS n
+            FROM (SELECT id, count(*) AS n FROM metadata WHERE {column} <> '' GROUP BY id, {column})
+            GROUP BY id HAVING sum(n) > 1)""").fetchall()
+    return share is None or share > CONSTANT
+
+
+def _metadata(
+    table: Table, items: Vocabulary, columns: Mapping[str, str], extra: Mapping[str, str], faults: list[Fault]
+) -> Items:
+    """The rows of the table `metadata` for `items`. Raises SDiffError if there are none."""
+    con = table.con
+    con.execute(
+        "CREATE TABLE ids AS SELECT unnest(?::VARCHAR[]) AS id, unnest(range(?)) AS i", [[*items.ids], len(items)]
+    )
+    others = "".join(f", coalesce(extra_{n}, '')" for n in range(len(extra)))
+    found = con.execute(f"""
+        SELECT coalesce(nullif(title, ''), 'Item ' || id), coalesce(TRY_CAST(year AS INTEGER), 0),
+            coalesce(nullif(genres, '(no genres listed)'), ''){others}, first IS NOT NULL, coalesce(title, '') <> ''
+        FROM ids LEFT JOIN (SELECT min(rowid) AS first, id FROM metadata GROUP BY id) USING (id)
+        LEFT JOIN metadata ON metadata.rowid = first ORDER BY i""").fetchall()
+    title, year, genres, *others, known, titled = map(list, zip(*found, strict=True))
+    if not any(known):
+        given = [id for (id,) in con.execute("SELECT id FROM metadata WHERE id <> '' LIMIT ?", [SAMPLE]).fetchall()]
+        raise SDiffError(f"0 of {len(items):,} items have a title in {table.name}: {_cause(items.ids, given)}.")
+    sequence = columns.get("genres") in {table.columns[name] for name in table.sequences}
+    labels = {role: table.labels[sql] for role, sql in columns.items() if sql in table.labels}
+    titles = Titles(sum(titled), len(items), faults, labels)
+    return Items(title, year, separated(genres, sequence), dict(zip(extra, others, strict=True)), titles)
+
+
+def item_columns(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
+    """SQL of the columns of a table of items by role. Raises SDiffError if there is no column of item ids."""
+    named = _named(table, chosen)
+    guessed = table.guessed(METADATA).items()
+    columns = {role: sql for role, sql in guessed if role not in chosen and sql not in named.values()} | named
     if "item" in columns:
         return columns
     if first := table.data_as_header:
@@ -153,6 +226,14 @@ def _roles(table: Table, known: Mapping[str, str], id: str) -> dict[str, str]:
         f"{table.name} has no column item: its columns are {table.listed}. Name the column of item ids, such as "
         "items_id=COLUMN."
     )
+
+
+def _named(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
+    """SQL of the named columns by role, without "-". Raises SDiffError if one is missing."""
+    names = {role: name.strip().lower() for role, name in chosen.items() if name != "-"}
+    if absent := [chosen[role] for role, name in names.items() if name not in table.columns]:
+        raise SDiffError(f"{table.name} has no column {absent[0]}: its columns are {table.listed}.")
+    return {role: table.columns[name] for role, name in names.items()}
 
 
 # Differences between ids that mean the same, and how ids look without them.

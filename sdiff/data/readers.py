@@ -10,12 +10,11 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.database import literal, readable_errors
-from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
 from sdiff.data.roles import PAIR, recognised, suggested_names
 from sdiff.data.tables import LONGEST, Fault, Table, open_table
-from sdiff.data.times import Times, find_times, settle
+from sdiff.data.times import TimeReading, Times, find_times, settle, time_readings
 
 SHOWN = 3  # invalid rows quoted in an error
 # What programs write for a missing value, as in pandas, and \N of databases.
@@ -29,11 +28,12 @@ class FaultyRows(SDiffError):
     """Invalid rows in a table. The other rows can be read with skip_faulty=true.
 
     Attributes:
+        table: its path.
         faults: row number and reason of each invalid row.
     """
 
     def __init__(self, table: str, faults: list[Fault], rows: int) -> None:
-        self.faults = faults
+        self.table, self.faults = table, faults
         times = all(fault.reason.startswith("timestamp is") for fault in faults)
         super().__init__(
             f"{table}: {len(faults):,} of {rows:,} rows are invalid: {'; '.join(map(str, faults[:SHOWN]))}"
@@ -47,23 +47,31 @@ class FaultyRows(SDiffError):
 
 @dataclass(frozen=True)
 class Preview:
-    """The start of a table.
+    """The start of a table, and how it is understood.
 
     Attributes:
         columns: names of all columns.
-        roles: the guessed column of each role.
+        roles: the column of each role: the named or else the guessed one.
         rows: the first rows as text.
+        format: "text", "json" or "parquet".
+        delimiter: of the columns of a text; several blanks or tabs may count as one. Empty for other formats.
+        encoding: of a text or JSON; empty for Parquet.
+        proposed_encoding: the likely encoding, if the file is not in `encoding`.
         names: suggested names of the columns, if the file seems to have no header.
-        encoding: proposed encoding, if the file is not in the given one.
-        timestamp_formats: formats that fit the times, empty for numbers and ISO 8601. Several if it is ambiguous.
+        times: the ways in which the times can be read, if no format is given. If there are several, name one.
+        time: how they are read; None if there are none, or if a format must be named.
     """
 
     columns: list[str]
     roles: dict[str, str]
     rows: list[list[str]]
-    names: tuple[str, ...] = ()
+    format: str
+    delimiter: str = ""
     encoding: str = ""
-    timestamp_formats: tuple[str, ...] = ()
+    proposed_encoding: str = ""
+    names: tuple[str, ...] = ()
+    times: tuple[TimeReading, ...] = ()
+    time: TimeReading | None = None
 
 
 @dataclass(frozen=True)
@@ -95,21 +103,36 @@ DEFAULT = Reading()
 CELL, ROWS = 200, 6  # maximum length of a cell, and maximum number of rows, in a preview
 
 
-def preview(path: Any, layout: Layout) -> Preview:
-    """The first rows of a table, and what is guessed about it. Raises SDiffError like `open_table`."""
-    with open_table(path, layout, start=True) as table:
-        roles = {sql: role for role, sql in table.guessed(PAIR).items()}
+def preview(path: Any, reading: Reading = DEFAULT) -> Preview:
+    """The first rows of a table, and how it is understood. Named columns that it does not have are ignored.
+
+    Raises:
+        SDiffError: like `open_table`, or `timestamp_format` is invalid.
+    """
+    with open_table(path, reading.layout, start=True) as table:
+        named = {role: getattr(reading, role).strip().lower() for role in PAIR}
+        columns = {role: sql for role, sql in table.guessed(PAIR).items() if named[role] != "-"}
+        columns |= {role: table.columns[name] for role, name in named.items() if name in table.columns}
+        names = {sql: name for name, sql in table.columns.items()}
         with readable_errors(table.name):
             cells = ", ".join(f"left({column}, {CELL})" for column in table.columns.values())
             rows = table.con.execute(f"SELECT {cells} FROM {table.scan} LIMIT ?", [ROWS]).fetchall()
-        times = [find_times(table, _text(sql), "", False).formats for sql, role in roles.items() if role == "timestamp"]
+        times: tuple[TimeReading, ...] = ()
+        chosen = ()
+        if "timestamp" in columns:
+            text, form = _text(columns["timestamp"]), reading.timestamp_format.strip()
+            chosen = times = time_readings(table, text, "")
+            if form:
+                chosen = [time for time in times if time.format == form] or time_readings(table, text, form)
         return Preview(
             list(table.columns),
-            {roles[sql]: name for name, sql in table.columns.items() if sql in roles},
+            {role: names[sql] for role, sql in columns.items()},
             [[text or "" for text in row] for row in rows],
-            suggested_names([table.data_as_header, *table.rows]) if table.data_as_header else (),
+            *table.written,
             table.proposed_encoding(),
-            times[0] if times else (),
+            suggested_names([table.data_as_header, *table.rows]) if table.data_as_header else (),
+            times,
+            chosen[0] if len(chosen) == 1 else None,
         )
 
 
@@ -202,10 +225,14 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
                 f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name the "
                 f"columns, such as ?names={','.join(suggested_names([first, *table.rows]))}."
             )
+        hint = (
+            f"Rename one, or name it, as in {lacking[0]}='COLUMN'."
+            if table.is_frame
+            else f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}, or all columns "
+            "with names= if the file has no header."
+        )
         raise SDiffError(
-            f"{table.name} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. "
-            f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}, or all columns with "
-            "names= if the file has no header."
+            f"{table.name} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. {hint}"
         )
     return columns
 

@@ -43,6 +43,10 @@ class Reading:
             random.
         items: path of a table with item metadata; "-" ignores a table next to the interactions.
         items_id: name of its column of item ids. An empty name is guessed.
+        items_title: likewise of titles; "-" means no such column. Without a table of items, this and the next two are
+            columns of the interactions.
+        items_genres: likewise of genres.
+        items_year: likewise of years.
         items_names: names of its columns, if it has no header.
         items_delimiter: text between its columns, detected if empty.
         items_encoding: encoding of that table, as in `encoding`.
@@ -65,6 +69,9 @@ class Reading:
     split: str = ""
     items: str = ""
     items_id: str = ""
+    items_title: str = ""
+    items_genres: str = ""
+    items_year: str = ""
     items_names: tuple[str, ...] = ()
     items_delimiter: str = ""
     items_encoding: str = ""
@@ -118,6 +125,12 @@ class Reading:
     def items_layout(self) -> Layout:
         """The options that concern the format of the table of items."""
         return Layout(self.items_names, self.items_delimiter, self.items_encoding, "items_")
+
+    @property
+    def items_columns(self) -> dict[str, str]:
+        """The named columns of the table of items, by role."""
+        named = {role: getattr(self, f"items_{role}") for role in ("title", "genres", "year")}
+        return {role: name for role, name in {"item": self.items_id, **named}.items() if name}
 
 
 def _names(option: str, names: Any) -> tuple[str, ...]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
-    *("viewer", "listener", "player", "guest", "cust", "subscriber", "student", "patient", "session"),
+    *("viewer", "listener", "player", "guest", "cust", "subscriber", "student", "patient", "consumer", "purchaser"),
+    *("patron", "borrower", "critic", "profile", "household", "device", "anonymous", "session"),
 )
 ITEMS = (
     *("item", "product", "movie", "film", "book", "track", "song", "artist", "album", "game", "app", "anime", "show"),
     *("video", "article", "news", "business", "venue", "place", "poi", "restaurant", "hotel", "listing", "recipe"),
-    *("beer", "joke", "course", "job", "ad", "content", "offer", "post", "document", "doc", "page", "location"),
-    *("podcast", "station", "merchant", "store"),
+    *("beer", "wine", "dish", "joke", "course", "job", "ad", "content", "offer", "post", "document", "doc", "page"),
+    *("paper", "series", "manga", "channel", "photo", "podcast", "station", "variant", "material", "location"),
+    *("merchant", "store"),
 )
 ENDINGS = ("id", "", "code", "no", "number", "key", "uuid", "name", "title")
 
@@ -23,16 +25,20 @@ def _named(nouns: tuple[str, ...], endings: tuple[str, ...] = ENDINGS) -> tuple[
 
 
 PAIR = {
-    "user": ("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email"),
+    "user": ("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
     "item": (
-        *("item", "itemid", "iid", "asin", "parentasin", "isbn", "isbn13", "sku", "skuid", "stockcode", "ean", "upc"),
+        *("item", "itemid", "iid", "asin", "parentasin", "isbn", "isbn13", "isbn10", "sku", "skuid", "stockcode"),
+        *("lineitemsku", "ean", "upc", "gtin", "barcode", "partnumber"),
         *_named(ITEMS),
-        *("appids", "goods", "goodsid", "title", "name", "product", "url", "uri", "trackuri"),
+        *("appids", "goods", "goodsid", "title", "name", "lineitemname", "itemdescription", "productdescription"),
+        *("tconst", "imdbid", "tmdbid", "url", "uri", "trackuri", "pageurl"),
     ),
     "rating": (
         *("rating", "score", "stars", "star", "starrating", "overall", "ratings", "userrating", "bookrating"),
         *("myrating", "ratingscore", "reviewscore", "reviewrating", "reviewoverall", "rate", "preference", "weight"),
-        *("listencount", "playcount", "plays", "count", "clicks", "views", "frequency", "quantity", "qty"),
+        *("userscore", "ratingvalue", "scores", "points", "grade", "vote", "votes"),
+        *("listencount", "playcount", "plays", "numplays", "count", "counts", "clicks", "views", "purchases"),
+        *("frequency", "quantity", "qty", "units", "orderquantity", "lineitemquantity", "watchtime", "msplayed"),
         *("hours", "hoursplayed", "playtime", "playtimeforever", "isread", "liked", "like", "feedback"),
     ),
     "timestamp": (
@@ -42,18 +48,29 @@ PAIR = {
         *("reviewedat", "watchedat", "playedat", "listenedat", "readat", "viewedat", "clickedat", "visitedat"),
         *("visittime", "transactiondate", "transactiontime", "dateadded", "addedat", "updatedat", "timems"),
         *("checkintime", "localtime", "clicktime", "interactiontime", "ratingtimestamp", "unixtimestamp", "when"),
+        *("purchasetimestamp", "orderpurchasetimestamp", "ordertime", "saledate", "soldat", "boughton", "orderedon"),
+        *("purchasedon", "createdon", "createdtime", "creationdate", "datecreated", "submittedat", "reviewedon"),
+        *("watchedon", "watcheddate", "dateread", "playedon", "lastplayed", "scrobbledat", "uts", "endtime"),
+        *("startedat", "servedat"),
+        *("occurredat", "logdate", "logtime", "sessiondate", "checkoutdate", "borrowedat", "loandate", "rentaldate"),
     ),
 }
 METADATA = {
     "item": (*PAIR["item"], "id"),
     "title": (
         *("title", "movietitle", "itemname", "itemtitle", *_named(ITEMS, ("title", "name"))),
-        *("name", "originaltitle", "prodname", "headline", "description", "productdescription"),
+        *("name", "originaltitle", "primarytitle", "prodname", "lineitemname", "headline"),
+        *("description", "itemdescription", "productdescription"),
     ),
-    "year": ("year", "releaseyear", "yearofpublication", "publicationyear", "originalpublicationyear", "releasedate"),
+    "year": (
+        *("year", "releaseyear", "yearofpublication", "publicationyear", "originalpublicationyear", "startyear"),
+        *("publishedyear", "releasedate", "publicationdate", "released", "published"),
+    ),
     "genres": (
         *("genres", "genre", "class", "categories", "category", "categoryname", "maincategory", "subcategory"),
-        *("listedin", "tags", "productcategory", "producttypename", "department", "topic", "topics", "style"),
+        *("listedin", "tags", "productcategory", "producttype", "producttypename", "productgroup", "productgroupname"),
+        *("mastercategory", "categorycode", "department", "departmentname", "section", "cuisine", "topic", "topics"),
+        *("style", "shelves", "keywords"),
     ),
 }
 # How values look, if nothing else is known about them.
@@ -67,11 +84,26 @@ def recognised(names: Iterable[str], roles: Mapping[str, tuple[str, ...]] = PAIR
     return {role: found[0] for role, found in matches.items() if found}
 
 
+def describing(names: Iterable[str], pair: Mapping[str, str]) -> dict[str, str]:
+    """The columns of interactions that may describe the items, by role: title, year and genres.
+
+    Args:
+        pair: the columns of `PAIR` by role. That of items may hold their titles; the others are not considered.
+    """
+    others = [name for name in names if name == pair.get("item") or name not in pair.values()]
+    return {role: name for role, name in recognised(others, METADATA).items() if role != "item"}
+
+
 def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
-    """Names for the columns of a file without a header, from its first rows: user, item, and what looks like others."""
+    """Names for the columns of a file without a header, from its first rows: user, item, and what looks like others.
+
+    If the first of at least three columns counts the rows, it is called row.
+    """
     width = max(map(len, rows), default=0)
-    names = ["user", "item"][:width]
-    for n in range(2, width):
+    first = [row[0] for row in rows if row]
+    counts = width > 2 and len(first) > 2 and first in ([str(n + start) for n in range(len(first))] for start in (0, 1))
+    names = [*(["row"] if counts else []), "user", "item"][:width]
+    for n in range(len(names), width):
         values = [row[n].strip() for row in rows if len(row) > n]
         looks = {role for role, form in LOOKS.items() if all(re.fullmatch(form, value) for value in values)}
         names.append(next((role for role in looks - {*names}), f"column{n + 1}"))

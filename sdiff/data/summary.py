@@ -69,13 +69,13 @@ def summarize(dataset: Dataset) -> Summary:
         user_degrees=_octaves(lengths),
         item_degrees=_octaves(counts),
         left_out={
-            "faulty": len(report.faults),
-            "below the rating": report.below_rating,
+            "invalid": len(report.faults),
+            "below the minimum rating": report.below_rating,
             "repeated": report.repeated,
-            "outside the core": report.outside_core,
+            "outside the k-core": report.outside_core,
         }
         | ({"held out, but in train": report.in_train} if report.in_train else {})
-        | ({"faulty, of items": len(titles.faults)} if titles and titles.faults else {})
+        | ({"invalid, of items": len(titles.faults)} if titles and titles.faults else {})
         if report
         else {},
         columns=", ".join(f"{role}: {name}" for role, name in report.columns.items())

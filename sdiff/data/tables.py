@@ -65,6 +65,7 @@ class Table:
         """
         self.con, self.name, self._layout, self._copy = con, name, layout, copy
         self._origin, self._dialect, self._unclosed = origin, None, set()
+        self._floats: set[str] = set()
         with readable_errors(name):
             if isinstance(origin, str):
                 self.scan, names = origin, self._described(origin)
@@ -85,10 +86,28 @@ class Table:
         if repeated and self._dialect:
             raise SDiffError(f"{name} has more than one column {repeated[0][:LONGEST]!r}: rename or remove one.")
         short = {column: re.sub(r":(token|float)(_seq)?$", "", column.strip().lower()) for column in named}
-        self.columns = {key: _column(column) for column, key in short.items()}
-        self.labels = {_column(column): column.strip() for column in named}
+        self.columns = {key: self._column(column) for column, key in short.items()}
+        self.labels = {self._column(column): column.strip() for column in named}
         self.sequences = {key for column, key in short.items() if column.strip().lower().endswith(":token_seq")}
         self.listed = ", ".join(column[:LONGEST] for column in named[:LONGEST])
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether it is a data frame, not a file."""
+        return isinstance(self._origin, str)
+
+    @property
+    def written(self) -> tuple[str, str, str]:
+        """Format ("text", "json", "parquet" or "frame"), delimiter and encoding; empty where there is none."""
+        if isinstance(self._origin, str):
+            return "frame", "", ""
+        if self._origin.parquet:
+            return "parquet", "", ""
+        return (
+            ("text", self._dialect.delimiter, self._origin.encoding)
+            if self._dialect
+            else ("json", "", self._origin.encoding)
+        )
 
     @property
     def data_as_header(self) -> list[str]:
@@ -138,7 +157,7 @@ class Table:
         if not n:
             return False
         self._rejected()
-        indices = {n for n, name in enumerate(made.names) if _column(name) in one_line}
+        indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
         faulty: list[int] = []
         with origin.lines() as lines:
             write(self._copy, made.recovered(made.plain(lines), indices, faulty))
@@ -151,7 +170,14 @@ class Table:
         return origin.proposal() if isinstance(origin, Source) and "\ufffd" in origin.text else ""
 
     def _described(self, relation: str) -> list[str]:
-        return [row[0] for row in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()]
+        types = {name: kind for name, kind, *_ in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()}
+        self._floats = {name for name, kind in types.items() if kind in ("FLOAT", "DOUBLE")}
+        return [*types]
+
+    def _column(self, name: str) -> str:
+        """SQL of a column as text. Whole numbers are written as such, although a column with gaps stores floats."""
+        text = f"CAST({identifier(name)} AS VARCHAR)"
+        return rf"regexp_replace({text}, '\.0$', '')" if name in self._floats else text
 
     def _csv(self, path: Path, parallel: bool) -> str:
         """SQL of the scan of a text file. DuckDB's detection is off: invalid rows would mislead it."""
@@ -229,8 +255,8 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
     """A table in a temporary database.
 
     Args:
-        origin: the path of a file, a tuple of paths of files that are parts of one table, arrays by column name, or a
-            data frame of pandas, Polars, PyArrow, or any other library with the Arrow PyCapsule interface.
+        origin: the path of a file, a tuple of paths of files that are parts of one table, or a data frame of pandas,
+            Polars, PyArrow, or any other library with the Arrow PyCapsule interface.
         start: only the first rows are needed.
 
     Raises:
@@ -244,12 +270,27 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
             yield Table(con, Source.of(paths, layout.encoding), name, layout, copy, start)
         else:
             try:
-                con.register("frame", origin)
+                con.register("frame", Stream(origin) if _is_stream(origin) else origin)
             except (duckdb.Error, TypeError):
                 raise SDiffError(
                     f"Give the path of a table or a data frame of pandas, Polars or PyArrow, not {brief(origin)}."
                 ) from None
             yield Table(con, "frame", "The data frame", layout, copy, start)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A data frame as a stream of Arrow data, which DuckDB reads without PyArrow."""
+
+    frame: Any
+
+    def __arrow_c_stream__(self, schema: Any = None) -> Any:
+        return self.frame.__arrow_c_stream__(schema)
+
+
+def _is_stream(frame: Any) -> bool:
+    """Whether to read a data frame as a stream. DuckDB scans those of pandas itself."""
+    return hasattr(frame, "__arrow_c_stream__") and not type(frame).__module__.startswith("pandas")
 
 
 def _rejection(kind: str, message: str) -> str:
@@ -258,11 +299,6 @@ def _rejection(kind: str, message: str) -> str:
     if counts:
         return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
     return "the line is longer than 2 MB" if kind == "LINE SIZE OVER MAXIMUM" else kind.lower()
-
-
-def _column(name: str) -> str:
-    """SQL of a column as text."""
-    return f"CAST({identifier(name)} AS VARCHAR)"
 
 
 def _is_json(origin: Source) -> bool:

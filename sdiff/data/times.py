@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import product
 
 import duckdb
@@ -71,6 +71,65 @@ class Times:
         return "NULL::DOUBLE" if self.formats[0] in UNITS else _seconds(text, self.formats[0])
 
 
+@dataclass(frozen=True)
+class TimeReading:
+    """A way to read the times of a table.
+
+    Attributes:
+        format: format or unit, as a value of `timestamp_format`; in words if there is none, such as "dates".
+        example: a time as it is in the table.
+        meaning: that time in UTC, such as "1 February 2020, 10:00"; empty if it cannot be read.
+    """
+
+    format: str
+    example: str
+    meaning: str
+
+
+def time_readings(table: Table, text: str, chosen: str) -> tuple[TimeReading, ...]:
+    """How the first times of a table can be read: in several ways if days and months can be exchanged.
+
+    The example is one that the ways read differently, if there are several.
+
+    Args:
+        text: SQL of the times.
+        chosen: the format or unit, if it is known.
+
+    Raises:
+        SDiffError: `chosen` is not a format.
+    """
+    con, times = table.con, find_times(table, text, chosen, False)
+    with readable_errors(table.name):
+        con.execute(f"""
+            CREATE OR REPLACE TABLE pairs AS
+            SELECT *, {times.date("t")} AS date, true AS included, NULL::VARCHAR AS fault
+            FROM (SELECT *, {times.number("t")} AS number FROM ({_sample(table, text)}))""")
+    if len(times.formats) > 1:
+        ways = {form: _seconds("t", form) for form in times.formats}
+    else:
+        seconds, name = settle(con, times)
+        ways = {name: seconds}
+    values = ", ".join(ways.values())
+    found = con.execute(f"""
+        SELECT t, {values} FROM pairs ORDER BY len(list_distinct([{values}])) DESC, rowid LIMIT 1""").fetchone()
+    if found is None:
+        return ()
+    return tuple(TimeReading(form, found[0], _spoken(time)) for form, time in zip(ways, found[1:], strict=True))
+
+
+def _spoken(seconds: float | None) -> str:
+    """A time in words, without the hour if it is midnight. Empty if it is unknown or beyond the calendar."""
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        time = datetime.fromtimestamp(seconds, UTC)  # pyright: ignore[reportArgumentType] (None is suppressed)
+        return f"{time.day} {time:%B %Y}" + (f", {time:%H:%M}" if time.hour or time.minute else "")
+    return ""
+
+
+def _sample(table: Table, text: str) -> str:
+    """SQL of the first times `t` of a table."""
+    return f"SELECT {text} AS t FROM {table.scan} WHERE {text} IS NOT NULL LIMIT {SAMPLE}"
+
+
 def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
     """Finds how the SQL expression `text` of a table is written.
 
@@ -94,7 +153,7 @@ def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
                 f"timestamp_format must be like %d/%m/%Y, or s, ms, us or ns, not {brief(chosen)}."
             ) from None
         return Times((chosen,))
-    sample = f"SELECT {text} AS t FROM {table.scan} WHERE {text} IS NOT NULL LIMIT {SAMPLE}"
+    sample = _sample(table, text)
     read = f"TRY_CAST(t AS DOUBLE) IS NOT NULL OR {ISO.format('t')} IS NOT NULL"
     with readable_errors(table.name):
         known = con.execute(f"SELECT t, {read} FROM ({sample})").fetchall()

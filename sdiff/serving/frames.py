@@ -25,7 +25,7 @@ from sdiff.training.update import continued, update
 if TYPE_CHECKING:
     from sdiff.serving.recommender import Recommender
 
-FORMAT = ("names", "delimiter", "encoding", "items")  # options of files only
+FORMAT = ("names", "delimiter", "encoding", "items")  # options of files only, or their beginnings
 ORIGIN = "frame"  # in place of the key of a data set
 
 
@@ -67,7 +67,7 @@ def attached(items: Vocabulary, interactions: Any, titles: Any, unknown: Unknown
 
 def reading_of(options: dict[str, Any]) -> Reading:
     """The options of `Reading` that concern a frame. Raises SDiffError for others."""
-    known = [f.name for f in fields(Reading) if f.name not in FORMAT]
+    known = [f.name for f in fields(Reading) if not f.name.startswith(FORMAT)]
     if unknown := [name for name in options if name not in known]:
         raise SDiffError(f"There is no option {', '.join(unknown)} for a frame: the options are {', '.join(known)}.")
     return Reading(**options)

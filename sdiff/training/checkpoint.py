@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
 from sdiff.base.paths import checkpoint_dir, expanded
 from sdiff.config import Config
+from sdiff.data.datasets import located, relative
 from sdiff.data.interactions import Vocabulary
 from sdiff.method.spectrum import SpectralBasis
 from sdiff.training.validate import check_shapes, check_values, parse_json, read_header, read_json, read_tensors
@@ -36,7 +37,7 @@ class Provenance:
     """Origin of the weights of a checkpoint.
 
     Attributes:
-        dataset: key of the data set.
+        dataset: key of the data set, with absolute paths.
         data_fingerprint: `Split.fingerprint` of the split.
         seed: seed of the run.
         epoch: epoch of the weights.
@@ -102,6 +103,8 @@ class Checkpoint:
     def save(self, folder: Path | str) -> None:
         """Writes the checkpoint. An older checkpoint in the folder stays valid until config.json is replaced, last.
 
+        The path of a data set is written relative to the folder, so that both can be moved together.
+
         Raises:
             SDiffError: the folder cannot be written to.
         """
@@ -114,7 +117,7 @@ class Checkpoint:
             card = {
                 "schema": SCHEMA,
                 "config": self.config.to_dict(),
-                "provenance": asdict(self.provenance),
+                "provenance": asdict(self.provenance) | {"dataset": relative(self.provenance.dataset, folder)},
                 "items_fingerprint": self.items.fingerprint,
                 "weights": {"file": weights.name, "sha256": digest},
             }
@@ -165,6 +168,7 @@ class Checkpoint:
                     f"{folder}/config.json has unknown provenance keys: {', '.join(sorted(unknown)):.200}."
                 )
             provenance = Provenance(**card["provenance"])
+            provenance = replace(provenance, dataset=located(provenance.dataset, folder))
             config = Config.from_dict(card["config"])
             weights = folder / Path(card["weights"]["file"]).name  # only a file in this folder
             header, metadata = read_header(weights)  # before hashing and reading, which are slow for a large file

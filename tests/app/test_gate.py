@@ -24,11 +24,11 @@ from sdiff.app.opening import download
 from sdiff.app.server import limits
 from sdiff.app.server.routes import MCP, PROTECTED, Routes
 from sdiff.app.state import INSTANT
-from sdiff.app.tabs import data as data_tab
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from tests.app.test_routes import CLOSED, filled
 from tests.conftest import ROOT, last, run
+from tests.form import Form
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -261,9 +261,8 @@ def test_a_read_only_app_refuses_uploads_in_routes_and_handlers(shut, opening, m
     monkeypatch.setenv("SDIFF_READ_ONLY", "1")
     table = tmp_path / "x.csv"
     table.write_text("user,item\n1,2\n")
-    assert gate.READ_ONLY_MESSAGE in data_tab.preview_upload(str(table), "", "")[-1]
-    read = data_tab.read_upload(str(table), None, "", "", "user", "item", "-", "-", "", 1, "", False)
-    assert gate.READ_ONLY_MESSAGE in last(read)[1]
+    own = Form().drop(table)
+    assert all(gate.READ_ONLY_MESSAGE in text for text in (own.start, own.check(), own.open()[1]))
     with pytest.raises(SDiffError, match="read-only"):
         list(training.train("demo", "paper", 1, 0, "", "mine", Event()))
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))

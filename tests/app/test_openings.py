@@ -27,12 +27,12 @@ from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
-from sdiff.app.tabs.data import NONE, read_upload
 from sdiff.base.paths import CHECKPOINTS, uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
 from sdiff.training import validate
 from tests.conftest import last, real_data, run
+from tests.form import Form
 from tests.page import move, open_tab, titles
 
 
@@ -212,10 +212,10 @@ def test_an_upload_that_cannot_be_opened_leaves_no_files(in_this_process, tmp_pa
         raise SDiffError("Too little to learn from.")
 
     monkeypatch.setattr(state, "prepared", fails)
-    form = (str(table(tmp_path / "read.csv")), None, "", "", "user", "item", NONE, NONE, "", 1, "", False)
+    form = Form().drop(table(tmp_path / "read.csv"))
 
     async def visit() -> str:
-        reading = read_upload(*form)
+        reading = form.own._open(form.values)
         while not kept.is_set():
             await anext(reading)
         if leaves:
@@ -253,26 +253,22 @@ def table(path: Path, rows: int = 8, items: str = "") -> Path:
 
 def test_a_refused_table_is_not_kept(in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
-    form = ("user", "item", NONE, NONE, "", 1, "", False)
     for faulty in ("u,\n", ""):  # a row without an item; then too few users and items for the core
         path = table(tmp_path / "refused.csv", items=faulty)
-        said = last(read_upload(str(path), None, "", "", *form[:5], 1 if faulty else 99, *form[6:]))
-        assert said[0] == "" and not [*(tmp_path / "runs").rglob("interactions*")]
+        key, _ = Form().drop(path).set(core=1 if faulty else 99).open()
+        assert key == "" and not [*(tmp_path / "runs").rglob("interactions*")]
     path = table(tmp_path / "read.csv")
-    key, *_ = last(read_upload(str(path), None, "", "", *form))
+    key, _ = Form().drop(path).open()
     assert (uploads.folder_of(key, uploads_dir()) / "interactions.csv").read_text() == path.read_text()
 
 
-FORM = {"encoding": "", "user": "user", "item": "item", "rating": NONE, "timestamp": NONE, "split": ""}
-
-
-@pytest.mark.parametrize("field", FORM)
+@pytest.mark.parametrize("field", ["encoding", "user", "item", "rating", "timestamp", "items_title", "split"])
 @pytest.mark.parametrize("choice", ["gone", "\0"])
 def test_an_unknown_choice_of_the_form_is_refused(field, choice, in_this_process, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
-    encoding, *roles, split = (FORM | {field: choice}).values()
-    path = str(table(tmp_path / "mine.csv"))
-    key, said, _ = last(read_upload(path, None, "", encoding, *roles, "", 1, split, False))
+    form = Form().drop(table(tmp_path / "mine.csv"))
+    form.values[form.own.fields[field]] = choice
+    key, said = form.open()
     assert key == "" and repr(choice).strip("'") in said.replace("\0", "\\x00"), said
 
 

@@ -121,21 +121,59 @@ def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     page.locator("#found .title").filter(has_text="Nebula Seventeen II").first.wait_for()
     page.set_input_files("#own-table input[type=file]", table)
     page.locator("#preview caption").filter(has_text="visits.csv").wait_for()
+    page.locator("#preview p").filter(has_text="1600000000 is 13 September 2020, 12:26").wait_for()
     assert page.locator("#own-item input").input_value() == "item"
+    page.locator("#own-report .ask").filter(has_text="Choose the columns of users and items").wait_for()
+    choose(page, "own-user", "who")
+    page.locator("#own-report td").filter(has_text="item is empty").wait_for()
+    page.locator("#own-report p").filter(has_text="20 users, 12 items of 161 rows. Left out: 1 invalid").wait_for()
     page.locator("#own-read").click()
-    page.get_by_text("Choose the columns of users and items").wait_for()
-    page.locator("#own-user input").click()
-    page.locator("#own-user").get_by_role("option", name="who", exact=True).click()
+    page.locator("#own-said p").filter(has_text="Fix these rows").wait_for()
+    page.get_by_label("Skip invalid rows").check()
     page.locator("#own-read").click()
-    page.locator("#own-said td").filter(has_text="item is empty").wait_for()
-    page.get_by_label("Leave out rows that cannot be used").check()
-    page.locator("#own-read").click()
-    page.locator("#facts dd").filter(has_text="1 faulty").wait_for()
+    page.locator("#facts dd").filter(has_text="1 invalid").wait_for()
+    page.locator("#facts summary").click()
+    page.locator("#facts td").filter(has_text="item is empty").wait_for()
     open_tab(page, "Recommend")
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has [1-8] items")).wait_for()
     page.wait_for_selector("#recommended tbody tr")
     assert "filter" not in page.locator("#summary").inner_text(), "without years there is no filter by year"
     page.wait_for_function("location.search.includes('visits')")
+
+
+@pytest.mark.slow
+@WIDTHS
+def test_files_that_have_to_be_corrected_are_corrected_in_the_form(page, tmp_path):
+    """Dates to be asked for, titles in another encoding with a key of another name, and a delimiter taken back."""
+    rows = "".join(f"{u};00{i};0{i + 1}/0{u + 1}/2020\n" for u in range(6) for i in range(6) if (u + i) % 3)
+    (tmp_path / "log.csv").write_text(f"user;item;date\n{rows}")
+    titles = "".join(f"{i};Café {i};Novel\n" for i in range(6))
+    (tmp_path / "books.csv").write_bytes(f"number;Label;Kind\n{titles}".encode("latin-1"))
+    open_tab(page, "Data")
+    with page.expect_download() as sample:
+        page.locator("#own-sample button").click()
+    assert sample.value.suggested_filename == "sample.csv"
+    page.set_input_files("#own-table input[type=file]", tmp_path / "log.csv")
+    page.locator("#preview .ask").filter(has_text="choose one").wait_for()
+    page.locator("#own-report .ask").filter(has_text="can be read in several ways").wait_for()
+    choose(page, "own-timestamp-format", "02/01/2020 is 2 January 2020")
+    page.locator("#own-report p").filter(has_text="24 interactions, 6 users, 6 items").wait_for()
+    page.set_input_files("#own-items input[type=file]", tmp_path / "books.csv")
+    page.locator("#items-preview .ask").filter(has_text="It is read as latin-1").wait_for()
+    page.locator("#items-preview td").filter(has_text="Café 3").wait_for()
+    choose(page, "own-items-id", "number")
+    page.locator("#own-report .ask").filter(has_text="0 of 6 items have a title in books.csv").wait_for()
+    page.locator("#own-items .icon-button-wrapper button, #own-items button[aria-label*='lear']").first.click()
+    page.locator("#items-preview .hint").wait_for()
+    (tmp_path / "books.csv").write_bytes(f"number;Label;Kind\n{titles}".replace("\n", "\n00").encode("latin-1")[:-2])
+    page.set_input_files("#own-items input[type=file]", tmp_path / "books.csv")
+    page.locator("#items-preview td").filter(has_text="Café 3").wait_for()
+    choose(page, "own-items-id", "number")
+    choose(page, "own-items-title", "label")
+    page.locator("#own-report p").filter(has_text="6 of 6 items have a title").wait_for()
+    page.locator("#own-read").click()
+    page.locator("#facts dd").filter(has_text="6 of 6 items have a title").wait_for()
+    page.locator("#found .title").filter(has_text="Café").first.wait_for()
 
 
 @pytest.mark.slow
@@ -179,10 +217,11 @@ def test_own_data_is_available_on_a_later_visit(page, url, tmp_path):
 @pytest.mark.slow
 def test_a_missing_data_set_is_offered_for_download_with_its_terms(page):
     first = titles(page)
-    page.get_by_label("Data set").click()
-    page.get_by_role("option", name="MovieLens 32M (not downloaded)").click()
+    open_tab(page, "Data")
+    page.get_by_role("button", name="More published data sets").click()
+    choose(page, "published", "MovieLens 32M")
     page.locator("#status").filter(has_text="MovieLens 32M is not downloaded yet. Its terms: research use").wait_for()
-    assert page.get_by_role("button", name="Download").is_visible() and titles(page) == first
+    assert page.get_by_role("button", name="Download", exact=True).is_visible() and titles(page) == first
     page.get_by_role("button", name="Random user").click()
     changed(page, first)
 

@@ -178,6 +178,30 @@ def test_a_run_without_a_validation_part_can_be_resumed(tmp_path, capsys):
     assert main([*words, "epochs=3", "--resume"]) == 0 and "epoch 3 of 3" in capsys.readouterr().out
 
 
+def test_a_model_finds_its_own_table_wherever_both_are_moved_or_says_how_to_name_it(tmp_path, monkeypatch, capsys):
+    project, moved = tmp_path / "project", tmp_path / "moved"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    (project / "log.csv").write_text(
+        "user,item\n" + "".join(f"{u},{(u + i) % 7}\n" for u in range(30) for i in range(4))
+    )
+    assert main(["train", "--dataset", "log.csv?core=2", "--preset", "instant", "--out", "runs/one"]) == 0
+    assert str(tmp_path) not in (project / "runs" / "one" / "config.json").read_text()
+    project.rename(moved)
+    monkeypatch.chdir(tmp_path)
+    evaluate = ["evaluate", "--checkpoint", "moved/runs/one"]
+    assert main(evaluate) == 0 and "another split" not in capsys.readouterr().err
+    (tmp_path / "sets").mkdir()
+    (moved / "log.csv").rename(tmp_path / "sets" / "log.csv")
+    assert main(evaluate) == 2
+    assert (
+        f"There is no file or folder {moved}/log.csv. If the data of this model were moved" in capsys.readouterr().err
+    )
+    assert main([*evaluate, "--dataset", "sets/log.csv?core=2"]) == 0
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path / "sets"))
+    assert main(evaluate) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

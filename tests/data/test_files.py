@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.datasets import absolute, frame_dataset, load_dataset
-from sdiff.data.dialect import Layout
+from sdiff.data.datasets import absolute, frame_dataset, load_dataset, located, relative
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items, separated
 from sdiff.data.readers import FaultyRows, preview, read_interactions
@@ -159,6 +158,22 @@ def test_days_and_months_that_can_be_exchanged_are_asked_for(tmp_path):
     assert times(tmp_path, late)[1].times == "%d/%m/%Y", "the last row decides"
 
 
+def test_a_preview_gives_an_example_of_each_way_to_read_the_times(tmp_path):
+    path = write(tmp_path / "x.csv", "user,item,day,at\n1,a,05/05/2020,1577836800\n1,b,01/02/2020,1577923200\n")
+    start = preview(path, Reading(timestamp="day"))
+    ways = {(time.format, time.example, time.meaning) for time in start.times}
+    assert ways == {("%d/%m/%Y", "01/02/2020", "1 February 2020"), ("%m/%d/%Y", "01/02/2020", "2 January 2020")}
+    assert start.time is None, "it has to be chosen"
+    chosen = preview(path, Reading(timestamp="day", timestamp_format="%m/%d/%Y"))
+    assert chosen.times == start.times and chosen.time.meaning == "2 January 2020"
+    numbers = preview(path, Reading(timestamp="at"))
+    assert [numbers.time] == [*numbers.times] and (numbers.time.format, numbers.time.meaning) == (
+        "seconds",
+        "1 January 2020",
+    )
+    assert preview(path, Reading(timestamp="-")).times == ()
+
+
 def test_a_format_or_unit_can_be_set_and_a_wrong_one_is_refused(tmp_path):
     assert times(tmp_path, [20200101], timestamp_format="s")[0] == ["1970-08-22T19:08:21+00:00"]
     path = write(tmp_path / "x.csv", "user,item,ts\n1,a,02|01|2020\n")
@@ -184,7 +199,7 @@ def test_missing_numbers_in_parquet_are_missing_ids(tmp_path):
     path = tmp_path / "x.parquet"
     duckdb.sql(f"COPY (SELECT unnest([1, 'nan'::DOUBLE, NULL]) AS user, 'a' AS item) TO '{path}' (FORMAT parquet)")
     found, report = read_interactions(path, SKIP)
-    assert found.users.ids == ("1.0",) and [fault.row for fault in report.faults] == [2, 3]
+    assert found.users.ids == ("1",) and [fault.row for fault in report.faults] == [2, 3]
 
 
 @pytest.mark.parametrize("cell", ["[7, 15]", "['a']", '["a"]', "[7]", "[]", "[[1], [2]]", "{'a': 1}", '{"a": 1}', "{}"])
@@ -326,7 +341,7 @@ def test_the_likely_encoding_is_proposed(tmp_path, encoding):
     path = write(tmp_path / "x.csv", ("user,item\n" + rows).encode(encoding))
     with pytest.raises(FaultyRows, match=f"encoding={encoding}"):
         read_interactions(path)
-    assert preview(path, Layout()).encoding == encoding
+    assert preview(path).proposed_encoding == encoding
 
 
 def test_an_encoding_that_does_not_fit_is_reported(tmp_path):
@@ -370,7 +385,7 @@ def test_other_compressed_files_are_refused_with_advice(tmp_path, name, start, a
 def test_a_preview_reads_only_the_start(tmp_path, suffix):
     header, row = ("user,item\n", "{0},{0}\n") if suffix == "csv" else ("", '{{"user": {0}, "item": {0}}}\n')
     packed = gzip.compress((header + "".join(map(row.format, range(20_000)))).encode())
-    found = preview(write(tmp_path / f"x.{suffix}.gz", packed[:-8]), Layout())  # without its end
+    found = preview(write(tmp_path / f"x.{suffix}.gz", packed[:-8]))  # without its end
     assert found.roles == {"user": "user", "item": "item"} and len(found.rows) == 6
 
 
@@ -424,11 +439,15 @@ def test_other_json_is_refused_in_a_sentence(tmp_path, text, advice):
         ("user_id,song_id,listen_count", ("user_id", "song_id", "listen_count", None)),
         ("CustomerID,StockCode,Description,InvoiceDate", ("CustomerID", "StockCode", None, "InvoiceDate")),
         ("user_name,product_name,score", ("user_name", "product_name", "score", None)),
+        ("household_key,product_id,quantity,day", ("household_key", "product_id", "quantity", "day")),
+        ("Email,Lineitem name,Lineitem sku,Created at", ("Email", "Lineitem sku", None, "Created at")),
+        ("Member_number,Date,itemDescription", ("Member_number", "itemDescription", None, "Date")),
+        ("endTime,artistName,trackName,msPlayed,username", ("username", "trackName", "msPlayed", "endTime")),
     ],
 )
 def test_columns_of_shops_and_logs_are_recognised(tmp_path, header, roles):
     path = write(tmp_path / "x.csv", header + "\n" + ",".join("1" for _ in header.split(",")) + "\n")
-    found = preview(path, Layout()).roles
+    found = preview(path).roles
     names = zip(("user", "item", "rating", "timestamp"), roles, strict=True)
     assert found == {role: name.lower() for role, name in names if name}
 
@@ -459,8 +478,13 @@ def test_a_file_without_a_header_loses_no_row(tmp_path, row, names):
     path = write(tmp_path / "x.txt", f"{row}\n{row}\n")
     with pytest.raises(SDiffError, match=rf"no header.*names={names}\."):
         read_interactions(path)
-    assert preview(path, Layout()).names == tuple(names.split(","))
+    assert preview(path).names == tuple(names.split(","))
     assert load_dataset(f"{path}?names={names}").report.rows == 2
+
+
+def test_a_column_that_counts_the_rows_is_not_the_user(tmp_path):
+    path = write(tmp_path / "x.csv", "".join(f"{n},u{n % 2},i{n}\n" for n in range(5)))
+    assert preview(path).names == ("row", "user", "item")
 
 
 def test_names_for_a_file_with_a_header_are_refused(tmp_path):
@@ -509,7 +533,7 @@ def test_faulty_rows_of_the_items_table_are_reported_and_can_be_skipped(tmp_path
         load_dataset(key)
     dataset = load_dataset(f"{key}?skip_faulty=true")
     assert [fault.row for fault in dataset.items.titles.faults] == [2, 3, 4]
-    assert summarize(dataset).left_out["faulty, of items"] == 3
+    assert summarize(dataset).left_out["invalid, of items"] == 3
 
 
 def test_the_items_table_has_its_own_options(tmp_path):
@@ -518,6 +542,48 @@ def test_the_items_table_has_its_own_options(tmp_path):
     assert load_dataset(f"{key}?{options}").items.title == ["Heat", "Amélie"]
     with pytest.raises(SDiffError, match="no column code: its columns are number, title"):
         load_dataset(f"{key}?items_names=number,title&items_delimiter=;&items_id=code&items_encoding=latin-1")
+
+
+def test_the_columns_of_the_items_table_can_be_named_or_left_out(tmp_path):
+    key = folder(tmp_path, "ab", "code,label,kind,title,genres,year\na,Heat,Crime,x,y,1\nb,Up,Family,x,y,2\n")
+    options = "items_id=code&items_title=Label&items_genres=kind&items_year=-"
+    items = load_dataset(f"{key}?{options}").items
+    assert items.title == ["Heat", "Up"] and items.genres == ["Crime", "Family"] and items.year == [0, 0]
+    assert set(items.extra) == {"title", "genres", "year"}
+    with pytest.raises(SDiffError, match=r"items.csv has no column name: its columns are code, label"):
+        load_dataset(f"{key}?items_id=code&items_title=name")
+
+
+LOG = (
+    "customer_id,sku,product_name,category,review\n"
+    "1,a,Watering can,Garden,fine\n2,a,Watering can,Garden,poor\n1,b,Whisk (2019),Kitchen,ok\n2,b,,Kitchen,bad\n"
+)
+
+
+def test_columns_of_the_interactions_describe_the_items(tmp_path):
+    path = write(tmp_path / "x.csv", LOG)
+    items = load_dataset(str(path)).items
+    assert (
+        items.title == ["Watering can", "Whisk"] and items.genres == ["Garden", "Kitchen"] and items.year == [0, 2019]
+    )
+    assert items.extra == {} and items.titles.columns == {"item": "sku", "title": "product_name", "genres": "category"}
+    assert load_dataset(f"{path}?items=-").items.title == ["Item a", "Item b"]
+    assert load_dataset(f"{path}?items_title=-").items.genres == ["Garden", "Kitchen"]
+    assert load_dataset(f"{path}?items_title=review").items.title == ["fine", "ok"], "a named column is used"
+    other = write(tmp_path / "titles.csv", "item,title\na,Can\n")
+    assert load_dataset(f"{path}?items={other}").items.title == ["Can", "Item b"], "a table of items comes first"
+
+
+def test_a_column_that_differs_between_the_rows_of_an_item_is_not_its_title(tmp_path):
+    rows = "".join(f"{u},{i},Opinion {u} on {i}\n" for u in range(4) for i in range(3))  # as of reviews
+    items = load_dataset(str(write(tmp_path / "x.csv", "user_id,asin,title\n" + rows))).items
+    assert items.titles is None and items.title[0] == "Item 0"
+
+
+def test_an_item_column_of_names_holds_the_titles(tmp_path):
+    rows = "".join(f"{u},{name}\n" for u in range(3) for name in ("milk", "rolls"))
+    items = load_dataset(str(write(tmp_path / "x.csv", "Member_number,itemDescription\n" + rows))).items
+    assert items.title == ["milk", "rolls"]
 
 
 @pytest.mark.parametrize(
@@ -639,6 +705,28 @@ def test_a_data_frame_may_come_from_any_library_with_the_arrow_interface():
             frame_dataset(other)
 
 
+def test_ids_of_a_frame_with_gaps_are_whole_numbers(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"user": [1, None, 2**53], "item": [1.5, 2, 3]})
+    assert frame["user"].dtype == "float64"
+    frame.to_parquet(tmp_path / "x.parquet")
+    for origin in (frame, tmp_path / "x.parquet"):
+        found, _ = read_interactions(origin, SKIP)
+        assert found.users.ids == ("1", str(2**53)) and {*found.items.ids} == {"3", "1.5"}
+
+
+def test_a_frame_of_polars_is_read_without_pyarrow():
+    script = """
+import sys
+sys.modules["pyarrow"] = None
+import polars
+from sdiff.data.frames import read_frame
+print(read_frame(polars.DataFrame({"user": [1, 2], "item": ["a", "b"]}))[0].items.ids)"""
+    pytest.importorskip("polars")
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "('a', 'b')\n", run.stderr
+
+
 def test_the_key_of_a_file_can_be_used_in_another_folder(tmp_path, monkeypatch):
     folder(tmp_path, "ab", "item,title\na,Heat\n")
     monkeypatch.chdir(tmp_path)
@@ -646,3 +734,35 @@ def test_the_key_of_a_file_can_be_used_in_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     assert load_dataset(key).items.title == ["Heat", "Item b"]
     assert absolute("demo") == "demo" and absolute("hf:a/b?core=2") == "hf:a/b?core=2"
+
+
+@pytest.mark.parametrize("name", ["log.csv", "what?.csv", "a folder"])
+def test_a_checkpoint_and_its_data_can_be_moved_together(tmp_path, monkeypatch, name):
+    project = tmp_path / "project"
+    (project / "runs" / "one").mkdir(parents=True)
+    table = project / name if "." in name else project / name / "interactions.csv"
+    table.parent.mkdir(exist_ok=True)
+    write(table, "user,item\n1,a\n2,b\n")
+    write(project / "titles.csv", "item,title\na,Heat\n")
+    monkeypatch.chdir(project)
+    stored = relative(absolute(f"{name}?items=titles.csv"), project / "runs" / "one")
+    assert str(tmp_path) not in stored
+    project.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir("/")
+    assert load_dataset(located(stored, tmp_path / "elsewhere" / "runs" / "one")).items.title == ["Heat", "Item b"]
+
+
+def test_the_data_of_a_checkpoint_are_also_found_by_name_in_the_folder_of_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    table = write(tmp_path / "log.csv", "user,item\n1,a\n2,b\n")
+    stored = relative(f"{table}?core=1", tmp_path / "runs" / "one")
+    table.rename(tmp_path / "data" / "log.csv")
+    assert load_dataset(located(stored, tmp_path / "runs" / "one")).key == f"{tmp_path}/data/log.csv?core=1"
+    (tmp_path / "data" / "log.csv").unlink()
+    assert located(stored, tmp_path / "runs" / "one") == f"{table}?core=1", "where it should be"
+
+
+@pytest.mark.parametrize("key", ["demo", "frame", "hf:a/b?core=2", "own:0123456789abcdef/log?user=x", "gone.csv"])
+def test_other_keys_are_the_same_in_a_checkpoint(tmp_path, key):
+    assert relative(key, tmp_path) == key == located(key, tmp_path)

@@ -11,7 +11,6 @@ from sdiff.data import database
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
 from sdiff.data.readers import Reading, preview, read_interactions, split_of
-from sdiff.data.tables import Layout
 
 ROWS = [("9", "b", 4, 3), ("10", "ä", 5, 1), ("10", "b", 3, 2)]
 SKIP = Reading(skip_faulty=True)
@@ -245,7 +244,7 @@ def test_a_preview_does_not_decompress_the_whole_file(tmp_path):
     path.write_bytes(gzip.compress(b"user,item\n" + b"1,2\n" * 100_000)[:-8] + bytes(8))
     with gzip.open(path) as file, pytest.raises(gzip.BadGzipFile):
         file.read()
-    assert preview(path, Layout()).columns == ["user", "item"]
+    assert preview(path).columns == ["user", "item"]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_times_may_be_dates_with_and_without_a_zone(kind):
 def test_invalid_rows_of_a_frame_are_counted_and_named_or_skipped(kind):
     rows = pd.DataFrame({"user": ["u", None, "v", "w"], "item": ["1", "2", "", "4"], "rating": ["5", "5", "5", "good"]})
     with pytest.raises(
-        FaultyRows, match=r"^The frame: 3 of 4 rows are invalid: row 2: user is empty; row 3: item"
+        FaultyRows, match=r"^The data frame: 3 of 4 rows are invalid: row 2: user is empty; row 3: item"
     ) as e:
         read_frame(kind(rows), Reading(min_rating=1))
     assert [fault.row for fault in e.value.faults] == [2, 3, 4]
@@ -151,11 +151,11 @@ def test_columns_are_recognised_or_named(columns, options, ordered):
         (
             lambda: pd.DataFrame({"a": [1], "item": [2]}),
             {},
-            r"The frame has no column user: its columns are a, item\..*user='COLUMN'",
+            r"The data frame has no column user: its columns are a, item\..*user='COLUMN'",
         ),
-        (lambda: pd.DataFrame({"user": [1], "item": [2]}), {"item": "sku"}, "The frame has no column sku"),
-        (lambda: pd.DataFrame({"user": [], "item": []}), {}, "The frame has no rows"),
-        (lambda: pd.DataFrame({"user": [1], "item": [2]}), {"min_rating": 4}, "The frame has no column rating"),
+        (lambda: pd.DataFrame({"user": [1], "item": [2]}), {"item": "sku"}, "The data frame has no column sku"),
+        (lambda: pd.DataFrame({"user": [], "item": []}), {}, "The data frame has no rows"),
+        (lambda: pd.DataFrame({"user": [1], "item": [2]}), {"min_rating": 4}, "The data frame has no column rating"),
         (lambda: pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"]), {}, "more than one column"),
         (lambda: pd.DataFrame([[1, 2, 3]], columns=["user", "item", "Item "]), {}, "more than one column"),
         (lambda: [(1, 2)], {}, "give a pandas or Polars data frame, or an Arrow table"),
