@@ -184,7 +184,7 @@ def als(size: tuple[int, int, int], ranks: bool = False) -> Callable[[], float]:
     if not ranks:
         return lambda: timed(lambda: model.fit(X, show_progress=False))
     model.fit(X, show_progress=False)
-    return lambda: timed(lambda: model.recommend(np.arange(len(X.indptr) - 1), X, N=TOP))
+    return lambda: timed(lambda: model.recommend(np.arange(size[0]), X, N=TOP))
 
 
 PARTS: dict[str, Callable[[tuple[int, int, int]], Callable[[], float]]] = {

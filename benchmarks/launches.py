@@ -4,25 +4,28 @@
 
 On a GPU: kernels, copies and graphs that the host launches, and milliseconds in kernels, from torch's profiler. On a
 CPU: operators, without views and uninitialised tensors, which launch nothing; this is about the number of kernels. With
-SDIFF_CUDA_GRAPHS=1, S-Diff uses static shapes. A training step is the mean over the batches of an epoch, without
-validation; the epochs before it are a warm-up. The last line is JSON.
+SDIFF_CUDA_GRAPHS=1, S-Diff uses static shapes; on a CPU, the launches that would be left with graphs are counted, too.
+A training step is the mean over the batches of an epoch, without validation; the epochs before it are a warm-up. The
+last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.inference import contestants
 from benchmarks.training import durations, unvalidated
 from sdiff.base.device import best_device, device_name, wait_for
-from sdiff.base.graphs import WARM_UP, static_shapes
+from sdiff.base.graphs import WARM_UP, Graphs, static_shapes
 from sdiff.config import preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.record import report
@@ -42,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = best_device(arguments.device)
     split = unvalidated(load_dataset(arguments.dataset).split.train)
-    counts: dict[str, dict[str, float]] = {}
+    counts: dict[str, Mapping[str, float]] = {}
     for name in STEPS:
         epochs = 2 * WARM_UP + 2  # enough that every shape has its graph
         trainer = Trainer(preset(name).override({"epochs": epochs}), split, 0, device)
@@ -70,12 +73,10 @@ def main() -> None:
     report(result, f"launches-{device.type}" + "-static" * static_shapes(), arguments.save)
 
 
-def launches(run: Callable[[], object], device: torch.device) -> dict[str, float]:
+def launches(run: Callable[[], object], device: torch.device) -> Mapping[str, float]:
     """What one call launches: operators on a CPU; runtime calls, kernels and their milliseconds on a GPU."""
     if device.type != "cuda":
-        with Counter() as counter:
-            run()
-        return {"operators": counter.n}
+        return operators(run)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         run()
         wait_for(device)
@@ -86,6 +87,23 @@ def launches(run: Callable[[], object], device: torch.device) -> dict[str, float
         "kernels": sum(event.count for event in kernels),
         "ms in kernels": sum(event.self_device_time_total for event in kernels) / 1000,
     }
+
+
+def operators(run: Callable[[], object]) -> Mapping[str, float]:
+    """Operators of one call and, with static shapes, what is left if the static parts are replayed as graphs."""
+    counter, saved, call = Counter(), 0, Graphs.__call__
+
+    def counted(graphs: Graphs, key: Hashable, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        nonlocal saved
+        before = counter.n
+        result = call(graphs, key, function, *inputs)
+        # A replay copies the inputs, sets seed and offset of each generator, and launches the graph.
+        saved += counter.n - before - len(inputs) - 2 * (1 + len(graphs.generators)) - 1
+        return result
+
+    with counter, patch.object(Graphs, "__call__", counted):
+        run()
+    return {"operators": counter.n} | ({"launches with graphs": counter.n - saved} if static_shapes() else {})
 
 
 class Counter(TorchDispatchMode):
