@@ -19,7 +19,7 @@ def extension(root: sp.csr_array, U: Tensor) -> Tensor:
 
     The ties among new items, A_nn, are left out. With a = u_o'A_oo u_o, the eigenvalue in the new graph, this gives
 
-        U_n = A_no U_o a^-1 = X~_n'(X~_o U_o) a^-1,    a_k = |X~_o u_k|^2.
+        U_n = A_no U_o a^-1 = X~_n'(X~_o U_o) a^-1,    a_k = (X~_o u_k)'(X~_o u_k).
 
     Known items get A_oo U_o a^-1, a step of subspace iteration, which is U_o if their ties are the same as before. A
     new item with the users of a known one gets its row; one that shares no user with known ones gets zero (Bengio et

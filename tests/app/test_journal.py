@@ -59,7 +59,7 @@ def test_a_generator_event_is_logged_once_with_the_notes_of_all_steps(
 ):
     with monkeypatch.context() as patched:
         if refused:
-            patched.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
+            patched.setattr("sdiff.training.trainer.Trainer._finite", lambda trainer: False)
         with gr.Blocks():
             tab = train_tab.TrainTab(Page())
         new, train = lines(), journal.observed(tab._train, "train")
@@ -76,7 +76,7 @@ def test_a_refusal_is_logged_and_is_not_a_failure(lines):
     with pytest.raises(gr.Error):
         journal.observed(api.recommend, "recommend")("demo", "nowhere")
     (line,) = new()
-    assert line["level"] == "info" and line["refused"].startswith("sdiff.training.checkpoint") and "trace" not in line
+    assert line["level"] == "info" and line["refused"] == "sdiff.app.state.open_model" and "trace" not in line
 
 
 @pytest.mark.parametrize("arguments", [{"user": "my-secret"}, {"history": ["my-secret"]}])

@@ -319,7 +319,7 @@ def test_an_edited_history_without_own_items_has_no_held_out_items():
     strangers = [id for id in state.open_dataset("demo").dataset.split.items.ids if id not in own][:5]
     for whose, history in ((user, []), (user, strangers), ("", own)):
         found = handlers.recommend(Query("demo", "demo", whose, history))
-        assert not any(row.held_out for row in found.recommendations) and "nothing is held out" in found.summary
+        assert not any(row.held_out for row in found.recommendations) and "no held-out items" in found.summary
     found = handlers.recommend(Query("demo", "demo", user, own[1:]))
     assert "among the" in found.summary and any(row.held_out for row in found.recommendations)
 
