@@ -19,7 +19,7 @@ class Settings(TypedDict, total=False):
 
 
 class DataSet(TypedDict):
-    """`available`: whether its files are here, so that the other endpoints can open it."""
+    """`available`: whether its files are on the server, so that the other endpoints can open it."""
 
     key: str
     title: str
@@ -56,7 +56,7 @@ class RankedItem(Item):
 
 
 class ComparedItem(RankedItem):
-    """`shift`: how many places higher the item is than in the other list; null if it is far down there."""
+    """`shift`: how many places higher the item is than in the other list; null if below rank 1,000 there."""
 
     shift: int | None
 
@@ -69,7 +69,7 @@ class SimilarItem(Item):
 
 
 class Explanation(TypedDict):
-    """Two sums of named parts, each equal to the score. `causes`: titles of the items that speak most for it."""
+    """Two sums of named parts, each equal to the score. `causes`: titles of the history items that raise it most."""
 
     id: str
     title: str

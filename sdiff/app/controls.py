@@ -43,7 +43,7 @@ SLIDERS = {
     ),
     "guidance": Setting(
         "Guidance",
-        "how strongly the list leans on this history",
+        "how strongly the list depends on this history",
         (0, 5),
         0.01,
         "s, Section 3.3: v_c + s (v_c − v_u), with and without the history as condition.",
@@ -78,7 +78,7 @@ SLIDERS = {
     ),
     "tau": Setting(
         "Diffusion time",
-        "how long the history is diffused before it is restored",
+        "diffusion time at which restoring starts; larger: a smoother, noisier history",
         (0.1, 3),
         0.1,
         "τ, Section 4.1: t runs from τ down to 0; Eqs. (9)-(11).",
@@ -92,11 +92,11 @@ def without_effect(config: Config) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if config.denoiser != "mlp":
         for name in ("alpha_min", "sigma_max", "tau", "T", "noise"):
-            reasons[name] = "This model is solved, not trained: it does not diffuse."
+            reasons[name] = "This model does not use diffusion, so this setting has no effect."
         if config.denoiser == "linear" or not config.low_pass:
             reasons["guidance"] = "It would multiply all scores of this model by the same factor."
     elif config.schedule == "ddpm":
-        reasons["alpha_min"] = reasons["sigma_max"] = "DDPM has neither a floor nor a ceiling."
+        reasons["alpha_min"] = reasons["sigma_max"] = "The DDPM schedule does not use this setting."
     if config.denoiser == "mlp" and not config.noise:
         reasons["sigma_max"] = "No noise is added: raise the sampling noise first."
     return reasons

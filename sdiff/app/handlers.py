@@ -279,7 +279,7 @@ def why(query: Query, item: str) -> Why:
     bands = np.array_split(np.arange(len(by_frequency)), min(BANDS, len(by_frequency)))
     by_band = [(_numbers(band), float(by_frequency[band].sum())) for band in bands]
     outside = ["the item's own bias"] * (model.config.loss == "softmax")
-    outside += ["what its neighbours say"] * (model.config.graph_entries > 0)
+    outside += ["neighbours in the item graph"] * (model.config.graph_entries > 0)
     outside = ["popularity, in place of the waves"] if popularity else outside
     unit = "logit of its score" if model.config.loss == "softmax" else "score"
     return Why(
@@ -287,7 +287,7 @@ def why(query: Query, item: str) -> Why:
         causes=[row for row, value in causes if value >= causes[0][1] / 2][:CAUSES],
         unit="number of people who have it" if popularity else unit,
         score=explanation.score,
-        by_item=[("without a history", explanation.without), *parts, ("error of the sum", explanation.remainder)],
+        by_item=[("without a history", explanation.without), *parts, ("integration error", explanation.remainder)],
         by_frequency=[*by_band, *[(" and ".join(outside), explanation.beside)] * bool(outside)],
         popularity=popularity,
     )

@@ -23,7 +23,7 @@ _started = time.monotonic()
 
 
 async def health(_: Request) -> JSONResponse:
-    """Answers 200 if a model of the embedded data set can be served, else 503 with the error message."""
+    """Answers 200 if a model of the first included data set can be served, else 503 with the error message."""
     facts = {
         "version": sdiff.__version__,
         "device": device_name(serving_device()),

@@ -107,6 +107,6 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
         max_threads=THREADS,
         mcp_server=credentials is None,  # gradio's MCP server has no login
         auth=credentials,
-        auth_message="S-Diff. Whoever runs this app gives out its name and password.",
+        auth_message="S-Diff. Ask the operator of this app for the user name and password.",
         app_kwargs={"lifespan": server.guarded, "routes": [health.ROUTE]},
     )

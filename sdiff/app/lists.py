@@ -150,7 +150,7 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
     strongest = np.argsort(-share, kind="stable")[:STRONGEST]
     hint = "Its two ends; <strong>bold</strong>: that of the history"
     head = f'<th class="number">Wave</th><th>{hint}</th><th>Share</th>'
-    return _table("The waves that carry most of it", head, (cells(int(k)) for k in strongest if share[k] > 0))
+    return _table("The strongest waves of this history", head, (cells(int(k)) for k in strongest if share[k] > 0))
 
 
 def why_panel(why: Why) -> str:
@@ -166,7 +166,7 @@ def why_panel(why: Why) -> str:
         body = (row(name, value, _signed(value / largest)) for name, value in named)
         return _table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
 
-    sums = account("By what is in the history", why.by_item) + account("By wave, slow to fast", why.by_frequency)
+    sums = account("By history item", why.by_item) + account("By wave, slow to fast", why.by_frequency)
     return (
         f'<p data-of="{escape(why.row.id)}">{_because(why)}</p>'
         f"<details><summary>The exact sum</summary>{sums}</details>"
@@ -178,7 +178,7 @@ def _because(why: Why) -> str:
         people = f"{why.score:,.0f} {'person has' if why.score == 1 else 'people have'}"
         return f"The history is empty, so the list is ranked by popularity: {people} this item."
     if not why.causes:
-        return "No single item of the history speaks for it."
+        return "No single history item raises its score."
     titles = [f"<strong>{_opening(row)}</strong>" for row in why.causes]
     return f"Because of {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}."
 

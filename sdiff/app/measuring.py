@@ -30,7 +30,7 @@ HINTS = {
     "ndcg@20": "like recall, but higher ranks count more",
     "coverage": "share of the catalog that is recommended to at least one user",
     "novelty": "how rare the recommended items are, in bits: 1 more is half as popular",
-    "diversity": "how little the items of a list share their users",
+    "diversity": "how few users the items of a list have in common",
     "popularity lift": "popularity relative to the histories: 0 is equal, 1 is twice as popular",
 }
 

@@ -17,7 +17,7 @@ from sdiff.training.trainer import Trainer
 STAGES = (
     "reading its files",
     "computing the spectrum of its item graph",
-    "solving and validating the model that needs no training",
+    "solving and validating the model Instant",
     "building its catalog of items",  # done in the app's process
 )
 

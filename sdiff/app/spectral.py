@@ -243,7 +243,7 @@ def _words_of(n: int, step: int, config: Config, now: dict[str, list[int]], last
         noise = f"noise is added{share}" if config.noise else "no noise is added, as it is switched off"
         return (
             f"At t = τ the waves are damped, and {noise}. VP spares slow waves from both. VE damps like VP and gives "
-            "all waves the same noise. DDPM damps all waves alike, nearly to nothing. The lists are what is left."
+            "all waves the same noise. DDPM damps all waves alike, nearly to nothing. The lists rank what is left."
         )
     common = {kind: len({*now[kind][:SHOWN]} & {*last["vp"][:SHOWN]}) for kind in KINDS}
     texts = ", ".join(f"{kind.upper()} {count}" for kind, count in common.items())

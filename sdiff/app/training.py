@@ -130,7 +130,7 @@ def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> G
             or the weights cannot be saved.
     """
     if not minutes > 0:
-        raise SDiffError("Give it some minutes: more than 0.")
+        raise SDiffError("The number of minutes must be greater than 0.")
 
     def run(folder: Path, place: Place) -> Iterator[TrainingView]:
         return _chosen(dataset, minutes, seed, folder, place, stop)

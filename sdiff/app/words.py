@@ -25,9 +25,9 @@ PRESET_LABELS = {
     "paper": "Paper: the paper's settings to the letter",
     "tuned": "Tuned: learned, ignores the order",
     "temporal": "Temporal: learned, order-aware",
-    "instant": "Instant: solved in one step, nothing to learn",
-    "filter": "Neighbours: items seen together, nothing to learn",
-    "gfcf": "GF-CF: items seen together and broad tastes, nothing to learn",
+    "instant": "Instant: solved in closed form, no training",
+    "filter": "Neighbours: items chosen together, no training",
+    "gfcf": "GF-CF: items chosen together and broad tastes, no training",
 }
 
 PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}

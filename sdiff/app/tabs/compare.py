@@ -27,7 +27,7 @@ class CompareTab:
         self.sides = (Side("B"), Side("C", optional=True))
         with gr.Row(elem_id="sides"):
             with gr.Column(min_width=310):
-                gr.Markdown("## A · this page")
+                gr.Markdown("## A · current model and settings")
                 self.a_words = gr.Markdown(elem_classes="words", elem_id="a-words")
             for side in self.sides:
                 side.pick()

@@ -84,7 +84,7 @@ def describe(dataset: str) -> tuple[str, Any, str, str]:
         "Density": f"{summary.density:.2%}",
         "Median history": f"{summary.median_history:g} items",
         "Most popular fifth": f"{summary.head_share:.0%} of all interactions",
-        "From, to": f"{summary.from_day} – {summary.to_day}" if summary.from_day else "no times",
+        "Time range": f"{summary.from_day} – {summary.to_day}" if summary.from_day else "no timestamps",
         "Columns": summary.columns,
         "Titles": summary.titles,
         "Rows left out": left_out or "none" if opened.report else "",

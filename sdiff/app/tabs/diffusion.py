@@ -17,7 +17,7 @@ damps the waves and adds noise; the denoiser then estimates the history again, t
 noise; **DDPM**, the usual kind, also damps them all alike. Press Play."""
 
 
-SOLVED = '<p class="empty">This model is solved in closed form and does not diffuse: choose a learned one.</p>'
+SOLVED = '<p class="empty">This model does not use diffusion: choose another one, such as Tuned.</p>'
 
 
 class DiffusionTab:

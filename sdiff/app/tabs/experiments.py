@@ -17,7 +17,7 @@ def experiments_tab() -> None:
     """Builds the tab from the result files at the start of the app."""
     titles = experiments()
     if not titles:
-        gr.Markdown("No experiment has been run: `python -m sdiff reproduce --help` tells how.")
+        gr.Markdown("There are no results yet. `sdiff reproduce --help` shows how to run experiments.")
         return
     first = titles[0][1]
     runs = _runs(first)

@@ -65,7 +65,7 @@ class RecommendTab:
             with gr.Column(scale=3, min_width=300, elem_id="plots"):
                 gr.Markdown("## Across users")
                 self.everybody = gr.HTML(elem_id="everybody", padding=False)
-                gr.Markdown("## What the noise leaves of each wave")
+                gr.Markdown("## Signal and noise of each wave")
                 self.snr = plot_area("Signal-to-noise ratio by wave", "snr")
                 self.snr_words = gr.Markdown(elem_classes="words")
                 gr.Markdown("## This history, noised and restored")
@@ -94,7 +94,7 @@ class RecommendTab:
             event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
             button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *listed], **IN_ORDER)
-        # On the shelves stand items of the data set before.
+        # The shelves still show items of the previous data set.
         gr.on([page.opened.change], lambda: (gr.Accordion(open=False), ""), None, [self.taste, self.shelves], **QUIETLY)
         for press, change in (
             (self.history.click, self.remove),

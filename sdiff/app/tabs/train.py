@@ -83,8 +83,8 @@ class TrainTab:
             )
         self.changed = gr.Textbox(
             label="Other settings",
-            info="name=value, with spaces between them: K=100 lr=0.001",
-            placeholder="those of the kind of model",
+            info="name=value pairs, separated by spaces: K=100 lr=0.001",
+            placeholder="defaults of this kind of model",
             elem_id="train-settings",
         )
         self.start = gr.Button("Train this model", elem_id="start")
