@@ -377,10 +377,12 @@ def model_choices(dataset: str) -> list[tuple[str, str]]:
     return [(model_title(name), name) for name in models(dataset)]
 
 
-def model_title(name: str) -> str:
-    """What a model is, in everyday words, and its name."""
+def model_title(name: str, short: bool = False) -> str:
+    """What a model is, in everyday words, and its name. `short`: in a word, for the legend of a plot."""
     folder = folder_of(name)
-    return preset_label(name) if folder is None else f"{preset_label(origin(folder, 'preset') or '?')} · {name}"
+    label = preset_label(name if folder is None else origin(folder, "preset") or "?")
+    label = label.partition(":")[0] if short else label
+    return label if folder is None else f"{label} · {name}"
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
