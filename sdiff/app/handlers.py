@@ -202,7 +202,7 @@ def recommend(query: Query) -> Listing:
         changed = f"{causes}: {_effect(first, rows, len(split.users), bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
     if not rows:
-        summary += "No item is recommended."
+        summary += "0 items are left to recommend."
     else:
         summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
     summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
