@@ -403,7 +403,7 @@ window.copyText = async (text, said) => {
     invitation.id = "invitation";
     invitation.setAttribute("aria-label", "Tour");
     invitation.innerHTML =
-      'New here? <button type="button" id="accept-tour">Take a one-minute tour</button>' +
+      'New here? <button type="button" id="accept-tour">One-minute tour</button>' +
       '<button type="button" id="decline-tour">No, thanks</button>';
     document.querySelector(".gradio-container .contain").append(invitation); // where narrow screens have their style
   };

@@ -80,9 +80,9 @@ def sides(dataset: str) -> list[str]:
     return [*models(dataset), *BASELINES]
 
 
-def title(model: str) -> str:
-    """What a model or a baseline is, in everyday words, and the name of a model."""
-    return BASELINE_LABELS.get(model) or model_title(model)
+def title(model: str, short: bool = False) -> str:
+    """What a model or a baseline is, in everyday words, and the name of a model. `short`: as in `model_title`."""
+    return BASELINE_LABELS.get(model) or model_title(model, short)
 
 
 def describe(side: Query) -> str:

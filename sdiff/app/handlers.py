@@ -202,7 +202,7 @@ def recommend(query: Query) -> Listing:
         changed = f"{causes}: {_effect(first, rows, len(split.users), bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
     if not rows:
-        summary += "No item is recommended."
+        summary += "0 items are left to recommend."
     else:
         summary += _hits(rows, held_out, model, split) if held_out else _no_hits(query, len(rows))
     summary += f" Scored in {milliseconds:.0f} ms on {device_name(model.device)}."
@@ -378,10 +378,12 @@ def model_choices(dataset: str) -> list[tuple[str, str]]:
     return [(model_title(name), name) for name in models(dataset)]
 
 
-def model_title(name: str) -> str:
-    """What a model is, in everyday words, and its name."""
+def model_title(name: str, short: bool = False) -> str:
+    """What a model is, in everyday words, and its name. `short`: in a word, for the legend of a plot."""
     folder = folder_of(name)
-    return preset_label(name) if folder is None else f"{preset_label(origin(folder, 'preset') or '?')} · {name}"
+    label = preset_label(name if folder is None else origin(folder, "preset") or "?")
+    label = label.partition(":")[0] if short else label
+    return label if folder is None else f"{label} · {name}"
 
 
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:

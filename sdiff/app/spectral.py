@@ -135,8 +135,8 @@ def spectral_view(query: Query) -> SpectralView:
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
     share_after = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
-        "snr": f"At t = {config.tau:g}, where restoring starts, the method's noise (VP) leaves {(~finite).sum()} of "
-        f"{len(lam)} waves untouched."
+        "snr": f"At t = {config.tau:g}, where restoring starts, the method's schedule (VP) leaves {(~finite).sum()} of "
+        f"{len(lam)} waves without noise."
         + (
             f" For the slowest tenth of the others, the median log₁₀ SNR (signal-to-noise ratio) is {medians}."
             if medians

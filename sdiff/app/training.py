@@ -219,7 +219,7 @@ def _trained(
     yield TrainingView(
         f"{_result(progress)}<p>{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in "
         f"{duration(time.monotonic() - started)}. The weights of epoch {progress.best_epoch} are saved as "
-        f"<b>{folder.name}</b>.{why} {KEPT}</p>",
+        f"<b>{folder.name}</b>. {KEPT}{why}</p>",
         *curves,
         saved_as=folder.name,
         preset=preset_name,

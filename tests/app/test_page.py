@@ -306,7 +306,7 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
     profile.pages[0].evaluate("localStorage.clear()")
     page = visit()
     settle(page)
-    page.get_by_role("button", name="Take a one-minute tour").click()
+    page.get_by_role("button", name="One-minute tour").click()
     popover = page.locator(".driver-popover")
     told = []
     for step in range(1, 7):

@@ -50,6 +50,7 @@ def test_a_model_can_be_trained_stopped_saved_and_used(page):
     use = page.get_by_role("button", name="Use this model: see its list")
     use.wait_for()
     settle(page)
+    page.wait_for_function("document.querySelector('#train-status').getBoundingClientRect().top > -1")
     assert page.locator("#checkpoint input").input_value().endswith("· demo"), "the open model stays"
     page.locator("#checkpoint input").click()
     page.get_by_role("option", name=name).wait_for()

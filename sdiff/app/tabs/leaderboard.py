@@ -113,7 +113,7 @@ class Leaderboard:
 
     def _curves(self, standings: list[Standing]) -> Parts:
         rows = [
-            {"model": comparison.title(row.model), "epoch": epoch, "recall@20": recall}
+            {"model": comparison.title(row.model, short=True), "epoch": epoch, "recall@20": recall}
             for row in standings
             if len(row.curve) > 1
             for epoch, recall in row.curve
@@ -154,5 +154,6 @@ def _point(row: Standing) -> dict[str, Any] | None:
     if row.measured is None:
         return None
     recall = row.measured.get("valid", row.measured.get("test"))
-    title, megabytes = comparison.title(row.model), None if row.size is None else row.size / 1e6
+    title = comparison.title(row.model, short=True)
+    megabytes = None if row.size is None else row.size / 1e6
     return {"model": title, "recall@20": recall, "training, s": row.seconds, "size, MB": megabytes}

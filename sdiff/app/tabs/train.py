@@ -29,9 +29,10 @@ CURVES = (
     "The training loss (left) falls while the model learns. Recall@20 on validation (right) decides which epoch is "
     "kept: the one with the star. An epoch is one pass over all users."
 )
-# On a phone, the status stands above the form.
+# On a phone, the status stands above the form. It is scrolled into view when a run begins and when it ends.
 SHOW = """(...values) => {
-  document.getElementById("train-status").scrollIntoView({ block: "nearest", behavior: "smooth" });
+  // Not at once and not smoothly, because what stands above and below it is still changing.
+  setTimeout(() => document.getElementById("train-status").scrollIntoView({ block: "nearest" }), 200);
   return values;
 }"""
 # Stop events of runs by session. `_waiting`: runs in gradio's queue. `_running`: runs that have left it.
@@ -64,7 +65,7 @@ class TrainTab:
                 self.status = gr.HTML(elem_id="train-status", padding=False)
                 with gr.Row():
                     self.stop = gr.Button("Stop", visible=False, scale=0, min_width=160, elem_id="stop")
-                    look = dict(variant="primary", scale=0, min_width=240, elem_id="use")
+                    look = dict(variant="primary", scale=0, min_width=300, elem_id="use")
                     self.use = gr.Button("Use this model: see its list", visible=False, **look)
                 self.tried = gr.HTML(elem_id="tried", padding=False)
                 self.plot = gr.Plot(visible=False, label="Training curves", show_label=False, elem_id="curves")
@@ -107,6 +108,7 @@ class TrainTab:
                 concurrency_limit=WAITING,
                 **hidden,
             )
+            run.success(None, js=SHOW)
             run.failure(self._idle, None, self._shown, queue=False, **hidden)  # such as when the queue is full
         # Set by the page first: an update by `_stop` could arrive after the last update of the run.
         self.stop.click(None, None, self.status, js="() => '<p>Stopping after this epoch …</p>'", **hidden).then(
