@@ -214,7 +214,7 @@ def item_columns(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
     """SQL of the columns of a table of items by role. Raises SDiffError if there is no column of item ids."""
     named = _named(table, chosen)
     guessed = table.guessed(METADATA).items()
-    columns = {role: sql for role, sql in guessed if role not in chosen and sql not in named.values()} | named
+    columns = {role: sql for role, sql in guessed if role not in chosen and sql != named.get("item")} | named
     if "item" in columns:
         return columns
     if first := table.data_as_header:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sdiff.base.paths import ASSETS
 from tests.page import open_tab, settle
 
 TABS = ("Recommend", "Diffusion", "Waves", "Compare", "Data", "Experiments", "Train")
@@ -24,6 +25,9 @@ def test_axe_reports_no_serious_violation(visit, theme, tabs):
     page.wait_for_selector("#energy .js-plotly-plot")  # the last component of the first tab
     for tab in tabs:
         open_tab(page, tab)
+        if tab == "Data":  # with the whole form for a table of one's own
+            page.set_input_files("#own-table input[type=file]", ASSETS / "sample.csv")
+            page.locator("#own-report").filter(has_text="18 of 18 items have a title").wait_for()
         settle(page)
         part = "document" if tab == tabs[0] else "'#views'"  # nothing outside the tabs changes
         found = page.evaluate(f"axe.run({part}, {{ resultTypes: ['violations'] }})")["violations"]
