@@ -13,10 +13,15 @@ from pathlib import Path
 SPINNING = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
-def own_memory_mb(pid: int) -> float:
-    """Proportional set size (PSS) of a process: shared pages count in part. 0 if the process has ended."""
+def own_memory_mb(pid: int, field: str = "Pss_Anon") -> float:
+    """Memory that a process has allocated: its anonymous pages. 0 if the process has ended.
+
+    `field`: another one of /proc/PID/smaps_rollup. `Pss` adds a share of the pages of files, such as libraries, and so
+    it also changes when other processes start or end.
+    """
     try:
-        return int(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").split("\nPss:")[1].split()[0]) / 1024
+        values = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+        return int(values.split(f"\n{field}:")[1].split()[0]) / 1024
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
 
@@ -27,7 +32,7 @@ def all_memory_mb(pid: int) -> float:
         children = [n for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return own_memory_mb(pid) + sum(all_memory_mb(int(child)) for child in children)
+    return own_memory_mb(pid, "Pss") + sum(all_memory_mb(int(child)) for child in children)
 
 
 def memory_mb(pid: int, what: str) -> int:

@@ -321,7 +321,7 @@ def test_an_edited_history_without_own_items_has_no_held_out_items():
         found = handlers.recommend(Query("demo", "demo", whose, history))
         assert not any(row.held_out for row in found.recommendations) and "no held-out items" in found.summary
     found = handlers.recommend(Query("demo", "demo", user, own[1:]))
-    assert "among the" in found.summary and any(row.held_out for row in found.recommendations)
+    assert "of the 10 held-out items" in found.summary and any(row.held_out for row in found.recommendations)
 
 
 def test_a_newly_opened_data_set_shows_no_list_of_the_previous_one(opening):
@@ -463,7 +463,7 @@ def test_the_page_shows_that_a_data_set_is_being_opened_and_can_cancel_it(page):
 
 def test_a_tab_shows_changes_made_before_it_was_opened(page):
     move(page, "T", 3)
-    page.locator("#changed").filter(has_text="T 5 → 3").wait_for()
+    page.locator("#changed").filter(has_text="Steps 5 → 3").wait_for()
     open_tab(page, "Diffusion")
     page.locator("#film section:visible").get_by_text("of 3, t =").wait_for()
     assert page.locator("#frame").get_attribute("max") == "4"

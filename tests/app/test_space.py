@@ -170,7 +170,7 @@ def test_when_zero_gpu_time_runs_out_the_saved_model_is_kept_and_a_message_says_
     views = list(training.train("demo", "paper", 9, 0, "K=8 hidden=16 eval_every=5", "aborted", Event()))
     assert views[-1].epochs == [1, 2, 3] and views[-1].saved_as == "aborted"
     assert "Ended after 2 epochs" in views[-1].status and "weights of epoch 2 are saved" in views[-1].status
-    assert views[-1].status.endswith("ZeroGPU says: GPU task aborted</p>")
+    assert "ZeroGPU says: GPU task aborted" in views[-1].status
 
 
 def test_the_note_about_training_depends_on_the_environment(monkeypatch):
