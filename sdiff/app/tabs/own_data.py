@@ -31,7 +31,7 @@ ENCODINGS = ("cp1252", "latin-1", "cp1250", "cp1251", "gb18030", "big5", "shift_
 UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 INTRO = (
     "Drop a table with one row per interaction: a user, an item and, if known, a time. A second file with titles is "
-    "optional. Both stay on this machine."
+    "optional. Both are kept on the machine that runs this app."
 )
 NO_FILE = "Without a file of titles, columns of the interactions can describe the items."
 SAMPLE = (ASSETS / "sample.csv").read_text(encoding="utf-8")
