@@ -709,7 +709,8 @@ def test_ids_of_a_frame_with_gaps_are_whole_numbers(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"user": [1, None, 2**53], "item": [1.5, 2, 3]})
     assert frame["user"].dtype == "float64"
-    frame.to_parquet(tmp_path / "x.parquet")
+    with duckdb.connect() as con:
+        con.execute(f"COPY (SELECT * FROM frame) TO '{tmp_path / 'x.parquet'}'")
     for origin in (frame, tmp_path / "x.parquet"):
         found, _ = read_interactions(origin, SKIP)
         assert found.users.ids == ("1", str(2**53)) and {*found.items.ids} == {"3", "1.5"}
