@@ -147,6 +147,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "ablation": ablation,
     "app": tables.app,
+    "paint": tables.paint,
     "lists": tables.lists,
     "training": tables.training,
     "spectra": tables.spectra,

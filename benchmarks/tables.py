@@ -124,6 +124,36 @@ def _training(run: dict[str, Any]) -> dict[str, float]:
     return {f"{name}, users a second": run["users a second"][name] for name in ours}
 
 
+def paint() -> str:
+    """What a visitor waits for, in seconds."""
+    cells = []
+    for run in read("paint-*.json"):
+        for width, page in run["page"].items():
+            plain = run["a Gradio page that does nothing"][width]
+            times = [f"{page[name]:.2f}" for name in ("first paint", "list", "plots")]
+            tabs = ", ".join(
+                f"{tab} {seconds:.2f}" for tab, seconds in run["seconds from the click on a tab"][width].items()
+            )
+            plain_times = f"{plain['first paint']:.2f}, {plain['page']:.2f}"
+            cells.append(
+                [run["dataset"], width, str(run["seconds from the command to the first answer"]), *times]
+                + [f"{page['kilobytes']:,.0f}", plain_times, tabs, run["device"]]
+            )
+    head = [
+        "data",
+        "page",
+        "start",
+        "first paint",
+        "list",
+        "plots",
+        "kB",
+        "an empty Gradio page: paint, page",
+        "tabs",
+        "device",
+    ]
+    return markdown(head, cells)
+
+
 def soak() -> str:
     """Results of the load test."""
     cells = []
