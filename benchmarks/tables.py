@@ -135,10 +135,9 @@ def paint() -> str:
                 f"{tab} {seconds:.2f}" for tab, seconds in run["seconds from the click on a tab"][width].items()
             )
             plain_times = f"{plain['first paint']:.2f}, {plain['page']:.2f}"
-            cells.append(
-                [run["dataset"], width, str(run["seconds from the command to the first answer"]), *times]
-                + [f"{page['kilobytes']:,.0f}", plain_times, tabs, run["device"]]
-            )
+            start = str(run["seconds from the command to the first answer"])
+            size = f"{page['kilobytes']:,.0f}"
+            cells.append([run["dataset"], width, start, *times, size, plain_times, tabs, run["device"]])
     head = [
         "data",
         "page",
