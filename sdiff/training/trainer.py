@@ -321,7 +321,7 @@ class Trainer:
             preset=preset,
             created=datetime.now(UTC).strftime("%Y-%m-%d"),
             versions=versions,
-            trained={name: getattr(self.config, name) for name in self.served},
+            trained={name: own for name, value in self.served.items() if (own := getattr(self.config, name)) != value},
         )
         metrics: dict[str, Any] = {"train_seconds": round(self.seconds, 3)}
         if self.best.valid:

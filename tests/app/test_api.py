@@ -14,8 +14,10 @@ import pytest
 
 from sdiff.app import answers, api
 from sdiff.app.controls import SLIDERS
+from sdiff.app.state import open_dataset
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.config import BOUNDS, Config
+from sdiff.serving.recommender import Recommender
 from tests.conftest import ROOT, run, tools
 
 NAMES = {endpoint.__name__ for endpoint in api.ENDPOINTS}
@@ -199,3 +201,12 @@ def test_measuring_all_models_leaves_other_calls_their_places(monkeypatch):
 def test_the_leaderboard_waits_in_one_line_with_the_measurements_of_the_page(demo):
     lines = {event.api_name: event.concurrency_id for event in demo.fns.values()}
     assert lines["leaderboard"] == lines["measure"] != lines["recommend"]
+
+
+def test_similar_items_are_those_of_the_models_graph():
+    found = api.similar_items("demo", "demo", "7", 5)
+    expected = Recommender.load("demo").similar_items("7", 5)
+    assert [row["id"] for row in found] == expected.ids
+    assert [row["similarity"] for row in found] == pytest.approx(expected.scores)
+    common = open_dataset("demo").dataset.split.train.co_occurrence(expected.indices[0])
+    assert found[0]["users"] == common[Recommender.load("demo").items.index["7"]]

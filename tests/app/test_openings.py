@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -20,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+from starlette.datastructures import QueryParams
 
 from sdiff import SDiffError
-from sdiff.app import api, figures, handlers, openings, state, uploads
+from sdiff.app import api, controls, figures, handlers, openings, state, uploads
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
@@ -322,6 +324,20 @@ def test_an_edited_history_without_own_items_has_no_held_out_items():
         assert not any(row.held_out for row in found.recommendations) and "no held-out items" in found.summary
     found = handlers.recommend(Query("demo", "demo", user, own[1:]))
     assert "of the 10 held-out items" in found.summary and any(row.held_out for row in found.recommendations)
+
+
+def test_a_url_with_an_unknown_item_and_no_user_opens_with_a_typical_user(opening):
+    request = SimpleNamespace(query_params=QueryParams("dataset=demo&model=demo&item=none-such"))
+    parts = last(opening.open_page(request, ["demo", INSTANT], []))
+    assert parts[opening.page.user] == handlers.pick_user("demo", "typical") and parts[opening.page.edited] is None
+
+
+def test_settings_of_a_url_that_have_no_control_are_named_and_left_out(monkeypatch):
+    told = []
+    monkeypatch.setattr(controls.gr, "Warning", lambda words, **_: told.append(words))
+    query = controls.adjustable(Query("demo", "demo", settings={"schedule": "ve", "T": "3"}))
+    assert query.settings == {"T": "3"} and ["schedule" in words for words in told] == [True]
+    assert controls.adjustable(query) == query and len(told) == 1
 
 
 def test_a_newly_opened_data_set_shows_no_list_of_the_previous_one(opening):

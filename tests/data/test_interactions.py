@@ -81,6 +81,11 @@ def test_a_k_core_has_at_least_k_of_each_and_is_the_largest(random_interactions)
     assert k_core(user, item, 1).all()
 
 
+def test_without_known_ids_every_id_is_unknown():
+    with pytest.raises(SDiffError, match="Unknown user 99: no user is known"):
+        Vocabulary(()).encode(["99"], "user")
+
+
 def test_an_unknown_id_is_named():
     with pytest.raises(SDiffError, match="Unknown user 99"):
         Vocabulary(("1", "2")).encode(["1", "99"], "user")
