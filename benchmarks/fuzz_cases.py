@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.mutations import archive, of_columns, of_json, of_table, of_tensors
 from benchmarks.processes import memory_mb
-from sdiff.app import handlers, state, uploads
+from sdiff.app import handlers, pickers, state, uploads
 from sdiff.app.query import Query
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
@@ -140,7 +140,7 @@ def checkpoint(rng: random.Random, box: Box) -> Callable[[], Any]:
         listed = state.checkpoints("demo")
         Recommender.load(folder, torch.device("cpu")).recommend(["i1"], 3)
         if "stranger" in listed:
-            handlers.model_card("demo", "stranger")
+            pickers.model_card("demo", "stranger")
 
     return read
 

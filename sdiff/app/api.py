@@ -18,7 +18,7 @@ from gradio.events import api as add_endpoint
 from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
-from sdiff.app import answers, comparison, handlers, measuring, openings, spectral, state
+from sdiff.app import answers, comparison, handlers, measuring, openings, pickers, spectral, state
 from sdiff.app import leaderboard as standings
 from sdiff.app import waves as named_waves
 from sdiff.app.controls import SLIDERS
@@ -140,8 +140,8 @@ def make_query(
     Defaults: the first model of the data set, and the user that the page shows first unless a history is given.
     """
     query = Query(dataset, checkpoint, user, history, settings, seed, k)
-    model = query.model or handlers.models(query.dataset)[0]
-    user = query.user or (handlers.pick_user(query.dataset, "typical") if history is None else "")
+    model = query.model or pickers.models(query.dataset)[0]
+    user = query.user or (pickers.pick_user(query.dataset, "typical") if history is None else "")
     return replace(query, model=model, user=user)
 
 
@@ -169,12 +169,12 @@ def list_checkpoints(dataset: str = DATASET) -> list[answers.Model]:
     """
     dataset = Query(dataset).dataset
     state.open_dataset(dataset)  # its errors concern all models
-    return [{"name": name, "card": _card(dataset, name)} for name in handlers.models(dataset)]
+    return [{"name": name, "card": _card(dataset, name)} for name in pickers.models(dataset)]
 
 
 def _card(dataset: str, name: str) -> str:
     try:
-        return handlers.model_card(dataset, name)
+        return pickers.model_card(dataset, name)
     except SDiffError as error:
         return public_message(error)
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from cachetools import LRUCache, cached
 
-from sdiff.app.handlers import changes, held_out_of, history_of, model_title, models, ranked, shifts
+from sdiff.app.handlers import changes, held_out_of, history_of, ranked, shifts
+from sdiff.app.pickers import model_title, models
 from sdiff.app.query import Query
 from sdiff.app.state import Opened, open_dataset, serve
 from sdiff.app.words import BASELINE_LABELS, literal

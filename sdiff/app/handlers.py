@@ -1,49 +1,32 @@
-"""Users, lists, explanations, and choices of data sets and models. Plain functions without widgets."""
+"""Lists and their explanations. Plain functions without widgets."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from threading import Condition
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from cachetools import LRUCache, cached
 from torch import Tensor
 
-from sdiff.app import uploads
 from sdiff.app.controls import SLIDERS
-from sdiff.app.query import K, Query
-from sdiff.app.similar import co_occurring
-from sdiff.app.state import INSTANT, checkpoints, folder_of, open_dataset, open_model, origin, serve
-from sdiff.app.words import BASELINE_LABELS, PARTS, literal, preset_label
+from sdiff.app.query import Query
+from sdiff.app.state import open_dataset, serve
+from sdiff.app.words import literal
 from sdiff.base.device import device_name
-from sdiff.base.errors import SDiffError
-from sdiff.base.paths import uploads_dir
 from sdiff.config import Config
 from sdiff.data.catalog import ALL, Catalog, Row
 from sdiff.data.interactions import Split
-from sdiff.data.registry import REGISTRY
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
 from sdiff.serving.recommender import Recommender
 
-Pick = Literal["typical", "random", "heavy", "light"]
 NAMED = 6  # history items shown in an explanation; the others are summed
 BANDS = 6  # frequency bands of an explanation, of equal size
-TYPICAL = 40  # users of about the median length among whom a typical one is found
 CAUSES = 3  # history items at most that its sentence names
-ALIKE = 8  # similar items on an item's page
-KNOWN, SHELVES, SHELF = 500, 10, 8  # most popular items, and shelves of them by genre, to choose a history from
-# Metadata columns with ids of other sites: name of the site, and address of an item's page.
-LINKS = {
-    "imdbid": ("IMDb", "https://www.imdb.com/title/tt{}/"),
-    "tmdbid": ("TMDB", "https://www.themoviedb.org/movie/{}"),
-}
 COMPARED = 1000  # length of the list that a changed list is compared with
 
 
@@ -91,63 +74,6 @@ class Why:
     by_item: list[tuple[Row | str, float]]
     by_frequency: list[tuple[str, float]]
     popularity: bool
-
-
-@dataclass(frozen=True)
-class ItemFacts:
-    """An item's page.
-
-    Attributes:
-        row: its metadata.
-        seen: how many people have it.
-        links: (name, URL) of its pages elsewhere.
-        extra: other metadata.
-        together: items that the same people have.
-        near: items with similar entries in the graph's eigenvectors.
-    """
-
-    row: Row
-    seen: str
-    links: list[tuple[str, str]]
-    extra: list[tuple[str, str]]
-    together: list[Row]
-    near: list[Row]
-
-
-def pick_user(dataset: str, pick: Pick) -> str:
-    """Id of a user: a `typical` one, random, or among the 10 % with the longest or shortest histories.
-
-    A typical user has a history of about the median length, and an average number of hits with the first model.
-    """
-    split = open_dataset(dataset).dataset.split
-    lengths = split.train.lengths
-    present = np.flatnonzero(lengths)
-    by_length = present[np.argsort(lengths[present], kind="stable")]
-    if pick == "typical":
-        middle = len(by_length) // 2
-        return _average(dataset, tuple(by_length[max(middle - TYPICAL // 2, 0) : middle + TYPICAL // 2 + 1].tolist()))
-    tenth = max(len(present) // 10, 1)
-    pool = {"random": present, "heavy": by_length[-tenth:], "light": by_length[:tenth]}[pick]
-    return split.users.ids[np.random.default_rng().choice(pool)]
-
-
-@cached(LRUCache(8), condition=Condition())
-def _average(dataset: str, users: tuple[int, ...]) -> str:
-    """Id of the user with an average number of hits; the one in the middle if hits cannot be counted."""
-    middle = users[len(users) // 2]
-    try:
-        opened, model = serve(dataset, models(dataset)[0])
-    except SDiffError:  # the page will say so
-        return open_dataset(dataset).dataset.split.users.ids[middle]
-    split = opened.dataset.split
-    hits = []
-    for user in users:
-        id = split.users.ids[user]
-        recommended = model.recommend(opened.history(id), K)
-        hits.append(len({*recommended.ids} & {*opened.held_out(id)}))
-    from_middle = sorted(range(len(users)), key=lambda i: abs(i - len(users) // 2))
-    best = min(from_middle, key=lambda i: abs(hits[i] - max(np.mean(hits), 1)))
-    return split.users.ids[users[best]]
 
 
 def history_of(query: Query) -> list[str]:
@@ -293,37 +219,6 @@ def why(query: Query, item: str) -> Why:
     )
 
 
-def item_facts(query: Query, item: str) -> ItemFacts:
-    """The page of an item. Raises SDiffError like `recommend`, and for an unknown item."""
-    opened, model = serve(query.dataset, query.model)
-    split, catalog = opened.dataset.split, opened.catalog
-    i = int(split.items.encode([item])[0])
-    row = catalog.rows([i])[0]
-    together, _, _ = co_occurring(split.train, i, ALIKE)
-    try:
-        near = model.similar_items(item, ALIKE).indices
-    except SDiffError:  # it has too few users for a place in the spectrum
-        near = []
-    seen = f"{row.popularity:,} of {len(split.users):,} people ({row.popularity / len(split.users):.0%})"
-    known = {name: text for name, text in row.extra.items() if name in LINKS and re.fullmatch("[0-9]{1,12}", text)}
-    links = [(LINKS[name][0], LINKS[name][1].format(text)) for name, text in known.items()]
-    extra = [(name, text) for name, text in row.extra.items() if name not in known]
-    return ItemFacts(row, seen, links, extra, catalog.rows(together.tolist()), catalog.rows(near))
-
-
-def shelves(dataset: str) -> list[tuple[str, list[Row]]]:
-    """Well-known items by genre, each on one shelf. Data without genres has one shelf of the most popular items."""
-    catalog = open_dataset(dataset).catalog
-    rows = catalog.rows(catalog.search("", KNOWN))
-    shelves: list[tuple[str, list[Row]]] = []
-    placed: set[str] = set()
-    for genre in reversed(catalog.genres()[:SHELVES]):  # the rarest genre takes its items first
-        members = [row for row in rows if genre in row.genres.split(", ") and row.id not in placed][:SHELF]
-        placed.update(row.id for row in members)
-        shelves.append((genre, members))
-    return [shelf for shelf in reversed(shelves) if shelf[1]] or [("Most seen", rows[:SHELF])]
-
-
 def _numbers(band: np.ndarray) -> str:
     return f"{band[0] + 1}–{band[-1] + 1}" if len(band) > 1 else str(band[0] + 1)
 
@@ -334,64 +229,3 @@ def changes(trained: Config, now: Config, seed: int) -> str:
     differing = [f"{label} {old:g} → **{new:g}**" for label, old, new in pairs if old != new]
     differing += [f"noise seed 0 → **{seed}**"] * bool(seed and now.noise)
     return ", ".join(differing)
-
-
-def data_card(dataset: str) -> str:
-    """One-line description of a data set: size, density and terms."""
-    opened = open_dataset(dataset).dataset
-    split = opened.split
-    n = len(split.train) + len(split.valid) + len(split.test)
-    users, items = len(split.users), len(split.items)
-    held_out = "the last" if split.train.ordered else "some"
-    return (
-        f"{users:,} users · {items:,} items · {n:,} interactions ({n / users / items:.2%} of all pairs) · {held_out} "
-        f"items of each user are held out · {opened.terms}"
-    )
-
-
-def model_card(dataset: str, checkpoint: str) -> str:
-    """One-line description of a model: metrics and origin."""
-    card = open_model(checkpoint, dataset).checkpoint
-    origin, metrics = card.provenance, card.metrics
-    recalls = [f"{metrics[part]['recall@20']:.1%} on {name}" for part, name in PARTS.items() if part in metrics]
-    beside = [
-        f"{literal(BASELINE_LABELS.get(str(name), str(name)).partition(' (')[0])} {row['test']['recall@20']:.1%}"
-        for name, row in metrics.get("references", {}).items()
-        if "test" in row
-    ]
-    facts = [f"lists of 20 find this share of the held-out items (recall@20): {', '.join(recalls)}"] * bool(recalls)
-    facts += [f"on test, {', '.join(beside)}"] * bool(beside)
-    if checkpoint == INSTANT:
-        return " · ".join([*facts, "solved in closed form, not trained"])
-    data = "" if origin.dataset == dataset else f" on {literal(origin.dataset)}"
-    trained = f"trained{data} for {origin.epoch} epoch{'s'[: origin.epoch != 1]}"
-    return " · ".join([*facts, trained, f"seed {origin.seed}", literal(origin.created)])
-
-
-def models(dataset: str) -> list[str]:
-    """Names of the models of a data set, default first: those that ship, those trained here, the closed-form model."""
-    return [*checkpoints(dataset), INSTANT]
-
-
-def model_choices(dataset: str) -> list[tuple[str, str]]:
-    """(what the model is and its name, its name) of `models`."""
-    return [(model_title(name), name) for name in models(dataset)]
-
-
-def model_title(name: str, short: bool = False) -> str:
-    """What a model is, in everyday words, and its name. `short`: in a word, for the legend of a plot."""
-    folder = folder_of(name)
-    label = preset_label(name if folder is None else origin(folder, "preset") or "?")
-    label = label.partition(":")[0] if short else label
-    return label if folder is None else f"{label} · {name}"
-
-
-def choices(uploaded: list[str]) -> list[tuple[str, str]]:
-    """(title, key) of the visitor's uploads, then of the registered data sets that are here."""
-    here = [(source.title, key) for key, source in REGISTRY.items() if not source.missing]
-    return [*uploads.choices(uploaded, uploads_dir()), *here]
-
-
-def missing_choices() -> list[tuple[str, str]]:
-    """(title, key) of the registered data sets that are not here."""
-    return [(source.title, key) for key, source in REGISTRY.items() if source.missing]

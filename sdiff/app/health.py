@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import sdiff
-from sdiff.app.handlers import models
+from sdiff.app.pickers import models
 from sdiff.app.space import serving_device
 from sdiff.app.state import serve
 from sdiff.app.training import QUEUE

@@ -8,7 +8,8 @@ from html import escape
 
 import numpy as np
 
-from sdiff.app.handlers import LINKS, ItemFacts, Why
+from sdiff.app.handlers import Why
+from sdiff.app.item_pages import LINKS, ItemFacts
 from sdiff.app.query import Query
 from sdiff.app.spectral import Film, Frame
 from sdiff.app.waves import Wave

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from anyio.to_thread import run_sync
 
-from sdiff.app import gate, handlers, journal, openings, runs, state, uploads
+from sdiff.app import gate, journal, openings, pickers, runs, state, uploads
 from sdiff.app.controls import Parts, adjustable, at
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
 from sdiff.app.query import KEYS, LONGEST, NUMBERS, Query
@@ -83,8 +83,8 @@ class Opening:
         if page.list_state.value and not any(name in KEYS for name, _ in pairs):
             # The page came with its list (`first_list`). What was clicked since then stays.
             yield {
-                page.dataset: gr.Dropdown(handlers.choices(uploaded)),
-                page.checkpoint: gr.Dropdown(handlers.model_choices(opened[0])),
+                page.dataset: gr.Dropdown(pickers.choices(uploaded)),
+                page.checkpoint: gr.Dropdown(pickers.model_choices(opened[0])),
                 panel.first_year: None,  # which the page would take for 0
                 panel.last_year: None,
             }
@@ -164,22 +164,22 @@ class Opening:
                 raise
             warn(error)
             return self.open_checkpoint(opened, INSTANT if checkpoint == opened[1] else opened[1])
-        cards = f"**Data** {handlers.data_card(dataset)}  \n**Model** {handlers.model_card(dataset, checkpoint)}"
+        cards = f"**Data** {pickers.data_card(dataset)}  \n**Model** {pickers.model_card(dataset, checkpoint)}"
         return {
             page.opened: [dataset, checkpoint],
-            page.checkpoint: gr.Dropdown(choices=handlers.model_choices(dataset), value=checkpoint),
+            page.checkpoint: gr.Dropdown(choices=pickers.model_choices(dataset), value=checkpoint),
             page.cards: cards,
             **at(config, page.controls.settings),
         }
 
     def offer_models(self, opened: list[str]) -> Parts:
         """The choice of models after one was trained. The open one stays."""
-        return {self.page.checkpoint: gr.Dropdown(handlers.model_choices(opened[0]), value=opened[1])}
+        return {self.page.checkpoint: gr.Dropdown(pickers.model_choices(opened[0]), value=opened[1])}
 
     @guarded
     def use_trained(self, trained: str, opened: list[str]) -> Parts:
         """Opens a model that was just trained."""
-        if trained not in handlers.models(opened[0]):
+        if trained not in pickers.models(opened[0]):
             raise SDiffError(f"{trained} was trained on another data set: choose that one at the top first.")
         return self.open_checkpoint(opened, trained)
 
@@ -191,7 +191,7 @@ class Opening:
 
     def _as_before(self, opened: list[str], uploaded: list[str]) -> Parts:
         """Resets the picker to the open data set, and hides the status row."""
-        picker = gr.Dropdown(handlers.choices(uploaded), value=opened[0], interactive=True)
+        picker = gr.Dropdown(pickers.choices(uploaded), value=opened[0], interactive=True)
         return {self.page.dataset: picker, **self._status()}
 
     def _status(self, words: str = "", *, fetch: bool = False, cancel: bool = False) -> Parts:
@@ -215,8 +215,8 @@ class Opening:
         if user and not attempt(lambda: state.open_dataset(dataset).history(user) is not None, False):
             user = ""
         if not user and (query.user or query.history is None):  # else it is a history of one's own
-            user = handlers.pick_user(dataset, "typical")
-        first = handlers.models(dataset)[0]
+            user = pickers.pick_user(dataset, "typical")
+        first = pickers.models(dataset)[0]
         parts = self.open_checkpoint([dataset, first if query.model else INSTANT], query.model or first)
         if query.settings:
             config = serve(*parts[self.page.opened])[1].config

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import handlers
+from sdiff.app import pickers
 from sdiff.app.controls import Controls, Values, changed
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, serve
@@ -21,7 +21,7 @@ IN_ORDER: dict[str, Any] = dict(
     show_progress="minimal", concurrency_id="lists", concurrency_limit=1, api_visibility="private"
 )
 QUIETLY: dict[str, Any] = IN_ORDER | dict(show_progress="hidden")
-PICKS: dict[handlers.Pick, str] = {"random": "Random user", "heavy": "Heavy user", "light": "Light user"}
+PICKS: dict[pickers.Pick, str] = {"random": "Random user", "heavy": "Heavy user", "light": "Light user"}
 
 
 class Page:
@@ -34,11 +34,9 @@ class Page:
 
     def __init__(self) -> None:
         with gr.Row(elem_id="pickers", equal_height=True):
-            self.dataset = gr.Dropdown(
-                handlers.choices([]), value=EMBEDDED[0], label="Data set", scale=2, min_width=220
-            )
+            self.dataset = gr.Dropdown(pickers.choices([]), value=EMBEDDED[0], label="Data set", scale=2, min_width=220)
             self.checkpoint = gr.Dropdown(
-                handlers.model_choices(EMBEDDED[0]), label="Model", scale=2, min_width=220, elem_id="checkpoint"
+                pickers.model_choices(EMBEDDED[0]), label="Model", scale=2, min_width=220, elem_id="checkpoint"
             )
             self.user = gr.Textbox(label="User id", max_lines=1, scale=1, min_width=120, elem_id="user")
             with gr.Column(scale=2, min_width=260), gr.Row(elem_id="picks"):

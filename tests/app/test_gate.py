@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from benchmarks.app import running_app
-from sdiff.app import gate, handlers, journal, layout, training
+from sdiff.app import gate, journal, layout, pickers, training
 from sdiff.app.opening import download
 from sdiff.app.server import limits
 from sdiff.app.server.routes import MCP, PROTECTED, Routes
@@ -269,7 +269,7 @@ def test_a_read_only_app_refuses_uploads_in_routes_and_handlers(shut, opening, m
     monkeypatch.setattr(datasets, "fetch", lambda *_: pytest.fail("nothing is downloaded"))
     with pytest.warns(UserWarning, match="read-only"):
         download("ml-100k")
-    assert [key for _, key in handlers.choices([])] == ["ml-latest-small", "demo"], "missing data sets are not offered"
+    assert [key for _, key in pickers.choices([])] == ["ml-latest-small", "demo"], "missing data sets are not offered"
     with pytest.warns(UserWarning, match="ml-100k is not available locally"):
         assert last(opening.open_dataset("ml-100k", ["demo", INSTANT], []))[opening.wanted] == ""
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.app import handlers, lists, spectral, state, uploads, waves
+from sdiff.app import handlers, item_pages, lists, spectral, state, uploads, waves
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import recommend, take_away
@@ -89,8 +89,8 @@ def test_text_from_data_is_escaped(nasty):
             lists.items_table(catalog.rows(range(10)), users[0]),
             lists.moving_table(users[0], found.recommendations, None, users[0]),
             lists.why_panel(why),
-            lists.item_page(handlers.item_facts(query, users[0])),
-            lists.taste_grid(handlers.shelves(key)),
+            lists.item_page(item_pages.item_facts(query, users[0])),
+            lists.taste_grid(item_pages.shelves(key)),
             lists.film(spectral.film(query)),
             lists.waves_table(carried.waves, carried.amplitude, carried.share),
             lists.plain_table(users[0], users, [users]),

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from sdiff.app import leaderboard, measuring, similar
+from sdiff.app import item_pages, leaderboard, measuring
 from sdiff.app.leaderboard import Standing
 from sdiff.app.page import Page
 from sdiff.app.state import INSTANT, open_dataset
@@ -152,16 +152,16 @@ def test_the_curves_of_all_models_that_recorded_one_are_drawn_together(tab):
 
 def test_similar_items_are_those_of_the_same_users(tastes):
     for item in range(30):
-        found, similarity, users = similar.co_occurring(tastes, item, 30)
+        found, similarity, users = item_pages.co_occurring(tastes, item, 30)
         assert {i // 10 for i in found} == {item // 10} and item not in found and len(found) == 9
         assert (np.diff(similarity) <= 0).all() and similarity[-1] > 0 and similarity[0] <= 1
         have = tastes.matrix().toarray() > 0
         np.testing.assert_array_equal(users, [(have[:, item] & have[:, i]).sum() for i in found])
         expected = users / np.sqrt(tastes.item_counts[item] * tastes.item_counts[found])
         np.testing.assert_allclose(similarity, expected)
-    assert len(similar.co_occurring(tastes, 0, 3)[0]) == 3
+    assert len(item_pages.co_occurring(tastes, 0, 3)[0]) == 3
 
 
 def test_an_item_without_users_has_no_similar_items(random_interactions):
-    assert [len(part) for part in similar.co_occurring(random_interactions, 49, 5)] == [0, 0, 0]
-    assert 49 not in similar.co_occurring(random_interactions, 0, 50)[0]
+    assert [len(part) for part in item_pages.co_occurring(random_interactions, 49, 5)] == [0, 0, 0]
+    assert 49 not in item_pages.co_occurring(random_interactions, 0, 50)[0]

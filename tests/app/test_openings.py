@@ -24,7 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.datastructures import QueryParams
 
 from sdiff import SDiffError
-from sdiff.app import api, controls, figures, handlers, openings, state, uploads
+from sdiff.app import api, controls, figures, handlers, openings, pickers, state, uploads
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
@@ -298,11 +298,11 @@ def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
         shutil.copytree(CHECKPOINTS / "demo", tmp_path / name)
     read, head = [], validate._head
     monkeypatch.setattr(validate, "_head", lambda path: read.append(path.parent.name) or head(path))
-    query = Query("demo", "mine", handlers.pick_user("demo", "typical"))
+    query = Query("demo", "mine", pickers.pick_user("demo", "typical"))
     for make in (handlers.recommend, handlers.recommend, lambda query: handlers.why(query, "5")):
         make(query)
     assert {*read} == {"mine"}
-    assert {"mine", "other", "third"} <= {*handlers.models("demo")} and {*read} > {"mine", "other"}
+    assert {"mine", "other", "third"} <= {*pickers.models("demo")} and {*read} > {"mine", "other"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/", "no/such", "\0", "x" * 5000, "\ud800", "absent"])
@@ -316,7 +316,7 @@ def test_an_unknown_model_name_is_refused(name, tmp_path, monkeypatch):
 
 
 def test_an_edited_history_without_own_items_has_no_held_out_items():
-    user = handlers.pick_user("demo", "typical")
+    user = pickers.pick_user("demo", "typical")
     own = state.open_dataset("demo").history(user)
     strangers = [id for id in state.open_dataset("demo").dataset.split.items.ids if id not in own][:5]
     for whose, history in ((user, []), (user, strangers), ("", own)):
@@ -329,7 +329,7 @@ def test_an_edited_history_without_own_items_has_no_held_out_items():
 def test_a_url_with_an_unknown_item_and_no_user_opens_with_a_typical_user(opening):
     request = SimpleNamespace(query_params=QueryParams("dataset=demo&model=demo&item=none-such"))
     parts = last(opening.open_page(request, ["demo", INSTANT], []))
-    assert parts[opening.page.user] == handlers.pick_user("demo", "typical") and parts[opening.page.edited] is None
+    assert parts[opening.page.user] == pickers.pick_user("demo", "typical") and parts[opening.page.edited] is None
 
 
 def test_settings_of_a_url_that_have_no_control_are_named_and_left_out(monkeypatch):

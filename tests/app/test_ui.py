@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import figures, handlers, lists, openings, runs, spectral, state, training, waves
+from sdiff.app import figures, handlers, item_pages, lists, openings, pickers, runs, spectral, state, training, waves
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
@@ -142,34 +142,34 @@ def test_a_model_serves_another_split_of_its_items_with_a_note(monkeypatch):
 
     raw = replace(REGISTRY["demo"], key="raw", files=(), read=reversed_demo, same_items_as="demo")
     monkeypatch.setitem(REGISTRY, "raw", raw)
-    assert handlers.models("raw")[0] == "demo"
+    assert pickers.models("raw")[0] == "demo"
     keep_open("raw", opened_here(partial(load_dataset, "raw")))
     shown, own = (handlers.recommend(Query(key, "demo", "1", k=10)) for key in ("raw", "demo"))
     titles = [[row.title for row in listing.recommendations] for listing in (shown, own)]
     assert titles[0] == titles[1]
     assert ["trained on another split" in listing.summary for listing in (shown, own)] == [True, False]
-    assert ["trained on demo" in handlers.model_card(key, "demo") for key in ("raw", "demo")] == [True, False]
+    assert ["trained on demo" in pickers.model_card(key, "demo") for key in ("raw", "demo")] == [True, False]
 
 
 def test_every_data_set_has_a_model_that_needs_no_training():
-    assert handlers.models("demo")[0] == "demo" and handlers.models("demo")[-1] == "instant"
+    assert pickers.models("demo")[0] == "demo" and pickers.models("demo")[-1] == "instant"
     shown = handlers.recommend(Query("demo", "instant", "1", k=5))
     assert len(shown.recommendations) == 5
     again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
     assert shown.recommendations == again.recommendations, "without noise the seed has no effect"
-    assert "not trained" in handlers.model_card("demo", "instant")
+    assert "not trained" in pickers.model_card("demo", "instant")
     spectral.spectral_view(Query("demo", "instant", "1"))
 
 
 def test_picked_users_match_their_description():
     split = open_dataset("demo").dataset.split
     lengths = {
-        pick: split.train.lengths[split.users.index[handlers.pick_user("demo", pick)]] for pick in ("heavy", "light")
+        pick: split.train.lengths[split.users.index[pickers.pick_user("demo", pick)]] for pick in ("heavy", "light")
     }
-    typical = split.train.lengths[split.users.index[handlers.pick_user("demo", "typical")]]
+    typical = split.train.lengths[split.users.index[pickers.pick_user("demo", "typical")]]
     assert typical == np.sort(split.train.lengths)[450]
     assert lengths["light"] < typical < lengths["heavy"]
-    assert handlers.pick_user("demo", "random") in split.users
+    assert pickers.pick_user("demo", "random") in split.users
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 41, "demo", "instant", "uploads", "Uploads"])
@@ -479,7 +479,7 @@ def test_every_title_of_an_item_opens_its_page():
         lists.recommended_table(rows),
         lists.moving_table("A", rows, None, "B"),
         lists.film(spectral.film(query)),
-        lists.item_page(handlers.item_facts(query, rows[0].id)),
+        lists.item_page(item_pages.item_facts(query, rows[0].id)),
     ):
         titles = re.findall(r'<span class="title">(.*?)</span>', html)
         assert titles and all(re.fullmatch('<button [^>]*data-open="[^"]+">.*</button>', title) for title in titles)

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff.app import handlers, lists, openings, spectral, uploads
+from sdiff.app import handlers, lists, openings, pickers, spectral, uploads
 from sdiff.app.mapping import NONE
 from sdiff.app.opening import download
 from sdiff.app.query import Query
@@ -73,7 +73,7 @@ def test_a_table_is_read_with_the_form_options_and_opens_like_any_data_set(log, 
     found = open_dataset(key).dataset
     assert "192 interactions, 24 users, 12 items" in said
     assert len(found.split.users) == 24 and found.title == "my visits_ 2024"
-    model = handlers.models(key)
+    model = pickers.models(key)
     assert model == [INSTANT]
     assert len(handlers.recommend(Query(key, INSTANT, "v3", k=3)).recommendations) == 3
     facts, figure, *_ = describe(key)
@@ -312,8 +312,8 @@ def test_an_uploaded_table_is_opened_and_remembered(log, form, opening):
 
 def test_a_missing_data_set_is_offered_and_opened_after_its_download(opening, tmp_path, monkeypatch):
     monkeypatch.setenv("SDIFF_DATA_DIR", str(tmp_path))
-    assert [key for _, key in handlers.choices([])] == ["ml-latest-small", "demo"], "those that are here"
-    assert {"lastfm", "steam"} < {key for _, key in handlers.missing_choices()}
+    assert [key for _, key in pickers.choices([])] == ["ml-latest-small", "demo"], "those that are here"
+    assert {"lastfm", "steam"} < {key for _, key in pickers.missing_choices()}
     opened, page = ["demo", INSTANT], opening.page
     shown = page.dataset, opening.wanted, page.status, page.words
     picker, wanted, row, offer = map(last(opening.open_dataset("lastfm", opened, [])).get, shown)
@@ -344,7 +344,7 @@ def test_a_missing_data_set_is_offered_and_opened_after_its_download(opening, tm
     assert parts[page.opened] == ["lastfm", INSTANT]
     assert parts[page.user] in open_dataset("lastfm").dataset.split.users and seen == [0, 1]
     assert ("Last.fm, HetRec 2011: artists", "lastfm") in picker.choices
-    assert "lastfm" not in [key for _, key in handlers.missing_choices()]
+    assert "lastfm" not in [key for _, key in pickers.missing_choices()]
     assert REGISTRY["lastfm"].missing == []
 
 

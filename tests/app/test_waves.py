@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdiff.app import figures, handlers, lists, waves
+from sdiff.app import figures, handlers, item_pages, lists, waves
 from sdiff.app.controls import SLIDERS, without_effect
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
@@ -81,24 +81,24 @@ def test_the_map_holds_every_item_and_its_marks_are_those_of_the_history_and_the
 def test_an_items_page_names_who_has_it_and_what_is_like_it():
     split = open_dataset("demo").dataset.split
     id = split.items.ids[int(split.train.item_counts.argmax())]
-    facts = handlers.item_facts(ONE, id)
+    facts = item_pages.item_facts(ONE, id)
     assert facts.seen.startswith(f"{split.train.item_counts.max():,} of {len(split.users):,} people")
     X = split.train.matrix().toarray() > 0
     column = X[:, split.items.encode([id])[0]]
     both = (X & column[:, None]).sum(0) / np.sqrt(np.maximum(X.sum(0), 1))
     both[split.items.encode([id])[0]] = 0
-    expected = both[np.argsort(-both)[: handlers.ALIKE]]
+    expected = both[np.argsort(-both)[: item_pages.ALIKE]]
     np.testing.assert_allclose([both[split.items.encode([row.id])[0]] for row in facts.together], expected, rtol=1e-6)
-    assert id not in {row.id for row in (*facts.together, *facts.near)} and len(facts.near) == handlers.ALIKE
+    assert id not in {row.id for row in (*facts.together, *facts.near)} and len(facts.near) == item_pages.ALIKE
     assert facts.row.title in lists.item_page(facts)
     with pytest.raises(SDiffError, match="Unknown item nothing"):
-        handlers.item_facts(ONE, "nothing")
+        item_pages.item_facts(ONE, "nothing")
 
 
 def test_shelves_hold_well_known_items_of_their_genre_and_no_item_twice():
-    shelves = handlers.shelves("demo")
+    shelves = item_pages.shelves("demo")
     taken = [row.id for _, rows in shelves for row in rows]
-    assert len(shelves) == handlers.SHELVES and len(taken) == len(set(taken))
+    assert len(shelves) == item_pages.SHELVES and len(taken) == len(set(taken))
     assert all(genre in row.genres for genre, rows in shelves for row in rows)
 
 

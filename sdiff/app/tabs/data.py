@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import figures, gate, handlers, lists
+from sdiff.app import figures, gate, lists, pickers
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.state import open_dataset
 from sdiff.app.tabs.own_data import OwnData
@@ -37,7 +37,7 @@ class DataTab:
                 self.found = gr.HTML(elem_id="found", padding=False)
                 with gr.Accordion("More published data sets", open=False, visible=not gate.read_only()):
                     self.published = gr.Dropdown(
-                        handlers.missing_choices(),
+                        pickers.missing_choices(),
                         value=None,
                         label="Not downloaded yet",
                         info="You see its terms before the download.",
@@ -69,7 +69,7 @@ class DataTab:
 
     @guarded
     def card(self, opened: list[str]) -> tuple[str, Any, str, str, Any]:
-        return *describe(opened[0]), gr.Dropdown(handlers.missing_choices(), value=None)
+        return *describe(opened[0]), gr.Dropdown(pickers.missing_choices(), value=None)
 
 
 def describe(dataset: str) -> tuple[str, Any, str, str]:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from sdiff.app import figures, handlers, lists, measuring, spectral, state
+from sdiff.app import figures, handlers, item_pages, lists, measuring, pickers, spectral, state
 from sdiff.app.controls import Parts, Values, without_effect
 from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area
 from sdiff.app.query import Query
@@ -134,9 +134,9 @@ class RecommendTab:
         return gr.skip() if values[self.page.list_state] else self.recommend(values)
 
     @guarded
-    def pick(self, pick: handlers.Pick, values: Values) -> Parts:
+    def pick(self, pick: pickers.Pick, values: Values) -> Parts:
         """Picks another user. Returns user and list in one update, so that they always match."""
-        user = handlers.pick_user(values[self.page.opened][0], pick)
+        user = pickers.pick_user(values[self.page.opened][0], pick)
         query = self.page.query(values | {self.page.user: user})
         return {self.page.user: query.user, **self.shown(query)}
 
@@ -167,7 +167,7 @@ class RecommendTab:
         """Adds an item or a whole shelf of them to a history of one's own. An item that is in it is taken out again."""
         query = self.page.query(values)
         own = query.history if query.history is not None and not query.user else []
-        shelves = handlers.shelves(query.dataset)
+        shelves = item_pages.shelves(query.dataset)
         if event.item in own:
             history = [id for id in own if id != event.item]
         else:
@@ -233,7 +233,7 @@ class RecommendTab:
     def facts(self, values: Values) -> str:
         """The page of the item that was clicked. The script sends the time with it, so that each click is a change."""
         item, _, _ = values[self.picked].rpartition(" ")
-        return attempt(lambda: lists.item_page(handlers.item_facts(self.page.query(values), item)), "")
+        return attempt(lambda: lists.item_page(item_pages.item_facts(self.page.query(values), item)), "")
 
     def across(self, values: Values) -> str:
         """What the settings do to the lists of many users."""
@@ -263,7 +263,7 @@ def for_everybody(query: Query) -> str:
 @guarded
 def show_shelves(opened: list[str]) -> str:
     """Well-known items to choose from."""
-    return lists.taste_grid(handlers.shelves(opened[0]))
+    return lists.taste_grid(item_pages.shelves(opened[0]))
 
 
 def find(opened: list[str], question: str) -> str:

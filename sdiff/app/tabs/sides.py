@@ -10,7 +10,7 @@ import gradio as gr
 
 from sdiff.app import comparison
 from sdiff.app.controls import SLIDERS, Parts, Settings, Values, adjustable, at, changed, slider
-from sdiff.app.handlers import model_choices
+from sdiff.app.pickers import model_choices
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.app.words import BASELINE_LABELS, attempt
