@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,7 +14,6 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from gradio.context import get_blocks_context
 from gradio.events import api as add_endpoint
-from gradio.mcp import GradioMCPServer
 from gradio.utils import get_function_description
 
 from sdiff.app import answers, comparison, handlers, measuring, openings, pickers, spectral, state
@@ -415,39 +413,3 @@ ENDPOINTS = (
     waves,
 )
 LONG = (leaderboard,)  # in one line with the measurements of the page
-
-
-def answer_mcp_in_json() -> None:
-    """Makes the MCP server return results as JSON, as text and as structured content, and describe them by schemas.
-
-    Gradio would return them as Python's `str`, without a schema.
-    """
-    postprocess, create = GradioMCPServer.postprocess_output_data, GradioMCPServer.create_mcp_server
-
-    def in_json(self: GradioMCPServer, data: Any, root_url: str) -> Any:
-        texts = [output if isinstance(output, str) else json.dumps(output, ensure_ascii=False) for output in data]
-        return postprocess(self, texts, root_url)
-
-    def described(self: GradioMCPServer) -> Any:
-        server: Any = create(self)
-        listing, call = self.types.ListToolsRequest, self.types.CallToolRequest
-        list_tools, call_tool = server.request_handlers[listing], server.request_handlers[call]
-
-        async def listed(request: Any) -> Any:
-            answer = await list_tools(request)
-            for tool in answer.root.tools:
-                info = self.api_info["named_endpoints"][self.tool_to_endpoint[tool.name]]
-                result = {"result": info["returns"][0]["type"]}
-                tool.outputSchema = {"type": "object", "properties": result, "required": ["result"]}
-            return answer
-
-        async def called(request: Any) -> Any:
-            answer = await call_tool(request)
-            if not answer.root.isError:
-                answer.root.structuredContent = {"result": json.loads(answer.root.content[0].text)}
-            return answer
-
-        server.request_handlers |= {listing: listed, call: called}
-        return server
-
-    GradioMCPServer.postprocess_output_data, GradioMCPServer.create_mcp_server = in_json, described

@@ -11,7 +11,7 @@ from sdiff.app.controls import SLIDERS, Controls
 from sdiff.app.opening import Opening
 from sdiff.app.page import Page
 from sdiff.app.query import KEYS
-from sdiff.app.server import limits
+from sdiff.app.server import limits, mcp
 from sdiff.app.tabs.compare import CompareTab
 from sdiff.app.tabs.data import DataTab
 from sdiff.app.tabs.diffusion import DiffusionTab
@@ -89,7 +89,7 @@ def launch(demo: gr.Blocks, verbose: bool) -> None:
     credentials = gate.credentials()
     journal.begin(verbose)
     server.prepare(demo)
-    api.answer_mcp_in_json()
+    mcp.answer_in_json()
     # All events pass through the queue. Waiting clients get their position every two seconds; updates after each answer
     # would slow down a long queue.
     demo.queue(max_size=64, default_concurrency_limit=2, status_update_rate=2, api_open=False).launch(

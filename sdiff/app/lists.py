@@ -1,9 +1,8 @@
-"""HTML tables of histories, lists and results. All text from data is escaped here."""
+"""HTML of items: lists, waves, explanations, pages and covers. All text from data is escaped here."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from html import escape
 
 import numpy as np
@@ -12,6 +11,7 @@ from sdiff.app.handlers import Why
 from sdiff.app.item_pages import LINKS, ItemFacts
 from sdiff.app.query import Query
 from sdiff.app.spectral import Film, Frame
+from sdiff.app.tables import table
 from sdiff.app.waves import Wave
 from sdiff.data.catalog import Row
 
@@ -24,7 +24,7 @@ def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
     """A history, newest first if it has an order, with a button beside each item to remove it."""
     body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '×', 'Remove')}</td></tr>" for row in rows)
     newest = ", newest first" if ordered else ""
-    return _table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
+    return table(f"History · {len(rows)} item{'s' * (len(rows) != 1)}{newest}", "", body)
 
 
 def addable_table(rows: Sequence[Row], caption: str = "Add to the history") -> str:
@@ -32,7 +32,7 @@ def addable_table(rows: Sequence[Row], caption: str = "Add to the history") -> s
     if not rows:
         return '<div class="empty">No title matches.</div>'
     body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
-    return _table(caption, "", body)
+    return table(caption, "", body)
 
 
 def items_table(rows: Sequence[Row], caption: str) -> str:
@@ -40,7 +40,7 @@ def items_table(rows: Sequence[Row], caption: str) -> str:
     if not rows:
         return '<div class="empty">No title matches.</div>'
     body = (f"<tr><td>{_title_cell(row)}</td>{_seen(row)}</tr>" for row in rows)
-    return _table(caption, f"<th>Title</th>{_SEEN}", body)
+    return table(caption, f"<th>Title</th>{_SEEN}", body)
 
 
 def filters(query: Query) -> str:
@@ -83,7 +83,7 @@ def recommended_table(
     )
     head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<td></td>'
     switch = '<button type="button" id="cards-switch">List / cards</button>'
-    return _table(f"Recommended · top {len(rows)}", head, body, filters + switch)
+    return table(f"Recommended · top {len(rows)}", head, body, filters + switch)
 
 
 def moving_table(
@@ -107,7 +107,7 @@ def moving_table(
     )
     beside = "" if moves is None else f'<th class="number">vs {escape(than)}</th>'
     head = f'<th class="number">#</th>{beside}<th>Title</th>{_LATER}'
-    return _table(caption, head, body, filters)
+    return table(caption, head, body, filters)
 
 
 def film(moments: Film, filters: str = "") -> str:
@@ -151,7 +151,7 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
     strongest = np.argsort(-share, kind="stable")[:STRONGEST]
     hint = "Its two ends; <strong>bold</strong>: that of the history"
     head = f'<th class="number">Wave</th><th>{hint}</th><th>Share</th>'
-    return _table("The strongest waves of this history", head, (cells(int(k)) for k in strongest if share[k] > 0))
+    return table("The strongest waves of this history", head, (cells(int(k)) for k in strongest if share[k] > 0))
 
 
 def why_panel(why: Why) -> str:
@@ -165,7 +165,7 @@ def why_panel(why: Why) -> str:
     def account(caption: str, parts: Sequence[tuple[str | Row, float]]) -> str:
         named = ((escape(part) if isinstance(part, str) else _opening(part), value) for part, value in parts)
         body = (row(name, value, _signed(value / largest)) for name, value in named)
-        return _table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
+        return table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
 
     sums = account("By history item", why.by_item) + account("By wave, slow to fast", why.by_frequency)
     return (
@@ -232,75 +232,6 @@ def _cover(row: Row, taken: bool) -> str:
     return _art(row, "button", f' type="button" {about}')
 
 
-def plain_table(caption: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """A plain table. Columns of numbers are aligned right, others left."""
-    columns = zip(*cells, strict=True) if cells else [()] * len(head)
-    number = [all(text[:1].isdigit() or text[:1] in "-+" for text in column) for column in columns]
-
-    def row(tag: str, texts: Sequence[str]) -> str:
-        pairs = zip(texts, number, strict=True)
-        return "".join(f"<{tag}{_NUMBER if right else ''}>{escape(text)}</{tag}>" for text, right in pairs)
-
-    return _table(caption, row("th", head), (f"<tr>{row('td', texts)}</tr>" for texts in cells))
-
-
-@dataclass(frozen=True)
-class Head:
-    """Head of a column: a label, a second line, and an explanation. `number`: whether its cells are numbers."""
-
-    label: str
-    below: str
-    hint: str
-    number: bool = True
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell: its text, its value for sorting (None sorts last), and a second line."""
-
-    text: str
-    value: float | str | None
-    below: str = ""
-
-
-def sortable_table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table whose column heads are buttons. `SORT` sorts its rows by the pressed one."""
-
-    def head(each: Head) -> str:
-        kind = _NUMBER if each.number else ""
-        label = f"{escape(each.label)}<small>{escape(each.below)}</small>"
-        return f'<th{kind} title="{escape(each.hint)}"><button type="button" data-sort>{label}</button></th>'
-
-    def cell(each: Cell, number: bool) -> str:
-        value = "" if each.value is None else escape(str(each.value))
-        below = f'<span class="genres">{escape(each.below)}</span>' if each.below else ""
-        return f'<td{_NUMBER if number else ""} data-value="{value}">{escape(each.text)}{below}</td>'
-
-    body = (f"<tr>{''.join(cell(one, each.number) for one, each in zip(row, heads, strict=True))}</tr>" for row in rows)
-    return _table(caption, "".join(map(head, heads)), body)
-
-
-# For `js_on_load` of an HTML component with a `sortable_table`. The order survives an update of the table.
-SORT = """let column = -1, descending = true;
-const sort = () => {
-  const heads = [...element.querySelectorAll("thead th")], body = element.querySelector("tbody");
-  if (!body || !heads[column]) return;
-  for (const head of heads) head.removeAttribute("aria-sort");
-  heads[column].setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const value = (row) => row.cells[column].dataset.value;
-  const order = (x, y) => (x === "") - (y === "") || (descending ? -1 : 1) * (x - y || x.localeCompare(y));
-  body.append(...[...body.rows].sort((a, b) => order(value(a), value(b))));
-};
-element.addEventListener("click", ({ target }) => {
-  const head = target.closest("[data-sort]")?.closest("th");
-  if (!head) return;
-  descending = head.cellIndex === column ? !descending : head.classList.contains("number");
-  column = head.cellIndex;
-  sort();
-});
-watch("value", sort);"""
-
-_NUMBER = ' class="number"'
 _HELD_OUT = "a hit: an item that this user chose, and that was held out from the history"
 _SEEN = '<th class="number seen" title="number of users who have it in their training history">Seen by</th>'
 _LATER = f'<th class="mark" title="{_HELD_OUT}">✓</th>'
@@ -363,11 +294,3 @@ def _nothing(filters: str) -> str:
     """In place of a list without items."""
     why = "No item is left to recommend." if not filters else "No item that is left passes these filters:"
     return f'<div class="empty">{why} {filters}</div>'
-
-
-def _table(caption: str, head: str, body: Iterable[str], beside: str = "") -> str:
-    return (
-        f'<div class="list" role="region" aria-label="{escape(caption)}" tabindex="0"><table><caption>{escape(caption)}'
-        f"{beside}</caption>{f'<thead><tr>{head}</tr></thead>' if head else ''}"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from threading import Event, Lock
 
-from sdiff.app import gate, journal, lists, runs, space, state
+from sdiff.app import gate, journal, runs, space, state, tables
 from sdiff.app.words import preset_label, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config, parse_assignments, preset
@@ -303,7 +303,7 @@ def _table(tried: list[Candidate | Failure]) -> str:
             continue
         chosen = ", ".join(f"{CHOSEN[name]} {value:g}" for name, value in each.chosen.items())
         cells.append([label, f"{each.valid[CRITERION]:.3f}", chosen, duration(each.seconds)])
-    return lists.plain_table("Models tried", ["Model", "recall@20", "Chosen on validation", "Time"], cells)
+    return tables.plain_table("Models tried", ["Model", "recall@20", "Chosen on validation", "Time"], cells)
 
 
 def _best(progress: Progress) -> str:

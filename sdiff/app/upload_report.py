@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from sdiff.app import lists
+from sdiff.app import tables
 from sdiff.app.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
 from sdiff.app.uploads import SHOWN, Checked
 from sdiff.app.words import public_message
@@ -51,7 +51,7 @@ def beginning(path: Path, found: Understood, roles: Options) -> str:
         if name in LABELS:
             marks[column].append(LABELS[name])
     heads = [" · ".join([column, ", ".join(marks[column])]) if marks[column] else column for column in start.columns]
-    rows = lists.plain_table(f"{path.name} · first rows", heads, start.rows)
+    rows = tables.plain_table(f"{path.name} · first rows", heads, start.rows)
     return html + "".join(map(problem, found.notices)) + rows
 
 
@@ -98,7 +98,7 @@ def faults_table(name: str, n: int, faults: Sequence[Fault]) -> str:
     """The first of `n` invalid rows of a file."""
     rows = [[str(fault.row), fault.reason] for fault in faults[:SHOWN]]
     caption = f"{name}: {n:,} invalid row{'s' * (n != 1)}" + (f", the first {len(rows)}" if n > len(rows) else "")
-    return lists.plain_table(caption, ["Row", "What is wrong"], rows)
+    return tables.plain_table(caption, ["Row", "What is wrong"], rows)
 
 
 def paragraph(text: str, kind: str = "") -> str:

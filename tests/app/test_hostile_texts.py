@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.app import handlers, item_pages, lists, spectral, state, uploads, waves
+from sdiff.app import handlers, item_pages, lists, spectral, state, tables, uploads, waves
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import recommend, take_away
@@ -93,7 +93,7 @@ def test_text_from_data_is_escaped(nasty):
             lists.taste_grid(item_pages.shelves(key)),
             lists.film(spectral.film(query)),
             lists.waves_table(carried.waves, carried.amplitude, carried.share),
-            lists.plain_table(users[0], users, [users]),
+            tables.plain_table(users[0], users, [users]),
             recommend.find((key, INSTANT), "hacked"),
         ]
         for page in map(Tags, pages):

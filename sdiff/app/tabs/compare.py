@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from sdiff.app import comparison, lists, measuring
+from sdiff.app import comparison, lists, measuring, tables
 from sdiff.app.controls import Parts, Values, moves
 from sdiff.app.page import QUIETLY, Page
 from sdiff.app.query import Query
@@ -106,4 +106,4 @@ class CompareTab:
     def measure(self, values: Values) -> str:
         """Metrics of all sides over many users."""
         head, rows, words = measuring.measure(self.queries(values), values[self.part])
-        return lists.plain_table(words, head, rows)
+        return tables.plain_table(words, head, rows)

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import experiment_figures, lists, results
+from sdiff.app import experiment_figures, results, tables
 from sdiff.app.words import preset_label
 from sdiff.data.registry import REGISTRY
 
@@ -67,6 +67,6 @@ def _read(name: str, label: str) -> tuple[str, Any, str, str, str]:
     run = results.read_run(name, label)
     cells = [[experiment_figures.called(first), *others] for first, *others in run.cells]
     head = [experiment_figures.AXES.get(name, name) for name in run.head]
-    table = lists.plain_table(f"{len(cells)} rows · {METRICS}", head, cells) if cells else ""
+    table = tables.plain_table(f"{len(cells)} rows · {METRICS}", head, cells) if cells else ""
     figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
     return run.words, figure, f"{run.title}, {label}", table, f"Made by {run.source}"

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import comparison, experiment_figures, leaderboard, lists, measuring
+from sdiff.app import comparison, experiment_figures, leaderboard, measuring, tables
 from sdiff.app.controls import Parts, Values
 from sdiff.app.leaderboard import Standing
-from sdiff.app.lists import Cell, Head
 from sdiff.app.page import Page, plot_area
 from sdiff.app.state import open_dataset
+from sdiff.app.tables import Cell, Head
 from sdiff.app.tabs.grid import Buttons
 from sdiff.app.words import literal, public_message
 from sdiff.base.errors import SDiffError
@@ -44,7 +44,7 @@ class Leaderboard:
         with gr.Row(elem_id="leaderboard"):
             self.buttons = Buttons("Measure all models", "board")
             self.words = gr.Markdown(elem_classes="words", elem_id="board-words")
-        self.table = gr.HTML(elem_id="board-table", padding=False, js_on_load=lists.SORT)
+        self.table = gr.HTML(elem_id="board-table", padding=False, js_on_load=tables.SORT)
         with gr.Row(elem_id="board-plots"):
             with gr.Column(min_width=310):
                 gr.Markdown("## Accuracy against cost")
@@ -97,7 +97,7 @@ class Leaderboard:
         title = open_dataset(dataset).dataset.title
         points = [row for row in map(_point, standings) if row and (row[cost] or 0) > 0]
         figures = self._cost(points, cost) | self._curves(standings)
-        table = lists.sortable_table(f"Models of {title}", HEADS, [_cells(row) for row in standings])
+        table = tables.sortable_table(f"Models of {title}", HEADS, [_cells(row) for row in standings])
         state = zlib.crc32(f"{dataset} {cost} {standings}".encode())
         return {self.words: words, self.table: table, **figures, self.state: str(state)}
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from sdiff.app import figures, handlers, item_pages, lists, measuring, pickers, spectral, state
+from sdiff.app import figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
 from sdiff.app.controls import Parts, Values, without_effect
 from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area
 from sdiff.app.query import Query
@@ -257,7 +257,7 @@ class RecommendTab:
 def for_everybody(query: Query) -> str:
     """What the settings do to the lists of many users."""
     rows, words = measuring.across_users(query)
-    return lists.plain_table(words, ["", "own", "now"], rows)
+    return tables.plain_table(words, ["", "own", "now"], rows)
 
 
 @guarded
