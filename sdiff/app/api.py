@@ -2,126 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, get_type_hints
 
-import gradio as gr
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-from gradio.context import get_blocks_context
-from gradio.events import api as add_endpoint
-from gradio.utils import get_function_description
-
-from sdiff.app import answers, comparison, handlers, measuring, openings, pickers, spectral, state
+from sdiff.app import answers, comparison, handlers, pickers, spectral, state
 from sdiff.app import leaderboard as standings
 from sdiff.app import waves as named_waves
-from sdiff.app.controls import SLIDERS
+from sdiff.app.endpoints import answering, present
 from sdiff.app.query import MOST, K, Query, text
 from sdiff.app.words import public_message
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
-from sdiff.config import BOUNDS
 from sdiff.data.catalog import Row
 from sdiff.data.registry import REGISTRY, default_key
 
-WAITING = 32  # calls of an endpoint that may wait for a data set at once; others wait in the queue
-COMPUTING = CapacityLimiter(2)  # calls that compute at once; waiting calls use no thread
-MEASURING = CapacityLimiter(1)  # those that measure for seconds or minutes, so that they leave the others their places
 DATASET = default_key()
-SETTINGS = get_type_hints(answers.Settings)  # types by name
 NO_SETTINGS: dict[str, Any] = {}
-
-
-def answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps an endpoint: an SDiffError becomes a gradio error with the same message.
-
-    A parameter `settings` is replaced by one optional parameter for each of `SETTINGS`, with a description.
-    """
-    signature = inspect.signature(endpoint, eval_str=True)
-    parameters = {name: each for name, each in signature.parameters.items() if name != "settings"}
-    tunable = len(parameters) < len(signature.parameters)
-    if tunable:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters |= {n: inspect.Parameter(n, kind, default=None, annotation=each) for n, each in SETTINGS.items()}
-    visible = signature.replace(parameters=[*parameters.values()])
-
-    @functools.wraps(endpoint)
-    def run(*values: Any, **named: Any) -> Any:
-        bound = visible.bind(*values, **named)
-        bound.apply_defaults()
-        given = bound.arguments
-        if tunable:
-            given["settings"] = _present({name: given.pop(name) for name in SETTINGS})
-        try:
-            return endpoint(**given)
-        except SDiffError as error:
-            raise gr.Error(public_message(error), print_exception=False) from None
-
-    shown: Any = run
-    shown.__signature__ = visible
-    shown.__annotations__ = {name: each.annotation for name, each in parameters.items()}
-    shown.__annotations__["return"] = signature.return_annotation
-    if tunable:
-        described = "".join(f"    {name}: {_described(name)}\n" for name in SETTINGS)
-        shown.__doc__ = f"{inspect.getdoc(endpoint)}\n{described}"
-    return shown
-
-
-def served(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps an endpoint for the app: opens its data set first, without blocking other calls."""
-    signature = inspect.signature(endpoint)
-
-    @functools.wraps(endpoint)
-    async def run(*values: Any, **named: Any) -> Any:
-        bound = signature.bind(*values, **named)
-        bound.apply_defaults()
-        if "dataset" in bound.arguments:
-            try:
-                await openings.wait_until_open(Query(bound.arguments["dataset"]).dataset)
-            except SDiffError as error:
-                raise gr.Error(public_message(error), print_exception=False) from None
-        limiter = MEASURING if endpoint in LONG else COMPUTING
-        return await run_sync(functools.partial(endpoint, *values, **named), limiter=limiter)
-
-    return run
-
-
-def offer() -> None:
-    """Adds the endpoints to the app that is being built. Their schemas get descriptions, and the ranges of settings."""
-    app: Any = get_blocks_context()
-    for function in ENDPOINTS:
-        line: dict[str, Any] = measuring.LINE if function in LONG else {"concurrency_limit": WAITING}
-        event = add_endpoint(served(function), api_name=function.__name__, **line)
-        _, described, _ = get_function_description(function)
-        for id, name in zip(event["inputs"], inspect.signature(function).parameters, strict=True):
-            schema = app.blocks[id]._api_info
-            _limit(name, schema)
-            schema["description"] = described[name]
-
-
-def _limit(name: str, schema: dict[str, Any]) -> None:
-    """Adds the range of a setting to its schema, and those of all settings to the schema of an object of settings."""
-    for each in schema.get("oneOf", [schema]):
-        if name in SETTINGS and each["type"] != "null":
-            each["minimum"], each["maximum"] = BOUNDS[name]
-        for key, inner in each.get("properties", {}).items():
-            _limit(key, inner)
-            inner["description"] = _described(key)
-
-
-def _described(setting: str) -> str:
-    """Description of a setting, in one line."""
-    label, hint, *_ = SLIDERS[setting]
-    low, high = BOUNDS[setting]
-    return f"{label}: {hint}; {low:g} to {high:g}. By default, the checkpoint's value."
-
-
-def _present(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def make_query(
@@ -217,14 +114,14 @@ def search_items(dataset: str = DATASET, question: str = "", limit: int = 20) ->
 
 @answering
 def similar_items(
-    dataset: str = DATASET, checkpoint: str = "", item: str = "1", limit: int = 20
+    item: str, dataset: str = DATASET, checkpoint: str = "", limit: int = 20
 ) -> list[answers.SimilarItem]:
     """Lists the items that are closest to an item in the item graph of a model, most similar first.
 
     Args:
+        item: id of the item.
         dataset: key of a data set.
         checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
-        item: id of the item.
         limit: maximum number of items.
     """
     query, limit = make_query(dataset, checkpoint, "", [], NO_SETTINGS, 0), whole("limit", limit, 1, MOST)
@@ -237,10 +134,10 @@ def similar_items(
 
 @answering
 def explain(
+    item: str,
     dataset: str = DATASET,
     checkpoint: str = "",
     user: str = "",
-    item: str = "1",
     seed: int = 0,
     history: list[str] | None = None,
     settings: dict[str, Any] = NO_SETTINGS,
@@ -248,10 +145,10 @@ def explain(
     """Explains the score of an item as two sums: by items of the history, and by frequencies.
 
     Args:
+        item: id of the item.
         dataset: key of a data set.
         checkpoint: name of a model of the data set. By default, the first of /list_checkpoints.
         user: id of the user. By default, a user with a history of median length.
-        item: id of the item.
         seed: seed of the sampling noise.
         history: item ids that replace the user's history, oldest first.
     """
@@ -297,7 +194,7 @@ def compare(
     if other_settings is not None and not isinstance(other_settings, dict):
         raise SDiffError(f'other_settings must be an object, such as {{"guidance": 0.5}}, not {brief(other_settings)}.')
     a = make_query(dataset, checkpoint, user, history, settings, seed, k)
-    result = comparison.compare([a, replace(a, model=other, settings=_present({**(other_settings or {})}))])
+    result = comparison.compare([a, replace(a, model=other, settings=present({**(other_settings or {})}))])
     first, second = (
         [answers.ComparedItem(**_ranked(row), shift=shift) for row, shift in zip(rows, shifts, strict=True)]
         for rows, shifts in zip(result.lists, result.shifts, strict=True)

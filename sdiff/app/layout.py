@@ -6,7 +6,7 @@ import json
 
 import gradio as gr
 
-from sdiff.app import api, first_list, gate, health, journal, server
+from sdiff.app import api, endpoints, first_list, gate, health, journal, server
 from sdiff.app.controls import SLIDERS, Controls
 from sdiff.app.opening import Opening
 from sdiff.app.page import Page
@@ -61,7 +61,7 @@ def build() -> gr.Blocks:
                     train = TrainTab(page)
         opening = Opening(page, [*recommend.emptied, page.list_state])
 
-        api.offer()  # first, because event handlers may have the same names
+        endpoints.offer(api.ENDPOINTS, api.LONG)  # first, because event handlers may have the same names
         page.wire()
         train.wire()
         data.wire()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
-from threading import Condition
+from threading import Condition, get_native_id
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,8 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.beyond_accuracy import measures, reach
 from sdiff.evaluation.evaluate import MeasuredLists, Part, evaluate_users
 
-EFFORT, FEWEST = 4_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
+NICENESS = 10  # a lower priority than lists
+EFFORT, FEWEST = 2_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
 LINE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1)  # gradio's queue of all measurements
 SAMPLE = 1000  # maximum number of users to measure on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
@@ -33,6 +37,14 @@ HINTS = {
     "diversity": "how few users the items of a list have in common",
     "popularity lift": "popularity relative to the histories: 0 is equal, 1 is twice as popular",
 }
+
+
+def _give_way() -> None:
+    if sys.platform == "linux":  # the only system on which threads, and those that torch starts for them, have one
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+
+
+BEHIND = ThreadPoolExecutor(1, "measure", _give_way)  # computes for many users, while others wait for one list
 
 
 def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[str]], str]:
@@ -82,7 +94,8 @@ def lists_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> tuple[
     """A side's lists of 20, and the split in the order of its items."""
     opened, score, device = scorer(dataset, side)
     split = opened.dataset.split
-    return evaluate_users(score, split, part, device, k=20, metrics=("recall", "ndcg"), users=users), split
+    what: dict[str, Any] = dict(k=20, metrics=("recall", "ndcg"), users=users)
+    return BEHIND.submit(evaluate_users, score, split, part, device, **what).result(), split
 
 
 def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:

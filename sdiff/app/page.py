@@ -109,8 +109,8 @@ class Page:
             except SDiffError:  # the list has already reported it
                 return gr.skip()
 
-        # A queue of its own, so that lists do not wait.
-        beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id="beside")
+        # A queue of its own, so that neither lists nor other handlers wait.
+        beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id=f"beside {handler.__name__}")
         gr.on([self.tab_states[tab].change, *events], quiet, {*inputs, *self.inputs}, outputs, **beside)
 
     def take_away(self, button: gr.Button, make: Callable[[Query], str], js: str) -> None:

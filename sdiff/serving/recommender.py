@@ -100,8 +100,9 @@ class Recommender:
     ) -> Recommender:
         """Trains on a frame of interactions. The model then knows its users.
 
-        The last fifth of each history decides the number of epochs, and the preset if it is "auto". Then the model is
-        trained again, on all interactions. Keep what you want to test on out of the frame.
+        A fifth of each history, the last one if there are times and a random one otherwise, decides the number of
+        epochs, and the preset if it is "auto". Then the model is trained again, on all interactions. Keep what you want
+        to test on out of the frame.
 
         Args:
             interactions: a pandas or Polars data frame, or an Arrow table. Columns of users, items and, if there are
@@ -299,8 +300,9 @@ class Recommender:
         if history is None:
             return frames.recommended(self, users, histories, k, config, seed, exclude_seen, mask, unknown)
         scores, items = self.top(self.encode(history, unknown), k, config, generator(seed), exclude_seen, mask)
-        pairs = [(int(i), float(s)) for s, i in zip(scores[0], items[0], strict=True) if s > -torch.inf]
-        return Recommendations([self.items.ids[i] for i, _ in pairs], [i for i, _ in pairs], [s for _, s in pairs])
+        left = scores[0] > -torch.inf
+        indices = items[0][left].tolist()
+        return Recommendations([self.items.ids[i] for i in indices], indices, scores[0][left].tolist())
 
     def evaluate(
         self,

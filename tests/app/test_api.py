@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 import pytest
 
-from sdiff.app import answers, api
+from sdiff.app import answers, api, endpoints
 from sdiff.app.controls import SLIDERS
 from sdiff.app.state import open_dataset
 from sdiff.base.paths import CHECKPOINTS, runs_dir
@@ -69,7 +69,7 @@ def test_every_endpoint_answers(ask):
 
 def test_a_setting_that_is_null_has_the_value_of_the_checkpoint():
     base = api.recommend(user="7", k=5)
-    assert api.recommend(user="7", k=5, **dict.fromkeys(api.SETTINGS)) == base
+    assert api.recommend(user="7", k=5, **dict.fromkeys(endpoints.SETTINGS)) == base
     assert api.recommend(user="7", k=5, half_life=15.0) != base
     same = api.compare(user="7", other="demo", other_settings={"half_life": 15.0, "T": None})
     assert same["other_list"][0]["id"] == api.recommend(user="7", half_life=15.0)[0]["id"] and same["overlap"] < 20
@@ -78,20 +78,20 @@ def test_a_setting_that_is_null_has_the_value_of_the_checkpoint():
 
 def test_the_settings_are_those_of_the_controls_with_the_types_of_the_configuration():
     kinds = get_type_hints(Config)
-    assert {name: kinds[name] | None for name in SLIDERS} == api.SETTINGS
+    assert {name: kinds[name] | None for name in SLIDERS} == endpoints.SETTINGS
 
 
 def test_settings_are_described_by_type_range_and_meaning(described):
     for endpoint in TUNABLE:
         parameters, _ = described[endpoint]
-        for name in api.SETTINGS:
+        for name in endpoints.SETTINGS:
             schema = parameters[name]["type"]
             [null, number] = schema["oneOf"]
             assert null == {"type": "null"} and number["type"] == ("integer" if name == "T" else "number")
             assert (number["minimum"], number["maximum"]) == BOUNDS[name]
             assert SLIDERS[name][0] in schema["description"] and parameters[name]["parameter_default"] is None
     other = described["compare"][0]["other_settings"]["type"]["oneOf"][1]["properties"]
-    assert other == {name: described["compare"][0][name]["type"] for name in api.SETTINGS}
+    assert other == {name: described["compare"][0][name]["type"] for name in endpoints.SETTINGS}
 
 
 def test_every_parameter_has_a_description_and_no_type_is_unknown(described):
@@ -115,7 +115,7 @@ def test_results_conform_to_their_schemas(ask, described):
         "leaderboard": {},
         "recommend": {"k": 3, "noise": 0.5},
         "search_items": {"limit": 3},
-        "similar_items": {"limit": 3},
+        "similar_items": {"item": "7", "limit": 3},
         "explain": {"item": "7"},
         "compare": {"k": 3, "other_settings": {}, "other": "demo"},
         "spectrum": {},
@@ -186,11 +186,11 @@ def test_measuring_all_models_leaves_other_calls_their_places(monkeypatch):
     monkeypatch.setattr(api.standings, "leaderboard", slow)
 
     async def called():
-        board = api.served(api.leaderboard)
+        board = endpoints.served(api.leaderboard, endpoints.MEASURING)
         boards = [asyncio.create_task(board("demo")) for _ in range(3)]
         await asyncio.sleep(0)
         try:
-            return await asyncio.wait_for(api.served(api.recommend)("demo", k=3), 20)
+            return await asyncio.wait_for(endpoints.served(api.recommend)("demo", k=3), 20)
         finally:
             measured.set()
             assert await asyncio.gather(*boards) == [[]] * 3
@@ -204,7 +204,7 @@ def test_the_leaderboard_waits_in_one_line_with_the_measurements_of_the_page(dem
 
 
 def test_similar_items_are_those_of_the_models_graph():
-    found = api.similar_items("demo", "demo", "7", 5)
+    found = api.similar_items("7", "demo", "demo", 5)
     expected = Recommender.load("demo").similar_items("7", 5)
     assert [row["id"] for row in found] == expected.ids
     assert [row["similarity"] for row in found] == pytest.approx(expected.scores)

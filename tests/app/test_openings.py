@@ -24,7 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.datastructures import QueryParams
 
 from sdiff import SDiffError
-from sdiff.app import api, controls, figures, handlers, openings, pickers, state, uploads
+from sdiff.app import api, controls, endpoints, figures, handlers, openings, pickers, state, uploads
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
@@ -82,7 +82,7 @@ def test_a_data_set_is_opened_once_for_concurrent_requests(blocked):
 
 def test_open_data_sets_are_served_while_others_are_being_opened(blocked, monkeypatch):
     monkeypatch.setattr(openings, "_loader", lambda key: blocked)
-    served = api.served(api.recommend)
+    served = endpoints.served(api.recommend)
 
     async def visits() -> None:
         waiting = [asyncio.create_task(served(dataset=blocked.key)) for _ in range(20)]
@@ -163,7 +163,7 @@ def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_pr
         return answer.json()["event_id"]
 
     needed = {"recommend": {}, "explain": {"item": "5"}, "search_items": {"question": "nebula"}}
-    for _ in range(api.WAITING - 2):
+    for _ in range(endpoints.WAITING - 2):
         for name in asked:
             ask(name, dataset="faulty", **needed[name])
     queue = client.app.get_blocks()._queue

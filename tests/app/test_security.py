@@ -68,7 +68,7 @@ def test_error_messages_are_shown_only_without_paths():
         ("compare", {"other": "demo", "other_settings": {"schedule": {}}}, "schedule must be one of"),
         ("similar_items", {"item": None}, "item must be text"),
         ("similar_items", {"item": "none such"}, "Unknown item none such"),
-        ("similar_items", {"limit": 0}, "limit must be"),
+        ("similar_items", {"item": "7", "limit": 0}, "limit must be"),
         ("leaderboard", {"dataset": []}, "dataset must be text"),
         ("spectrum", {"seed": 1.5}, "seed must be"),
         ("list_checkpoints", {"dataset": None}, "dataset must be text"),

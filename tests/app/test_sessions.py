@@ -8,7 +8,7 @@ import pytest
 from gradio import routes
 from gradio.server_messages import EstimationMessage
 
-from sdiff.app import api, layout
+from sdiff.app import api, endpoints, layout
 from sdiff.app.server import sessions
 from sdiff.app.server.sessions import Messages, Open
 
@@ -183,5 +183,5 @@ def test_only_the_latest_cancelled_events_are_remembered(client):
 
 def test_requests_waiting_for_data_sets_leave_room_in_the_queue(client, demo):
     [opening] = {fn.concurrency_limit for fn in demo.fns.values() if fn.concurrency_id == "opening"}
-    waiting = opening + api.WAITING * len(api.ENDPOINTS)
+    waiting = opening + endpoints.WAITING * len(api.ENDPOINTS)
     assert waiting + layout.THREADS <= len(demo._queue.active_jobs)

@@ -133,7 +133,7 @@ ATTEMPTS = [
     ("/similar_items", lambda: api.similar_items(item="../outside")),
     ("/search_items", lambda: api.search_items("own:0123456789abcdef/../../../outside")),
     ("/explain", lambda: api.explain(item="../outside")),
-    ("/explain", lambda: api.explain(checkpoint="/etc")),
+    ("/explain", lambda: api.explain("7", checkpoint="/etc")),
     ("/compare", lambda: api.compare(other="../outside")),
     ("/spectrum", lambda: api.spectrum(checkpoint="../outside")),
     ("/spectrum", lambda: api.spectrum(dataset="/etc/passwd")),
