@@ -17,6 +17,7 @@ from sdiff.app import results
 from sdiff.config import AUTO, BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
 from sdiff.evaluation.protocols import PROTOCOLS
 from sdiff.experiments.baselines.recency import RECENT
+from sdiff.training.trainer import CRITERION
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "reference.md"]
@@ -97,20 +98,19 @@ def accuracy() -> str:
 def ablation() -> str:
     """For each ablated preset what it reaches without one of its parts, and the difference that makes on test."""
     cells = []
-    for document in read("ablation-*.json"):
-        whole = document["rows"][0]["test"]["recall@20"]
-        for row in document["rows"]:
-            test = row["test"]
-            values = [row["valid"]["recall@20"], test["recall@20"], test["ndcg@20"]]
-            change = f"{test['recall@20'] - whole:+.4f}" if row["set"] else ""
-            of = [document["dataset"], f"`{document['preset']}`", row["off"]]
-            cells.append([*of, *(f"{value:.4f}" for value in values), change])
+    for label in results.runs("ablation"):
+        run = results.read_run("ablation", label)
+        (whole,) = (row["test"][CRITERION] for row in run.rows if row["without"] == "nothing")
+        for row in run.rows:
+            values = [row["valid"][CRITERION], row["test"][CRITERION], row["test"]["ndcg@20"]]
+            change = "" if row["without"] == "nothing" else f"{row['test'][CRITERION] - whole:+.4f}"
+            cells.append([*label.split(", "), row["without"], *(f"{value:.4f}" for value in values), change])
     return markdown(["data", "preset", "without", "valid R@20", "test R@20", "test N@20", "change"], cells)
 
 
 def experiments() -> str:
-    """Every experiment but Table 1, which has a section of its own."""
-    others = ((title, name) for title, name in results.titles() if name != "table1")
+    """Every experiment but those that have a section of their own."""
+    others = ((title, name) for title, name in results.titles() if name not in ("table1", "ablation"))
     return "\n\n".join(f"### {title}\n\n{experiment(name, '####')}" for title, name in others)
 
 

@@ -16,4 +16,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         return reproduce.reproduce(arguments.what, *options, arguments.only)
     if arguments.only:
         raise SDiffError("--only selects jobs of one experiment: name that experiment instead of all.")
-    return {what: reproduce.reproduce(what, *options) for what in reproduce.EXPERIMENTS}
+    fitting = [
+        what
+        for what, experiment in reproduce.EXPERIMENTS.items()
+        if not experiment.by_preset or arguments.preset in experiment.by_preset
+    ]
+    return {what: reproduce.reproduce(what, *options) for what in fitting}

@@ -1,21 +1,9 @@
-"""Ablation study: trains a preset with each of its parts switched off, one at a time.
-
-    python -m sdiff.experiments.ablation --dataset ml-1m-diffrec --preset tuned --save
-
-Prints one line per part. The last line is JSON; --save writes it to benchmarks/results.
-"""
+"""Ablation study: the parts of each preset, and the settings that switch them off, one at a time."""
 
 from __future__ import annotations
 
-import argparse
-
-from tqdm import tqdm
-
-from sdiff.base.device import best_device, device_name
-from sdiff.config import parse_assignments, preset
-from sdiff.data.datasets import load_dataset
-from sdiff.experiments.accuracy import run
-from sdiff.experiments.record import report, versions
+from sdiff.config import parse_assignments
+from sdiff.experiments.study import Cell, Job, sweep
 
 # Parts of both `tuned` and `temporal`
 SHARED = {
@@ -75,34 +63,9 @@ OFF = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--preset", required=True, choices=OFF)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
-    arguments = parser.parse_args()
-
-    dataset = load_dataset(arguments.dataset)
-    rows = []
-    for off, settings in tqdm(OFF[arguments.preset].items(), unit="run", disable=None):
-        config = preset(arguments.preset).override(parse_assignments(settings.split()))
-        row = run(config, dataset, arguments.seed)
-        rows.append({"off": off, "set": settings} | row)
-        recalls = (f"{part} recall@20 {row[part]['recall@20']:.4f}" for part in ("valid", "test"))
-        print(f"{off:<42}", *recalls, f"{row['seconds']:.0f} s", flush=True)
-    result = {
-        "dataset": arguments.dataset,
-        "data_fingerprint": dataset.split.fingerprint,
-        "preset": arguments.preset,
-        "command": f"python -m sdiff.experiments.ablation --dataset {arguments.dataset} --preset {arguments.preset}",
-        "seed": arguments.seed,
-        "versions": versions("torch"),
-        "device": device_name(best_device()),
-        "rows": rows,
+def jobs() -> dict[str, dict[str, Job]]:
+    """Trains each preset without each of its parts: jobs by preset and part."""
+    return {
+        name: sweep(Cell({"without": off}, parse_assignments(settings.split())) for off, settings in rows.items())
+        for name, rows in OFF.items()
     }
-    report(result, f"ablation-{arguments.dataset}-{arguments.preset}", arguments.save)
-
-
-if __name__ == "__main__":
-    main()

@@ -49,16 +49,17 @@ def reproduce(
         only: names of the jobs to run; all by default.
 
     Raises:
-        SDiffError: unknown experiment, job, data set or preset.
+        SDiffError: unknown experiment, job, data set or preset, or no jobs for this preset.
     """
     if what not in EXPERIMENTS:
         raise SDiffError(f"Unknown experiment {what!r}: choose one of {', '.join(EXPERIMENTS)}.")
     experiment = EXPERIMENTS[what]
-    if unknown := set(only) - set(experiment.jobs):
-        names = ", ".join(repr(job) for job in experiment.jobs)
+    jobs = experiment.jobs_for(name)
+    if unknown := set(only) - set(jobs):
+        names = ", ".join(map(repr, jobs))
         raise SDiffError(f"Unknown job {', '.join(sorted(unknown))} of {what}: choose among {names}.")
     dataset, config = load_dataset(key), preset(name)
-    fitting = [job for job in experiment.jobs if experiment.fits(job, dataset)]
+    fitting = [job for job in jobs if experiment.fits(job, dataset)]
     if unfit := set(only) - set(fitting):
         raise SDiffError(
             f"{', '.join(sorted(unfit))} cannot run on {key}: the data set has too many items for it, or no order: "
@@ -93,7 +94,7 @@ def reproduce(
 
     def save() -> None:
         for name in ("jobs", "seconds"):  # in the order of the experiment
-            run[name] = {job: run[name][job] for job in experiment.jobs if job in run[name]}
+            run[name] = {job: run[name][job] for job in jobs if job in run[name]}
         runs[key, preset_key] = run
         document["runs"] = list(runs.values())
         results.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ def reproduce(
     for job in tqdm([job for job in fitting if not only or job in only], desc=what, unit="job", disable=None):
         if job not in run["jobs"]:
             started = time.perf_counter()
-            run["jobs"][job] = experiment.jobs[job](study)
+            run["jobs"][job] = jobs[job](study)
             run["seconds"][job] = round(time.perf_counter() - started, 1)
         save()
     for row in rows(run):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sdiff.config import Config
-from sdiff.experiments import groups, scaling, table1
+from sdiff.experiments import ablation, groups, scaling, table1
 from sdiff.experiments.study import Cell, Experiment, Row, Study, sweep
 from sdiff.method.diffusion import condition
 from sdiff.method.histories import Histories
@@ -125,6 +125,13 @@ EXPERIMENTS = {
             for a, s in product(ALPHA_MIN, SIGMA_MAX)
         ),
         {"kind": "heat_map", "x": "sigma_max", "y": "alpha_min"},
+    ),
+    "ablation": Experiment(
+        "Each part switched off alone",
+        {},
+        {"kind": "bars", "x": "without"},
+        exact=True,
+        by_preset=ablation.jobs(),
     ),
     "groups": Experiment(
         "Recall by history length and item popularity",

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from sdiff.base.errors import SDiffError
 from sdiff.config import Config
 from sdiff.data.datasets import Dataset
 from sdiff.evaluation.evaluate import evaluate
@@ -49,6 +50,7 @@ class Experiment:
         of_preset: whether it depends on a preset; results are then saved for each preset.
         exact: whether to train for as many epochs as the preset says; otherwise epochs are limited to shorten sweeps.
         fits: whether a job can run on a data set.
+        by_preset: jobs by preset, in place of `jobs`, if they depend on it.
     """
 
     title: str
@@ -58,6 +60,15 @@ class Experiment:
     of_preset: bool = True
     exact: bool = False
     fits: Callable[[str, Dataset], bool] = lambda job, dataset: True
+    by_preset: dict[str, dict[str, Job]] = field(default_factory=dict)
+
+    def jobs_for(self, preset: str) -> dict[str, Job]:
+        """Jobs by name. Raises SDiffError if there are none for this preset."""
+        jobs = self.by_preset.get(preset, {}) if self.by_preset else self.jobs
+        if not jobs:
+            presets = ", ".join(self.by_preset)
+            raise SDiffError(f"There are no jobs for the preset {preset}: choose among {presets}.")
+        return jobs
 
 
 def sweep(cells: Iterable[Cell], extra: Callable[[Study, Config], Row] | None = None) -> dict[str, Job]:

@@ -26,14 +26,14 @@ def no_pictures(monkeypatch):
     )
 
 
-LONGER = [pytest.param(what, marks=pytest.mark.slow) for what in ("fig5", "fig6", "guidance", "groups")]
+LONGER = [pytest.param(what, marks=pytest.mark.slow) for what in ("fig5", "fig6", "guidance", "groups", "ablation")]
 
 
 @pytest.mark.parametrize("what", ["table3", "fig3", *LONGER])
 def test_a_quick_run_completes_every_job(what, tmp_path, capsys):
     assert main(["reproduce", what, "--quick", "--out", str(tmp_path), "--json"]) == 0
     run = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert set(run["jobs"]) == set(EXPERIMENTS[what].jobs)
+    assert set(run["jobs"]) == set(EXPERIMENTS[what].jobs_for("paper"))
     assert run["data_fingerprint"] == load_dataset("demo").split.fingerprint
     kept = json.loads((tmp_path / f"{what}.json").read_text())["runs"]
     assert [r["jobs"] for r in kept] == [run["jobs"]]
@@ -65,6 +65,11 @@ def test_an_interrupted_run_continues_with_the_next_job(tmp_path, monkeypatch):
 def test_an_unknown_experiment_is_refused_with_the_known_ones(tmp_path, capsys):
     assert main(["reproduce", "fig99", "--out", str(tmp_path)]) == 2
     assert "table3" in capsys.readouterr().err
+
+
+def test_an_experiment_without_jobs_for_a_preset_names_those_that_have_some(tmp_path, capsys):
+    assert main(["reproduce", "ablation", "--preset", "instant", "--quick", "--out", str(tmp_path)]) == 2
+    assert "no jobs for the preset instant: choose among paper, tuned, temporal" in capsys.readouterr().err
 
 
 def test_one_command_runs_all_experiments(tmp_path, monkeypatch, capsys):
