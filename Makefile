@@ -1,4 +1,4 @@
-.PHONY: app test test-cuda check docs check-all soak
+.PHONY: app test test-cuda check docs notebooks check-all soak
 
 app: # serve the app on this machine
 	python app.py
@@ -14,6 +14,9 @@ check: # linter, formatter, types
 
 docs: # the documentation site; a warning is an error
 	python -m sphinx -qEaW --keep-going docs build/docs
+
+notebooks: # run the notebooks, and keep their outputs
+	PLOTLY_RENDERER=png python -m jupyter execute --inplace examples/notebooks/*.ipynb
 
 check-all: check docs test # everything, the slow tests included
 	python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough

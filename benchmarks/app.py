@@ -14,7 +14,6 @@ app's own function, as reported by the server. The floor is an event whose funct
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import socket
@@ -40,7 +39,7 @@ from sdiff.app.controls import SLIDERS
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 
 WARM, REQUESTS, SEED = 3, 200, 0
 SLOWEST_START = 120.0  # seconds after which the start has failed
@@ -49,11 +48,10 @@ MOVED = ("guidance", "alpha_min", "sigma_max")  # sliders that are available for
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--checkpoint", default="demo")
     add_beside(parser)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
     beside, load = arguments.beside, round(os.getloadavg()[0], 1)

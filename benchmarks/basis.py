@@ -11,7 +11,6 @@ of L u - lam u over the K eigenvectors. Memory is the peak of NumPy's allocation
 
 from __future__ import annotations
 
-import argparse
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -23,18 +22,17 @@ from scipy.sparse.linalg import svds
 from sdiff.base.device import best_device, device_name
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Vocabulary
-from sdiff.experiments.record import report
+from sdiff.experiments.record import report, script_parser
 from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 
 AMAZON_BOOK = (108_822, 94_949, 3_100_000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--K", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     synthetic = arguments.dataset == "amazon-book-size"
     train = drawn(*AMAZON_BOOK) if synthetic else load_dataset(arguments.dataset).split.train

@@ -9,7 +9,6 @@ to benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import platform
@@ -31,7 +30,7 @@ from tqdm import tqdm
 from benchmarks.killed import KINDS, World, contents
 from benchmarks.synthetic import synthesize, write
 from sdiff.base.files import MARK
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 from tests.data.test_download import Server, zipped
 
 SIZES = {"full": (400, 600, 12, 8 << 20), "quick": (60, 80, 6, 1 << 20)}  # users, items, epochs, bytes to download
@@ -169,10 +168,9 @@ def measured(kills: int, seed: int, size: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     result = {
         "command": f"python -m benchmarks.faults --kills {arguments.kills} --seed {arguments.seed}",

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fuzz_cases import SECONDS, Box
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 
 ADDRESS_SPACE = 12 << 30  # limit of a worker's address space in bytes
 ROOT = Path(__file__).parents[1]
@@ -36,12 +36,11 @@ LAWFUL = ("read", "refused")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", type=int, action="append", help="number of a case to run; repeat for several")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:

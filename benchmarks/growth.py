@@ -28,7 +28,7 @@ from benchmarks.training import timed, unvalidated
 from sdiff.base.device import best_device, device_name
 from sdiff.config import preset
 from sdiff.evaluation.evaluate import exclude_, top_n
-from sdiff.experiments.record import report
+from sdiff.experiments.record import report, script_parser
 from sdiff.method.diffusion import score
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import cached_basis
@@ -42,9 +42,8 @@ WORK = ("spectrum", "epoch, paper", "epoch, tuned", "lists, paper", "lists, tune
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--factors", type=int, nargs="+", default=FACTORS)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # used by `alone`
     arguments = parser.parse_args()
     if arguments.one:

@@ -13,7 +13,6 @@ with the ratios.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 
@@ -29,7 +28,7 @@ from sdiff.config import Config, preset
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.experiments.baselines.diffrec import DiffRec
 from sdiff.experiments.baselines.giffcf import STEPS
-from sdiff.experiments.record import report
+from sdiff.experiments.record import report, script_parser
 from sdiff.experiments.scaling import DIFFREC_STEPS, DIFFREC_WIDTHS, LENGTH, in_turns, random_spectrum
 from sdiff.method.diffusion import score
 from sdiff.method.eigen import to_torch
@@ -42,13 +41,12 @@ PAIRS = 30  # interactions of each item in the random graphs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--items", type=int, default=2810)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     add_beside(parser)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     with busy_processes(arguments.beside):
         milliseconds = list_times(arguments.items, arguments.batch, arguments.repeats, arguments.device)

@@ -38,7 +38,7 @@ from sdiff.config import preset
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Interactions, Vocabulary
 from sdiff.data.items import untitled
-from sdiff.experiments.record import report
+from sdiff.experiments.record import report, script_parser
 from sdiff.method.spectrum import cached_basis
 from sdiff.serving.recommender import Recommender
 from sdiff.serving.shards import write_shards
@@ -57,10 +57,9 @@ RATIOS = {"ALS / instant": ("ALS", "instant"), "implicit's lists / ours": ("list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--size", default="small", choices=SIZES)
     parser.add_argument("--parts", nargs="+", default=[*PARTS], choices=PARTS, metavar="PART", help="only these parts")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # used by `alone`
     arguments = parser.parse_args()
     if arguments.one:

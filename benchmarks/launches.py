@@ -11,7 +11,6 @@ last line is JSON.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
@@ -28,7 +27,7 @@ from sdiff.base.device import best_device, device_name, wait_for
 from sdiff.base.graphs import WARM_UP, Graphs, static_shapes
 from sdiff.config import preset
 from sdiff.data.datasets import load_dataset
-from sdiff.experiments.record import report
+from sdiff.experiments.record import report, script_parser
 from sdiff.training.trainer import Trainer
 
 STEPS, LISTS = ("paper", "tuned", "temporal"), ("S-Diff", "S-Diff, fused", "DiffRec")
@@ -38,10 +37,9 @@ LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMems
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     device = best_device(arguments.device)
     split = unvalidated(load_dataset(arguments.dataset).split.train)

@@ -11,7 +11,6 @@ benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -28,7 +27,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import load_dataset
 from sdiff.data.registry import default_key
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 
 RUNS = 5
 WIDTHS = {"desktop": 1440, "phone": 390}
@@ -43,8 +42,7 @@ NOTHING = 'import gradio as gr\n\nwith gr.Blocks() as demo:\n    gr.HTML("<p id=
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
+    parser = script_parser(__doc__)
     arguments = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

@@ -14,7 +14,6 @@ is JSON; --save writes it to benchmarks/results. Violations are reported there a
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -41,7 +40,7 @@ from sdiff.app.query import Query
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 
 LOOKS, STAYS = 5.0, 180.0  # mean seconds between clicks, and mean seconds of a session
 TRAINERS, EPOCHS = 2, 60
@@ -66,12 +65,11 @@ class Seen:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--checkpoint", default="demo")
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
     seen = soaked(dataset, Query(arguments.dataset, arguments.checkpoint), arguments.sessions, 60 * arguments.minutes)

@@ -13,7 +13,6 @@ includes this data set; it gives the training time to the best epoch. The last l
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
@@ -36,20 +35,19 @@ from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.experiments.baselines import diffrec, giffcf
 from sdiff.experiments.baselines.training import Recipe, train_epoch
-from sdiff.experiments.record import report
+from sdiff.experiments.record import report, script_parser
 from sdiff.training.trainer import Trainer
 
 TABLE_1 = {"S-Diff paper": "S-Diff paper", "S-Diff tuned": "S-Diff tuned", "DiffRec": "DiffRec", "GiffCF": "Giff"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--users", type=int, default=0, help="number of users, drawn at random; 0: all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     add_beside(parser)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     beside, device = arguments.beside, best_device(arguments.device)
     full = load_dataset(arguments.dataset).split

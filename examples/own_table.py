@@ -1,4 +1,4 @@
-"""Trains on a data frame, recommends for all of its users, and tests on interactions that were held out."""
+"""Trains on a data frame, recommends for three of its users, and evaluates on held-out interactions."""
 
 import pandas as pd
 

@@ -68,9 +68,7 @@ def search(
             if trial.best and trainer:
                 trainer.checkpoint(dataset.key, arguments.preset).save(arguments.out)
             found = trial.reason if trial.value is None else f"{CRITERION} {trial.value:.4f}"
-            settings = " ".join(
-                f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in trial.settings.items()
-            )
+            settings = " ".join(f"{name}={_short(value)}" for name, value in trial.settings.items())
             bar.write(
                 f"{trial.number:>4} {trial.state:<8} {found}  {trial.seconds:.0f} s  {settings}{'  *' * trial.best}",
                 file=sys.stdout,

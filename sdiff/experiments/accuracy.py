@@ -14,7 +14,6 @@ benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +33,7 @@ from sdiff.experiments.baselines.ease import ease
 from sdiff.experiments.baselines.gfcf import gfcf
 from sdiff.experiments.baselines.recency import RECENT
 from sdiff.experiments.baselines.sasrec import sasrec
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, best_of
 from sdiff.training.trainer import Trainer
@@ -46,7 +45,7 @@ DENSE = 10_000  # maximum number of items of models with a dense matrix over all
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument(
         "--preset", default="paper", help=f"preset ({', '.join(PRESETS)}), {AUTO}, or baseline ({', '.join(TRAINED)})"
@@ -54,7 +53,6 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
     parser.add_argument("--refit", action="store_true", help="also train on the validation part before testing")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)

@@ -16,7 +16,6 @@ benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from typing import Any
 
@@ -31,7 +30,7 @@ from sdiff.data.items import Items
 from sdiff.data.search import plain
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, evaluate
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 from sdiff.method.spectrum import SpectralBasis, spectral_basis
 
 HIDDEN, K = 0.1, 64
@@ -41,10 +40,9 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--seeds", type=int, default=5, help="number of draws of the hidden items")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
     runs = [measured(dataset, seed) for seed in range(arguments.seeds)]

@@ -12,7 +12,6 @@ The last line is JSON; --save writes it to benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.accuracy import PARTS, fitted
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 from sdiff.method.diffusion import score
 from sdiff.method.model import Model
 from sdiff.training.trainer import Trainer
@@ -34,12 +33,11 @@ EVERY = 3  # epochs between two evaluations
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--preset", required=True)
     parser.add_argument("--epochs", type=int, default=66, help="number of epochs of the curves")
     parser.add_argument("--seeds", type=int, default=4, help="number of models to average")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     dataset, config = load_dataset(arguments.dataset), preset(arguments.preset)

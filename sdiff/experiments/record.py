@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 from importlib.metadata import version
@@ -9,6 +10,13 @@ from typing import Any
 
 import sdiff
 from sdiff.base.paths import OUTPUT
+
+
+def script_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of the arguments of a script that reports a result, with the script's docstring as its help."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
+    return parser
 
 
 def report(result: dict[str, Any], name: str, save: bool) -> None:

@@ -17,7 +17,6 @@ writes it to benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from sdiff.data.interactions import Interactions, Split
 from sdiff.data.splits import hold_out
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.experiments.choose import before_validation
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 
@@ -42,10 +41,9 @@ METRIC = "recall_all@20"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     split = load_dataset(arguments.dataset).split

@@ -19,7 +19,6 @@ benchmarks/results.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -36,7 +35,7 @@ from sdiff.config import Config, parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.record import report, versions
+from sdiff.experiments.record import report, script_parser, versions
 from sdiff.method.histories import Histories
 from sdiff.serving.recommender import Recommender
 from sdiff.training.checkpoint import Checkpoint
@@ -48,12 +47,11 @@ SHOWN = (CRITERION, "ndcg@20", "seconds", "epochs")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--preset", default="temporal")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
-    parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
 
     now = load_dataset(arguments.dataset).split
@@ -79,12 +77,7 @@ def main() -> None:
         "versions": versions("torch"),
         "device": device_name(best_device()),
         "counts": {
-            name: {
-                "users": int((part.lengths > 0).sum()),
-                "items": int((part.item_counts > 0).sum()),
-                "pairs": len(part),
-            }
-            for name, part in {"before": before.train, "now": now.train, "test": now.test}.items()
+            name: counts(part) for name, part in {"before": before.train, "now": now.train, "test": now.test}.items()
         },
         "mean": means,
         "runs": runs,
