@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -15,6 +16,7 @@ from sdiff.app.state import INSTANT, serve
 from sdiff.app.words import guarded
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import EMBEDDED
+from sdiff.training.validate import parse_json
 
 # Lists of all sessions are computed in order, one at a time, so that the result of the last click is shown last.
 IN_ORDER: dict[str, Any] = dict(
@@ -111,7 +113,12 @@ class Page:
 
         # A queue of its own, so that neither lists nor other handlers wait.
         beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id=f"beside {handler.__name__}")
-        gr.on([self.tab_states[tab].change, *events], quiet, {*inputs, *self.inputs}, outputs, **beside)
+        state = self.tab_states[tab]
+        gr.on([state.change, *events], quiet, {state, *inputs}, outputs, **beside)
+
+    def listed(self, tab: str, values: Values) -> Query:
+        """The query of the list that a tab shows, which the controls may have left already. Raises SDiffError."""
+        return query_of(values[self.tab_states[tab]])
 
     def take_away(self, button: gr.Button, make: Callable[[Query], str], js: str) -> None:
         """Connects a button: makes a text from the query and passes it to a function of the page's script."""
@@ -122,6 +129,14 @@ class Page:
             return make(self.query(values))
 
         button.click(made, self.inputs, self.text, **QUIETLY).success(None, self.text, js=js)
+
+
+def query_of(list_state: str) -> Query:
+    """The query of the list on the page, from the state that the page sends back. Raises SDiffError if malformed."""
+    try:
+        return Query.parse(parse_qsl(parse_json(list_state)["address"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise SDiffError("The page has no list yet.") from None
 
 
 def plot_area(label: str, elem_id: str, visible: bool = True) -> gr.Plot:

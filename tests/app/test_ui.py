@@ -512,9 +512,9 @@ def test_the_map_is_sent_once_and_then_only_what_is_marked_on_it():
         page.controls = Controls()
         tab = WavesTab(page)
     axes = dict(zip(tab.axes, (2, 3), strict=True))
-    page.query = lambda _: ONE
+    page.listed = lambda *_: ONE
     first = tab.mapped({tab.drawn: "", **axes})
-    page.query = lambda _: replace(ONE, user="7")
+    page.listed = lambda *_: replace(ONE, user="7")
     second = tab.mapped({tab.drawn: first[tab.drawn], **axes})
     assert tab.map in first and tab.map not in second
     marked = waves.marks(replace(ONE, user="7"))

@@ -53,7 +53,7 @@ class CompareTab:
     def wire(self, opened: Iterable[Any]) -> None:
         """Connects the events. `opened`: events that open a data set or a model; they update B's and C's choices."""
         page = self.page
-        inputs = {*page.inputs, *(part for side in self.sides for part in side.inputs)}
+        inputs = {page.tab_states["Compare"], *(part for side in self.sides for part in side.inputs)}
         shown = [self.words, self.a_words, self.a_list, self.side]
         shown += [part for side in self.sides for part in (side.words, side.list)]
         self.side.change(None, self.side, js="text => window.setSide(text)")
@@ -74,7 +74,7 @@ class CompareTab:
 
     def queries(self, values: Values) -> list[Query]:
         """The queries of A, B and, if chosen, C. Raises SDiffError."""
-        a = self.page.query(values)
+        a = self.page.listed("Compare", values)
         return [a, *(query for side in self.sides if (query := side.query(a, values)))]
 
     @guarded

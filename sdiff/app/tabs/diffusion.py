@@ -46,7 +46,7 @@ class DiffusionTab:
 
     def shown(self, values: Values) -> Parts:
         """The film."""
-        query = self.page.query(values)
+        query = self.page.listed("Diffusion", values)
         if serve(query.dataset, query.model)[1].config.denoiser != "mlp":
             return {self.film: SOLVED, self.energy: gr.Plot(visible=False)}
         film = spectral.film(query)
@@ -59,7 +59,7 @@ class DiffusionTab:
 
     def schedules(self, values: Values) -> Parts:
         """Plots of the schedules."""
-        view = spectral.schedule_view(self.page.query(values))
+        view = spectral.schedule_view(self.page.listed("Diffusion", values))
         return {
             self.alpha_sigma: figures.schedules(view.times, view.shown_lam.tolist(), view.schedules),
             self.alpha_sigma_words: view.words["schedules"],

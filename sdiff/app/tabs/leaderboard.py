@@ -67,7 +67,8 @@ class Leaderboard:
         page, shown = self.page, [self.words, self.table, self.cost_words, self.cost_plot, self.curve_words]
         shown += [self.curves, self.state]
         self.buttons.wire(self.measured, {page.opened, self.cost}, shown)
-        page.on_new_list("Compare", self.known, shown, {page.view, self.cost, self.state}, [self.cost.change])
+        inputs = {page.opened, page.view, self.cost, self.state}
+        page.on_new_list("Compare", self.known, shown, inputs, [self.cost.change])
 
     def known(self, values: Values) -> Parts:
         """What is known of the models without measuring them, if the tab is open and does not show it yet."""

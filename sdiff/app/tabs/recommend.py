@@ -5,20 +5,19 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl
 
 import gradio as gr
 
 from sdiff.app import figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
 from sdiff.app.controls import Parts, Values, without_effect
-from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area
+from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area, query_of
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
 from sdiff.app.words import attempt, guarded, warn
 from sdiff.base.errors import SDiffError
-from sdiff.training.validate import parse_json
 
 FURTHER = """<p><button type="button" data-view="Diffusion">Play the diffusion</button>
 <button type="button" data-view="Waves">See the waves and the map</button></p>"""
@@ -142,7 +141,9 @@ class RecommendTab:
 
     def call(self, values: Values) -> Parts:
         """The list of the user whose id was entered. An unknown id is reported, and the previous one restored."""
-        previous = _user_of(values[self.page.list_state])
+        previous = ""
+        with suppress(SDiffError):  # there may be no list yet
+            previous = query_of(values[self.page.list_state]).user
         try:
             query = self.page.query(values)
             return gr.skip() if query.user == previous else {self.page.user: query.user, **self.shown(query)}
@@ -237,11 +238,11 @@ class RecommendTab:
 
     def across(self, values: Values) -> str:
         """What the settings do to the lists of many users."""
-        return for_everybody(self.page.query(values))
+        return for_everybody(self.page.listed("Recommend", values))
 
     def plots(self, values: Values) -> Parts:
         """The plots beside the list."""
-        return self.drawn(self.page.query(values))
+        return self.drawn(self.page.listed("Recommend", values))
 
     def drawn(self, query: Query) -> Parts:
         """The plots of a query. Raises SDiffError."""
@@ -272,11 +273,3 @@ def find(opened: list[str], question: str) -> str:
         return ""
     catalog = state.open_dataset(opened[0]).catalog
     return lists.addable_table(catalog.rows(catalog.search(question, ADDABLE)))
-
-
-def _user_of(list_state: str) -> str:
-    """The user of the list on the page, from the state that the page sends back. Empty if that is malformed."""
-    try:
-        return Query.parse(parse_qsl(parse_json(list_state)["address"])).user
-    except (SDiffError, ValueError, TypeError, KeyError, AttributeError):
-        return ""

@@ -58,7 +58,7 @@ class WavesTab:
 
     def carried(self, values: Values) -> Parts:
         """The waves of the history."""
-        found = waves.carried(self.page.query(values))
+        found = waves.carried(self.page.listed("Waves", values))
         names, lam = [wave.name for wave in found.waves], [wave.lam for wave in found.waves]
         still = sum(value == 0 for value in lam)
         return {
@@ -74,7 +74,7 @@ class WavesTab:
 
     def mapped(self, values: Values) -> Parts:
         """The map on two waves, unless the page has it already, and what is marked on it."""
-        query = self.page.query(values)
+        query = self.page.listed("Waves", values)
         numbers = [int(values[axis] or first) for axis, first in zip(self.axes, FIRST, strict=True)]
         found = waves.item_map(query, numbers[0], numbers[1], len(figures.GENRE_COLOURS))
         across, up = found.waves
