@@ -16,7 +16,7 @@ docs: # the documentation site; a warning is an error
 	python -m sphinx -qEaW --keep-going docs build/docs
 
 notebooks: # run the notebooks, and keep their outputs
-	PLOTLY_RENDERER=png python -m jupyter execute --inplace examples/notebooks/*.ipynb
+	PYTHONWARNINGS=ignore PLOTLY_RENDERER=png python -m jupyter execute --inplace examples/notebooks/*.ipynb
 
 check-all: check docs test # everything, the slow tests included
 	python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -41,7 +41,8 @@ def database(*tables: Path, folder: Path | None = None) -> Iterator[duckdb.DuckD
         temporary() as spill,
         connect(spill / "read.duckdb", MEMORY, spill) as con,
     ):
-        con.execute("SET enable_progress_bar = false")
+        with suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets, which has no bar to switch off
+            con.execute("SET enable_progress_bar = false")
         con.execute("SET TimeZone = 'UTC'")  # times mean the same on every machine
         con.execute(f"SET allowed_paths = [{', '.join(literal(str(table)) for table in tables)}]")
         if folder:

@@ -1,6 +1,7 @@
 """Tables of every kind and quality are read, or refused with a message that says what is wrong and where."""
 
 import gzip
+from contextlib import contextmanager
 
 import duckdb
 import numpy as np
@@ -319,3 +320,30 @@ def test_cells_that_exceed_the_memory_of_a_table_are_refused(tmp_path, monkeypat
     monkeypatch.setattr(database, "MEMORY", "40MB")
     with pytest.raises(SDiffError, match="within 40MB: remove long cells"):
         read_interactions(table)
+
+
+def test_tables_are_read_in_a_notebook_without_ipywidgets(tmp_path, monkeypatch):
+    """There DuckDB refuses even to switch its progress bar off."""
+
+    class Notebook:
+        def __init__(self, con):
+            self.con = con
+
+        def __getattr__(self, name):
+            return getattr(self.con, name)
+
+        def execute(self, query, *values):
+            if "progress_bar" in query:
+                raise duckdb.InvalidInputException("required package 'ipywidgets' is missing")
+            return self.con.execute(query, *values)
+
+    connect = database.connect
+
+    @contextmanager
+    def connected(*arguments):
+        with connect(*arguments) as con:
+            yield Notebook(con)
+
+    monkeypatch.setattr(database, "connect", connected)
+    (tmp_path / "log.csv").write_text("user,item\n1,2\n1,3\n")
+    assert len(read_interactions(tmp_path / "log.csv")[0]) == 2

@@ -18,7 +18,7 @@ def test_a_notebook_has_the_outputs_of_one_run_in_order(path):
     nbformat.validate(notebook)
     assert [cell.execution_count for cell in code(notebook)] == [*range(1, len(code(notebook)) + 1)]
     assert not any(output.output_type == "error" for cell in code(notebook) for output in cell.outputs)
-    assert str(Path.home()) not in path.read_text()
+    assert "site-packages" not in path.read_text(), "a warning names a folder of the machine"
 
 
 @pytest.mark.slow
