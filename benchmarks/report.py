@@ -146,6 +146,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "table1": lambda: experiment("table1", "###"),
     "accuracy": accuracy,
     "ablation": ablation,
+    "ecosystem": tables.ecosystem,
     "app": tables.app,
     "paint": tables.paint,
     "lists": tables.lists,

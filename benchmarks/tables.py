@@ -71,6 +71,19 @@ def cold() -> str:
     return markdown(["data", *(f"R@20 {name}" for name in runs[0]["mean"])], cells)
 
 
+def ecosystem() -> str:
+    """Accuracy, seconds, memory and lines of code of models of other libraries, those that use the order last."""
+    cells = []
+    for run in read("ecosystem-*.json"):
+        for row in sorted(run["rows"], key=lambda row: row["order"]):
+            test = [f"{row['test'][key]:.4f}" for key in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")]
+            cost = [f"{row['seconds']:g}", f"{row['peak memory MB']:,}", str(row["lines"])]
+            chosen = ", ".join(f"{key}={value}" for key, value in row["settings"].items() if row["candidates"] > 1)
+            cells.append([run["dataset"], row["model"], "✓" * row["order"], *test, *cost, chosen])
+    head = ["data", "model", "order", "R@10", "R@20", "N@10", "N@20", "seconds", "MB", "lines", "chosen on validation"]
+    return markdown(head, cells)
+
+
 def growth() -> str:
     """Seconds and memory by size, and the fitted exponents."""
     cells = []

@@ -1,6 +1,6 @@
 """S-Diff beside implicit, LensKit and RecTools on the same data, each through its own interface.
 
-    pip install implicit lenskit "rectools[torch]"
+    pip install implicit lenskit "rectools[torch]" "pyarrow<24"
     python -m sdiff.experiments.ecosystem --dataset ml-latest-small --save
 
 Every model is a function that takes a log and returns lists, written as the documentation of its library suggests.
