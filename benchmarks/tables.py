@@ -170,16 +170,15 @@ def soak() -> str:
     """Results of the load test."""
     cells = []
     for run in read("soak-*.json"):
-        clicks, times, memory = run["clicks"], run["milliseconds"], run["MB by minute"]
+        clicks, times, memory = run["clicks"], run["milliseconds"], run["MB of the app alone by minute"]
         latencies = ", ".join(f"{name} {t[0]:.0f}, {t[1]:.0f}" for name, t in times.items())
         wrong = ", ".join(f"{error}: {n}" for error, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
-        rise = run.get("MB a minute at the end")  # not in older files
-        usage = f"{memory[1]} MB, {max(memory)} MB, {'–' if rise is None else rise}"
+        usage = f"{memory[1]:.0f} MB, {max(memory):.0f} MB, {run['MB a minute at the end']}"
         cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "errors", "models trained"]
-    head += ["median and 95th percentile, ms", "memory: second minute, peak, growth in MB/min after 15 minutes"]
+    head += ["median and 95th percentile, ms", "memory of the app: second minute, peak, growth in MB/min after 15 minutes"]
     head.append("device")
     return markdown(head, cells)
 
