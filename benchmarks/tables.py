@@ -178,8 +178,11 @@ def soak() -> str:
         usage = f"{memory[1]:.0f} MB, {max(memory):.0f} MB, {run['MB a minute at the end']}"
         cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "errors", "models trained"]
-    head += ["median and 95th percentile, ms", "memory of the app: second minute, peak, growth in MB/min after 15 minutes"]
-    head.append("device")
+    head += [
+        "median and 95th percentile, ms",
+        "memory: second minute, peak, growth in MB/min after 15 minutes",
+        "device",
+    ]
     return markdown(head, cells)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from threading import Condition, get_native_id
@@ -23,7 +24,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.beyond_accuracy import measures, reach
 from sdiff.evaluation.evaluate import MeasuredLists, Part, evaluate_users
 
-NICENESS = 10  # a lower priority than lists
+NICENESS = 10  # added to that of the app: lists go first
 EFFORT, FEWEST = 2_000_000, 50  # scores to compute for a sample of users beside each list, and least size of the sample
 LINE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1)  # gradio's queue of all measurements
 SAMPLE = 1000  # maximum number of users to measure on
@@ -39,12 +40,14 @@ HINTS = {
 }
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     if sys.platform == "linux":  # the only system on which threads, and those that torch starts for them, have one
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+        with suppress(OSError):
+            usual = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), min(usual + NICENESS, 19))
 
 
-BEHIND = ThreadPoolExecutor(1, "measure", _give_way)  # computes for many users, while others wait for one list
+LOW_PRIORITY = ThreadPoolExecutor(1, "measure", _lower_priority)  # for many users, while others wait for one list
 
 
 def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[str]], str]:
@@ -95,7 +98,7 @@ def lists_of(dataset: str, side: Query, part: Part, users: np.ndarray) -> tuple[
     opened, score, device = scorer(dataset, side)
     split = opened.dataset.split
     what: dict[str, Any] = dict(k=20, metrics=("recall", "ndcg"), users=users)
-    return BEHIND.submit(evaluate_users, score, split, part, device, **what).result(), split
+    return LOW_PRIORITY.submit(evaluate_users, score, split, part, device, **what).result(), split
 
 
 def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -13,7 +12,7 @@ from sdiff.app import pickers
 from sdiff.app.controls import Controls, Values, changed
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, serve
-from sdiff.app.words import guarded
+from sdiff.app.words import TABS, guarded
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import EMBEDDED
 from sdiff.training.validate import parse_json
@@ -57,10 +56,7 @@ class Page:
         # The open tab, set by the script.
         self.view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
         # By tab: the `list_state` it shows. It changes while the tab is open, so each tab is computed once per list.
-        self.tab_states = {
-            tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}")
-            for tab in ("Recommend", "Diffusion", "Waves", "Compare")
-        }
+        self.tab_states = {tab: gr.Textbox("", visible=False, elem_id=f"due-{tab}") for tab in TABS}
         self.text = gr.Textbox(visible=False)  # text to copy or save
 
     @property
@@ -112,29 +108,29 @@ class Page:
                 return gr.skip()
 
         # A queue of its own, so that neither lists nor other handlers wait.
-        beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id=f"beside {handler.__name__}")
-        state = self.tab_states[tab]
+        state, queue = self.tab_states[tab], f"beside {tab} {handler.__name__}"
+        beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id=queue)
         gr.on([state.change, *events], quiet, {state, *inputs}, outputs, **beside)
 
     def listed(self, tab: str, values: Values) -> Query:
-        """The query of the list that a tab shows, which the controls may have left already. Raises SDiffError."""
+        """The query of the list that a tab shows; the controls may have changed since. Raises SDiffError."""
         return query_of(values[self.tab_states[tab]])
 
     def take_away(self, button: gr.Button, make: Callable[[Query], str], js: str) -> None:
-        """Connects a button: makes a text from the query and passes it to a function of the page's script."""
+        """Connects a button: makes a text from the list's query and passes it to a function of the page's script."""
 
         @guarded
         @functools.wraps(make)
-        def made(values: Values) -> str:
-            return make(self.query(values))
+        def made(list_state: str) -> str:
+            return make(query_of(list_state))
 
-        button.click(made, self.inputs, self.text, **QUIETLY).success(None, self.text, js=js)
+        button.click(made, self.list_state, self.text, **QUIETLY).success(None, self.text, js=js)
 
 
 def query_of(list_state: str) -> Query:
     """The query of the list on the page, from the state that the page sends back. Raises SDiffError if malformed."""
     try:
-        return Query.parse(parse_qsl(parse_json(list_state)["address"]))
+        return Query.decode(parse_json(list_state)["address"])
     except (ValueError, TypeError, KeyError, AttributeError):
         raise SDiffError("The page has no list yet.") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
@@ -82,6 +82,11 @@ class Query:
         pairs += [("from", self.first_year)] * (self.first_year is not None)
         pairs += [("to", self.last_year)] * (self.last_year is not None)
         return urlencode(pairs)
+
+    @classmethod
+    def decode(cls, address: str) -> Query:
+        """The query that `encode` wrote. Raises SDiffError."""
+        return cls.parse(parse_qsl(address, keep_blank_values=True))
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, str]]) -> Query:

@@ -30,6 +30,7 @@ PRESET_LABELS = {
     "gfcf": "GF-CF: items chosen together and broad tastes, no training",
 }
 
+TABS = ("Recommend", "Diffusion", "Waves", "Compare")  # those that are updated after each new list
 PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
 BASELINE_LABELS = {"popularity": "most popular items (baseline)", "A x": "linear graph filter (baseline)"}
 

@@ -21,6 +21,7 @@ from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.server import inputs
 from sdiff.app.tabs import train as train_tab
+from sdiff.app.words import TABS
 from sdiff.base.errors import SDiffError
 from tests.conftest import ROOT
 
@@ -35,9 +36,13 @@ ODD += [[LONG], ["demo", "1", ["x" * 300]]]
 SLOW = {"measure", "sensitivity", "play", "train"}
 
 
+STATE = json.dumps({"address": Query("demo", "demo", "7").encode()})  # of a list
+
+
 def defaults(fn) -> list[Any]:
-    """The inputs of an event on an unchanged page."""
-    return [orjson.loads(orjson.dumps(each.value)) for each in fn.inputs]
+    """The inputs of an event on an unchanged page with a list."""
+    shown = {f"due-{tab}": STATE for tab in TABS} | {"told": STATE}
+    return [shown.get(each.elem_id) or orjson.loads(orjson.dumps(each.value)) for each in fn.inputs]
 
 
 def answer(client, fn, data: Any, session: str, **body: Any) -> str:
@@ -62,7 +67,7 @@ def test_every_event_accepts_what_the_page_sends(demo, client, capsys):
         if '"success":true' not in text:
             refused[fn.api_name] = text.partition('"error":')[2].partition('"')[2].partition('"')[0]
     waiting = {"trained_settings", "trained_settings_1"}  # for a model
-    assert refused.keys() <= waiting | {"explain", "similar_items"}, "these two need an item"
+    assert refused.keys() == waiting | {"explain", "similar_items"}, "these two need an item"
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
@@ -118,7 +123,6 @@ def test_a_value_outside_the_choices_of_a_dropdown_is_refused(demo, client, caps
     """Gradio no longer checks the choices. Handlers that check a choice later have their own tests."""
     by_handler = {"_open": "gone", "_show": "gone", "open_dataset": "gone", "open_checkpoint": "gone", "_train": "gone"}
     by_handler |= {"settings_of": "gone", "trained_settings": "gone", "measure": "gone", "recommend_1": ["gone"]}
-    page = {"user": "7", "due-Compare": json.dumps({"address": Query("demo", "demo", "7").encode()})}
     for fn in demo.fns.values():
         choice = by_handler.pop(fn.api_name, None) if fn.fn else None
         many = isinstance(choice, list)
@@ -126,7 +130,7 @@ def test_a_value_outside_the_choices_of_a_dropdown_is_refused(demo, client, caps
             if isinstance(each, gr.Dropdown) and bool(each.multiselect) is many:
                 data = defaults(fn)
                 data[place] = choice
-                data = [page.get(part.elem_id, value) for part, value in zip(fn.inputs, data, strict=True)]
+                data = ["7" if part.elem_id == "user" else value for part, value in zip(fn.inputs, data, strict=True)]
                 assert "gone" in (said := answer(client, fn, data, f"{fn.api_name}{place}")), (fn.api_name, said)
     assert not by_handler, "all of them are events of the page"
     assert "Traceback" not in (written := capsys.readouterr().err), written
@@ -286,3 +290,10 @@ def test_waiting_runs_are_bounded_by_the_size_of_the_queue(monkeypatch):
     for n in range(80):
         tab._enlist(SimpleNamespace(session_hash=f"s{n}"))  # pyright: ignore[reportArgumentType]
     assert list(train_tab._waiting) == [f"s{n}" for n in range(16, 80)]
+
+
+def test_the_state_of_a_tab_may_hold_a_long_history(demo, client):
+    long = Query("demo", "demo", "7", [str(n) for n in range(1, 1100)] * 2)
+    (plots,) = (fn for fn in demo.fns.values() if fn.api_name == "plots")
+    text = answer(client, plots, [json.dumps({"address": long.encode(), "trained": {}, "idle": {}})], "long")
+    assert '"success":true' in text and "at most" not in text

@@ -1,12 +1,14 @@
 """Handlers, figures and lists, without a server or browser."""
 
 import json
+import os
 import re
+import sys
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from threading import Event
+from threading import Event, get_native_id
 from types import SimpleNamespace
 
 import gradio as gr
@@ -14,11 +16,25 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import figures, handlers, item_pages, lists, openings, pickers, runs, spectral, state, training, waves
+from sdiff.app import (
+    figures,
+    handlers,
+    item_pages,
+    lists,
+    measuring,
+    openings,
+    pickers,
+    runs,
+    spectral,
+    state,
+    training,
+    waves,
+)
 from sdiff.app.controls import Controls
-from sdiff.app.page import Page
+from sdiff.app.page import Page, query_of
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
+from sdiff.app.tabs.compare import CompareTab
 from sdiff.app.tabs.recommend import RecommendTab
 from sdiff.app.tabs.train import TrainTab
 from sdiff.app.tabs.waves import WavesTab
@@ -521,3 +537,35 @@ def test_the_map_is_sent_once_and_then_only_what_is_marked_on_it():
     assert json.loads(second[tab.marks]) == marked | {"waves": [2, 3]} != json.loads(first[tab.marks])
     turned = tab.mapped({tab.drawn: first[tab.drawn], **axes, tab.axes[0]: 4})
     assert tab.map in turned and turned[tab.drawn] != first[tab.drawn]
+
+
+@pytest.mark.parametrize("history", [None, [], ["1", "2"]])
+def test_a_tab_shows_the_list_that_the_page_shows_also_of_an_emptied_history(history):
+    query = replace(ONE, history=history, settings={"T": "2"})
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        tab = RecommendTab(page)
+    state = tab.shown(query)[page.list_state]
+    assert page.listed("Waves", {page.tab_states["Waves"]: state}) == query_of(state) == query
+    for malformed in ("", "{}", "[]", "null", '{"address": 5}', '{"address": "k=x"}'):
+        with pytest.raises(SDiffError):
+            query_of(malformed)
+
+
+def test_compare_waits_for_a_list_without_a_warning(monkeypatch):
+    monkeypatch.setattr(gr, "Warning", lambda *_, **__: pytest.fail("a warning was shown"))
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        tab = CompareTab(page)
+    values = {page.view: "Compare", page.tab_states["Compare"]: "", tab.sides[0].model: "popularity"}
+    assert tab.compare(values) == gr.skip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
+def test_measurements_of_many_users_run_at_a_lower_priority_than_lists():
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    found = measuring.LOW_PRIORITY.submit(lambda: os.getpriority(os.PRIO_PROCESS, get_native_id())).result()
+    assert found == min(own + measuring.NICENESS, 19)
+    assert os.getpriority(os.PRIO_PROCESS, get_native_id()) == own

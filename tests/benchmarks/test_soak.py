@@ -3,7 +3,6 @@
 import json
 from contextlib import closing
 from dataclasses import replace
-from urllib.parse import parse_qsl
 
 import pytest
 
@@ -39,8 +38,8 @@ def test_a_page_recovers_when_gradio_has_dropped_its_session():
                 other.load()
             page.fill("k", 7)
             page.trigger("k", "release")
-            changed = Query.parse(parse_qsl(json.loads(page.value("told"))["address"]))
-            before = Query.parse(parse_qsl(address))
+            changed = Query.decode(json.loads(page.value("told"))["address"])
+            before = Query.decode(address)
             assert changed == replace(before, k=7) and "3" in before.history and before.genres == ["Comedy", "Drama"]
             page.fill("b-model", "demo")
             page.trigger("b-model", "change")

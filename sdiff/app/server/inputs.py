@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components.api_component import Api
 
 from sdiff.app import journal
-from sdiff.app.words import public_message
+from sdiff.app.words import TABS, public_message
 from sdiff.base.errors import SDiffError
 
 LONG = 10_000  # maximum number of characters of a text field
@@ -118,5 +118,6 @@ KINDS: dict[type, tuple[str, Callable[[Any], bool]]] = {
 PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "opened": ("a data set and a model", lambda value: _are_texts(value) and len(value) == 2),
     "edited": ("a data set, its user and the ids of a history", _is_edit),
-    "told": ("a text", lambda value: isinstance(value, str)),  # any length: it may contain a history
 }
+# The state of the list, also as each tab has it, may be of any length: it may contain a history.
+PARTS |= dict.fromkeys(("told", *(f"due-{tab}" for tab in TABS)), ("a text", lambda value: isinstance(value, str)))

@@ -80,7 +80,8 @@ class CompareTab:
     @guarded
     def compare(self, values: Values) -> Parts:
         """All lists, if the tab is open, and the part of the URL that belongs to B and C."""
-        if values[self.page.view] != "Compare" or not values[self.sides[0].model]:  # no data set is open yet
+        state = values[self.page.tab_states["Compare"]]
+        if values[self.page.view] != "Compare" or not (state and values[self.sides[0].model]):  # nothing is open yet
             return gr.skip()
         queries = self.queries(values)
         result = comparison.compare(queries)

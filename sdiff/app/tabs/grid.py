@@ -55,13 +55,13 @@ class Grid:
 
     def wire(self) -> None:
         """Connects the events."""
-        self.buttons.wire(self.measured, self.page.inputs, [self.words, self.plot])
+        self.buttons.wire(self.measured, {self.page.tab_states["Compare"]}, [self.words, self.plot])
 
     def measured(self, values: Values) -> Iterator[Parts]:
         """The heat map, cell by cell, until it is complete, stopped, or the page is closed."""
         buttons = self.buttons
         try:
-            query = self.page.query(values)
+            query = self.page.listed("Compare", values)
             grid = measuring.grid(query)
             n = prod(map(len, grid.values()))
             alike = "; the noise ceiling has no effect without noise" if len(grid["sigma_max"]) == 1 else ""
