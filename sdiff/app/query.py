@@ -123,6 +123,8 @@ def text(name: str, value: Any) -> str:
         raise SDiffError(f"{name} must be text, not {brief(value)}.")
     if isinstance(value, str) and len(value) > TEXT:
         raise SDiffError(f"{name} is longer than {TEXT:,} characters.")
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise SDiffError(f"{name} has characters that are not valid text.")  # JSON can name them; no answer can
     return value if isinstance(value, str) else brief(value)
 
 

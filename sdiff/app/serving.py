@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sdiff.base.errors import SDiffError
-from sdiff.base.terminal import INTERRUPTED, interruptible_imports
+from sdiff.base.terminal import INTERRUPTED, OUTPUT, interruptible_imports
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -47,8 +47,9 @@ def serve(verbose: bool) -> None:
     end_on_signals(demo)
     try:
         launch(demo, verbose)
-    except OSError:
-        check_address()  # raises if another program has taken the port meanwhile
+    except OSError as error:
+        if error.filename != OUTPUT:
+            check_address()  # raises if another program has taken the port meanwhile
         raise
 
 

@@ -59,8 +59,8 @@ class Vocabulary:
         """
         if unknown not in get_args(Unknown):
             raise SDiffError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {brief(unknown)}.")
-        if isinstance(ids, str | bytes):
-            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single string.")
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single value.")
         texts = [str(id) for id in ids]
         absent = [text for text in texts if text not in self.index]
         if absent and unknown == "error":

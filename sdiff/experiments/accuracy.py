@@ -33,7 +33,7 @@ from sdiff.experiments.baselines.ease import ease
 from sdiff.experiments.baselines.gfcf import gfcf
 from sdiff.experiments.baselines.recency import RECENT
 from sdiff.experiments.baselines.sasrec import sasrec
-from sdiff.experiments.record import report, script_parser, versions
+from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, best_of
 from sdiff.training.trainer import Trainer
@@ -156,4 +156,4 @@ def summary(runs: list[dict[str, Any]], statistic: Any) -> dict[str, dict[str, f
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

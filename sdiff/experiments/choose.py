@@ -23,6 +23,7 @@ from sdiff.config import parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
+from sdiff.experiments.record import run_script
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 
@@ -74,4 +75,4 @@ def before_validation(split: Split) -> Split:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -30,7 +30,7 @@ from sdiff.data.items import Items
 from sdiff.data.search import plain
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import Part, evaluate
-from sdiff.experiments.record import report, script_parser, versions
+from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.method.spectrum import SpectralBasis, spectral_basis
 
 HIDDEN, K = 0.1, 64
@@ -146,4 +146,4 @@ def constant(scores: Tensor) -> Scorer:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

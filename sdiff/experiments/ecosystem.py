@@ -41,7 +41,7 @@ from sdiff.base.paths import OUTPUT
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.metrics import METRICS
-from sdiff.experiments.record import report, script_parser, versions
+from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.experiments.reproduce import read
 from sdiff.training.trainer import CRITERION
 
@@ -265,12 +265,12 @@ def accuracy(lists: pd.DataFrame, held_out: Interactions) -> dict[str, float]:
     Args:
         lists: columns user_id and item_id, with the items of each user from the best to the worst.
     """
-    rank = lists.groupby("user_id", sort=False).cumcount().to_numpy()
+    rank = lists.groupby("user_id", sort=False).cumcount().to_list()
     users, items = held_out.users.encode(lists["user_id"], "user"), held_out.items.encode(lists["item_id"])
     hits = torch.zeros(len(held_out.users), K, dtype=torch.bool)
     n_items = len(held_out.items)
-    hits[users, rank] = torch.from_numpy(np.isin(users * n_items + items, held_out.rows * n_items + held_out.indices))
-    counts = torch.from_numpy(held_out.lengths)
+    hits[users, rank] = torch.tensor(np.isin(users * n_items + items, held_out.rows * n_items + held_out.indices))
+    counts = torch.tensor(held_out.lengths)
     hits, counts = hits[counts > 0], counts[counts > 0]
     return {
         f"{name}@{n}": METRICS[name](hits, counts, n).double().mean().item()
@@ -286,4 +286,4 @@ def lines(function: Callable[..., Any]) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

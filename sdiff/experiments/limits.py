@@ -24,7 +24,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.accuracy import PARTS, fitted
-from sdiff.experiments.record import report, script_parser, versions
+from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.method.diffusion import score
 from sdiff.method.model import Model
 from sdiff.training.trainer import Trainer
@@ -101,4 +101,4 @@ def scorer(model: Model, config: Config) -> Scorer:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

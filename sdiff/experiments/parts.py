@@ -19,6 +19,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import linear_filter
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.experiments.baselines.ease import ease
+from sdiff.experiments.record import run_script
 
 FIFTHS = 5
 PARTS: tuple[Part, ...] = ("valid", "test")
@@ -50,4 +51,4 @@ def fifth(split: Split, part: Part, n: int) -> Split:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import sdiff
 from sdiff.base.paths import OUTPUT
+from sdiff.base.terminal import run
 
 
 def script_parser(description: str | None) -> argparse.ArgumentParser:
@@ -17,6 +21,16 @@ def script_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", action="store_true", help="write the result to benchmarks/results")
     return parser
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Runs a script and leaves Python. Expected errors and Ctrl-C end it with one sentence."""
+
+    def program() -> int:
+        main()
+        return 0
+
+    sys.exit(run(Path(sys.argv[0]).stem, program))
 
 
 def report(result: dict[str, Any], name: str, save: bool) -> None:

@@ -30,7 +30,7 @@ from sdiff.data.interactions import Interactions, Split
 from sdiff.data.splits import hold_out
 from sdiff.evaluation.evaluate import Part, evaluate
 from sdiff.experiments.choose import before_validation
-from sdiff.experiments.record import report, script_parser, versions
+from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.trainer import Trainer
 
@@ -117,4 +117,4 @@ def recalls(split: Split, part: Part, name: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -67,7 +67,7 @@ class Experiment:
         jobs = self.by_preset.get(preset, {}) if self.by_preset else self.jobs
         if not jobs:
             presets = ", ".join(self.by_preset)
-            raise SDiffError(f"There are no jobs for the preset {preset}: choose among {presets}.")
+            raise SDiffError(f"There are no jobs for the preset {preset!r}: choose among {presets}.")
         return jobs
 
 

@@ -35,7 +35,7 @@ from sdiff.config import Config, parse_assignments, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.evaluate import evaluate
-from sdiff.experiments.record import report, script_parser, versions
+from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.method.histories import Histories
 from sdiff.serving.recommender import Recommender
 from sdiff.training.checkpoint import Checkpoint
@@ -151,4 +151,4 @@ def tested(checkpoint: Checkpoint, now: Split, seed: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

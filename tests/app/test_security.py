@@ -7,9 +7,11 @@ import re
 import gradio as gr
 import pytest
 
-from sdiff.app import api
+from sdiff.app import api, layout, serving
+from sdiff.app.query import Query
 from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
+from sdiff.base.terminal import OUTPUT
 from tests.conftest import ROOT
 
 
@@ -82,3 +84,29 @@ def test_an_endpoint_reports_what_is_wrong_with_a_value(endpoint, given, said):
 
 def test_whole_numbers_may_be_sent_as_floats():
     assert api.recommend(user=1, k=3.0, history=[1, "2"]) == api.recommend(user="1", k=3, history=["1", "2"])
+
+
+@pytest.mark.parametrize("name", ["explain", "similar_items"])
+def test_a_named_call_without_a_needed_parameter_is_refused(client, name):
+    found = client.post(f"/gradio_api/call/v2/{name}", json={})
+    assert found.status_code == 422 and f"{name} needs the parameter item" in found.text
+
+
+def test_half_a_character_in_a_state_is_refused():
+    with pytest.raises(SDiffError, match="not valid text"):
+        Query.decode("user=\ud800")
+
+
+def test_an_output_that_cannot_be_written_is_not_taken_for_a_taken_port(monkeypatch):
+    def launch(demo, verbose):
+        raise OSError(28, "No space left on device", OUTPUT)
+
+    checks = []
+    monkeypatch.setattr(serving, "check_address", lambda: checks.append(1))
+    monkeypatch.setattr(serving, "end_on_signals", lambda demo: None)
+    monkeypatch.setattr(serving, "_share_heap", lambda: None)
+    monkeypatch.setattr(layout, "build", lambda: None)
+    monkeypatch.setattr(layout, "launch", launch)
+    with pytest.raises(OSError, match="No space"):
+        serving.serve(verbose=False)
+    assert len(checks) == 1

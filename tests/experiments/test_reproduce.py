@@ -69,7 +69,7 @@ def test_an_unknown_experiment_is_refused_with_the_known_ones(tmp_path, capsys):
 
 def test_an_experiment_without_jobs_for_a_preset_names_those_that_have_some(tmp_path, capsys):
     assert main(["reproduce", "ablation", "--preset", "instant", "--quick", "--out", str(tmp_path)]) == 2
-    assert "no jobs for the preset instant: choose among paper, tuned, temporal" in capsys.readouterr().err
+    assert "no jobs for the preset 'instant': choose among paper, tuned, temporal" in capsys.readouterr().err
 
 
 def test_one_command_runs_all_experiments(tmp_path, monkeypatch, capsys):

@@ -239,9 +239,9 @@ def test_unknown_ids_are_refused_or_left_out_on_request(model, numbered):
     more = pd.concat([numbered[0], pd.DataFrame({"user_id": [1, 77], "item_id": [88, 88], "timestamp": [1e9, 1e9]})])
     with pytest.raises(SDiffError, match="Unknown item 88"):
         model.recommend(histories=more)
-    found = model.recommend(histories=more, unknown="ignore", k=5)
+    found = model.recommend(histories=more, unknown="ignore", k=3)  # further scores differ by rounding errors alone
     assert set(found["user_id"]) == {*range(60), 77}, "user 77 has an empty history"
-    assert found[found["user_id"] == 1]["item_id"].tolist() == model.recommend(users=[1], k=5)["item_id"].tolist()
+    assert found[found["user_id"] == 1]["item_id"].tolist() == model.recommend(users=[1], k=3)["item_id"].tolist()
 
 
 def test_one_history_or_many_but_not_both(model):

@@ -100,9 +100,11 @@ class Documents:
         endpoint = self._served.get_blocks().get_api_info()["named_endpoints"].get(f"/{name}")
         if endpoint is None:
             return "There is no such event or endpoint.", 404
-        names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
-        unknown = ", ".join(key for key in document if key not in names)
-        return (f"{name} has no parameter {unknown:.100}; it has {', '.join(names)}.", 422) if unknown else None
+        names = {each["parameter_name"]: each["parameter_has_default"] for each in endpoint["parameters"]}
+        if unknown := ", ".join(key for key in document if key not in names):
+            return f"{name} has no parameter {unknown:.100}; it has {', '.join(names)}.", 422
+        missing = ", ".join(key for key, default in names.items() if not default and key not in document)
+        return (f"{name} needs the parameter {missing}.", 422) if missing else None
 
 
 def _is_json(scope: Scope) -> bool:
