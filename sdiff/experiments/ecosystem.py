@@ -134,9 +134,9 @@ def s_diff(log: pd.DataFrame, users: list[str], k: int, **settings: Any) -> pd.D
 
 @dataclass(frozen=True)
 class Model:
-    """A model of a library: the function that makes its lists, and the values of its settings to choose from."""
+    """A model of a package: the function that makes its lists, and the values of its settings to choose from."""
 
-    library: str
+    package: str
     lists: Callable[..., pd.DataFrame]
     grid: dict[str, tuple[Any, ...]]
     order: bool = False  # whether it uses the order of interactions
@@ -175,7 +175,7 @@ def main() -> None:
     arguments = parser.parse_args()
     ordered = load_dataset(arguments.dataset).split.train.ordered
     chosen = {name: MODELS[name] for name in arguments.models if ordered or not MODELS[name].order}
-    missing = {model.library for model in chosen.values() if not find_spec(model.library)}
+    missing = {model.package for model in chosen.values() if not find_spec(model.package)}
     if missing:
         print(f"not installed, and left out: {', '.join(sorted(missing))}")
     name = f"ecosystem-{arguments.dataset}"
@@ -184,14 +184,14 @@ def main() -> None:
     former = read(OUTPUT / f"{name}.json") or {}
     rows = {row["model"]: row for row in former.get("rows", ()) if identity.items() <= former.items()}
     for key, model in chosen.items():
-        if model.library in missing:
+        if model.package in missing:
             continue
         rows[key] = {"model": key, **measured(key, arguments.dataset)}
         print(f"{key:<16}", *(f"{metric} {rows[key]['test'][metric]:.4f}" for metric in SHOWN), flush=True)
         result: dict[str, Any] = {
             **identity,
             "command": f"python -m sdiff.experiments.ecosystem --dataset {arguments.dataset}",
-            "versions": versions("torch", "numpy", *sorted({MODELS[name].library for name in rows})),
+            "versions": versions("torch", "numpy", *sorted({MODELS[name].package for name in rows})),
             "device": device_name(best_device()),
             "cores": os.cpu_count(),
             "rows": [rows[name] for name in MODELS if name in rows],
@@ -206,7 +206,7 @@ def measured(name: str, key: str) -> dict[str, Any]:
     started = time.perf_counter()
     best = alone(chosen_settings, name, key) if len(candidates) > 1 else candidates[0]
     return {
-        "library": model.library,
+        "package": model.package,
         "order": model.order,
         "settings": best,
         "candidates": len(candidates),
