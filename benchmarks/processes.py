@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Exits when the benchmark has ended, even if it was killed.
@@ -27,11 +27,11 @@ def own_memory_mb(pid: int, field: str = "Pss_Anon") -> float:
 
 
 def all_memory_mb(pid: int) -> float:
-    """PSS of a process and its descendants: pages shared among them count once."""
-    try:
-        children = [n for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
+    """PSS of a process and its descendants: pages shared among them count once. 0 if the process has ended."""
+    children: list[str] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            children += thread.read_text(encoding="ascii").split()
     return own_memory_mb(pid, "Pss") + sum(all_memory_mb(int(child)) for child in children)
 
 

@@ -8,6 +8,8 @@ With --refit, the number of epochs is chosen on the validation part. The model i
 epochs on the training and validation parts together, and tested; so are the baselines. Use it to compare with
 published results on splits without a validation part.
 
+With --runs, the state of each training is kept in a folder: the same command continues where it was interrupted.
+
 Prints the mean test metrics. The last line is JSON with mean and standard deviation; --save writes it to
 benchmarks/results.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,7 @@ from sdiff.experiments.baselines.sasrec import sasrec
 from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, best_of
+from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -53,17 +57,19 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
     parser.add_argument("--refit", action="store_true", help="also train on the validation part before testing")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder for the states of the trainings of a preset")
     arguments = parser.parse_args()
 
     dataset = load_dataset(arguments.dataset)
-    if arguments.preset in (AUTO, *TRAINED) and (arguments.refit or arguments.set):
-        parser.error(f"--refit and --set are for presets only, not for {arguments.preset}.")
+    if arguments.preset in (AUTO, *TRAINED) and (arguments.refit or arguments.set or arguments.runs):
+        parser.error(f"--refit, --set and --runs are for presets only, not for {arguments.preset}.")
     if arguments.preset in TRAINED:
         train = partial(run_trained, TRAINED[arguments.preset])
     elif arguments.preset == AUTO:
         train = run_auto
     else:
-        train = partial(run, preset(arguments.preset).override(parse_assignments(arguments.set)), refit=arguments.refit)
+        config = preset(arguments.preset).override(parse_assignments(arguments.set))
+        train = partial(run, config, refit=arguments.refit, runs=arguments.runs)
     runs = [train(dataset, seed) for seed in tqdm(range(arguments.seeds), unit="seed", disable=None)]
     memory = peak_memory_mb()  # before the baselines are computed
     makers = BASELINES | {"GF-CF": gfcf}
@@ -98,14 +104,23 @@ def main() -> None:
     report(result, name, arguments.save)
 
 
-def run(config: Config, dataset: Dataset, seed: int, refit: bool = False) -> dict[str, Any]:
-    """Trains with one seed and evaluates the best epoch on the validation and test parts."""
+def run(config: Config, dataset: Dataset, seed: int, refit: bool = False, runs: Path | None = None) -> dict[str, Any]:
+    """Trains with one seed and evaluates the best epoch on the validation and test parts.
+
+    Args:
+        runs: folder in which the states of the trainings are kept, and from which they are continued.
+    """
+
+    def state(name: str) -> Path | None:
+        return runs / f"seed-{seed}-{name}.safetensors" if runs else None
+
     started = time.perf_counter()
-    trainer = fitted(config, dataset.split, seed)
-    valid, epoch = trainer.best.valid, trainer.best.epoch
+    trainer = fitted(config, dataset.split, seed, state("train"))
+    valid, epoch, trained = trainer.best.valid, trainer.best.epoch, trainer.seconds
     if refit:
-        trainer = fitted(config.override({"epochs": epoch}), dataset.split.merged(), seed)
-    seconds = time.perf_counter() - started
+        trainer = fitted(config.override({"epochs": epoch}), dataset.split.merged(), seed, state("refit"))
+        trained += trainer.seconds
+    seconds = max(trained, time.perf_counter() - started)  # after an interruption, this process did only a part
     return {"valid": valid, "test": tested(trainer), "epoch": epoch, "seconds": seconds}
 
 
@@ -124,11 +139,21 @@ def tested(trainer: Trainer) -> dict[str, float]:
     return evaluate(model.scorer(trainer.seed), trainer.split, "test", trainer.device)
 
 
-def fitted(config: Config, split: Split, seed: int) -> Trainer:
-    """Trains to the end, with a progress bar."""
+def fitted(config: Config, split: Split, seed: int, state: Path | None = None) -> Trainer:
+    """Trains to the end, with a progress bar.
+
+    Args:
+        state: file that keeps the state of the training. If it exists, the training continues from there.
+    """
     trainer = Trainer(config, split, seed)
-    for _ in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", leave=False, disable=None):
-        pass
+    if state and state.exists():
+        resume(trainer, state)
+    epochs = tqdm(
+        trainer.iter_epochs(), total=config.epochs, initial=trainer.epoch, unit="epoch", leave=False, disable=None
+    )
+    for progress in epochs:
+        if state and (progress.epoch % config.eval_every == 0 or progress.epoch == trainer.epochs):
+            save_state(trainer, state)
     return trainer
 
 

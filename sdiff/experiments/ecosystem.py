@@ -25,12 +25,10 @@ import inspect
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +39,7 @@ from sdiff.base.paths import OUTPUT
 from sdiff.data.datasets import load_dataset
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.metrics import METRICS
-from sdiff.experiments.record import report, run_script, script_parser, versions
+from sdiff.experiments.record import in_process, report, run_script, script_parser, versions
 from sdiff.experiments.reproduce import read
 from sdiff.training.trainer import CRITERION
 
@@ -204,7 +202,7 @@ def measured(name: str, key: str) -> dict[str, Any]:
     model = MODELS[name]
     candidates = model.settings()
     started = time.perf_counter()
-    best = alone(chosen_settings, name, key) if len(candidates) > 1 else candidates[0]
+    best = in_process(chosen_settings, name, key) if len(candidates) > 1 else candidates[0]
     return {
         "package": model.package,
         "order": model.order,
@@ -212,14 +210,8 @@ def measured(name: str, key: str) -> dict[str, Any]:
         "candidates": len(candidates),
         "seconds of the choice": round(time.perf_counter() - started, 1) if len(candidates) > 1 else None,
         "lines": lines(model.lists),
-        **alone(tested, name, key, best),
+        **in_process(tested, name, key, best),
     }
-
-
-def alone(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
 
 
 def chosen_settings(name: str, key: str) -> dict[str, Any]:

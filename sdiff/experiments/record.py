@@ -1,4 +1,4 @@
-"""Prints and saves the results of experiments and benchmarks as JSON."""
+"""How experiments and benchmarks run, and how their results are printed and saved as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import platform
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,12 @@ def run_script(main: Callable[[], None]) -> None:
         return 0
 
     sys.exit(run(Path(sys.argv[0]).stem, program))
+
+
+def in_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` returns in a process of its own, so that its peak memory can be measured."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def report(result: dict[str, Any], name: str, save: bool) -> None:

@@ -6,11 +6,12 @@ Each job trains at most one model, so that an interrupted experiment loses at mo
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import torch
 
-from sdiff.config import Config
+from sdiff.config import Config, FrequencyScale
 from sdiff.experiments import ablation, groups, scaling, table1
 from sdiff.experiments.study import Cell, Experiment, Row, Study, sweep
 from sdiff.method.diffusion import condition
@@ -64,6 +65,7 @@ K_VALUES = (25, 50, 100, 200, 400, 800)  # Figure 7
 ALPHA_MIN = (0.0, 0.025, 0.05, 0.075, 0.1)  # Figure 8, the ranges of Section 4.1
 SIGMA_MAX = (0.4, 0.425, 0.45, 0.475, 0.5)
 STEPS = (1, 2, 3, 5, 10, 20)
+SCALES = get_args(FrequencyScale)
 
 EXPERIMENTS = {
     "table1": Experiment(
@@ -89,6 +91,21 @@ EXPERIMENTS = {
                 "vp": {"recall@10": 0.1255, "ndcg@10": 0.0970, "log SNR": 12.73},
             }
         },
+    ),
+    "scales": Experiment(
+        "Table 3 on other scales of the frequencies",
+        sweep(
+            (
+                Cell(
+                    {"noise": f"{kind}, σ_max = {bound:g}", "scale": scale},
+                    {"schedule": kind, "sigma_max": bound, "frequency_scale": scale},
+                )
+                for kind, bound, scale in product(("vp", "ve"), (0.5, 1.0), SCALES)  # ddpm uses no frequencies
+            ),
+            log_snr,
+        ),
+        {"kind": "bars", "x": "noise", "group": "scale"},
+        exact=True,
     ),
     "fig3": Experiment(
         "Figure 3: signal-to-noise ratio over 1,000 steps",

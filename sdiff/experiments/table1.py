@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import torch
 
@@ -34,6 +32,7 @@ from sdiff.experiments.baselines.lightgcn import lightgcn, mf
 from sdiff.experiments.baselines.linkprop import linkprop
 from sdiff.experiments.baselines.multivae import multi_dae, multi_dae_pp, multi_vae
 from sdiff.experiments.baselines.recency import RECENT
+from sdiff.experiments.record import in_process
 from sdiff.experiments.study import Job, Row, Study
 from sdiff.serving.recommender import Recommender
 
@@ -93,8 +92,7 @@ def jobs() -> dict[str, Job]:
 
 def measure_in_process(model: str, study: Study) -> list[Row]:
     """`measure` in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return [pool.submit(measure, model, study.dataset.key, study.seed, study.quick).result()]
+    return [in_process(measure, model, study.dataset.key, study.seed, study.quick)]
 
 
 def measure(model: str, key: str, seed: int, quick: bool) -> Row:

@@ -12,7 +12,7 @@ from sdiff.config import Config
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
 from sdiff.data.items import Items
-from sdiff.experiments import reproduce, table1
+from sdiff.experiments import record, reproduce, table1
 from sdiff.experiments.studies import EXPERIMENTS, log_snr
 from sdiff.experiments.study import Study
 
@@ -107,12 +107,12 @@ def test_figures_show_test_metrics_by_group():
     assert list(grid.data[0].z) == [0.3]
 
 
-IN_A_PROCESS = pytest.param(table1.ProcessPoolExecutor, marks=pytest.mark.slow)
+IN_A_PROCESS = pytest.param(record.ProcessPoolExecutor, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("pool", [lambda n, mp_context: ThreadPoolExecutor(n), IN_A_PROCESS], ids=["thread", "process"])
 def test_one_model_of_table_1_can_run_alone(pool, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table1, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(record, "ProcessPoolExecutor", pool)
     assert main(["reproduce", "table1", "--quick", "--only", "MultiDAE", "--out", str(tmp_path), "--json"]) == 0
     [[row]] = json.loads(capsys.readouterr().out.splitlines()[-1])["jobs"].values()
     assert row["test"]["recall@20"] > 0 and row["peak memory MB"] > 50 and row["scoring seconds"] > 0
@@ -127,7 +127,7 @@ def test_one_model_of_table_1_can_run_alone(pool, tmp_path, capsys, monkeypatch)
 def test_all_models_of_table_1_run_on_tiny_data(tmp_path, monkeypatch):
     dataset = load_dataset("demo")
     monkeypatch.setattr(table1, "load_dataset", lambda key: dataset)  # read once
-    monkeypatch.setattr(table1, "ProcessPoolExecutor", lambda n, mp_context: ThreadPoolExecutor(n))  # and start none
+    monkeypatch.setattr(record, "ProcessPoolExecutor", lambda n, mp_context: ThreadPoolExecutor(n))  # and start none
     run = reproduce.reproduce("table1", "demo", "paper", 0, True, tmp_path)
     assert list(run["jobs"]) == list(table1.jobs())
     for [row] in run["jobs"].values():
