@@ -87,6 +87,7 @@ class Config:
         1_000_000_000,
         "number of entries of the item graph A' to keep, largest first; they add to the scores; 0 for none",
     )
+    graph_log: bool = _choice(False, "add the logarithm of the item graph's scores to the scores, too")
     low_pass: float = _number(
         0.0, 0.0, 100.0, "with denoiser=filter: weight of the K lowest frequencies, added to A c as in GF-CF"
     )
@@ -118,6 +119,8 @@ class Config:
             raise SDiffError(f"basis={self.basis} needs loss=softmax: the squared error shrinks a learnt basis.")
         if self.graph_entries and self.loss != "softmax" and self.denoiser != "filter":
             raise SDiffError("graph_entries needs loss=softmax or denoiser=filter: the squared error compares spectra.")
+        if self.graph_log and (not self.graph_entries or self.denoiser == "filter"):
+            raise SDiffError("graph_log needs graph_entries above 0, and a denoiser other than filter.")
         if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
         if self.low_pass and self.denoiser != "filter":

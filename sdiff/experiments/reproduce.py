@@ -22,7 +22,7 @@ from sdiff.base.device import best_device, device_name
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
 from sdiff.base.paths import OUTPUT
-from sdiff.config import preset
+from sdiff.config import Config, preset
 from sdiff.data.datasets import load_dataset
 from sdiff.experiments.accuracy import PARTS
 from sdiff.experiments.record import versions
@@ -87,6 +87,8 @@ def reproduce(
     document |= {"title": experiment.title, "figure": experiment.figure}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
     run = runs.get((key, preset_key), {})
+    if run.get("config"):
+        run["config"] = Config.from_dict(run["config"]).to_dict()  # of an earlier version, without later settings
     if {k: run.get(k) for k in identity} != identity:  # other data, settings or versions: start again
         run = identity | {"jobs": {}}
     run.setdefault("seconds", {})

@@ -84,17 +84,20 @@ class FilterHead(nn.Module):
 
 
 class FusionHead(nn.Module):
-    """g(s, a) = s + w a + h silu(p s + q a + r) for an item's scores s = (U v0_hat)_i and a = (A c)_i.
+    """g(s, a) = s + w a + h silu(p s + q a + r) + l log(1 + a) for an item's scores s = (U v0_hat)_i and a = (A c)_i.
 
-    One hidden unit, with five parameters shared by all items.
+    One hidden unit, with five parameters shared by all items, and the last term if `log`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: bool = False) -> None:
         super().__init__()
         self.direct = nn.Parameter(torch.zeros(()))  # w
         self.hidden = nn.Parameter(torch.tensor([0.0, 0.5, 0.0]))  # p, q, r
         self.out = nn.Parameter(torch.tensor(0.1))  # h
+        self.log = nn.Parameter(torch.zeros(())) if log else None  # l
 
     def forward(self, s: Tensor, a: Tensor) -> Tensor:
         p, q, r = self.hidden
-        return s + self.direct * a + self.out * silu(p * s + q * a + r)
+        hidden = (p * s).add_(q * a).add_(r)  # in place, because the arrays are large
+        fused = (self.direct * a).add_(s).add_(self.out * silu(hidden))
+        return fused if self.log is None else fused.add_(self.log * torch.log1p(a))

@@ -33,21 +33,32 @@ class LearntBasis(nn.Module):
         self._U_out = nn.Parameter(start.clone()) if config.basis == "directional" else None
         self.log_scale = nn.Parameter(torch.tensor(-3.0))
         self.bias = nn.Parameter(torch.log(item_counts + 1.0))
-        self.shift: Tensor | None = None  # from the eigenvectors of all users to those of a fold, within `Model.on`
+        self.moved: tuple[Tensor, Tensor] | None = None  # U_in and U_out within `shifted`
         self.lam: Tensor
         self.register_buffer("lam", spectrum.lam, persistent=False)
 
     @property
     def encoder(self) -> Tensor:
         """U_in (n_items, K)."""
-        return self.U_in if self.shift is None else self.U_in + self.shift
+        return self.U_in if self.moved is None else self.moved[0]
 
     @property
     def decoder(self) -> Tensor:
         """U_out (n_items, K)."""
-        if self._U_out is None:
-            return self.encoder
-        return self._U_out if self.shift is None else self._U_out + self.shift
+        if self.moved is not None:
+            return self.moved[1]
+        return self.U_in if self._U_out is None else self._U_out
+
+    @contextmanager
+    def shifted(self, U: Tensor, U_f: Tensor) -> Iterator[None]:
+        """In the block, U_in and U_out are shifted from the eigenvectors U to those of a fold, U_f."""
+        shift = (U_f - U).mul_(math.sqrt(len(U)))
+        U_in = self.U_in + shift
+        self.moved = U_in, U_in if self._U_out is None else self._U_out + shift
+        try:
+            yield
+        finally:
+            self.moved = None
 
     def gft(self, x: Histories) -> Tensor:
         """U_in'x (B, K) of sparse histories."""
@@ -81,7 +92,7 @@ class Model(nn.Module):
             self.basis = LearntBasis(spectrum, item_counts, config) if config.loss == "softmax" else spectrum
             self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
             self.graph = ItemGraph(n_items, config.graph_entries) if config.graph_entries else None
-            self.head = FusionHead() if self.graph else None
+            self.head = FusionHead(config.graph_log) if self.graph else None
         self.log_counts: Tensor
         self.register_buffer("log_counts", torch.log(item_counts + 1.0), persistent=False)
 
@@ -126,16 +137,13 @@ class Model(nn.Module):
             yield
             return
         basis, graph = self.basis, self.graph
-        if isinstance(basis, LearntBasis):
-            basis.shift = math.sqrt(len(fold.U)) * (fold.U - self.spectrum.U)
-        else:
-            self.basis = SpectralBasis(fold.U, self.spectrum.lam)
         self.graph = fold.graph
         try:
-            yield
-        finally:
-            self.graph = graph
             if isinstance(basis, LearntBasis):
-                basis.shift = None
+                with basis.shifted(self.spectrum.U, fold.U):
+                    yield
             else:
-                self.basis = basis
+                self.basis = SpectralBasis(fold.U, self.spectrum.lam)
+                yield
+        finally:
+            self.basis, self.graph = basis, graph

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
+from sdiff.config import Config
 from sdiff.training.trainer import Best, Trainer, trained
 from sdiff.training.validate import check_alike, parse_json, read_header, read_tensors
 
@@ -78,7 +79,9 @@ def resume(trainer: Trainer, path: Path) -> None:
     """
     header, state = load_state(path, read_header)
     try:
-        if state["identity"] != _identity(trainer):
+        written = state["identity"]
+        settings = _settings(Config.from_dict(written["config"]))  # of an earlier version, without later settings
+        if written | {"config": settings} != _identity(trainer):
             raise SDiffError(
                 f"{path} belongs to another run (settings, seed or data differ): choose another folder for this run."
             )
@@ -97,9 +100,12 @@ def _size(tensors: Iterable[Tensor]) -> int:
 
 
 def _identity(trainer: Trainer) -> dict[str, object]:
-    # A run may be resumed with other epochs or patience; with any other setting, it would be another run.
-    settings = {k: v for k, v in trainer.config.to_dict().items() if k not in ("epochs", "patience")}
-    return {"config": settings, "seed": trainer.seed, "data": trainer.split.fingerprint}
+    return {"config": _settings(trainer.config), "seed": trainer.seed, "data": trainer.split.fingerprint}
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The settings that make a run: it may be resumed with other epochs or patience."""
+    return {key: value for key, value in config.to_dict().items() if key not in ("epochs", "patience")}
 
 
 def _damaged(path: Path, error: Exception) -> SDiffError:
