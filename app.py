@@ -9,6 +9,6 @@ if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401 # pyright: ignore[reportMissingImports] (ZeroGPU requires this import before torch)
 
 if __name__ == "__main__":  # skipped when a spawned training process imports this file
-    from sdiff.cli.main import main
+    from sdiff.__main__ import main
 
     sys.exit(main(["app", *sys.argv[1:]]))

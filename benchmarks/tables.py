@@ -181,7 +181,8 @@ def soak() -> str:
         wrong = ", ".join(f"{error}: {n}" for error, n in run["wrong"].items()) or "none"
         counts = [f"{run['sessions opened']:,}", f"{sum(clicks.values()):,}", f"{run['lists checked']:,}", wrong]
         counts.append(str(run["models trained"]))
-        usage = f"{memory[1]:.0f} MB, {max(memory):.0f} MB, {run['MB a minute at the end']}"
+        slope, error = run["MB a minute at the end"]
+        usage = f"{memory[1]:.0f} MB, {max(memory):.0f} MB, {slope} ± {error}"
         cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "errors", "models trained"]
     head += [

@@ -19,6 +19,9 @@ Loss = Literal["mse", "softmax"]
 FrequencyScale = Literal["graph", "stretched", "rank"]
 
 
+SHORTEST = 0.01  # half-life: already the newest interaction but one counts for nothing
+
+
 def _number(default: Any, low: float, high: float, help: str, switch: bool = False) -> Any:
     """`switch`: whether on and off are accepted for 1 and 0."""
     return field(default=default, metadata={"low": low, "high": high, "help": help, "switch": switch})
@@ -123,6 +126,8 @@ class Config:
             raise SDiffError("graph_log needs graph_entries above 0, and a denoiser other than filter.")
         if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
+        if 0 < self.half_life < SHORTEST:
+            raise SDiffError(f"half_life must be 0, or at least {SHORTEST:g}: nothing would be left of a history.")
         if self.low_pass and self.denoiser != "filter":
             raise SDiffError("low_pass needs denoiser=filter: the other estimators do not use it.")
         if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries and self.normalise):

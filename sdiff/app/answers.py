@@ -47,15 +47,20 @@ class Item(TypedDict):
     extra: dict[str, str]
 
 
-class RankedItem(Item):
+class ListedItem(Item):
     """An item of a list. `held_out`: whether the user chose it later."""
 
     rank: int
-    score: float
     held_out: bool
 
 
-class ComparedItem(RankedItem):
+class RankedItem(ListedItem):
+    """An item of a list, with its score."""
+
+    score: float
+
+
+class ComparedItem(ListedItem):
     """`shift`: how many places higher the item is than in the other list; null if below rank 1,000 there."""
 
     shift: int | None

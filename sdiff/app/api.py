@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from sdiff.app import answers, comparison, handlers, pickers, spectral, state
 from sdiff.app import leaderboard as standings
@@ -16,6 +16,8 @@ from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.catalog import Row
 from sdiff.data.registry import REGISTRY, default_key
+
+T = TypeVar("T")
 
 DATASET = default_key()
 NO_SETTINGS: dict[str, Any] = {}
@@ -95,7 +97,7 @@ def recommend(
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed, k)
-    return [_ranked(row) for row in handlers.recommend(query).recommendations]
+    return [_as(answers.RankedItem, row) for row in handlers.recommend(query).recommendations]
 
 
 @answering
@@ -109,7 +111,7 @@ def search_items(dataset: str = DATASET, question: str = "", limit: int = 20) ->
     """
     catalog = state.open_dataset(Query(dataset).dataset).catalog
     question, limit = text("question", question), whole("limit", limit, 1, MOST)
-    return [_item(row) for row in catalog.rows(catalog.search(question, limit))]
+    return [_as(answers.Item, row) for row in catalog.rows(catalog.search(question, limit))]
 
 
 @answering
@@ -129,7 +131,7 @@ def similar_items(
     similar = model.similar_items(text("item", item), limit)
     common = opened.dataset.split.train.co_occurrence(model.items.index[item])
     rows = zip(opened.catalog.rows(similar.indices), similar.scores, common[similar.indices].tolist(), strict=True)
-    return [answers.SimilarItem(**_item(row), similarity=cosine, users=users) for row, cosine, users in rows]
+    return [_as(answers.SimilarItem, row, similarity=cosine, users=users) for row, cosine, users in rows]
 
 
 @answering
@@ -196,7 +198,7 @@ def compare(
     a = make_query(dataset, checkpoint, user, history, settings, seed, k)
     result = comparison.compare([a, replace(a, model=other, settings=present({**(other_settings or {})}))])
     first, second = (
-        [answers.ComparedItem(**_ranked(row), shift=shift) for row, shift in zip(rows, shifts, strict=True)]
+        [_as(answers.ComparedItem, row, shift=shift) for row, shift in zip(rows, shifts, strict=True)]
         for rows, shifts in zip(result.lists, result.shifts, strict=True)
     )
     return {"list": first, "other_list": second, "overlap": result.overlaps[0], "words": result.words}
@@ -288,13 +290,10 @@ def _standing(row: standings.Standing) -> answers.LeaderboardRow:
     }
 
 
-def _item(row: Row) -> answers.Item:
-    fields = asdict(row)
-    return answers.Item(**{name: fields[name] for name in get_type_hints(answers.Item)})
-
-
-def _ranked(row: Row) -> answers.RankedItem:
-    return answers.RankedItem(**asdict(row))
+def _as(kind: type[T], row: Row, **more: Any) -> T:
+    """An item of an answer, from a row of a list and further fields."""
+    fields = asdict(row) | more
+    return kind(**{name: fields[name] for name in get_type_hints(kind)})
 
 
 ENDPOINTS = (

@@ -173,9 +173,9 @@ def _no_hits(query: Query, n: int) -> str:
 
 
 def ranked(scores: Tensor, x: Histories, query: Query, catalog: Catalog) -> list[int]:
-    """Indices of the top `COMPARED` items by scores (1, n_items) of a history x, with the query's filters."""
+    """Indices of the top items by scores (1, n_items) of a history x, with the query's filters: `COMPARED` or more."""
     seen = None if query.seen else x
-    values, items = top_n(exclude_(scores.clone(), seen, catalog.allowed(query.wanted)), COMPARED)
+    values, items = top_n(exclude_(scores.clone(), seen, catalog.allowed(query.wanted)), max(COMPARED, query.k))
     return items[values > -torch.inf].tolist()
 
 

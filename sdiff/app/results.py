@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sdiff.base.paths import ASSETS, RESULTS
 METRICS = {"recall@10": "R@10", "recall@20": "R@20", "ndcg@10": "N@10", "ndcg@20": "N@20"}
 # By experiment, what it shows, what the paper says, and how this differs; by preset, what it is
 WORDS = json.loads((ASSETS / "experiments.json").read_text(encoding="utf-8"))
+LOG = logging.getLogger(__name__)
 LONGEST = 60  # maximum number of rows of a table; longer results, such as curves, have only a figure
 
 
@@ -106,8 +108,18 @@ def _words(name: str, preset: str | None) -> str:
 
 
 def _documents(folder: Path) -> dict[str, dict[str, Any]]:
-    documents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-    return {name: document for name, document in documents.items() if "figure" in document}
+    """The results of experiments by name. Damaged files, such as unfinished ones, are left out with a warning."""
+    documents = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in WORDS["experiments"]:  # of a benchmark
+            continue
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["title"] and document["figure"]["kind"] and all(_label(run) for run in document["runs"]):
+                documents[path.stem] = document
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            LOG.warning("%s cannot be shown, because it is damaged (%s)", path, error)
+    return documents
 
 
 def _document(name: str, folder: Path) -> dict[str, Any]:

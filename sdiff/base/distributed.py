@@ -114,8 +114,13 @@ def torchrun() -> Iterator[Ranks]:
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         yield ALONE
         return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    try:
+        rank, size, _ = (int(os.environ.get(name, "")) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
+        restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    except ValueError:
+        raise SDiffError(
+            "RANK, WORLD_SIZE and MASTER_ADDR are set, but not as torchrun does: start with torchrun, or unset them."
+        ) from None
     if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         # The shared store keeps the addresses of dead processes, so restarted ones would hang.
         raise SDiffError(

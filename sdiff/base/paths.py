@@ -27,12 +27,12 @@ def expanded(path: Path | str) -> Path:
 def cache_dir() -> Path:
     """`$SDIFF_CACHE_DIR`, by default `sdiff` in the user's cache folder."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SDIFF_CACHE_DIR") or home / "sdiff")
+    return expanded(os.environ.get("SDIFF_CACHE_DIR") or home / "sdiff")
 
 
 def data_dir() -> Path:
     """The folder of data sets: `$SDIFF_DATA_DIR`, by default `data` in the cache folder."""
-    return Path(os.environ.get("SDIFF_DATA_DIR") or cache_dir() / "data")
+    return expanded(os.environ.get("SDIFF_DATA_DIR") or cache_dir() / "data")
 
 
 def runs_dir() -> Path:
@@ -41,7 +41,7 @@ def runs_dir() -> Path:
     In a repository checkout the default is `runs`.
     """
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(os.environ.get("SDIFF_RUNS_DIR") or (data / "sdiff" if INSTALLED else HOME) / "runs")
+    return expanded(os.environ.get("SDIFF_RUNS_DIR") or (data / "sdiff" if INSTALLED else HOME) / "runs")
 
 
 def checkpoint_dir(name: Path | str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import sdiff
 from sdiff.base import terminal
 from sdiff.base.errors import SDiffError
+from sdiff.base.paths import expanded
 from sdiff.config import AUTO, PRESETS
 from sdiff.evaluation.protocols import PROTOCOLS
 
@@ -173,7 +174,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def path(text: str) -> Path:
-    """A path argument. Rejects an empty one, which would mean the current folder."""
+    """A path argument, with `~` expanded, which shells leave after "=". Rejects an empty one: the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty: name a file or a folder.")
-    return Path(text)
+    try:
+        return expanded(text)
+    except SDiffError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

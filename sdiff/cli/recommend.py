@@ -36,7 +36,10 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
         user = int(dataset.split.users.encode([arguments.user], "user")[0])
         history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
     else:
-        history = [id.strip() for id in next(csv.reader([arguments.history], skipinitialspace=True), [])]
+        try:
+            history = [id.strip() for id in next(csv.reader([arguments.history], skipinitialspace=True), [])]
+        except csv.Error as error:
+            raise SDiffError(f"Cannot read --history ({error}): separate ids with commas, in one line.") from None
         if "" in history:
             raise SDiffError("--history has an empty id: separate ids with one comma, or give '' for an empty history.")
     if not history and model.needs_history:

@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     trials = sys.maxsize if unlimited else whole("trials", TRIALS if arguments.trials is None else arguments.trials, 1)
     base = preset(arguments.preset).override(parse_assignments(arguments.set))
     space = Space.parse(arguments.search or SEARCH[arguments.preset].split())
+    if fixed := parse_assignments(arguments.set).keys() & space.settings.keys():
+        raise SDiffError(f"{', '.join(sorted(fixed))} cannot be both set and searched: leave it out of one.")
     dataset = load_dataset(absolute(arguments.dataset))
     announce(dataset)
     with output(arguments.out, arguments.ranks):

@@ -42,8 +42,10 @@ class Form:
         """A frame of user ids (n,), item ids (n,) and further columns (n,) by name.
 
         Raises:
-            SDiffError: the library of the frame is not installed.
+            SDiffError: the library of the frame is not installed, or a column of ids is named like a further one.
         """
+        if taken := [name for name in (self.user, self.item) if name in columns]:
+            raise SDiffError(f"The lists have a column {taken[0]}, too: rename that of the ids, and fit or load anew.")
         ids = {self.user: (users, self.user_type), self.item: (items, self.item_type)}
         data = {**{name: column.tolist() for name, (column, _) in ids.items()}, **columns}
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,8 +213,11 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
         raise SDiffError(
             f"{table.name} has no column {' and no column '.join(absent)}: its columns are {table.listed}."
         )
+    if shared := [name for name, n in Counter(named.values()).items() if n > 1]:
+        raise SDiffError(f"The column {shared[0]} cannot be several of {', '.join(PAIR)}: choose another for one.")
+    columns = {role: table.columns[name] for role, name in named.items()}
     guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in chosen}
-    columns = guessed | {role: table.columns[name] for role, name in named.items()}
+    columns = {role: sql for role, sql in guessed.items() if sql not in columns.values()} | columns
     if reading.names and {"user", "item"} <= recognised(table.rows[0] if table.rows else []).keys():
         raise SDiffError(
             f"{table.name} has a header, {', '.join(table.rows[0])[:200]}: leave out names, and choose columns by "

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import ASSETS, data_dir
 from sdiff.data.download import Archive
 from sdiff.data.formats import Format, last_fm, lists, movielens, movielens_100k, own_table, steam
@@ -229,5 +230,12 @@ EMBEDDED = tuple(key for key, source in REGISTRY.items() if source.embedded)
 
 
 def default_key() -> str:
-    """The data set that the app opens: `$SDIFF_DATASET`, by default the first of those that are included."""
-    return os.environ.get("SDIFF_DATASET") or EMBEDDED[0]
+    """The data set that the app opens: `$SDIFF_DATASET`, by default the first of those that are included.
+
+    Raises:
+        SDiffError: there is no such data set.
+    """
+    key = os.environ.get("SDIFF_DATASET") or EMBEDDED[0]
+    if key not in REGISTRY:
+        raise SDiffError(f"SDIFF_DATASET must be one of {', '.join(REGISTRY)}, not {brief(key)}.")
+    return key

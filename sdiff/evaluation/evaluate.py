@@ -18,13 +18,13 @@ from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.metrics import METRICS
 from sdiff.evaluation.protocols import PROTOCOLS, Protocol
+from sdiff.method.diffusion import SCORES
 from sdiff.method.histories import Histories
 
 CUTOFFS = (10, 20)
 MAIN = ("recall", "ndcg", "recall_all")  # of METRICS: what training and the tables of results show
 GROUP = 64  # items per group in `top_n`; 32 and 128 are as fast
-SCORES = 4_000_000  # maximum number of scores in a batch; much larger batches do not fit in the CPU caches
-ON_GPU = 10  # so many times larger batches on a GPU, for fewer launches
+ON_GPU = 10  # so many times more than SCORES in a batch on a GPU, for fewer launches
 Part = Literal["valid", "test"]
 
 
@@ -153,7 +153,8 @@ class MeasuredLists(TopNLists):
 
 def list_lengths(k: int | Sequence[int]) -> list[int]:
     """One or more cut-offs as different whole numbers. Raises SDiffError if there is none, or for another value."""
-    lengths = [*dict.fromkeys(whole("k", value, 1) for value in (k if isinstance(k, Iterable) else [k]))]
+    values = k if isinstance(k, Iterable) and not isinstance(k, str) else [k]
+    lengths = [*dict.fromkeys(whole("k", value, 1) for value in values)]
     if not lengths:
         raise SDiffError("k is empty: give at least one list length.")
     return lengths

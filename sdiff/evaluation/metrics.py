@@ -33,6 +33,7 @@ def ndcg(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
     Arguments are those of `recall` (Järvelin & Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques").
     ranx has the same discount. LensKit's default is 1 / log2(max(rank, 2)): rank 2 counts as much as rank 1.
     """
+    k = min(k, max(hits.shape[1], int(relevant.max())))  # the rest would change nothing
     discount = 1 / torch.log2(torch.arange(2, k + 2, device=hits.device))  # (k,)
     ideal = discount.cumsum(0)[relevant.clamp(max=k) - 1]  # (B,)
     return (hits[:, :k] * discount[: hits.shape[1]]).sum(1) / ideal

@@ -16,6 +16,7 @@ benchmarks/results.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from sdiff.base.checks import whole
 from sdiff.base.device import best_device, device_name, peak_memory_mb
 from sdiff.config import AUTO, PRESETS, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, load_dataset
@@ -60,6 +62,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder for the states of the trainings of a preset")
     arguments = parser.parse_args()
 
+    whole("--seeds", arguments.seeds, 1)
+    if arguments.runs:
+        arguments.runs.mkdir(parents=True, exist_ok=True)  # fail before the training, not after
     dataset = load_dataset(arguments.dataset)
     if arguments.preset in (AUTO, *TRAINED) and (arguments.refit or arguments.set or arguments.runs):
         parser.error(f"--refit, --set and --runs are for presets only, not for {arguments.preset}.")
@@ -111,14 +116,17 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False, runs: 
         runs: folder in which the states of the trainings are kept, and from which they are continued.
     """
 
-    def state(name: str) -> Path | None:
-        return runs / f"seed-{seed}-{name}.safetensors" if runs else None
+    def state(config: Config, split: Split) -> Path | None:
+        """A file for this training alone: also other epochs or another patience would give other results."""
+        run = repr((config, split.fingerprint, seed)).encode()
+        return runs / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors" if runs else None
 
-    started = time.perf_counter()
-    trainer = fitted(config, dataset.split, seed, state("train"))
+    started, split = time.perf_counter(), dataset.split
+    trainer = fitted(config, split, seed, state(config, split))
     valid, epoch, trained = trainer.best.valid, trainer.best.epoch, trainer.seconds
     if refit:
-        trainer = fitted(config.override({"epochs": epoch}), dataset.split.merged(), seed, state("refit"))
+        config, split = config.override({"epochs": epoch}), split.merged()
+        trainer = fitted(config, split, seed, state(config, split))
         trained += trainer.seconds
     seconds = max(trained, time.perf_counter() - started)  # after an interruption, this process did only a part
     return {"valid": valid, "test": tested(trainer), "epoch": epoch, "seconds": seconds}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sdiff
+from sdiff.base.files import write_atomically
 from sdiff.base.paths import OUTPUT
 from sdiff.base.terminal import run
 
@@ -43,10 +45,11 @@ def in_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def report(result: dict[str, Any], name: str, save: bool) -> None:
     """Prints `result` as one line of JSON. With `save`, also writes it to benchmarks/results."""
+    print(json.dumps(result))
     if save:
         OUTPUT.mkdir(exist_ok=True)
-        (OUTPUT / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+        file = re.sub(r"[^\w.-]+", "-", f"{name}.json")  # the name may contain a path
+        write_atomically(OUTPUT / file, f"{json.dumps(result, indent=2)}\n".encode())
 
 
 def versions(*packages: str) -> dict[str, str]:

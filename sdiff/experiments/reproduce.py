@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sdiff.app import experiment_figures
 from sdiff.base.device import best_device, device_name
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import write_atomically
 from sdiff.base.paths import OUTPUT
 from sdiff.config import Config, preset
@@ -138,5 +138,15 @@ def draw(what: str, run: dict[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The saved results of an experiment, or None if it has not been run."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """The saved results of an experiment, or None if it has not been run. Raises SDiffError for a damaged file."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for run in document.get("runs", ()):
+            Config.from_dict(run.get("config") or {})
+            if not (run["dataset"] and {"preset", "jobs"} <= run.keys()):
+                raise ValueError("a run without a data set")
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SDiffError(f"{path} is damaged ({brief(str(error))}): delete it, or choose another --out.") from error
+    return document

@@ -13,6 +13,8 @@ from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
 
+SCORES = 4_000_000  # scores computed at once; much larger arrays do not fit in the caches of a CPU
+
 
 class Predictor(Protocol):
     """A denoiser: estimates v_0 (B, K) from v_t (B, K), U'c (B, M, K) and t (B,)."""
@@ -186,9 +188,16 @@ def denoise_with(
 def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x.
 
-    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `sampling_noise`.
+    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `sampling_noise`. A CPU
+    takes the histories in blocks.
     """
-    return score_with(sampling_noise(model, len(x), config, generator), model, x, config)
+    noise = sampling_noise(model, len(x), config, generator)
+    users = torch.arange(len(x), device=model.log_counts.device)
+    blocks = users.split(max(SCORES // len(model.log_counts), 1)) if users.device.type == "cpu" else [users]
+    if len(blocks) == 1:
+        return score_with(noise, model, x, config)
+    each = zip(blocks, [None] * len(blocks) if noise is None else noise.split(len(blocks[0]), dim=1), strict=True)
+    return torch.cat([score_with(eps, model, x.take(block), config) for block, eps in each])
 
 
 def score_with(noise: Tensor | None, model: Model, x: Histories, config: Config) -> Tensor:

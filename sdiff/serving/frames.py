@@ -178,12 +178,16 @@ def histories_of(model: Recommender, histories: Any, unknown: Unknown) -> tuple[
         read, form = read_frame(histories, replace(given.reading, core=1))
         return over(model.items, read, unknown), form
     pairs = getattr(histories, "items", lambda: enumerate(histories))  # those of a dict or a Series
-    by_user = dict(pairs()) if isinstance(histories, Iterable) else {0: histories}
+    listed = [*pairs()] if isinstance(histories, Iterable) else [(0, histories)]
+    by_user = {str(user): ids for user, ids in listed}
+    if len(by_user) < len(listed):
+        raise SDiffError("histories has several histories of one user: give each user one.")
     if not all(isinstance(ids, Iterable) for ids in by_user.values()):
         raise SDiffError("histories must be a frame, or a list or dict of lists of item ids, such as [['12', '7']].")
     lists = [list(dict.fromkeys(model.items.encode(ids, unknown=unknown))) for ids in by_user.values()]
-    whole = all(isinstance(user, int | np.integer) for user in by_user)
-    users = Vocabulary(tuple(map(str, by_user)))
+    whole = all(isinstance(user, int | np.integer) and type(user) is not bool for user, _ in listed)
+    whole = whole and all(-(2**63) <= user < 2**63 for user, _ in listed)  # what a column of numbers can hold
+    users = Vocabulary(tuple(by_user))
     indptr = np.cumsum([0, *map(len, lists)])
     indices = np.array([i for items in lists for i in items], dtype=np.int64)
     form = replace(given.form, user_type=WHOLE if whole else None)

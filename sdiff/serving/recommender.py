@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdiff.base.checks import whole
 from sdiff.base.device import Device, best_device, generator
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.graphs import static_shapes
 from sdiff.base.paths import expanded
 from sdiff.config import AUTO, Config
@@ -295,6 +295,8 @@ class Recommender:
                 or `candidates`; or not exactly one of a history, and users or histories, is given.
         """
         config, mask = self.config.at_inference(settings), self._mask(candidates, unknown)
+        if not isinstance(exclude_seen, bool | np.bool_):
+            raise SDiffError(f"exclude_seen must be True or False, not {brief(exclude_seen)}.")
         if (history is None) == (users is None and histories is None):
             raise SDiffError("Pass either one history, or users, histories or both.")
         if history is None:
@@ -420,6 +422,8 @@ class Recommender:
     def _mask(self, allowed: np.ndarray | Iterable[str | int] | None, unknown: Unknown) -> np.ndarray | None:
         """The argument `candidates` of `recommend` as an array (n_items,) bool."""
         n_items = len(self.items)
+        if hasattr(allowed, "to_numpy") and allowed.dtype == bool:  # pyright: ignore (a column of a frame)
+            allowed = allowed.to_numpy()  # pyright: ignore
         if isinstance(allowed, np.ndarray):
             if allowed.dtype != bool or allowed.shape != (n_items,):
                 raise SDiffError(

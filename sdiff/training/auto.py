@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from sdiff.base.checks import number
 from sdiff.base.device import Device, generator
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
@@ -85,10 +87,12 @@ def compare(
         epochs: trains epoch by epoch.
 
     Raises:
-        SDiffError: there is no validation part to choose on, or no preset could be trained.
+        SDiffError: there is no validation part to choose on, or no preset could be trained, or `minutes` is invalid.
     """
     if not len(split.valid):
         raise SDiffError("This data set has no validation part to choose on: name a preset instead of auto.")
+    if not 0 < number("minutes", minutes) < math.inf:
+        raise SDiffError(f"minutes must be a positive number, not {minutes:g}.")
     end, names, best = time.monotonic() + 60 * minutes, candidates(split), None
     for n, name in enumerate(names):
         started = time.monotonic()

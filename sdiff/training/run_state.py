@@ -19,6 +19,7 @@ from sdiff.config import Config
 from sdiff.training.trainer import Best, Trainer, trained
 from sdiff.training.validate import check_alike, parse_json, read_header, read_tensors
 
+EPOCHS = 10**9  # more than any run
 SPARE = 1 << 20  # bytes allowed for a state in addition to weights and moments
 
 
@@ -109,7 +110,7 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> SDiffError:
-    return SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train without --resume.")
+    return SDiffError(f"{path} is damaged ({error!s:.200}): delete it and train anew.")
 
 
 def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -132,9 +133,9 @@ def _best(state: Mapping[str, Any], weights: dict[str, Tensor]) -> Best:
     """The best result of a state. Raises ValueError or TypeError if its epochs, seconds or best result are invalid."""
     epoch, value, valid = state["best"]
     counts = type(state["epoch"]) is int and type(epoch) is int and 0 <= epoch <= state["epoch"]
-    if not (counts and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
+    if not (counts and state["epoch"] <= EPOCHS and 0 <= state["seconds"] < math.inf and 0 <= (value or 0) <= 1):
         raise ValueError("its epochs, seconds or best result are not valid")
-    if not isinstance(valid, dict):
+    if not isinstance(valid, dict) or not all(0 <= metric < math.inf for metric in valid.values()):
         raise ValueError("its best result is not valid")
     return Best(epoch, value, valid, weights)
 

@@ -74,6 +74,8 @@ def test_a_setting_that_is_null_has_the_value_of_the_checkpoint():
     same = api.compare(user="7", other="demo", other_settings={"half_life": 15.0, "T": None})
     assert same["other_list"][0]["id"] == api.recommend(user="7", half_life=15.0)[0]["id"] and same["overlap"] < 20
     assert api.compare(user="7", other="demo")["overlap"] == 20
+    longer = api.compare(user="7", k=2000)
+    assert len(longer["list"]) == len(api.recommend(user="7", k=2000)) > 1000 and "score" not in longer["list"][0]
 
 
 def test_the_settings_are_those_of_the_controls_with_the_types_of_the_configuration():

@@ -65,6 +65,15 @@ def test_rows_under_other_protocols_have_tables_of_their_own(folder):
     assert results.read_run("table1", "demo", folder).protocols == {}, "a table has all rows or none"
 
 
+@pytest.mark.parametrize(
+    "text", ["", "1", "[]", '{"figure": {}}', '{"title": "x", "figure": {"kind": "bars"}, "runs": [{}]}']
+)
+def test_a_damaged_file_is_left_out_with_a_warning(folder, caplog, text):
+    (folder / "table3.json").write_text(text)
+    assert results.titles(folder) == [("Table 1", "table1")]
+    assert "table3.json cannot be shown, because it is damaged" in caplog.text
+
+
 def test_an_unknown_experiment_or_run_is_refused(folder):
     for name, label in (("gone", "demo"), ("table1", "gone"), ("accuracy-demo-paper", "demo")):
         with pytest.raises(SDiffError, match="choose another"):
@@ -141,6 +150,17 @@ def test_what_is_said_of_the_other_experiments_is_what_was_measured(key):
     for other in ("popularity", "A x", "EASE"):
         assert groups["S-Diff", items[0]] > groups[other, items[0]]
         assert groups["S-Diff", items[-1]] < groups[other, items[-1]]
+
+
+def test_what_is_said_of_scales_is_what_was_measured():
+    scales = recalls(measured("scales", "demo"), "noise", "scale")
+    for bound in ("0.5", "1"):
+        vp, ve = (
+            [scales[f"{kind}, σ_max = {bound}", scale] for scale in ("graph", "stretched", "rank")]
+            for kind in ("vp", "ve")
+        )
+        assert vp[2] > max(vp[:2]) + 0.01 and min(ve) > max(vp)
+        assert max(ve) - min(ve) < 0.003
 
 
 def test_what_is_said_of_bounds_steps_times_and_speed_is_what_was_measured():

@@ -65,9 +65,17 @@ def test_reductions_do_not_modify_their_input(monkeypatch):
     assert x.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("environment", [{"RANK": "0"}, {"RANK": "x", "MASTER_PORT": "1"}], ids=str)
+def test_half_of_the_environment_of_torchrun_is_refused(environment, monkeypatch, capsys):
+    for name, value in {"WORLD_SIZE": "1", "MASTER_ADDR": "localhost", **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["datasets"]) == 2
+    assert "start with torchrun, or unset them" in capsys.readouterr().err
+
+
 def test_restarts_that_would_hang_are_refused(monkeypatch, capsys):
-    started = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_MAX_RESTARTS": "1"}
-    for name, value in {**started, "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+    started = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**started, "TORCHELASTIC_MAX_RESTARTS": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
         monkeypatch.setenv(name, value)
     assert main(["datasets"]) == 2
     assert "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in capsys.readouterr().err

@@ -131,6 +131,21 @@ def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(command):
     assert program.returncode == 130 and "Traceback" not in said and "ignored" not in said
 
 
+@pytest.mark.parametrize("program", ['runpy.run_path("app.py"', 'runpy.run_module("sdiff"'])
+def test_ctrl_c_in_the_first_moments_ends_without_a_traceback(program):
+    at_an_early_import = f"""
+import runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sdiff.config":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+{program}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", at_an_early_import], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.app import Page
-from benchmarks.soak import Seen, broken, check, growth, soaked, summary
+from benchmarks.soak import Seen, broken, by_minute, check, growth, soaked, summary
 from sdiff.app import handlers, layout
 from sdiff.app.query import Query
 from sdiff.base.paths import CHECKPOINTS
@@ -49,12 +49,13 @@ def test_a_page_recovers_when_gradio_has_dropped_its_session():
 
 
 def test_errors_slow_events_and_growth_are_reported():
-    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "MB a minute at the end": 0.2}
+    well = {"wrong": {}, "milliseconds": {"slider": [100, 900, 3000]}, "MB a minute at the end": [0.1, 0.05]}
     assert broken(well) == []
     for name, value, said in (
         ("wrong", {"a list of another query": 1}, "a list of another query: 1"),
         ("milliseconds", {"user": [100, 1100, 3000]}, "took over 1100 ms"),
-        ("MB a minute at the end", 0.3, "grew by 0.3 MB a minute"),
+        ("MB a minute at the end", [0.3, 0.0], "grown by 0.30 MB a minute"),
+        ("MB a minute at the end", [0.0, 0.3], "grown by 0.60 MB a minute"),
     ):
         [found] = broken(well | {name: value})
         assert said in found
@@ -62,8 +63,10 @@ def test_errors_slow_events_and_growth_are_reported():
 
 
 def test_growth_is_measured_over_whole_minutes_after_the_caches_are_full():
-    assert growth([100.0 * minute for minute in range(15)] + [2000, 2000.5, 2001, 2001.5, 9]) == 0.5
+    assert growth([100.0 * minute for minute in range(15)] + [2000, 2000.5, 2001, 2001.5, 9]) == [0.5, 0.0]
+    assert growth([100.0 * minute for minute in range(15)] + [2000, 2001, 2000, 9]) == [0.0, pytest.approx(0.577, 1e-2)]
     assert growth([1.0] * 18) is None
+    assert by_minute([(0.5, 3), (59.9, 2), (60.1, 5), (119, 4), (180, 1)]) == [2, 4, 1]
 
 
 def test_a_list_of_another_session_is_detected():

@@ -224,6 +224,13 @@ def test_a_model_finds_its_own_table_wherever_both_are_moved_or_says_how_to_name
         (["similar", "--checkpoint", "checkpoints/demo", "--item", "1", "-k", "0"], "k must be a whole"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", ","], "has an empty id"),
         (["recommend", "--checkpoint", "checkpoints/demo", "--history", "1,,2"], "has an empty id"),
+        (
+            ["recommend", "--checkpoint", "checkpoints/demo", "--history", "1\n2"],
+            "separate ids with commas, in one line",
+        ),
+        (["recommend", "--checkpoint", "checkpoints/demo", "--user", "1", "--set", "half_life=1e-9"], "at least 0.01"),
+        (["tune", "--dataset", "demo", "--out", "x", "--set", "K=8", "--search", "K=2:3"], "both set and searched"),
+        (["train", "--dataset", "demo", "--preset", "auto", "--minutes", "nan", "--out", "x"], "positive number"),
         *(
             ([*words, "--seed", str(2**64)], "seed must be a whole number")
             for words in (
@@ -257,6 +264,25 @@ def test_an_empty_path_does_not_mean_the_current_folder(flag, capsys):
     with pytest.raises(SystemExit):
         main([*words, flag, ""])
     assert f"argument {flag}: it is empty" in capsys.readouterr().err
+
+
+def test_a_tilde_that_the_shell_left_means_the_home_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SDIFF_CACHE_DIR", "~/cache")
+    train = ["train", "--dataset", "demo", "--preset", "instant", "--set", "K=4", "--out=~/model"]
+    assert main(train) == 0 and main(train) == 2
+    assert "already has a checkpoint" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "model", "cache"}
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_a_list_may_be_longer_than_the_catalog(capsys):
+    lengths = ["--split", "test", "-k", "1182", "2000000000", "--json"]
+    assert main(["evaluate", "--checkpoint", "demo", *lengths]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["ndcg@2000000000"] == found["ndcg@1182"] and found["recall@2000000000"] == 1
 
 
 def test_a_checkpoint_of_other_items_is_refused(tmp_path, capsys, request, monkeypatch):

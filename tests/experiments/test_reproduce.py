@@ -57,9 +57,21 @@ def test_an_interrupted_run_continues_with_the_next_job(tmp_path, monkeypatch):
     monkeypatch.setitem(reproduce.EXPERIMENTS, "table3", type(experiment)(experiment.title, jobs, experiment.figure))
     with pytest.raises(KeyboardInterrupt):
         reproduce.reproduce("table3", "demo", "paper", 0, True, tmp_path)
+    file = tmp_path / "table3.json"
+    document = json.loads(file.read_text())
+    del document["runs"][0]["config"]["graph_log"]  # as a version writes it that does not have this setting
+    file.write_text(json.dumps(document))
     run = reproduce.reproduce("table3", "demo", "paper", 0, True, tmp_path)
     assert asked == ["schedule=ddpm", "schedule=ve", "schedule=ve", "schedule=vp"]
     assert set(run["jobs"]) == set(jobs)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"what": "fig3", "runs": [{}]}', '{"runs": [{"config": {"K": -1}}]}'])
+def test_a_damaged_result_is_refused(tmp_path, capsys, text):
+    (tmp_path / "fig3.json").write_text(text)
+    assert main(["reproduce", "fig3", "--quick", "--out", str(tmp_path)]) == 2
+    assert "fig3.json is damaged" in capsys.readouterr().err
+    assert (tmp_path / "fig3.json").read_text() == text
 
 
 def test_an_unknown_experiment_is_refused_with_the_known_ones(tmp_path, capsys):

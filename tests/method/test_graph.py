@@ -82,3 +82,11 @@ def test_the_fusion_head_is_shared_by_all_items():
     s, a = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(head(s, a)[:, [4, 0]], head(s[:, [4, 0]], a[:, [4, 0]]))
     torch.testing.assert_close(head(s, a), s + 0.1 * torch.nn.functional.silu(0.5 * a))
+
+
+def test_the_logarithm_of_the_graph_scores_is_a_term_of_its_own():
+    head = FusionHead(log=True)
+    s, a = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(head(s, a), FusionHead()(s, a))
+    head.log.data.fill_(0.7)
+    torch.testing.assert_close(head(s, a), FusionHead()(s, a) + 0.7 * (1 + a).log())

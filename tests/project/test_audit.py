@@ -56,9 +56,10 @@ def test_a_pip_audit_that_cannot_run_fails(tmp_path):
 
 
 def needs() -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (line for lines in project["optional-dependencies"].values() for line in lines)
-    return [Requirement(line) for line in (*(ROOT / "requirements.txt").read_text().splitlines(), *extras)]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lists = [*settings["project"]["optional-dependencies"].values(), settings["build-system"]["requires"]]
+    lists.append((ROOT / "requirements.txt").read_text().splitlines())
+    return [Requirement(line) for lines in lists for line in lines]
 
 
 @pytest.mark.parametrize("need", needs(), ids=lambda need: need.name)

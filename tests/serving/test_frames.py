@@ -218,11 +218,48 @@ def test_histories_may_be_a_dict_lists_or_a_series(model):
             model.recommend(histories=wrong)
 
 
+def test_two_histories_of_one_user_are_refused(model):
+    for pasts in ({1: [3], "1": [4]}, pd.Series([[3], [4]], index=["a", "a"])):
+        with pytest.raises(SDiffError, match="several histories of one user"):
+            model.recommend(histories=pasts)
+
+
+@pytest.mark.parametrize("user", [True, 2**70], ids=str)
+def test_users_that_a_column_of_numbers_cannot_hold_are_texts(model, user):
+    assert model.recommend(histories={user: [3]}, k=1)["user_id"].tolist() == [str(user)]
+
+
+@pytest.mark.parametrize("name", ["rank", "score"])
+def test_ids_are_not_replaced_by_a_column_of_the_lists_with_their_name(numbered, name):
+    quick = preset("instant").override({"K": 4})
+    model = Recommender.fit(numbered[0].rename(columns={"item_id": name}), quick, item=name)
+    with pytest.raises(SDiffError, match=f"The lists have a column {name}, too: rename"):
+        model.recommend(users=[1], k=3)
+
+
+def test_one_column_cannot_be_both_user_and_item(numbered):
+    with pytest.raises(SDiffError, match="item_id cannot be several of user, item"):
+        Recommender.fit(numbered[0], preset("instant"), user="item_id", item="item_id")
+    with pytest.raises(SDiffError, match="no column item"):
+        Recommender.fit(numbered[0], preset("instant"), user="item_id")
+
+
+@pytest.mark.parametrize("minutes", [-1, 0, float("nan"), "soon"])
+def test_minutes_are_a_positive_number(numbered, minutes):
+    with pytest.raises(SDiffError, match="minutes must be a"):
+        Recommender.fit(numbered[0], minutes=minutes)
+
+
 def test_only_candidates_are_ranked_and_seen_items_on_request(model):
     past = [3, 4]
     found = model.recommend(histories=[past], candidates=[1, 4, 25])
     assert set(found["item_id"]) == {1, 25}
     assert set(model.recommend(histories=[past], candidates=[1, 4, 25], exclude_seen=False)["item_id"]) == {1, 4, 25}
+    mask = pd.Series([id in ("1", "25") for id in model.items.ids])
+    for unknown in ("error", "ignore"):
+        assert set(model.recommend(histories=[past], candidates=mask, unknown=unknown)["item_id"]) == {1, 25}
+    with pytest.raises(SDiffError, match="exclude_seen must be True or False, not 'no'"):
+        model.recommend(histories=[past], exclude_seen="no")
     with pytest.raises(SDiffError, match="Unknown item nobody"):
         model.recommend(histories=[past], candidates=["nobody"])
     assert model.recommend(histories=[past], candidates=["nobody", 1], unknown="ignore")["item_id"].tolist() == [1]
