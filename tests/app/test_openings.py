@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pkgutil
 import shutil
 import threading
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,14 +19,16 @@ from typing import Any
 import gradio as gr
 import pytest
 from cachetools import LRUCache
+from gradio_client.exceptions import AppError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from starlette.datastructures import QueryParams
 
+from benchmarks.app import Page as VisitedPage
 from sdiff import SDiffError
-from sdiff.app import api, controls, endpoints, figures, handlers, openings, pickers, state, uploads
+from sdiff.app import api, controls, endpoints, figures, handlers, layout, openings, pickers, state, uploads
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
@@ -177,6 +181,70 @@ def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_pr
     while any(queue.active_jobs):
         assert time.monotonic() < end, "events without a data set continue"
         time.sleep(0.05)
+
+
+def test_a_page_is_answered_while_another_visitor_waits_for_a_data_set(blocked, monkeypatch):
+    """Uses pages with their own events, as a browser does."""
+    loader = openings._loader
+    monkeypatch.setattr(openings, "_loader", lambda key: blocked if key == "ml-1m" else loader(key))
+    app = layout.build().queue()
+    app.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        with (
+            closing(VisitedPage(app.local_url, {"dataset": "ml-1m"})) as waiting,
+            closing(VisitedPage(app.local_url, {"dataset": "demo", "model": "demo", "user": "7"})) as other,
+        ):
+
+            def wait() -> None:
+                with suppress(AppError):  # the data set that is opened at last has another key
+                    waiting.load()
+
+            def look() -> None:
+                other.load()
+                other.fill("k", 7)
+                other.trigger("k", "release")
+
+            waits, looks = (threading.Thread(target=visit, daemon=True) for visit in (wait, look))
+            try:
+                waits.start()
+                end = time.monotonic() + 30
+                while not blocked.times:
+                    assert time.monotonic() < end, "the other data set is not being opened"
+                    time.sleep(0.05)
+                looks.start()
+                looks.join(30)
+                assert not looks.is_alive() and other.value("recommended").count("data-item=") == 7
+                assert waits.is_alive()
+            finally:
+                blocked.may.set()
+                waits.join(1)
+    finally:
+        app.close()
+
+
+@pytest.mark.parametrize(
+    ("kept", "ask", "work"),
+    [
+        (state._embedded, lambda: state._embedded("demo"), "load_dataset"),
+        (state._instant, lambda: state._instant("demo"), "opened_here"),
+        (state._model, lambda: state.open_model("demo", "demo"), "Recommender.load"),
+    ],
+    ids=["data set", "closed form", "model"],
+)
+def test_what_several_visitors_need_at_once_is_computed_once(kept, ask, work, monkeypatch):
+    asked, name = [], f"sdiff.app.state.{work}"
+    compute = pkgutil.resolve_name(name)
+
+    def slowly(*arguments: Any) -> Any:
+        asked.append(arguments)
+        time.sleep(0.3)
+        return compute(*arguments)
+
+    monkeypatch.setattr(name, slowly)
+    kept.cache_clear()
+    with ThreadPoolExecutor(4) as visitors:
+        answers = [*visitors.map(lambda _: ask(), range(4))]
+    assert len(asked) == 1 and all(answer is answers[0] for answer in answers)
 
 
 def test_a_cancelled_waiter_leaves_the_queue(blocked, monkeypatch):
