@@ -185,6 +185,7 @@ def test_lists_are_answered_however_many_requests_wait_for_a_data_set(in_this_pr
 
 def test_a_page_is_answered_while_another_visitor_waits_for_a_data_set(blocked, monkeypatch):
     """Uses pages with their own events, as a browser does."""
+    monkeypatch.setattr(state, "_open_datasets", LRUCache(state.MAX_OPEN))
     loader = openings._loader
     monkeypatch.setattr(openings, "_loader", lambda key: blocked if key == "ml-1m" else loader(key))
     app = layout.build().queue()
