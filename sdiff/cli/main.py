@@ -23,6 +23,13 @@ CHECKPOINT = "a folder, or the name of a checkpoint that was trained in the app 
 DATASET = "a data set key, or the path of a table file or folder"
 
 
+class Parser(argparse.ArgumentParser):
+    """Does not ignore that its output cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message or "")
+
+
 def main(argv: list[str] | None = None) -> int:
     return terminal.run("sdiff", partial(dispatch, sys.argv[1:] if argv is None else argv))
 
@@ -62,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands. The attribute `run` of its result names a module of this package."""
-    top = argparse.ArgumentParser(prog="sdiff", description=__doc__)
+    top = Parser(prog="sdiff", description=__doc__)
     top.add_argument("--version", action="version", version=f"sdiff {sdiff.__version__}")
     subparsers = top.add_subparsers(required=True, metavar="COMMAND")
     repeatable: Any = dict(nargs="+", action="extend", default=[])  # several values after one or more flags

@@ -92,6 +92,13 @@ sys.exit(terminal.run("p", program))
     assert (tmp_path / "said").read_text() == "True  False\n"
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"]], ids=" ".join)
+def test_a_help_that_cannot_be_written_is_an_error(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "sdiff", *words], stdout=full, stderr=subprocess.PIPE, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (2, b"sdiff: Cannot write the output: No space left on device.\n")
+
+
 def test_an_error_keeps_its_message_when_the_output_is_unwritable_too():
     program = """
 import sys
