@@ -71,6 +71,14 @@ def test_every_event_accepts_what_the_page_sends(demo, client, capsys):
     assert "Traceback" not in (written := capsys.readouterr().err), written
 
 
+def test_a_click_before_the_page_has_loaded_causes_no_traceback(demo, client, capsys, caplog):
+    for n, fn in enumerate(events(demo)):
+        text = answer(client, fn, [orjson.loads(orjson.dumps(each.value)) for each in fn.inputs], f"early{n}")
+        assert "process_completed" in text and "Traceback" not in text, fn.api_name
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
+    assert "Traceback" not in (written := capsys.readouterr().err), written
+
+
 def plausible(component) -> list[Any]:
     """Unusual values of the type of an input of the page."""
     _, takes = inputs.PARTS.get(component.elem_id) or inputs.KINDS[type(component)]
