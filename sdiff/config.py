@@ -122,8 +122,10 @@ class Config:
             raise SDiffError(f"basis={self.basis} needs loss=softmax: the squared error shrinks a learnt basis.")
         if self.graph_entries and self.loss != "softmax" and self.denoiser != "filter":
             raise SDiffError("graph_entries needs loss=softmax or denoiser=filter: the squared error compares spectra.")
-        if self.graph_log and (not self.graph_entries or self.denoiser == "filter"):
-            raise SDiffError("graph_log needs graph_entries above 0, and a denoiser other than filter.")
+        if self.graph_log and not (self.graph_entries and self.denoiser == "mlp"):
+            raise SDiffError(
+                "graph_log needs graph_entries above 0 and denoiser=mlp: other estimators are not trained."
+            )
         if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
         if 0 < self.half_life < SHORTEST:

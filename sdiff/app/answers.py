@@ -61,7 +61,7 @@ class RankedItem(ListedItem):
 
 
 class ComparedItem(ListedItem):
-    """`shift`: how many places higher the item is than in the other list; null if below rank 1,000 there."""
+    """`shift`: how many places higher the item is than in the other list; null if below rank 1,000 and k there."""
 
     shift: int | None
 

@@ -181,7 +181,7 @@ def compare(
     settings: dict[str, Any] = NO_SETTINGS,
 ) -> answers.ComparedLists:
     """Compares two lists for one history: their overlap, and how many places higher each item is than in the other list
-    (null if it is not among the first 1,000 there).
+    (null if it is not among the first 1,000, or k, there).
 
     Args:
         dataset: key of a data set.

@@ -31,7 +31,7 @@ class Comparison:
     Attributes:
         lists: items of each list, best first.
         shifts: for each list, how many places higher each item is than in the list that it is compared with; None if
-            that list does not have it among its first 1,000.
+            that list does not have it among its first 1,000, or k if that is more.
         overlaps: number of items that each list but the first has in common with the first.
         words: description of the differences.
     """

@@ -121,7 +121,7 @@ def recommend(query: Query) -> Listing:
     moves, changed = None, changes(model.config, config, query.seed)
     usual = items if own is None else own
     if items != usual or changed:
-        before = model.recommend(usual, COMPARED, exclude_seen=not query.seen, candidates=allowed).indices
+        before = model.recommend(usual, max(COMPARED, query.k), exclude_seen=not query.seen, candidates=allowed).indices
         moves = shifts(recommended.indices, before)
         first = catalog.rows(before[: len(rows)], held_out=held_out)
         causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))

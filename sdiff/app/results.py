@@ -115,9 +115,10 @@ def _documents(folder: Path) -> dict[str, dict[str, Any]]:
             continue
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            if document["title"] and document["figure"]["kind"] and all(_label(run) for run in document["runs"]):
-                documents[path.stem] = document
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            if not (document["title"] and document["figure"]["kind"] and all(map(complete, document["runs"]))):
+                raise ValueError("a part is missing")
+            documents[path.stem] = document
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             LOG.warning("%s cannot be shown, because it is damaged (%s)", path, error)
     return documents
 
@@ -127,6 +128,12 @@ def _document(name: str, folder: Path) -> dict[str, Any]:
     if name not in documents:
         raise SDiffError(f"There is no experiment {brief(name)}: choose another.")
     return documents[name]
+
+
+def complete(run: dict[str, Any]) -> bool:
+    """Whether a run has all parts that `read_run` needs. Raises TypeError or AttributeError if it is no run."""
+    parts = {"dataset", "preset", "command", "seed", "data_fingerprint", "versions", "device", "paper", "jobs"}
+    return parts <= run.keys() and all(isinstance(rows, list) for rows in run["jobs"].values())
 
 
 def _label(run: dict[str, Any]) -> str:

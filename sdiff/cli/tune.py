@@ -34,9 +34,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise SDiffError(f"--minutes must be a positive number, not {minutes:g}.")
     unlimited = arguments.trials is None and arguments.minutes is not None
     trials = sys.maxsize if unlimited else whole("trials", TRIALS if arguments.trials is None else arguments.trials, 1)
-    base = preset(arguments.preset).override(parse_assignments(arguments.set))
-    space = Space.parse(arguments.search or SEARCH[arguments.preset].split())
-    if fixed := parse_assignments(arguments.set).keys() & space.settings.keys():
+    given = parse_assignments(arguments.set)
+    base = preset(arguments.preset).override(given)
+    searched = arguments.search or [
+        text for text in SEARCH[arguments.preset].split() if text.partition("=")[0] not in given
+    ]
+    space = Space.parse(searched)
+    if fixed := given.keys() & space.settings.keys():
         raise SDiffError(f"{', '.join(sorted(fixed))} cannot be both set and searched: leave it out of one.")
     dataset = load_dataset(absolute(arguments.dataset))
     announce(dataset)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+CATALOG = 10**7  # more items than a catalog has: what follows in a list changes no metric
+
 
 def recall(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
     """Recall@k = `|hits in the first k| / min(k, |T|)` (B,), in [0, 1].
@@ -33,7 +35,7 @@ def ndcg(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
     Arguments are those of `recall` (Järvelin & Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques").
     ranx has the same discount. LensKit's default is 1 / log2(max(rank, 2)): rank 2 counts as much as rank 1.
     """
-    k = min(k, max(hits.shape[1], int(relevant.max())))  # the rest would change nothing
+    k = min(k, CATALOG)
     discount = 1 / torch.log2(torch.arange(2, k + 2, device=hits.device))  # (k,)
     ideal = discount.cumsum(0)[relevant.clamp(max=k) - 1]  # (B,)
     return (hits[:, :k] * discount[: hits.shape[1]]).sum(1) / ideal

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from sdiff.base.checks import whole
 from sdiff.base.device import best_device, device_name, peak_memory_mb
+from sdiff.base.paths import expanded
 from sdiff.config import AUTO, PRESETS, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
@@ -41,8 +42,9 @@ from sdiff.experiments.baselines.sasrec import sasrec
 from sdiff.experiments.record import report, run_script, script_parser, versions
 from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, best_of
-from sdiff.training.run_state import resume, save_state
+from sdiff.training.run_state import load_state, resume, save_state
 from sdiff.training.trainer import Trainer
+from sdiff.training.validate import read_header
 
 CPU = torch.device("cpu")
 PARTS: tuple[Part, ...] = ("valid", "test")
@@ -59,15 +61,17 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, starting at 0")
     parser.add_argument("--refit", action="store_true", help="also train on the validation part before testing")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder for the states of the trainings of a preset")
+    parser.add_argument(
+        "--runs", type=expanded, metavar="DIR", help="folder for the states of the trainings of a preset"
+    )
     arguments = parser.parse_args()
 
     whole("--seeds", arguments.seeds, 1)
-    if arguments.runs:
-        arguments.runs.mkdir(parents=True, exist_ok=True)  # fail before the training, not after
     dataset = load_dataset(arguments.dataset)
     if arguments.preset in (AUTO, *TRAINED) and (arguments.refit or arguments.set or arguments.runs):
         parser.error(f"--refit, --set and --runs are for presets only, not for {arguments.preset}.")
+    if arguments.runs:
+        arguments.runs.mkdir(parents=True, exist_ok=True)  # fail before the training, not after
     if arguments.preset in TRAINED:
         train = partial(run_trained, TRAINED[arguments.preset])
     elif arguments.preset == AUTO:
@@ -117,19 +121,27 @@ def run(config: Config, dataset: Dataset, seed: int, refit: bool = False, runs: 
     """
 
     def state(config: Config, split: Split) -> Path | None:
-        """A file for this training alone: also other epochs or another patience would give other results."""
-        run = repr((config, split.fingerprint, seed)).encode()
+        """A file for this training alone: whatever differs, such as its epochs, may give other results."""
+        run = repr((config, split.fingerprint, seed, versions("torch"), device_name(best_device()))).encode()
         return runs / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors" if runs else None
 
     started, split = time.perf_counter(), dataset.split
-    trainer = fitted(config, split, seed, state(config, split))
-    valid, epoch, trained = trainer.best.valid, trainer.best.epoch, trainer.seconds
+    file = state(config, split)
+    earlier = seconds_in(file)
+    trainer = fitted(config, split, seed, file)
+    valid, epoch = trainer.best.valid, trainer.best.epoch
     if refit:
         config, split = config.override({"epochs": epoch}), split.merged()
-        trainer = fitted(config, split, seed, state(config, split))
-        trained += trainer.seconds
-    seconds = max(trained, time.perf_counter() - started)  # after an interruption, this process did only a part
+        file = state(config, split)
+        earlier += seconds_in(file)
+        trainer = fitted(config, split, seed, file)
+    seconds = earlier + time.perf_counter() - started
     return {"valid": valid, "test": tested(trainer), "epoch": epoch, "seconds": seconds}
+
+
+def seconds_in(state: Path | None) -> float:
+    """Seconds of the epochs in the state of a training; 0 if there is none."""
+    return load_state(state, read_header)[1]["seconds"] if state and state.exists() else 0.0
 
 
 def run_auto(dataset: Dataset, seed: int) -> dict[str, Any]:

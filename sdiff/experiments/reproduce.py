@@ -12,12 +12,13 @@ import json
 import sys
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from sdiff.app import experiment_figures
+from sdiff.app import experiment_figures, results
 from sdiff.base.device import best_device, device_name
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import write_atomically
@@ -87,8 +88,8 @@ def reproduce(
     document |= {"title": experiment.title, "figure": experiment.figure}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
     run = runs.get((key, preset_key), {})
-    if run.get("config"):
-        run["config"] = Config.from_dict(run["config"]).to_dict()  # of an earlier version, without later settings
+    with suppress(SDiffError):  # a setting of another version: start again
+        run["config"] = run.get("config") and Config.from_dict(run["config"]).to_dict()  # later settings added
     if {k: run.get(k) for k in identity} != identity:  # other data, settings or versions: start again
         run = identity | {"jobs": {}}
     run.setdefault("seconds", {})
@@ -141,10 +142,8 @@ def read(path: Path) -> dict[str, Any] | None:
     """The saved results of an experiment, or None if it has not been run. Raises SDiffError for a damaged file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        for run in document.get("runs", ()):
-            Config.from_dict(run.get("config") or {})
-            if not (run["dataset"] and {"preset", "jobs"} <= run.keys()):
-                raise ValueError("a run without a data set")
+        if not all(results.complete(run) for run in document.get("runs", ())):
+            raise ValueError("a run is not complete")
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -422,8 +422,11 @@ class Recommender:
     def _mask(self, allowed: np.ndarray | Iterable[str | int] | None, unknown: Unknown) -> np.ndarray | None:
         """The argument `candidates` of `recommend` as an array (n_items,) bool."""
         n_items = len(self.items)
-        if hasattr(allowed, "to_numpy") and allowed.dtype == bool:  # pyright: ignore (a column of a frame)
-            allowed = allowed.to_numpy()  # pyright: ignore
+        if hasattr(allowed, "__array__"):  # also a column of a frame
+            listed = np.asarray(allowed)
+            if listed.dtype == object and len(listed) and all(isinstance(value, bool) for value in listed.flat):
+                listed = listed.astype(bool)
+            allowed = listed if listed.dtype == bool or listed.ndim != 1 else allowed
         if isinstance(allowed, np.ndarray):
             if allowed.dtype != bool or allowed.shape != (n_items,):
                 raise SDiffError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -91,7 +90,8 @@ def compare(
     """
     if not len(split.valid):
         raise SDiffError("This data set has no validation part to choose on: name a preset instead of auto.")
-    if not 0 < number("minutes", minutes) < math.inf:
+    minutes = number("minutes", minutes)
+    if minutes <= 0:
         raise SDiffError(f"minutes must be a positive number, not {minutes:g}.")
     end, names, best = time.monotonic() + 60 * minutes, candidates(split), None
     for n, name in enumerate(names):

@@ -28,6 +28,9 @@ RUN = {
 }
 
 
+DAMAGED = json.dumps({"title": "x", "figure": {"kind": "bars"}, "runs": [{"dataset": "demo", "preset": "paper"}]})
+
+
 @pytest.fixture
 def folder(tmp_path):
     figure = {"kind": "bars", "x": "model"}
@@ -66,7 +69,7 @@ def test_rows_under_other_protocols_have_tables_of_their_own(folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "[]", '{"figure": {}}', '{"title": "x", "figure": {"kind": "bars"}, "runs": [{}]}']
+    "text", ["", "1", "[]", '{"figure": {}}', '{"title": "x", "figure": {"kind": "bars"}, "runs": [{}]}', DAMAGED]
 )
 def test_a_damaged_file_is_left_out_with_a_warning(folder, caplog, text):
     (folder / "table3.json").write_text(text)

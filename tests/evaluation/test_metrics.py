@@ -6,6 +6,7 @@ import torch
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
+from sdiff.evaluation import metrics
 from sdiff.evaluation.baselines import linear_filter, popularity
 from sdiff.evaluation.evaluate import evaluate, evaluate_users, exclude_, top_n
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
@@ -171,3 +172,10 @@ def test_a_protocol_determines_the_history_and_the_exclusions(protocol, history,
 def test_a_protocol_that_is_unknown_or_has_no_effect_is_refused(part, protocol, message, split):
     with pytest.raises(SDiffError, match=message):
         evaluate(popularity(split), split, part, CPU, protocol=protocol)
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_a_batch_may_be_empty(name):
+    assert metrics.METRICS[name](torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, dtype=torch.int64), 5).shape == (
+        0,
+    )

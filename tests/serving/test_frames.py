@@ -3,6 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 
@@ -255,9 +257,23 @@ def test_only_candidates_are_ranked_and_seen_items_on_request(model):
     found = model.recommend(histories=[past], candidates=[1, 4, 25])
     assert set(found["item_id"]) == {1, 25}
     assert set(model.recommend(histories=[past], candidates=[1, 4, 25], exclude_seen=False)["item_id"]) == {1, 4, 25}
-    mask = pd.Series([id in ("1", "25") for id in model.items.ids])
-    for unknown in ("error", "ignore"):
-        assert set(model.recommend(histories=[past], candidates=mask, unknown=unknown)["item_id"]) == {1, 25}
+    flags = [id in ("1", "25") for id in model.items.ids]
+    masks = (
+        np.array(flags),
+        pd.Series(flags),
+        pd.Series(flags, dtype="boolean"),
+        pl.Series(flags),
+        torch.tensor(flags),
+    )
+    for allowed in (
+        *masks,
+        pa.array([1, 25]),
+        pa.chunked_array([["1", "25"]]),
+        pd.Series([1, 25]),
+        pl.Series(["1", "25"]),
+    ):
+        for unknown in ("error", "ignore"):
+            assert set(model.recommend(histories=[past], candidates=allowed, unknown=unknown)["item_id"]) == {1, 25}
     with pytest.raises(SDiffError, match="exclude_seen must be True or False, not 'no'"):
         model.recommend(histories=[past], exclude_seen="no")
     with pytest.raises(SDiffError, match="Unknown item nobody"):

@@ -7,6 +7,7 @@ import torch
 from sdiff import Recommender, SDiffError
 from sdiff.config import PRESETS
 from sdiff.data.interactions import Split
+from sdiff.method import diffusion
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
 from sdiff.training.trainer import Trainer
@@ -248,3 +249,16 @@ def test_common_users_are_counted(split):
     X = split.train.matrix().toarray()
     for item in (0, 17, 29):
         assert split.train.co_occurrence(item).tolist() == (X[:, item] @ X).tolist()
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_scores_of_many_users_are_computed_in_blocks(split, noise, monkeypatch):
+    model, x = untrained(split), Histories.from_interactions(split.train, CPU)
+    config = model.config.override({"T": 5, "noise": noise})
+    whole = model.scores(x, config, torch.Generator().manual_seed(0))
+    blocks = []
+    compute = diffusion.score_with
+    monkeypatch.setattr(diffusion, "score_with", lambda eps, m, x, c: blocks.append(len(x)) or compute(eps, m, x, c))
+    monkeypatch.setattr(diffusion, "SCORES", 7 * len(split.items))
+    torch.testing.assert_close(model.scores(x, config, torch.Generator().manual_seed(0)), whole)
+    assert blocks == [7] * (len(x) // 7) + [len(x) % 7] and blocks[-1]
