@@ -145,9 +145,9 @@ def test_a_run_closed_during_a_slice_can_be_resumed(split):
 
 
 def test_a_failure_in_a_slice_keeps_its_message(split, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdiff.training.trainer.math.isfinite", lambda loss: False)
     trainer = Trainer(SMALL, split, 0, CPU)
     save_state(trainer, tmp_path / "state")
+    monkeypatch.setattr(Trainer, "_finite", lambda trainer: False)
     [failure] = space._train_slice(SMALL, split, 0, tmp_path / "state")
     assert isinstance(failure, SDiffError), "a value, because workers do not pass on exception messages"
     with pytest.raises(SDiffError, match="lower the learning rate"):

@@ -232,7 +232,7 @@ def test_a_missing_data_set_is_offered_for_download_with_its_terms(page):
 def test_the_experiments_tab_shows_the_selected_run(page):
     open_tab(page, "Experiments")
     page.locator("#experiment input").click()
-    page.get_by_role("option").filter(has_text="Table 3").click()
+    page.get_by_role("option").filter(has_text="Table 3:").click()
     page.locator("#experiment-table caption").filter(has_text="3 rows").wait_for()
     assert page.locator("#experiment-table tbody tr").count() == 3
     assert "reproduce table3" in page.locator("#experiment-source").inner_text()
