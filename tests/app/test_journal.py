@@ -13,7 +13,7 @@ from gradio.context import LocalContext
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from sdiff.app import api, health, journal
+from sdiff.app import api, health, journal, state
 from sdiff.app.layout import build
 from sdiff.app.page import Page
 from sdiff.app.state import serve
