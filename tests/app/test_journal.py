@@ -13,7 +13,7 @@ from gradio.context import LocalContext
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from sdiff.app import api, health, journal, state
+from sdiff.app import api, health, journal
 from sdiff.app.layout import build
 from sdiff.app.page import Page
 from sdiff.app.state import serve
@@ -72,7 +72,7 @@ def test_a_generator_event_is_logged_once_with_the_notes_of_all_steps(
 
 
 def test_a_refusal_is_logged_and_is_not_a_failure(lines):
-    state.open_dataset("demo")  # opening it would be a slow event
+    api.recommend("demo", k=1)  # what a first list has to load would make it a slow event
     new = lines()
     with pytest.raises(gr.Error):
         journal.observed(api.recommend, "recommend")("demo", "nowhere")
