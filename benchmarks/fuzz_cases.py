@@ -31,7 +31,7 @@ from sdiff.config import PRESETS, Config
 from sdiff.data import download as fetching
 from sdiff.data.download import Archive, fetch
 from sdiff.data.interactions import Interactions, Vocabulary
-from sdiff.data.readers import preview
+from sdiff.data.preview import preview
 from sdiff.data.reading import Reading
 from sdiff.data.splits import chronological_split
 from sdiff.serving.recommender import Recommender

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.readers import PAIR, Preview, Reading, preview
+from sdiff.data.preview import Preview, preview
+from sdiff.data.readers import PAIR, Reading
 from sdiff.data.roles import METADATA, describing, recognised
 
 Options = Mapping[str, Any]  # values of the form, by option of `Reading`

@@ -15,7 +15,7 @@ from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
 from sdiff.data.roles import PAIR, recognised, suggested_names
 from sdiff.data.tables import LONGEST, Fault, Table, open_table
-from sdiff.data.times import TimeReading, Times, find_times, settle, time_readings
+from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error
 # What programs write for a missing value, as in pandas, and \N of databases.
@@ -47,35 +47,6 @@ class FaultyRows(SDiffError):
 
 
 @dataclass(frozen=True)
-class Preview:
-    """The start of a table, and how it is understood.
-
-    Attributes:
-        columns: names of all columns.
-        roles: the column of each role: the named or else the guessed one.
-        rows: the first rows as text.
-        format: "text", "json" or "parquet".
-        delimiter: of the columns of a text; several blanks or tabs may count as one. Empty for other formats.
-        encoding: of a text or JSON; empty for Parquet.
-        proposed_encoding: the likely encoding, if the file is not in `encoding`.
-        names: suggested names of the columns, if the file seems to have no header.
-        times: the ways in which the times can be read, if no format is given. If there are several, name one.
-        time: how they are read; None if there are none, or if a format must be named.
-    """
-
-    columns: list[str]
-    roles: dict[str, str]
-    rows: list[list[str]]
-    format: str
-    delimiter: str = ""
-    encoding: str = ""
-    proposed_encoding: str = ""
-    names: tuple[str, ...] = ()
-    times: tuple[TimeReading, ...] = ()
-    time: TimeReading | None = None
-
-
-@dataclass(frozen=True)
 class Report:
     """Number of rows in a table, its invalid rows, and the numbers of valid rows that were dropped, by reason.
 
@@ -101,40 +72,6 @@ class Report:
 
 
 DEFAULT = Reading()
-CELL, ROWS = 200, 6  # maximum length of a cell, and maximum number of rows, in a preview
-
-
-def preview(path: Any, reading: Reading = DEFAULT) -> Preview:
-    """The first rows of a table, and how it is understood. Named columns that it does not have are ignored.
-
-    Raises:
-        SDiffError: like `open_table`, or `timestamp_format` is invalid.
-    """
-    with open_table(path, reading.layout, start=True) as table:
-        named = {role: getattr(reading, role).strip().lower() for role in PAIR}
-        columns = {role: sql for role, sql in table.guessed(PAIR).items() if named[role] != "-"}
-        columns |= {role: table.columns[name] for role, name in named.items() if name in table.columns}
-        names = {sql: name for name, sql in table.columns.items()}
-        with readable_errors(table.name):
-            cells = ", ".join(f"left({column}, {CELL})" for column in table.columns.values())
-            rows = table.con.execute(f"SELECT {cells} FROM {table.scan} LIMIT ?", [ROWS]).fetchall()
-        times: tuple[TimeReading, ...] = ()
-        chosen = ()
-        if "timestamp" in columns:
-            text, form = _text(columns["timestamp"]), reading.timestamp_format.strip()
-            chosen = times = time_readings(table, text, "")
-            if form:
-                chosen = [time for time in times if time.format == form] or time_readings(table, text, form)
-        return Preview(
-            list(table.columns),
-            {role: names[sql] for role, sql in columns.items()},
-            [[text or "" for text in row] for row in rows],
-            *table.written,
-            table.proposed_encoding(),
-            suggested_names([table.data_as_header, *table.rows]) if table.data_as_header else (),
-            times,
-            chosen[0] if len(chosen) == 1 else None,
-        )
 
 
 def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true") -> tuple[Interactions, Report]:
@@ -245,7 +182,7 @@ def _times(table: Table, columns: dict[str, str], reading: Reading) -> Times:
     """How the timestamps are read. Raises SDiffError if that is not clear."""
     if "timestamp" not in columns:
         return Times()
-    times = find_times(table, _text(columns["timestamp"]), reading.timestamp_format.strip(), True)
+    times = find_times(table, as_text(columns["timestamp"]), reading.timestamp_format.strip(), True)
     if len(times.formats) > 1:
         options = " or ".join(f"timestamp_format={form}" for form in times.formats[:SHOWN])
         raise SDiffError(
@@ -255,7 +192,7 @@ def _times(table: Table, columns: dict[str, str], reading: Reading) -> Times:
     return times
 
 
-def _text(column: str) -> str:
+def as_text(column: str) -> str:
     """SQL of a column's text without blanks around it, NULL if it is empty."""
     return f"nullif(trim({column}), '')"
 
@@ -266,7 +203,7 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
     `pairs` has user, item, rating, number and date of the time, and the fault of a row, if any. Its rowid is the
     position in the file; row_number() would prevent a parallel scan. `odd` has the texts that are no ids, and why.
     """
-    text = {role: _text(columns[role]) if role in columns else "NULL" for role in PAIR}
+    text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
     kinds = {"rating": ("rating", "a number"), "timestamp": ("coalesce(number, date)", "seconds or a date")}
     for role, (value, kind) in kinds.items():

@@ -23,7 +23,8 @@ from sdiff.app.upload_report import ADVICE, DELIMITERS, beginning, faults_table,
 from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
-from sdiff.data.readers import PAIR, SPLITS, FaultyRows, Preview
+from sdiff.data.preview import Preview
+from sdiff.data.readers import PAIR, SPLITS, FaultyRows
 from sdiff.data.summary import summarize
 from sdiff.data.times import TimeReading
 
