@@ -183,11 +183,13 @@ def soak() -> str:
         counts.append(str(run["models trained"]))
         slope, error = run["MB a minute at the end"]
         usage = f"{memory[1]:.0f} MB, {max(memory):.0f} MB, {slope} ± {error}"
-        cells.append([f"`{run['command']}`", *counts, latencies, usage, run["device"]])
+        limits = "; ".join(run["broken"]) or "none"
+        cells.append([f"`{run['command']}`", *counts, latencies, usage, limits, run["device"]])
     head = ["command", "sessions opened", "clicks", "lists checked", "errors", "models trained"]
     head += [
         "median and 95th percentile, ms",
         "memory: second minute, peak, growth in MB/min after 15 minutes",
+        "limits that are not kept",
         "device",
     ]
     return markdown(head, cells)

@@ -279,10 +279,8 @@ def test_a_tilde_that_the_shell_left_means_the_home_folder(tmp_path, monkeypatch
 
 
 def test_a_setting_that_is_fixed_is_not_searched(tmp_path, capsys):
-    fixed = ["--set", "K=8", "hidden=8", "epochs=1", "lr=0.01"]
-    assert (
-        main(["tune", "--dataset", "demo", "--preset", "paper", *fixed, "--trials", "1", "--out", str(tmp_path)]) == 0
-    )
+    fixed = ["--preset", "paper", "--set", "K=8", "hidden=8", "epochs=1", "lr=0.01"]
+    assert main(["tune", "--dataset", "demo", *fixed, "--trials", "1", "--out", str(tmp_path)]) == 0
     best = capsys.readouterr().out.split("best: ")[1].splitlines()[0].split()
     names = [word.partition("=")[0] for word in best if "=" in word]
     assert len({*names}) == len(names) > 4 and "lr=0.01" in best

@@ -176,6 +176,5 @@ def test_a_protocol_that_is_unknown_or_has_no_effect_is_refused(part, protocol, 
 
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_a_batch_may_be_empty(name):
-    assert metrics.METRICS[name](torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, dtype=torch.int64), 5).shape == (
-        0,
-    )
+    hits, relevant = torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)
+    assert metrics.METRICS[name](hits, relevant, 5).shape == (0,)

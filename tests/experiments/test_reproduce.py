@@ -74,6 +74,16 @@ def test_a_damaged_result_is_refused(tmp_path, capsys, text):
     assert (tmp_path / "fig3.json").read_text() == text
 
 
+def test_a_result_with_a_setting_of_another_version_is_measured_anew(tmp_path):
+    first = reproduce.reproduce("fig3", "demo", "paper", 0, True, tmp_path)
+    file = tmp_path / "fig3.json"
+    document = json.loads(file.read_text())
+    document["runs"][0]["config"]["gone"] = 1
+    document["runs"][0]["jobs"] = {"all": []}
+    file.write_text(json.dumps(document))
+    assert reproduce.reproduce("fig3", "demo", "paper", 0, True, tmp_path)["jobs"] == first["jobs"]
+
+
 def test_an_unknown_experiment_is_refused_with_the_known_ones(tmp_path, capsys):
     assert main(["reproduce", "fig99", "--out", str(tmp_path)]) == 2
     assert "table3" in capsys.readouterr().err

@@ -191,9 +191,7 @@ def test_a_run_of_a_version_without_some_setting_can_be_resumed(split, tmp_path)
     state.write_bytes(size.to_bytes(8, "little") + older[8:])
     resume(Trainer(SMALL, split, 0, CPU), state)
     with pytest.raises(SDiffError, match="another run"):
-        resume(
-            Trainer(SMALL.override({"loss": "softmax", "graph_entries": 9, "graph_log": True}), split, 0, CPU), state
-        )
+        resume(Trainer(SMALL.override({"loss": "softmax", "graph_entries": 9}), split, 0, CPU), state)
 
 
 def test_a_run_can_be_resumed_on_another_kind_of_device(run, split, tmp_path):
