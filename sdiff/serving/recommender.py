@@ -421,21 +421,21 @@ class Recommender:
 
     def _mask(self, allowed: np.ndarray | Iterable[str | int] | None, unknown: Unknown) -> np.ndarray | None:
         """The argument `candidates` of `recommend` as an array (n_items,) bool."""
+        if allowed is None:
+            return None
         n_items = len(self.items)
+        wrong = f"candidates must be a list of ids, or an array of {n_items:,} bool, not "
         if hasattr(allowed, "__array__"):  # also a column of a frame
             listed = np.asarray(allowed)
             if listed.dtype == object and len(listed) and all(isinstance(value, bool) for value in listed.flat):
                 listed = listed.astype(bool)
-            allowed = listed if listed.dtype == bool or listed.ndim != 1 else allowed
-        if isinstance(allowed, np.ndarray):
-            if allowed.dtype != bool or allowed.shape != (n_items,):
-                raise SDiffError(
-                    f"candidates must be a list of ids, or an array of {n_items:,} bool, not an array of shape "
-                    f"{allowed.shape} and type {allowed.dtype}."
-                )
-            return allowed
-        if allowed is None:
-            return None
+            if listed.ndim != 1 or (listed.dtype == bool and len(listed) != n_items):
+                raise SDiffError(f"{wrong}an array of shape {listed.shape} and type {listed.dtype}.")
+            if listed.dtype == bool:
+                return listed
+            allowed = list(listed)
+        if isinstance(allowed, list) and len(allowed) == n_items > len({*map(str, allowed)}):
+            raise SDiffError(f"{wrong}{n_items:,} ids of which some are the same, such as a mask of 0 and 1.")
         mask = np.zeros(n_items, dtype=bool)
         mask[self.items.encode(allowed, unknown=unknown)] = True
         return mask

@@ -154,6 +154,7 @@ def test_settings_have_an_effect_and_invalid_ones_are_refused(model):
         *(({"seed": seed}, "seed must be a whole number") for seed in (-1, 2**31, 2**64, 1.5, "1", None)),
         *(({"candidates": np.ones(n, bool)}, "an array of 30 bool") for n in (1, 29, (30, 1), (2, 30))),
         *(({"candidates": np.ones(30, kind)}, "an array of 30 bool") for kind in ("uint8", "float32", "object")),
+        ({"candidates": [1] * 30}, "an array of 30 bool"),
         ({"candidates": ["i1", "nobody"]}, "Unknown item nobody"),
         ({"candidates": "i1"}, "as a list"),
         ({"history": "i2"}, "as a list"),
