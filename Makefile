@@ -24,4 +24,4 @@ check-all: check docs test # everything, the slow tests included
 soak: # what takes too long for the tests
 	python -m benchmarks.faults --kills 220 --save
 	python -m benchmarks.fuzz --cases 5000 --save
-	python -m benchmarks.soak --sessions 50 --minutes 30 --save
+	python -m benchmarks.soak --sessions 25 --minutes 60 --save

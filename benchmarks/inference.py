@@ -90,7 +90,7 @@ def contestants(n_items: int, n_users: int, device: torch.device) -> dict[str, C
     """The lists of one batch by model name, with everything on the device."""
     histories = list(np.random.default_rng(0).integers(n_items, size=(n_users, LENGTH)))
     x = Histories.from_lists(histories, device)
-    noise = torch.Generator(device).manual_seed(0)
+    noise = torch.Generator().manual_seed(0)
     paper, fused = preset("paper"), preset("tuned")
     spectrum = random_spectrum(n_items, paper.K).to(device)
     U, v = spectrum.U, torch.randn(n_users, paper.K).to(device)
@@ -105,8 +105,8 @@ def contestants(n_items: int, n_users: int, device: torch.device) -> dict[str, C
     roots = [to_torch(matrix).to(device) for matrix in (root, sp.csr_array(root.T))]
     scorers = [StaticScore(model) if static_shapes() else partial(score, model) for model in models]
 
-    def lists(scorer: Callable[[Histories, Config, torch.Generator], Tensor], config: Config) -> Tensor:
-        return top_n(exclude_(scorer(x, config, noise), x), TOP)[1]
+    def lists(scorer: Callable[[Histories, Config, torch.Generator, bool], Tensor], config: Config) -> Tensor:
+        return top_n(exclude_(scorer(x, config, noise, True), x), TOP)[1]  # as `Recommender.top`
 
     def propagated() -> Tensor:
         c = x.dense(n_items).T

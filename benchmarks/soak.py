@@ -1,6 +1,6 @@
 """Load test: correctness, latency and memory of the app with many concurrent sessions.
 
-    python -m benchmarks.soak --sessions 50 --minutes 30 --save
+    python -m benchmarks.soak --sessions 25 --minutes 60 --save
 
 app.py runs in a separate process. Each session behaves like a page (benchmarks.app) whose visitor pauses between
 clicks: it moves sliders, selects other users, explains items, searches, and adds items to the history. After some
@@ -68,7 +68,7 @@ def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--checkpoint", default="demo")
-    parser.add_argument("--sessions", type=int, default=50)
+    parser.add_argument("--sessions", type=int, default=25)
     parser.add_argument("--minutes", type=float, default=5)
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.dataset)
@@ -84,7 +84,7 @@ def main() -> None:
     result["broken"] = broken(result)
     for name, value in result.items():
         print(f"{name}: {value}")
-    report(result, f"soak-{arguments.dataset}", arguments.save)
+    report(result, f"soak-{arguments.dataset}-{arguments.sessions}", arguments.save)
     raise SystemExit(bool(result["broken"]))
 
 

@@ -52,6 +52,9 @@ class Config:
     )
     alpha_min: float = _number(0.0, 0.0, 1.0, "minimum share of the signal left at any frequency, Eq. (13)")
     sigma_max: float = _number(0.5, 0.0, 1.0, "maximum noise scale, Eq. (14)")
+    standardise: bool = _choice(
+        False, "noise relative to each frequency's root mean square over the training histories, not the same for all"
+    )
     tau: float = _number(
         1.0, 0.01, 10.0, "diffusion time at which sampling starts; larger values smooth the history more"
     )
@@ -88,7 +91,7 @@ class Config:
         0,
         0,
         1_000_000_000,
-        "number of entries of the item graph A' to keep, largest first; they add to the scores; 0 for none",
+        "number of entries of the item graph A' to keep, as many for each item; they add to the scores; 0 for none",
     )
     graph_log: bool = _choice(False, "add the logarithm of the item graph's scores to the scores, too")
     low_pass: float = _number(
@@ -126,6 +129,8 @@ class Config:
             raise SDiffError(
                 "graph_log needs graph_entries above 0 and denoiser=mlp: other estimators are not trained."
             )
+        if self.denoiser != "mlp" and (self.ema or self.standardise or self.loss == "softmax"):
+            raise SDiffError("ema, standardise and loss=softmax need denoiser=mlp: other estimators are not trained.")
         if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
         if 0 < self.half_life < SHORTEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from contextlib import closing
 from typing import Any
@@ -29,6 +30,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         new = len(trainer.split.items) - len(former.items)
         if ranks.first:
             print(f"{len(former.items):,} known and {new:,} new items")
+            if not dataset.split.train.ordered or "split=random" in dataset.key:
+                print(
+                    "sdiff: this data set is split at random, so that held-out interactions may be among those that "
+                    "the checkpoint was trained on, and the metrics too high.",
+                    file=sys.stderr,
+                )
         with (
             closing(trainer.iter_epochs()) as epochs,
             tqdm(epochs, total=trainer.epochs, unit="epoch", disable=hidden(ranks)) as bar,

@@ -214,6 +214,11 @@ class Interactions:
         timestamps = np.concatenate(times) if len(times) == len(parts) else None
         return Interactions.from_pairs(users, items, user, item, timestamps, all(part.ordered for part in parts))
 
+    def without(self, others: Interactions) -> Interactions:
+        """The interactions that are not among others over the same vocabularies."""
+        pairs, known = (each.rows * len(each.items) + each.indices for each in (self, others))
+        return self.where(~np.isin(pairs, known))
+
     def compact(self) -> Interactions:
         """The same interactions without users and items that have none."""
         users, items = np.flatnonzero(self.lengths), np.flatnonzero(self.item_counts)

@@ -68,9 +68,9 @@ def given_split(parts: Mapping[str, Interactions]) -> tuple[Split, int]:
             train part is held out: the last one if the order is known, otherwise a random one.
     """
     train, test = parts["train"], parts["test"]
-    valid = _without(parts["valid"], train) if "valid" in parts else None
-    left = _without(test, train)
-    left = _without(left, valid) if valid else left
+    valid = parts["valid"].without(train) if "valid" in parts else None
+    left = test.without(train)
+    left = left.without(valid) if valid else left
     dropped = sum(map(len, parts.values())) - len(train) - len(left) - (len(valid) if valid else 0)
     if valid is None:
         train, valid = _last_tenth(train) if train.ordered else hold_out(train, 0.1, seed=0)
@@ -82,12 +82,6 @@ def _last_tenth(interactions: Interactions) -> tuple[Interactions, Interactions]
     n = np.repeat(interactions.lengths, interactions.lengths)
     last = interactions.positions >= n - n // 10
     return interactions.where(~last), interactions.where(last)
-
-
-def _without(part: Interactions, earlier: Interactions) -> Interactions:
-    """The interactions of a part that are not in an earlier one."""
-    pairs, known = (each.rows * len(each.items) + each.indices for each in (part, earlier))
-    return part.where(~np.isin(pairs, known))
 
 
 def _shuffled_position(interactions: Interactions, seed: int) -> np.ndarray:

@@ -7,13 +7,14 @@ import scipy.sparse as sp
 
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import TopNLists
+from sdiff.evaluation.protocols import Protocol
 
 SAMPLE = 10_000  # lists from which the diversity is estimated: each is compared with all users
 ENTRIES = 20_000_000  # of a dense matrix (lists, users)
 
 
-def measures(lists: TopNLists, split: Split) -> dict[str, float]:
-    """Measures of the lists beyond accuracy.
+def measures(lists: TopNLists, split: Split, protocol: Protocol = "train") -> dict[str, float]:
+    """Measures of the lists beyond accuracy. Popularity is that in the training part; `protocol` is as in `unseen`.
 
     - coverage: share of the items that are in at least one list;
     - novelty: -log2 of the share of users who have an item, in bits, averaged over all recommendations;
@@ -35,7 +36,8 @@ def measures(lists: TopNLists, split: Split) -> dict[str, float]:
         own = block @ (counts > 0)  # the columns have length 1, or 0 for items without users
         cosines.append(((total - own) / np.maximum(n * (n - 1), 1))[n > 1])
     mean_cosine = np.concatenate(cosines)
-    history_popularity = _popularity(split.train.matrix()[lists.users], counts)
+    histories = split.train if protocol == "train" else split.merged().train
+    history_popularity = _popularity(histories.matrix()[lists.users], counts)
     diversity = {"diversity": float(1 - mean_cosine.mean())} if len(mean_cosine) else {}  # not of single items
     return (
         reach(lists, split)

@@ -81,7 +81,7 @@ def assess(
     """
     own = evaluate_users(score, split, part, device, progress, ranks, protocol, k)
     lists = own.gathered(ranks, best_device(device))
-    at = {n: measures(lists.first(n), split) for n in list_lengths(k)}
+    at = {n: measures(lists.first(n), split, protocol) for n in list_lengths(k)}
     beyond = {f"{name}@{n}": value for n, found in at.items() for name, value in found.items()}
     ids = [split.users.ids[u] for u in lists.users]
     return Evaluation(ids, getattr(split, part).lengths[lists.users], lists.values, beyond)

@@ -97,7 +97,7 @@ def main() -> None:
         "versions": versions("torch"),
         "device": device_name(best_device()),
         "mean": summary(runs, np.mean),
-        "std": summary(runs, np.std),
+        "std": summary(runs, partial(np.std, ddof=int(len(runs) > 1))),
         "epochs": [r["epoch"] for r in runs],
         "chosen": [r["chosen"] for r in runs if "chosen" in r],
         "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1),

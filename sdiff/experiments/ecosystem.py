@@ -171,13 +171,12 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL")
     arguments = parser.parse_args()
-    ordered = load_dataset(arguments.dataset).split.train.ordered
-    chosen = {name: MODELS[name] for name in arguments.models if ordered or not MODELS[name].order}
+    split = load_dataset(arguments.dataset).split
+    chosen = {name: MODELS[name] for name in arguments.models if split.train.ordered or not MODELS[name].order}
     missing = {model.package for model in chosen.values() if not find_spec(model.package)}
     if missing:
         print(f"not installed, and left out: {', '.join(sorted(missing))}")
     name = f"ecosystem-{arguments.dataset}"
-    split = load_dataset(arguments.dataset).split
     identity = {"dataset": arguments.dataset, "data_fingerprint": split.fingerprint}
     former = read(OUTPUT / f"{name}.json") or {}
     rows = {row["model"]: row for row in former.get("rows", ()) if identity.items() <= former.items()}

@@ -37,7 +37,7 @@ CAPS = {"epochs": 100, "patience": 30}
 
 
 def reproduce(
-    what: str, key: str, name: str, seed: int, quick: bool, results: Path | None = None, only: Collection[str] = ()
+    what: str, key: str, name: str, seed: int, quick: bool, folder: Path | None = None, only: Collection[str] = ()
 ) -> dict[str, Any]:
     """Runs the missing jobs of an experiment, prints and draws the rows, and returns the run.
 
@@ -46,7 +46,7 @@ def reproduce(
         key: key of the data set.
         name: name of the preset.
         quick: whether this is a smoke run, with a tiny model.
-        results: folder of the result files.
+        folder: of the result files.
         only: names of the jobs to run; all by default.
 
     Raises:
@@ -82,8 +82,8 @@ def reproduce(
         "device": device_name(best_device()),
         "config": config.to_dict() if experiment.of_preset else None,
     }
-    results = results or (Path("results-quick") if quick else OUTPUT)
-    path = results / f"{what}.json"
+    folder = folder or (Path("results-quick") if quick else OUTPUT)
+    path = folder / f"{what}.json"
     document = read(path) or {"what": what, "runs": []}
     document |= {"title": experiment.title, "figure": experiment.figure}
     runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
@@ -100,19 +100,19 @@ def reproduce(
             run[name] = {job: run[name][job] for job in jobs if job in run[name]}
         runs[key, preset_key] = run
         document["runs"] = list(runs.values())
-        results.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(document, indent=1).encode())
 
     study = Study(dataset, config, seed, quick)
     for job in tqdm([job for job in fitting if not only or job in only], desc=what, unit="job", disable=None):
-        if job not in run["jobs"]:
+        if not (job in run["jobs"] and experiment.current(run["jobs"][job])):
             started = time.perf_counter()
             run["jobs"][job] = jobs[job](study)
             run["seconds"][job] = round(time.perf_counter() - started, 1)
         save()
     for row in rows(run):
         if "test" in row:
-            labels = (f"{k} {v}" for k, v in row.items() if k not in (*PARTS, "protocols"))
+            labels = (f"{k} {v}" for k, v in row.items() if k not in (*PARTS, "protocols", "config"))
             print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
     picture = path.with_name("-".join(filter(None, (what, key, preset_key))) + ".svg")
     draw(what, run, picture)

@@ -30,8 +30,9 @@ def log_snr(study: Study, config: Config) -> Row:
     """
     basis = cached_basis(study.dataset.split.train, config.K, p=config.user_power)
     schedule = NoiseSchedule.of(config)
+    power = _signal_power(study, config)
     ratio = _power_ratio(
-        schedule, schedule.times(config.T)[1:], frequencies(basis.lam, config), _signal_power(study, config)
+        schedule, schedule.times(config.T)[1:], frequencies(basis.lam, config), power, config.standardise
     )
     return {"log SNR": ratio.log().mean().item()}
 
@@ -43,29 +44,38 @@ def snr_over_time(study: Study, steps: int = 1000) -> list[Row]:
     rows = []
     for kind in SCHEDULES:
         schedule = NoiseSchedule.of(study.config.override({"schedule": kind}))
-        ratio = _power_ratio(schedule, schedule.times(steps)[10::10], frequencies(basis.lam, study.config), power)
+        times, lam = schedule.times(steps)[10::10], frequencies(basis.lam, study.config)
+        ratio = _power_ratio(schedule, times, lam, power, study.config.standardise)
         rows += [{"schedule": kind, "step": 10 * k, "SNR": value} for k, value in enumerate(ratio.tolist(), start=1)]
     return rows
 
 
 def _signal_power(study: Study, config: Config) -> torch.Tensor:
-    """E[v_0k^2] (K,) over the histories, normalised as for the denoiser."""
+    """E[v_0k^2] (K,) over the histories, normalised as for the denoiser, with the basis from which training starts."""
     basis = cached_basis(study.dataset.split.train, config.K, p=config.user_power)
     histories = Histories.from_interactions(study.dataset.split.train, torch.device("cpu"))
-    return condition(basis, histories, config.override({"half_life": 0})).mean(1).square().mean(0)
+    power = condition(basis, histories, config.override({"half_life": 0})).mean(1).square().mean(0)
+    return power * len(basis.U) if config.loss == "softmax" else power  # its basis is sqrt(n_items) U
 
 
-def _power_ratio(schedule: NoiseSchedule, times: torch.Tensor, lam: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+def _power_ratio(
+    schedule: NoiseSchedule, times: torch.Tensor, lam: torch.Tensor, power: torch.Tensor, standardise: bool
+) -> torch.Tensor:
     """Ratio of signal power to noise power (n,) at times (n,)."""
     signal = (schedule.alpha(times, lam) ** 2 * power).sum(1)
-    return signal / (schedule.sigma(times, lam) ** 2).sum(1)
+    noise = schedule.sigma(times, lam) ** 2
+    return signal / (noise * power if standardise else noise).sum(1)
 
 
 K_VALUES = (25, 50, 100, 200, 400, 800)  # Figure 7
 ALPHA_MIN = (0.0, 0.025, 0.05, 0.075, 0.1)  # Figure 8, the ranges of Section 4.1
 SIGMA_MAX = (0.4, 0.425, 0.45, 0.475, 0.5)
 STEPS = (1, 2, 3, 5, 10, 20)
-SCALES = get_args(FrequencyScale)
+# Schedules, bounds, frequency scales, and whether the noise is relative to v_0; ddpm uses no frequencies.
+CELLS = (
+    *product(("vp", "ve"), (0.5, 1.0), get_args(FrequencyScale), (False,)),
+    *product(("vp", "ve"), (0.5, 1.0), ("graph", "rank"), (True,)),
+)
 
 EXPERIMENTS = {
     "table1": Experiment(
@@ -78,6 +88,7 @@ EXPERIMENTS = {
         },
         of_preset=False,
         fits=table1.fits,
+        current=table1.current,
     ),
     "table3": Experiment(
         "Table 3: frequency-dependent and frequency-independent noise",
@@ -97,10 +108,11 @@ EXPERIMENTS = {
         sweep(
             (
                 Cell(
-                    {"noise": f"{kind}, σ_max = {bound:g}", "scale": scale},
-                    {"schedule": kind, "sigma_max": bound, "frequency_scale": scale},
+                    {"noise": f"{kind}, σ_max = {bound:g}", "scale": scale + ", standardised" * standardise},
+                    {"schedule": kind, "sigma_max": bound, "frequency_scale": scale}
+                    | ({"standardise": True} if standardise else {}),
                 )
-                for kind, bound, scale in product(("vp", "ve"), (0.5, 1.0), SCALES)  # ddpm uses no frequencies
+                for kind, bound, scale, standardise in CELLS
             ),
             log_snr,
         ),

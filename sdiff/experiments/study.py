@@ -50,6 +50,7 @@ class Experiment:
         of_preset: whether it depends on a preset; results are then saved for each preset.
         exact: whether to train for as many epochs as the preset says; otherwise epochs are limited to shorten sweeps.
         fits: whether a job can run on a data set.
+        current: whether the rows of a job are those of the present presets, if it is not `of_preset`.
         by_preset: jobs by preset, in place of `jobs`, if they depend on it.
     """
 
@@ -60,6 +61,7 @@ class Experiment:
     of_preset: bool = True
     exact: bool = False
     fits: Callable[[str, Dataset], bool] = lambda job, dataset: True
+    current: Callable[[list[Row]], bool] = lambda rows: True
     by_preset: dict[str, dict[str, Job]] = field(default_factory=dict)
 
     def jobs_for(self, preset: str) -> dict[str, Job]:

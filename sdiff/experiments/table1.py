@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import torch
 
 from sdiff.base.device import peak_memory_mb
-from sdiff.config import PRESETS
+from sdiff.base.errors import SDiffError
+from sdiff.config import PRESETS, Config
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import BASELINES, Scorer
@@ -85,6 +87,17 @@ def fits(model: str, dataset: Dataset) -> bool:
     return (dataset.split.train.ordered or model not in IN_ORDER) and (small or model not in DENSE_MODELS)
 
 
+def current(rows: list[Row]) -> bool:
+    """Whether the models of S-Diff in the rows were trained with the present presets."""
+    with suppress(SDiffError):  # a setting of another version
+        return all(
+            "config" in row and Config.from_dict(row["config"]) == PRESETS[OURS[row["model"]]]
+            for row in rows
+            if row["model"] in OURS
+        )
+    return False
+
+
 def jobs() -> dict[str, Job]:
     names = sorted((*CLOSED, *LEARNT, *OURS), key=lambda name: name in IN_ORDER)
     return {name: partial(measure_in_process, name) for name in names}
@@ -128,4 +141,4 @@ def measure(model: str, key: str, seed: int, quick: bool) -> Row:
         "peak memory MB": memory,
         **dict(zip(PARTS, (valid, test), strict=True)),
         "protocols": others,
-    }
+    } | ({"config": PRESETS[OURS[model]].to_dict()} if model in OURS else {})

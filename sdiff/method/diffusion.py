@@ -59,6 +59,11 @@ def mean_memory(x: Histories, config: Config) -> Histories:
     return x.weighted(weights).normalised()
 
 
+def root_mean_square(basis: Basis, x: Histories, config: Config) -> Tensor:
+    """(K,) root mean square of each coordinate of v_0 = U'x over the histories x."""
+    return basis.gft(scaled(x, config)).square().mean(0).sqrt()
+
+
 def q_sample(schedule: NoiseSchedule, v_0: Tensor, t: Tensor, lam: Tensor, eps: Tensor | None) -> Tensor:
     """v_t = alpha_t * v_0 + sigma_t * eps (B, K): Eq. (1) per frequency. Without eps, returns the mean."""
     mean = schedule.alpha(t, lam) * v_0
@@ -149,14 +154,15 @@ def denoise(
 
 
 def sampling_noise(model: Model, n_users: int, config: Config, generator: torch.Generator) -> Tensor | None:
-    """The noise (T, B, K) of Algorithm 2 for B users, scaled by `config.noise`; None if it is off.
+    """The noise (T, n_users, K) of Algorithm 2, times `config.noise` and `noise_scale`; None if it is off.
 
     It is drawn on the device of `generator`: a CPU generator gives the same noise whatever the device of the model.
     """
     if not config.noise:
         return None
     shape = (config.T, n_users, len(model.basis.lam))
-    return config.noise * torch.randn(shape, generator=generator, device=generator.device).to(model.log_counts.device)
+    eps = torch.randn(shape, generator=generator, device=generator.device).to(model.noise_scale)
+    return config.noise * eps * model.noise_scale
 
 
 @torch.inference_mode()
@@ -185,18 +191,19 @@ def denoise_with(
     )
 
 
-def score(model: Model, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
+def score(model: Model, x: Histories, config: Config, generator: torch.Generator, shared: bool = False) -> Tensor:
     """Item scores x_hat (B, n_items) that Algorithm 2 predicts from histories x.
 
-    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `sampling_noise`. A CPU
-    takes the histories in blocks.
+    They are logits if the loss is softmax, and have no unit otherwise. `generator` is as in `sampling_noise`. With
+    `shared`, all histories have the same noise, that of a batch of one. A CPU takes the histories in blocks.
     """
-    noise = sampling_noise(model, len(x), config, generator)
+    noise = sampling_noise(model, 1 if shared else len(x), config, generator)
     users = torch.arange(len(x), device=model.log_counts.device)
     blocks = users.split(max(SCORES // len(model.log_counts), 1)) if users.device.type == "cpu" else [users]
     if len(blocks) == 1:
         return score_with(noise, model, x, config)
-    each = zip(blocks, [None] * len(blocks) if noise is None else noise.split(len(blocks[0]), dim=1), strict=True)
+    draws = [noise] * len(blocks) if noise is None or shared else noise.split(len(blocks[0]), dim=1)
+    each = zip(blocks, draws, strict=True)
     return torch.cat([score_with(eps, model, x.take(block), config) for block, eps in each])
 
 

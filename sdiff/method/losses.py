@@ -113,7 +113,8 @@ def noised(
     schedule, lam = NoiseSchedule.of(config), frequencies(model.basis.lam, config)
 
     def q(v: Tensor, t: Tensor) -> Tensor:
-        return q_sample(schedule, v, t, lam, torch.randn(v.shape, generator=generator, device=v.device))
+        eps = torch.randn(v.shape, generator=generator, device=v.device) * model.noise_scale
+        return q_sample(schedule, v, t, lam, eps)
 
     v_t = q(v_0, t)
     if not config.sampled:

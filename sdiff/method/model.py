@@ -72,8 +72,8 @@ class LearntBasis(nn.Module):
 class Model(nn.Module):
     """The parts of a model, and the item graph's `spectrum`.
 
-    `denoiser` and `head` are trained, `basis` only if loss=softmax. `graph` is computed from the data. A model with
-    denoiser=filter is not trained at all.
+    `denoiser` and `head` are trained, `basis` only if loss=softmax. `graph` and, with `standardise`, `noise_scale` (K,)
+    are computed from the data. A model with denoiser=filter is not trained at all.
 
     Args:
         item_counts: (n_items,) number of training interactions of each item.
@@ -93,6 +93,8 @@ class Model(nn.Module):
             self.denoiser = Denoiser(config, K) if config.denoiser == "mlp" else LinearDenoiser(K)
             self.graph = ItemGraph(n_items, config.graph_entries) if config.graph_entries else None
             self.head = FusionHead(config.graph_log) if self.graph else None
+        self.noise_scale: Tensor
+        self.register_buffer("noise_scale", torch.ones(K), persistent=config.standardise)
         self.log_counts: Tensor
         self.register_buffer("log_counts", torch.log(item_counts + 1.0), persistent=False)
 

@@ -103,16 +103,16 @@ class StaticScore:
         self.model, self.lock = model, Lock()
         self.graphs = Graphs(model.log_counts.device)
 
-    def __call__(self, x: Histories, config: Config, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Histories, config: Config, generator: torch.Generator, shared: bool = False) -> Tensor:
         """Scores (B, n_items) in a new tensor. Arguments are those of `score`."""
-        noise = sampling_noise(self.model, len(x), config, generator)
+        noise = sampling_noise(self.model, 1 if shared else len(x), config, generator)
         if not 0 < len(x) * len(self.model.log_counts) <= SCORES:
             return score_with(noise, self.model, x, config)
         capacity = capacity_for(len(x.items))
         items, weights = (pad(part, (0, capacity - len(part))) for part in (x.items, x.weights))
         inputs = [items, x.offsets, weights, *([] if noise is None else [noise])]
         with self.lock:
-            return self.graphs((len(x), capacity, config), partial(self._scores, config), *inputs).clone()
+            return self.graphs((len(x), capacity, config, shared), partial(self._scores, config), *inputs).clone()
 
     def _scores(
         self, config: Config, items: Tensor, offsets: Tensor, weights: Tensor, noise: Tensor | None = None

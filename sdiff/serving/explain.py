@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sdiff.base.device import generator
-from sdiff.method.diffusion import mean_memory, memory_inputs, sample
+from sdiff.method.diffusion import mean_memory, memory_inputs, sample, sampling_noise
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY
 from sdiff.serving.recommender import Recommender
@@ -79,9 +79,7 @@ def explain(
     shown = EVERY if config.T > 1 else of_item
     whole = mean_memory(x, config)
     whole_near = None if graph is None else graph.dot(whole)[0, shown]
-    noise = None
-    if config.noise:
-        noise = config.noise * torch.randn((config.T, 1, K), generator=generator(seed)).to(model.device)
+    noise = sampling_noise(model.model, 1, config, generator(seed))
     scores, v0_hat = [], parts.new_zeros(0, K)
     whole_c = parts.sum(0)  # (M, K)
     by_c, by_near = torch.zeros_like(whole_c), parts.new_zeros(n_items)  # the integrals
@@ -97,7 +95,7 @@ def explain(
             c,
             config.T,
             config.guidance,
-            None if noise is None else noise.expand(-1, len(a_b), -1),
+            noise,
             as_v_0=lambda v0_hat, c=c, rows=rows, near=near: model.model.v_0(v0_hat, c.mean(1), rows, near),
         )
         near_item = near if near is None or shown is of_item else near[:, of_item]

@@ -68,8 +68,7 @@ def ranked(
 ) -> Iterator[Rows]:
     """Yields the recommendations of users of `train`, in batches.
 
-    A user has fewer than k rows if fewer unseen items are left. Each batch has its own seed for the sampling noise, so
-    its result does not depend on the other batches. The noise does depend on the batch size.
+    A user has fewer than k rows if fewer unseen items are left. Their list does not depend on the other users.
 
     Args:
         k: maximum number of items per user.
@@ -84,10 +83,9 @@ def ranked(
     histories = Histories.from_interactions(train, model.device)
     users = np.flatnonzero(train.lengths) if users is None else users
     batches = torch.from_numpy(users).to(model.device).split(batch_size)
-    seeds = torch.randint(2**63 - 1, (len(batches),), generator=generator(seed)).tolist()
     for number in progress(range(len(batches)) if only is None else only):
-        batch, noise = batches[number], torch.Generator().manual_seed(seeds[number])
-        scores, items = model.top(histories.take(batch), k, config, noise, exclude_seen, allowed)
+        batch = batches[number]
+        scores, items = model.top(histories.take(batch), k, config, generator(seed), exclude_seen, allowed)
         row, rank = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,), rank from 0
         columns = (batch[row], rank + 1, items[row, rank], scores[row, rank])
         yield Rows(*(column.cpu().numpy() for column in columns))

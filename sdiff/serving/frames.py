@@ -98,10 +98,16 @@ def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tu
     """What `Recommender.update` makes a model of: a checkpoint, and the histories and titles that it then knows."""
     given = model.attached
     histories, form = read_frame(interactions, replace(given.reading, core=1))
+    epochs = None
     if given.histories is not None:
-        histories = given.histories.joined(histories)
-    split = _with_last_fifth_as_validation(histories, given.reading)
-    epochs = update(model.checkpoint, split, seed, model.device).fit().best.epoch if len(split.valid) else None
+        former, form = given.histories, given.form
+        histories = former.joined(histories)
+        # Only new interactions can be held out: the model was trained on the others.
+        valid = _with_last_fifth_as_validation(histories, given.reading).valid
+        valid = valid.without(former.among(valid.items, valid.users))
+        split = Split(histories.without(valid), valid, histories.empty)
+        if model.config.denoiser == "mlp" and len(valid):
+            epochs = update(model.checkpoint, split, seed, model.device).fit().best.epoch
     trainer = update(model.checkpoint, _without_held_out(histories), seed, model.device, epochs=epochs).fit()
     checkpoint = continued(trainer, model.checkpoint, ORIGIN)
     by_id = given.titles if titles is None else {**given.titles, **read_titles(titles)}

@@ -92,7 +92,8 @@ def dataset_name(key: str) -> str:
 def command(checkpoint: Checkpoint) -> str:
     """The `sdiff train` command that repeats the training; empty if it was not trained by one command."""
     origin = checkpoint.provenance
-    if origin.preset not in PRESETS or origin.dataset == ORIGIN or "updated" in checkpoint.metrics:
+    several = origin.trained or "updated" in checkpoint.metrics  # settings of inference were chosen after the training
+    if origin.preset not in PRESETS or origin.dataset == ORIGIN or several:
         return ""
     words = ["--dataset", dataset_name(origin.dataset), "--preset", origin.preset, "--seed", str(origin.seed)]
     if changed := _changed(checkpoint.config, PRESETS[origin.preset]):

@@ -209,9 +209,9 @@ class Recommender:
     def update(self, interactions: Any, *, items: Any = None, seed: int = 0) -> Recommender:
         """A model that also knows new interactions, users and items, by a short training from the weights of this one.
 
-        The interactions are added to the histories that this model was fitted on or loaded with. If it has none, the
-        frame must contain the former interactions, too, as the model would forget them otherwise. Known items keep
-        their indices.
+        The interactions are added to the histories that this model was fitted on or loaded with. The new ones among the
+        last fifth of each history decide the number of epochs. If the model has no histories, the frame must contain
+        the former interactions, too, as the model would forget them otherwise. Known items keep their indices.
 
         Args:
             interactions: a frame, read with the options that this model was given.
@@ -219,7 +219,7 @@ class Recommender:
             seed: seed of the order of users, masks and noise.
 
         Raises:
-            SDiffError: the frame is invalid, or training fails.
+            SDiffError: the frame is invalid, the former interactions are missing, or training fails.
         """
         checkpoint, attached = frames.updated(self, interactions, items, seed)
         return Recommender(checkpoint, self.device, attached)
@@ -277,7 +277,8 @@ class Recommender:
             users: ids of users of `histories`; all of them by default.
             histories: a frame of interactions, item ids by user (a dict), or a list of lists of item ids. By default,
                 the interactions that the model was fitted on or loaded with.
-            seed: seed of the sampling noise.
+            seed: seed of the sampling noise. The same history, settings and seed give the same list, alone or with
+                others.
             exclude_seen: whether to exclude the items of the history.
             candidates: items that may be recommended, as ids or as an array (n_items,) bool in vocabulary order; all by
                 default.
@@ -364,10 +365,11 @@ class Recommender:
     def item_vectors(self) -> Tensor:
         """(n_items, K) unit vectors, one per item; zero for an item that the K lowest frequencies do not reach.
 
-        They are the rows of U (1 - lam), scaled. 1 - lam is the low-pass of the item graph, as A = U diag(1 - lam) U':
-        these are the rows of A at the K lowest frequencies, so items are similar if their neighbourhoods are. On
-        ml-latest-small, similar items share more genres and more test users with this weight than with (1 - lam)^1/2,
-        a heat kernel, or none.
+        They are the rows of U (1 - lam), scaled. 1 - lam is the low-pass of the item graph: with user_power = 1/2, when
+        A = U diag(1 - lam) U', these are the rows of A at the K lowest frequencies, so items are similar if their
+        neighbourhoods are. Smaller powers have frequencies with lam = 0, which count alike. On ml-latest-small, with
+        user_power = 1/2, similar items share more genres and more test users with this weight than with
+        (1 - lam)^1/2, a heat kernel, or none.
         """
         spectrum = self.model.spectrum
         rows = spectrum.U * (1 - spectrum.lam)
@@ -393,7 +395,7 @@ class Recommender:
         Args:
             x: (B, n_items) histories, as made by `encode`.
             config: the model's configuration, with the settings of this call.
-            noise: CPU generator of the sampling noise.
+            noise: CPU generator of the sampling noise, which all histories share: a list does not depend on the others.
             exclude_seen: whether to exclude the items of each history.
             allowed: (n_items,) bool, the items that may be recommended; all by default.
 
@@ -404,7 +406,7 @@ class Recommender:
             SDiffError: k is not an integer of at least 1, or a score is not finite.
         """
         k = whole("k", k, 1)
-        scores = exclude_(self.scores(x, config, noise), x if exclude_seen else None, allowed)
+        scores = exclude_(self.scores(x, config, noise, shared=True), x if exclude_seen else None, allowed)
         values, items = top_n(scores, k)
         if self.config.loss == "softmax":
             best = values[:, :1]
@@ -440,13 +442,14 @@ class Recommender:
         mask[self.items.encode(allowed, unknown=unknown)] = True
         return mask
 
-    def scores(self, x: Histories, config: Config, noise: torch.Generator) -> Tensor:
+    def scores(self, x: Histories, config: Config, noise: torch.Generator, shared: bool = False) -> Tensor:
         """Scores x_hat (B, n_items) of histories x, in a new tensor: logits if the loss is softmax, else without unit.
 
-        `noise` is a CPU generator, so that the sampling noise is the same on every device. If the model
-        `needs_history`, the score for an empty one is the number of training interactions of the item.
+        `noise` is a CPU generator, so that the sampling noise is the same on every device. With `shared`, all histories
+        have the same noise, that of a batch of one. If the model `needs_history`, the score for an empty one is the
+        number of training interactions of the item.
         """
-        scores = self._score(x, config, noise)
+        scores = self._score(x, config, noise, shared)
         if self.needs_history and (empty := x.offsets.diff() == 0).any():
             scores[empty] = self.checkpoint.item_counts.to(scores)  # (n_items,)
         return scores

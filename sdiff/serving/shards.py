@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sdiff.base.checks import whole
 from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import regular, sweep, write_atomically
@@ -48,7 +49,7 @@ def write_shards(
         the first.
 
     Raises:
-        SDiffError: the folder contains other recommendations or cannot be written to.
+        SDiffError: k or the seed is invalid, or the folder contains other recommendations or cannot be written to.
     """
     train = dataset.split.train
     n_batches = -(-int((train.lengths > 0).sum()) // BATCH)
@@ -56,6 +57,7 @@ def write_shards(
         folder / f"part-{i:05d}.parquet": range(start, min(start + BATCHES, n_batches))
         for i, start in enumerate(range(0, max(n_batches, 1), BATCHES))  # at least one, which may be empty
     }
+    k = whole("k", k, 1)
     if ranks.first:
         description = {
             "checkpoint": model.checkpoint.fingerprint,
@@ -63,7 +65,7 @@ def write_shards(
             "data_fingerprint": dataset.split.fingerprint,
             "k": k,
             "settings": config.to_dict(),
-            "seed": seed,
+            "seed": whole("seed", seed, 0),
             "titles": titles,
             "users_in_a_shard": BATCH * BATCHES,
         }

@@ -32,7 +32,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
     tensors = {"generator": trainer.generator.get_state()}
     for part, module in trainer.modules().items():
         tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in trainer.best.weights.items()}
+    tensors |= {f"best.{name}": trainer.best.weights[name] for name in trained(trainer.serving) if trainer.best.weights}
     for i, adam in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{name}": tensor for name, tensor in adam.items()}
     state = {
@@ -114,8 +114,11 @@ def _damaged(path: Path, error: Exception) -> SDiffError:
 
 
 def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    weights = _strip(tensors, "best.")
-    check_alike(weights, trainer.serving.state_dict() if weights else {})
+    names = trained(trainer.serving)  # states of earlier versions also have what is computed from the data
+    weights = {name: tensor for name, tensor in _strip(tensors, "best.").items() if name in names}
+    if weights or not names:
+        check_alike(weights, names)
+        weights = trainer.fixed | weights
     trainer.epoch, trainer.seconds, trainer.best = state["epoch"], state["seconds"], _best(state, weights)
     trainer.curve = _curve(state)
     for part, module in trainer.modules().items():

@@ -30,7 +30,7 @@ from sdiff.config import Config
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.method.crossfit import Fold, cross_fit
-from sdiff.method.diffusion import score
+from sdiff.method.diffusion import root_mean_square, score
 from sdiff.method.histories import Histories
 from sdiff.method.linear import LinearDenoiser, solve
 from sdiff.method.losses import LOSSES
@@ -141,6 +141,10 @@ class Trainer:
             self.model.load_state_dict(start.weights, strict=False)  # without the graph, which is built next
         if self.model.graph is not None:
             self.model.graph.build(split.train)
+        if config.standardise:
+            histories = Histories.from_interactions(split.train, self.device)
+            some = histories.take(torch.from_numpy(split.train.lengths.nonzero()[0]).to(self.device))
+            self.model.noise_scale.copy_(root_mean_square(self.model.basis, some, config).detach())
         self.folds: list[Fold] = []
         if config.folds:
             with enough_memory("lower folds, graph_entries or K, and train again"):
@@ -294,11 +298,11 @@ class Trainer:
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the weights on the CPU."""
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained(self.serving).items()}
-        return self._fixed | copies
+        return self.fixed | copies
 
     @cached_property
-    def _fixed(self) -> dict[str, Tensor]:
-        """What is not trained, on the CPU. It never changes and may be large, so that it is copied only once."""
+    def fixed(self) -> dict[str, Tensor]:
+        """What is not trained, but computed from the data, on the CPU. It may be large, so it is copied only once."""
         names = self.serving.state_dict().keys() - trained(self.serving).keys()
         return {name: tensor.cpu() for name, tensor in self.serving.state_dict().items() if name in names}
 
@@ -334,7 +338,7 @@ class Trainer:
             self.config.at_inference(self.served),
             self.split.items,
             torch.from_numpy(self.split.train.item_counts),
-            self.model.spectrum,
+            self.model.spectrum.to("cpu"),
             self.best.weights or self._weights(),
             provenance,
             metrics,

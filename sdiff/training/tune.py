@@ -205,7 +205,7 @@ class Study:
         The importance is that of PED-ANOVA (Watanabe et al. 2023, IJCAI): how much the settings of the best trials
         differ from those of all.
         """
-        optuna, names = library(), [*self.space.settings]
+        optuna = library()
         complete = [trial for trial in self.study.trials if trial.state.name == "COMPLETE"]
         if len(complete) < 2:
             return ""
@@ -225,11 +225,12 @@ class Study:
 
 
 def library() -> Any:
-    """`optuna`. Raises SDiffError if it is not installed."""
+    """`optuna`. Raises SDiffError if it is not installed, or Plotly, with which it draws."""
     try:
+        import_module("plotly")
         return import_module("optuna")
     except ImportError:
-        raise SDiffError("sdiff tune needs the library optuna: run pip install optuna plotly.") from None
+        raise SDiffError("sdiff tune needs the libraries optuna and plotly: run pip install optuna plotly.") from None
 
 
 def _values(name: str, text: str) -> tuple[float, float, bool] | list[Any]:

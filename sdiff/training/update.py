@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdiff.base.device import Device
 from sdiff.base.distributed import ALONE, Ranks
+from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.method.model import LearntBasis
 from sdiff.method.nystroem import carried, neighbours_mean
@@ -17,6 +18,7 @@ from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
 
 PART = 6  # the short training takes this part of the epochs that a full one waits for an improvement
+LEAST = 0.5  # share of the former interactions that are expected among the present ones, of which some may be left out
 FOLDS = 4  # maximum, because a fold takes as much time as an epoch
 
 
@@ -41,10 +43,16 @@ def update(
         The trainer, to be run. The vocabulary of its items has those of the checkpoint first, at the same indices.
 
     Raises:
-        SDiffError: as `Trainer`.
+        SDiffError: as `Trainer`, or the former interactions are missing.
     """
     config = checkpoint.config.override(checkpoint.provenance.trained)
     split = split.among(checkpoint.items.union(split.items))
+    before, now = int(checkpoint.item_counts.sum()), int(split.train.item_counts[: len(checkpoint.items)].sum())
+    if now < before * LEAST:
+        raise SDiffError(
+            f"The training part has {now:,} interactions with items that the model knows, which was trained on "
+            f"{before:,}: give the former interactions, too, as the model would forget them otherwise."
+        )
     if config.denoiser != "mlp":
         return Trainer(config, split, seed, device, ranks)
     epochs = max(config.patience // PART, 1) if epochs is None else epochs

@@ -1,4 +1,4 @@
-"""A few sessions for a few seconds. `make soak` runs fifty for minutes."""
+"""A few sessions for a few seconds. `make soak` runs 25 for an hour."""
 
 import json
 from contextlib import closing

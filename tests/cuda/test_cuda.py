@@ -19,6 +19,7 @@ from sdiff.method.spectrum import normalised_adjacency_root, spectral_basis
 from sdiff.serving.recommender import Recommender
 from sdiff.training.run_state import resume, save_state
 from sdiff.training.trainer import CRITERION, Trainer
+from sdiff.training.update import continued, update
 from tests.conftest import CPU, SMALL
 
 QUICK = {"K": 12, "hidden": 32, "epochs": 8, "eval_every": 4, "batch_size": 20}
@@ -58,13 +59,12 @@ def test_top_n_is_that_of_the_cpu(n_items, gpu):
     scores = torch.randn(7, n_items, generator=generator(CPU))
     seen = [[3, 5], [], [7], [0], [1], [2], [n_items - 1]]
     ours, theirs = (
-        top_n(exclude_(scores.to(device, copy=True), Histories.from_lists(seen, device)), None, 20)
-        for device in (CPU, gpu)
+        top_n(exclude_(scores.to(device, copy=True), Histories.from_lists(seen, device)), 20) for device in (CPU, gpu)
     )
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a, b.cpu())
     with pytest.raises(SDiffError, match="not finite"):
-        top_n(torch.full((2, n_items), torch.nan, device=gpu), None, 5)
+        top_n(torch.full((2, n_items), torch.nan, device=gpu), 5)
 
 
 def test_the_spectrum_is_that_of_the_cpu(gpu):
@@ -88,6 +88,15 @@ def test_every_preset_trains(name, split, gpu, graphs):
     assert progress[-1].loss < progress[0].loss or trainer.model.closed_form
     assert all(tensor.isfinite().all() for tensor in trainer.best.weights.values())
     model = Recommender(trainer.checkpoint("tastes", name), CPU)
+    assert len(model.recommend(["i1", "i2"], 5).ids) == 5
+
+
+def test_a_model_is_updated_twice(split, gpu):
+    config = PRESETS["tuned"].override(QUICK)
+    model = Recommender(Trainer(config, split, 0, gpu).fit().checkpoint("tastes", "tuned"), gpu)
+    for _ in range(2):
+        trainer = update(model.checkpoint, split, 0, gpu).fit()
+        model = Recommender(continued(trainer, model.checkpoint, "tastes"), gpu)
     assert len(model.recommend(["i1", "i2"], 5).ids) == 5
 
 

@@ -56,6 +56,16 @@ def test_popularity_lift_is_zero_for_lists_like_the_histories_and_one_for_twice_
     assert found["popularity lift"] == pytest.approx(counts.max() / usual - 1)
 
 
+def test_popularity_lift_is_relative_to_the_histories_of_the_protocol(split):
+    counts = split.train.item_counts
+    lists = TopNLists(np.arange(60), np.full((60, 1), counts.argmax()))
+    past = split.merged().train
+    usual = np.mean([counts[past.history(u)].mean() for u in range(60)])
+    for protocol in ("train+valid", "paper"):
+        found = measures(lists, split, protocol)["popularity lift"]
+        assert found == pytest.approx(counts.max() / usual - 1) != measures(lists, split)["popularity lift"]
+
+
 def test_quintiles_have_equal_size_and_are_named_by_their_range():
     groups = dict(fifths(np.arange(10, 0, -1)))
     assert list(groups) == ["1-2", "3-4", "5-6", "7-8", "9-10"]

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sdiff.app import experiment_figures
@@ -118,6 +119,12 @@ def test_four_times_the_noise_lowers_log_snr_by_log_sixteen(split):
     assert weak - strong == pytest.approx(2.7726, abs=1e-3)
 
 
+def test_the_signal_power_is_that_of_the_basis_from_which_training_starts(split):
+    study = Study(Dataset("tastes", "", "", split, Items([], [], [])), Config(K=12), seed=0)
+    ranking = log_snr(study, study.config.override({"loss": "softmax"}))["log SNR"]
+    assert ranking - log_snr(study, study.config)["log SNR"] == pytest.approx(np.log(30), abs=1e-3)
+
+
 def test_figures_show_test_metrics_by_group():
     rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
     figure = experiment_figures.picture(rows, {}, **EXPERIMENTS["steps"].figure)
@@ -154,6 +161,30 @@ def test_all_models_of_table_1_run_on_tiny_data(tmp_path, monkeypatch):
     assert list(run["jobs"]) == list(table1.jobs())
     for [row] in run["jobs"].values():
         assert row["test"]["recall@20"] > 0 and row["test"]["users"] == len(dataset.split.users)
+
+
+def test_a_model_of_table_1_is_trained_anew_if_its_preset_has_changed(tmp_path, monkeypatch):
+    trained = []
+
+    def measured(job, key, seed, quick):
+        trained.append(job)
+        config = table1.PRESETS[table1.OURS[job]].to_dict()
+        metrics = {"recall@20": 0.1}
+        return {"model": job, "order": False, "valid": metrics, "test": metrics, "config": config}
+
+    monkeypatch.setattr(table1, "measure", measured)
+    monkeypatch.setattr(table1, "in_process", lambda function, *arguments: function(*arguments))
+
+    def run():
+        reproduce.reproduce("table1", "demo", "paper", 0, True, tmp_path, ["S-Diff tuned", "S-Diff instant"])
+
+    run()
+    run()
+    assert trained == ["S-Diff instant", "S-Diff tuned"]
+    changed = table1.PRESETS | {"tuned": table1.PRESETS["tuned"].override({"q": 0.1})}
+    monkeypatch.setattr(table1, "PRESETS", changed)
+    run()
+    assert trained == ["S-Diff instant", "S-Diff tuned", "S-Diff tuned"]
 
 
 def test_an_unknown_job_is_refused_with_the_known_ones(tmp_path, capsys):

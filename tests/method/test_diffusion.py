@@ -1,16 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from sdiff.config import Config
+from sdiff.data.interactions import Interactions, Split
 from sdiff.method.denoiser import Denoiser, FiLM, time_code
-from sdiff.method.diffusion import guided, sample
+from sdiff.method.diffusion import guided, sample, sampling_noise
 from sdiff.method.histories import Histories
-from sdiff.method.losses import LOSSES, denoising_loss
+from sdiff.method.losses import LOSSES, denoising_loss, noised
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule
-from tests.conftest import CPU, SMALL
+from sdiff.serving.recommender import Recommender
+from sdiff.training.trainer import Trainer
+from tests.conftest import CPU, SMALL, vocabulary
 
 LAM = torch.linspace(0, 1, 6)
 V = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
@@ -213,3 +217,31 @@ def test_the_loss_equals_algorithm_1_step_by_step(name, sampled, basis, tastes):
         n = hidden.sum(1, keepdim=True)
         expected = ((1 - (n * p) ** 0.3) / 0.3)[hidden].mean()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["mse", "softmax"])
+def test_standardised_noise_is_relative_to_the_root_mean_square_of_v_0(loss, split):
+    config = SMALL.override({"epochs": 1, "normalise": True, "loss": loss, "folds": 2})
+    nobody = Interactions.from_pairs(vocabulary("n", 1), split.items, np.empty(0, int), np.empty(0, int))
+    train = split.train.joined(nobody)  # a user without a history has no influence
+    split = Split(train, *(part.among(train.items, train.users) for part in (split.valid, split.test)))
+    plain, scaled = (Trainer(config.override({"standardise": on}), split, 0, CPU) for on in (False, True))
+    x = Histories.from_interactions(split.train, CPU).take(torch.arange(60))
+    v_0 = plain.model.basis.gft(x.normalised())
+    rms = v_0.square().mean(0).sqrt()
+    assert torch.equal(plain.model.noise_scale, torch.ones(config.K))
+    torch.testing.assert_close(scaled.model.noise_scale, rms)
+
+    def sampled(trainer):
+        return sampling_noise(trainer.model, 3, config, torch.Generator().manual_seed(0))
+
+    def trained(trainer):
+        t, nothing = torch.ones(60), torch.zeros(60, 1, config.K)
+        generator = torch.Generator().manual_seed(0)
+        v_t, _ = noised(trainer.model, v_0, t, nothing, nothing, x, None, config, generator)
+        return v_t - NoiseSchedule.of(config).alpha(t, plain.model.basis.lam) * v_0
+
+    for noise in (sampled, trained):
+        torch.testing.assert_close(noise(scaled), noise(plain) * rms, rtol=1e-4, atol=1e-6)
+    model = Recommender(scaled.fit().checkpoint("tastes", "paper"), CPU)
+    assert torch.equal(model.model.noise_scale, scaled.model.noise_scale)

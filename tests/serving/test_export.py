@@ -13,6 +13,7 @@ from sdiff.data import database
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items
+from sdiff.method import diffusion
 from sdiff.serving import export
 from sdiff.serving.export import Rows, ranked, write
 from sdiff.training.trainer import Trainer
@@ -55,13 +56,15 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_without_noise_every_list_equals_that_of_the_user_alone(model, split):
-    config = model.config.at_inference({"noise": False, "guidance": 0.5})
-    found = all_of(ranked(model, split.train, 6, config, seed=0, batch_size=7))
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_every_list_equals_that_of_the_user_alone(model, split, noise, monkeypatch):
+    monkeypatch.setattr(diffusion, "SCORES", 3 * len(split.items))  # computed in blocks of three users
+    settings = {"noise": noise, "guidance": 0.5, "T": 5}
+    found = all_of(ranked(model, split.train, 6, model.config.at_inference(settings), seed=4, batch_size=7))
     assert list(dict.fromkeys(found["user"])) == list(range(60))
     for user in range(60):
         history = [split.items.ids[i] for i in split.train.history(user)]
-        alone = model.recommend(history, 6, noise=False, guidance=0.5)
+        alone = model.recommend(history, 6, seed=4, **settings)
         own = found["user"] == user
         assert found["item"][own].tolist() == alone.indices and found["rank"][own].tolist() == [1, 2, 3, 4, 5, 6]
         assert found["score"][own] == pytest.approx(alone.scores, abs=1e-5)

@@ -13,6 +13,7 @@ from sdiff.data.readers import FaultyRows, Reading, read_interactions, split_of
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.serving import frames
 from sdiff.training.trainer import Trainer
+from sdiff.training.update import update
 from tests.conftest import CPU, SMALL
 
 KINDS = {
@@ -407,6 +408,26 @@ def test_an_update_adds_interactions_users_and_items_to_those_that_the_model_kno
     known = pd.concat([old, new[(new.item_id == 7) | (new.user_id >= 50)]]).drop_duplicates(["user_id", "item_id"])
     pd.testing.assert_frame_equal(frame, later.recommend(histories=known, users=[3, 55], k=4))
     assert model.recommend(users=[3], k=4).shape == (4, 5), "the former model is unchanged"
+
+
+def test_an_update_chooses_its_epochs_on_interactions_that_the_model_was_not_trained_on(numbered, monkeypatch):
+    train, test = numbered
+    splits = []
+
+    def recorded(checkpoint, split, *arguments, **settings):
+        splits.append(split)
+        return update(checkpoint, split, *arguments, **settings)
+
+    monkeypatch.setattr(frames, "update", recorded)
+    model = Recommender.fit(train, replace(SMALL, epochs=1, patience=4), device="cpu")
+    later = model.update(test.sample(frac=1, random_state=0).rename(columns={"item_id": "item"}))
+    chosen, last = splits
+    new = {*zip(test.user_id.astype(str), test.item_id.astype(str), strict=True)}
+    valid = chosen.valid
+    pairs = [(valid.users.ids[u], valid.items.ids[i]) for u, i in zip(valid.rows, valid.indices, strict=True)]
+    assert pairs and {*pairs} <= new
+    assert len(chosen.train) + len(pairs) == len(last.train) == len(train) + len(test)
+    assert [*later.recommend(users=[1], k=1)][:2] == ["user_id", "item_id"], "of the form that was given first"
 
 
 def test_an_update_of_a_model_without_histories_takes_those_of_the_frame(numbered, tmp_path):

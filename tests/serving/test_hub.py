@@ -170,5 +170,6 @@ def test_the_command_of_a_card_gives_the_configuration_of_the_checkpoint(folder)
     arguments = parser().parse_args(command(checkpoint).split()[1:])
     assert preset(arguments.preset).override(parse_assignments(arguments.set)) == checkpoint.config
     assert (arguments.dataset, arguments.seed) == (checkpoint.provenance.dataset, checkpoint.provenance.seed)
-    assert command(replace(checkpoint, provenance=replace(checkpoint.provenance, preset=""))) == ""
+    for other in ({"preset": ""}, {"trained": {"half_life": 0}}):  # not trained by one command
+        assert command(replace(checkpoint, provenance=replace(checkpoint.provenance, **other))) == ""
     assert Config() == preset("paper")

@@ -37,8 +37,8 @@ def small_shards(monkeypatch):
 
 @pytest.fixture
 def make(model, dataset, tmp_path):
-    def made(ranks=ALONE, folder="lists", k=5, dataset=dataset):
-        return shards.write_shards(tmp_path / folder, model, dataset, k, model.config, 3, True, ranks)
+    def made(ranks=ALONE, folder="lists", k=5, dataset=dataset, seed=3):
+        return shards.write_shards(tmp_path / folder, model, dataset, k, model.config, seed, True, ranks)
 
     return made
 
@@ -102,6 +102,13 @@ def test_a_folder_with_other_content_is_refused_and_unchanged(make, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SDiffError, match="Cannot write to"):
         make(folder="file")
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"seed": -1}], ids=str)
+def test_an_invalid_number_leaves_no_folder_behind(make, tmp_path, wrong):
+    with pytest.raises(SDiffError, match="must be a whole number"):
+        make(**wrong)
+    assert not (tmp_path / "lists").exists()
 
 
 def test_the_manifest_describes_the_lists(make, model, tmp_path):

@@ -76,10 +76,13 @@ def test_an_unknown_preset_is_refused():
     [
         ({"folds": 1}, "folds must be 0, or at least 2"),
         ({"folds": 5, "denoiser": "linear"}, "folds must be 0, or at least 2"),
+        ({"ema": 0.9, "denoiser": "linear"}, "loss=softmax need denoiser=mlp"),
+        ({"standardise": True, "denoiser": "linear"}, "loss=softmax need denoiser=mlp"),
+        ({"loss": "softmax", "denoiser": "linear"}, "loss=softmax need denoiser=mlp"),
         ({"low_pass": 0.3}, "low_pass needs denoiser=filter"),
         ({"graph_log": True}, "graph_log needs graph_entries"),
         ({"denoiser": "filter"}, "denoiser=filter needs"),
-        ({"denoiser": "filter", "graph_entries": 10, "loss": "softmax"}, "denoiser=filter needs"),
+        ({"denoiser": "filter", "graph_entries": 10}, "denoiser=filter needs"),
     ],
     ids=str,
 )

@@ -278,6 +278,20 @@ def test_checkpoints_and_states_of_earlier_versions_have_no_curve_and_no_time(ru
     assert "curve" not in resumed.checkpoint("tastes", "paper").metrics
 
 
+def test_a_state_has_no_copy_of_what_is_computed_from_the_data(split, tmp_path):
+    config = SMALL.override({"epochs": 2, "eval_every": 1, "loss": "softmax", "graph_entries": 900, "ema": 0.5})
+    trainer = Trainer(config, split, 0, CPU).fit()
+    save_state(trainer, tmp_path / "state")
+    tensors, state = load_state(tmp_path / "state")
+    assert not [name for name in tensors if "graph" in name]
+    earlier = tensors | {f"best.{name}": tensor for name, tensor in trainer.fixed.items()}  # as it was written once
+    (tmp_path / "earlier").write_bytes(save(earlier, metadata={"state": json.dumps(state)}))
+    for name in ("state", "earlier"):
+        resumed = Trainer(config, split, 0, CPU)
+        resume(resumed, tmp_path / name)
+        assert same(resumed.checkpoint("", "").weights, trainer.checkpoint("", "").weights)
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -121,9 +121,10 @@ def test_without_a_validation_part_there_is_no_search(split, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_without_the_library_the_error_says_what_to_install(split, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(SDiffError, match="pip install optuna"):
+@pytest.mark.parametrize("library", ["optuna", "plotly"])
+def test_without_a_library_the_error_says_at_once_what_to_install(split, tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SDiffError, match="pip install optuna plotly"):
         study(tmp_path, split)
 
 

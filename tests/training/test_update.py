@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS
 from sdiff.data.interactions import Split
 from sdiff.data.splits import chronological_split
@@ -99,6 +100,15 @@ def test_training_that_does_not_improve_the_validation_changes_nothing(filter_of
     assert trainer.fit().curve[0][0] == 0 and trainer.best.epoch == 0 and trainer.epoch == 3
     assert trainer.best.value == max(value for _, value in trainer.curve)
     assert same(trainer.checkpoint("", "").weights, start)
+
+
+@pytest.mark.parametrize("config", [SMALL.override({"epochs": 1}), PRESETS["instant"].override({"K": 8})])
+def test_new_interactions_alone_are_refused(former_split, config):
+    former = trained(config, former_split)
+    nothing = former_split.train.empty
+    few = former_split.train.where(former_split.train.rows < 20)
+    with pytest.raises(SDiffError, match=r"was trained on \d+: give the former interactions, too"):
+        update(former, Split(few, nothing, nothing), 0, CPU)
 
 
 def test_a_model_in_closed_form_is_computed_anew(former_split, split):
