@@ -5,6 +5,7 @@ DuckDB scans a file in place if it is Parquet, or UTF-8 with uniform line ends. 
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import re
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -48,6 +50,7 @@ class Source:
         encoding: the name of their encoding.
         text: the start of the first file, with \\n at the end of a line.
         whole: whether `text` is the whole table.
+        garbled: whether `text` has bytes that are not in this encoding.
     """
 
     paths: tuple[Path, ...]
@@ -55,6 +58,7 @@ class Source:
     encoding: str = "utf-8"
     text: str = ""
     whole: bool = False
+    garbled: bool = False
 
     @classmethod
     def of(cls, paths: Sequence[Path], encoding: str = "") -> Source:
@@ -68,8 +72,9 @@ class Source:
         if head.startswith(b"PAR1"):
             return cls(tuple(paths), True)
         encoding = encoding or next((e for mark, e in MARKS.items() if head.startswith(mark)), "") or _unmarked(head)
+        whole = len(head) < HEAD
         try:
-            decoded = "".encode(encoding).decode(encoding) + head.decode(encoding, errors="replace")
+            decoded, garbled = _decoded(head, encoding, whole)
         except (LookupError, ValueError):  # ValueError if the name has a null character
             raise SDiffError(f"There is no encoding {brief(encoding)}: use utf-8, cp1252 or utf-16.") from None
         if "\0" in decoded:
@@ -79,8 +84,8 @@ class Source:
         text = re.sub("\r\n?", "\n", decoded.removeprefix("\ufeff"))
         if not text.strip():
             raise SDiffError(f"{path} is empty.")
-        whole = len(head) < HEAD
-        return cls(tuple(paths), False, encoding, text + "\n" if whole else text, whole and len(paths) == 1)
+        text += "\n" if whole else ""
+        return cls(tuple(paths), False, encoding, text, whole and len(paths) == 1, garbled)
 
     @property
     def packed(self) -> bool:
@@ -143,10 +148,10 @@ class Source:
             raise SDiffError(f"{self.paths[0]} is not in the encoding {self.encoding}: name another.") from error
 
     def proposal(self) -> str:
-        """The likely encoding of a file that is not in UTF-8."""
-        with opened(self.paths[0]) as file:
-            lines = [line for block in iter(lambda: file.readlines(BLOCK), []) for line in block if not _is_utf8(line)]
-        sample = b"".join(lines[:1000])
+        """The likely encoding of a file that is not in the given one."""
+        sample = b"".join(islice(self._foreign(), 1000))
+        if not sample:
+            return "utf-8"
         marked, latin = len(re.findall(b"[\x80-\xff]", sample)), len(re.findall(b"[A-Za-z]", sample))
         other = marked > 2 * latin + 2
         if marked < FEW and not other:
@@ -156,6 +161,13 @@ class Source:
             best = from_bytes(sample, cp_isolation=list(candidates)).best()
             encoding = best.encoding if best else candidates[0]
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
+
+    def _foreign(self) -> Iterator[bytes]:
+        """The lines that are not in UTF-8."""
+        for path in self.paths:
+            with opened(path) as file:
+                for block in iter(lambda: file.readlines(BLOCK), []):
+                    yield from (line for line in block if not _is_utf8(line))
 
 
 def write(target: Path, lines: Iterable[str]) -> None:
@@ -190,6 +202,23 @@ def _head(path: Path) -> bytes:
     if head[257:262] == b"ustar":
         raise SDiffError(f"{path} is an archive: extract the table.")
     return head
+
+
+def _decoded(head: bytes, encoding: str, whole: bool) -> tuple[str, bool]:
+    """The text of the first bytes, and whether some of them are not in the encoding.
+
+    A character that is cut at the end is left out, unless the bytes are the `whole` file.
+
+    Raises:
+        LookupError: there is no such encoding of text.
+        ValueError: the encoding cannot be used, or its name is not one.
+    """
+    "".encode(encoding)  # raises LookupError for codecs of other things than text
+    decoder = codecs.getincrementaldecoder(encoding)
+    try:
+        return decoder("strict").decode(head, whole), False
+    except UnicodeDecodeError:
+        return decoder("replace").decode(head, whole), True
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -167,7 +167,7 @@ class Table:
     def proposed_encoding(self) -> str:
         """The likely encoding of a text file whose start is not in the given one, else an empty text."""
         origin = self._origin
-        return origin.proposal() if isinstance(origin, Source) and "\ufffd" in origin.text else ""
+        return origin.proposal() if isinstance(origin, Source) and origin.garbled else ""
 
     def _described(self, relation: str) -> list[str]:
         types = {name: kind for name, kind, *_ in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()}
