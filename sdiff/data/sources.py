@@ -12,7 +12,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -133,19 +133,24 @@ class Source:
             uniform &= returns == 0 or returns == pairs == feeds
         return uniform, short
 
-    @contextmanager
-    def lines(self) -> Iterator[Iterator[str]]:
+    def lines(self) -> Iterator[str]:
         """The lines of all files, each with \\n at its end. Bytes that cannot be decoded are surrogates.
+
+        The first line of a file is left out if it repeats that of the first file: a header.
 
         Raises:
             SDiffError: the text is not in this encoding.
         """
-        try:
-            with ExitStack() as stack:
-                files = [stack.enter_context(opened(path)) for path in self.paths]
-                yield _lines([io.TextIOWrapper(file, self.encoding, errors="surrogateescape") for file in files])
-        except UnicodeError as error:
-            raise SDiffError(f"{self.paths[0]} is not in the encoding {self.encoding}: name another.") from error
+        header = None
+        for path in self.paths:
+            try:
+                with opened(path) as file:
+                    for n, line in enumerate(io.TextIOWrapper(file, self.encoding, errors="surrogateescape")):
+                        if n or line != header:
+                            header = header or line
+                            yield line if line.endswith("\n") else line + "\n"
+            except UnicodeError as error:
+                raise SDiffError(f"{path} is not in the encoding {self.encoding}: name another.") from error
 
     def proposal(self) -> str:
         """The likely encoding of a file that is not in the given one."""
@@ -235,14 +240,3 @@ def _unmarked(head: bytes) -> str:
     if max(even, odd) < len(head) // 4:
         return "utf-8"
     return "utf-16-le" if odd > even else "utf-16-be"
-
-
-def _lines(texts: list[io.TextIOWrapper]) -> Iterator[str]:
-    """The lines of the texts one after the other, without first lines that repeat the very first one: a header."""
-    header = None
-    for text in texts:
-        for n, line in enumerate(text):
-            if n == 0 and line == header:
-                continue
-            header = header or line
-            yield line if line.endswith("\n") else line + "\n"

@@ -159,8 +159,7 @@ class Table:
         self._rejected()
         indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
         faulty: list[int] = []
-        with origin.lines() as lines:
-            write(self._copy, made.recovered(made.plain(lines), indices, faulty))
+        write(self._copy, made.recovered(made.plain(origin.lines()), indices, faulty))
         self.scan, self._unclosed = self._csv(self._copy, False), {*faulty}
         return True
 
@@ -225,8 +224,7 @@ class Table:
         uniform, short = origin.survey()
         if origin.plain and uniform and not (made and made.runs):
             return origin.paths[0], short and not origin.packed
-        with origin.lines() as lines:
-            write(self._copy, made.plain(lines) if made else lines)
+        write(self._copy, made.plain(origin.lines()) if made else origin.lines())
         return self._copy, short
 
     def _rejected(self) -> list[Fault]:
