@@ -208,4 +208,4 @@ def _refuse_bomb(path: Path) -> None:
 
 def _suffix(path: Path) -> str:
     """The file extension, such as .csv or .csv.gz."""
-    return "".join(path.suffixes[-2:] if path.suffix in PACKED else path.suffixes[-1:])
+    return "".join(path.suffixes[-2:] if path.suffix.lower() in PACKED else path.suffixes[-1:])

@@ -20,6 +20,7 @@ from sdiff.data.items import Items
 from sdiff.data.readers import DEFAULT, Report
 from sdiff.data.reading import Reading
 from sdiff.data.registry import REGISTRY, Source
+from sdiff.data.sources import is_blank
 
 OWN = "your own data"
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
@@ -235,7 +236,8 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
             return dataset(lists(path))
         return dataset(own_split(chosen, reading))
     if pieces := [file for file in files if file.name.startswith("part-")]:
-        return dataset(own_table(tuple(pieces), reading))
+        full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
+        return dataset(own_table(tuple(full or pieces), reading))
     raise SDiffError(
         f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, such "
         "as train.csv and test.csv."

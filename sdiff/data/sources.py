@@ -90,12 +90,12 @@ class Source:
     @property
     def packed(self) -> bool:
         """Whether the files are compressed."""
-        return self.paths[0].suffix == ".gz"
+        return is_packed(self.paths[0])
 
     @property
     def suffix(self) -> str:
         """The suffix that names the format, such as .csv of ratings.csv.gz."""
-        return next((s for s in self.paths[0].suffixes[::-1] if s != ".gz"), "").lower()
+        return next((s for s in map(str.lower, self.paths[0].suffixes[::-1]) if s != ".gz"), "")
 
     def literal_paths(self, copy: Path) -> list[Path]:
         """The paths, or those of copies where DuckDB would take a path for a pattern. `copy` is the prefix of these."""
@@ -185,12 +185,23 @@ def write(target: Path, lines: Iterable[str]) -> None:
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """A file, decompressed. Raises SDiffError if it is missing or a damaged gzip file."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
             yield file  # type: ignore[misc]
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SDiffError(f"Cannot read {path}: it is not a complete gzip file ({error}). Copy it again.") from error
     except OSError as error:
         raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed, according to its name."""
+    return path.suffix.lower() == ".gz"
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file starts with nothing but white space. Raises SDiffError like `opened`."""
+    with opened(path) as file:
+        return not file.read(HEAD).strip()
 
 
 def _head(path: Path) -> bytes:
