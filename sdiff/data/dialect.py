@@ -57,14 +57,15 @@ class Dialect:
         """Examines the start of a file, with \\n at the end of a line. `suffix` is that of its name."""
         start = re.match(r"(?:\s*\n)?(?:sep=(.)\n)?(?:\s*\n)?", text)  # as Excel writes it
         assert start
-        lines = [line for line in text[start.end() :].split("\n")[: SAMPLE + 1] if line.strip()]
-        if len(lines) > 1 and not text.endswith("\n"):
-            lines = lines[:-1]  # maybe cut
+        every = [line for line in text[start.end() :].split("\n") if line.strip()]
+        if len(every) > 1 and not text.endswith("\n"):
+            every = every[:-1]  # maybe cut
+        lines = every[:SAMPLE]
         delimiter = layout.delimiter or start[1] or _delimiter(lines[0], suffix)
         runs = delimiter in " \t" and _has_runs(lines, delimiter)
-        quote = "" if delimiter in UNQUOTED and not _is_quoted(lines, delimiter) else '"'
-        inside = rf'\\"(?!{re.escape(delimiter)}|$)'  # a mark that does not end a value
-        escape = "\\" if quote and any(re.search(inside, line) for line in lines) else quote
+        quote = "" if delimiter in UNQUOTED and not _is_quoted(every, delimiter) else '"'
+        inside = rf'\\"(?!"|{re.escape(delimiter)}|$)'  # a mark that does not end a value, and is not doubled
+        escape = "\\" if quote and any(re.search(inside, line) for line in every) else quote
         made = cls(layout.names, text[: start.end()].count("\n"), [], delimiter, runs, quote, escape, [])
         rows = [made.cells(line) for line in lines]
         if layout.names:
@@ -158,18 +159,27 @@ def _has_runs(lines: list[str], delimiter: str) -> bool:
 
 
 def _is_quoted(lines: list[str], delimiter: str) -> bool:
-    """Whether values are in quotation marks, rather than having some: all of a column, or those that need them."""
+    """Whether values are in quotation marks, rather than having some: all of a column, or those that need them.
+
+    Rows with a value that goes on after its quotation marks speak against it.
+    """
     if len(delimiter) > 1:
         return False
-    try:
-        for line in lines:
-            next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error:
+    rows, against = [], 0  # rows with their quotation marks, and without them
+    for line in lines[1:]:
+        try:
+            rows.append((line.split(delimiter), next(csv.reader([line], delimiter=delimiter, strict=True))))
+        except csv.Error as error:
+            against += "expected after" in str(error)  # others may continue on the next line
+    if not rows:
         return False
-    rows = [line.split(delimiter) for line in lines]
-    quoted = [cell[1:-1] for row in rows for cell in row if cell.startswith('"')]
-    columns = zip(*rows[1:], strict=False)
-    return any({*cell} & {*',;"\t'} for cell in quoted) or any(all(c.startswith('"') for c in col) for col in columns)
+    [(width, _)] = Counter(len(values) for _, values in rows).most_common(1)
+    needed = sum(
+        len(cells) != len(values) == width or any({*cell[1:-1]} & {*',;"\t'} for cell in cells if cell.startswith('"'))
+        for cells, values in rows
+    )
+    columns = zip(*(cells for cells, _ in rows if len(cells) == width), strict=True)
+    return needed > against or any(all(cell.startswith('"') for cell in column) for column in columns)
 
 
 def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
