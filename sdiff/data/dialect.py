@@ -15,6 +15,8 @@ UNQUOTED = {"\t", "|", "::"}  # usually without quotation marks
 TABS = {".tsv", ".inter", ".item", ".user"}  # the last three are RecBole's file types
 SAMPLE = 100  # lines examined
 SPAN = 1000  # maximum number of lines in a quoted value
+# Empty lines, a line that names the delimiter as Excel writes it, and comments, before the first line of the table.
+START = r"(?:\s*\n)?(?:sep=(.)\n(?=\s*\S))?(?:\s*\n|[%#](?:[^\S\n].*)?\n(?=\s*\S))*"
 NAMELESS = r" \d*"  # pattern of the internal name of a column without a name
 OPEN, WRONG = ["open"], ["wrong"]  # rows whose quotation marks do not match
 
@@ -36,7 +38,7 @@ class Dialect:
     Attributes:
         names: of the columns. One that has no name is called by `NAMELESS`.
         skip: number of lines before the header or the first row.
-        header: the values of the header; empty if there is none.
+        header: the values of the header; empty if there is none, or if it is a comment.
         delimiter: between the columns. If `runs`, several of them count as one.
         quote: quotation mark, or "" if there are none.
         escape: precedes a quotation mark inside a quoted value.
@@ -55,7 +57,7 @@ class Dialect:
     @classmethod
     def of(cls, text: str, suffix: str, layout: Layout) -> Dialect:
         """Examines the start of a file, with \\n at the end of a line. `suffix` is that of its name."""
-        start = re.match(r"(?:\s*\n)?(?:sep=(.)\n)?(?:\s*\n)?", text)  # as Excel writes it
+        start = re.match(START, text)
         assert start
         every = [line for line in text[start.end() :].split("\n") if line.strip()]
         if len(every) > 1 and not text.endswith("\n"):
@@ -70,6 +72,10 @@ class Dialect:
         rows = [made.cells(line) for line in lines]
         if layout.names:
             return replace(made, rows=rows)
+        comment = re.search(r"^#[^\S\n]+(\S.*?)\s*\Z", start[0], re.MULTILINE)
+        names = made.cells(comment[1]) if comment else []
+        if len(names) == len(rows[0]) > 1 and not any(map(is_value, names)):
+            return replace(made, names=_names(names, rows), rows=rows)
         return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
 
     def cells(self, line: str) -> list[str]:

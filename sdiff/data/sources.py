@@ -33,6 +33,7 @@ REFUSED = {  # files by their first bytes, and what to do with them
     b"\xfd7zXZ": "is compressed with xz: unpack it first",
     b"7z\xbc\xaf": "is an archive: extract the table",
     b"Rar!": "is an archive: extract the table",
+    b"%%MatrixMarket": "is a matrix in the Matrix Market format: export it as CSV, one row for each user and item",
 }
 # Encodings that are proposed, by the kind of letters; any other of Python's is read if it is named.
 LATIN, OTHERS = ("cp1252", "cp1250"), ("cp1251", "gb18030", "big5", "shift_jis", "euc_kr")
