@@ -7,7 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 DELIMITERS = (",", "\t", ";", "|", "::")
@@ -77,6 +77,13 @@ class Dialect:
         if len(names) == len(rows[0]) > 1 and not any(map(is_value, names)):
             return replace(made, names=_names(names, rows), rows=rows)
         return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
+
+    @property
+    def header_is_data(self) -> bool:
+        """Whether the header seems to be a row: it has numbers or dates, also where all of the next rows have them."""
+        columns = [[row[n] for row in self.rows if len(row) > n] for n in range(len(self.header))]
+        values = [bool(column) and all(map(is_value, column)) for column in columns]
+        return any(map(is_value, self.header)) and all(map(is_value, compress(self.header, values)))
 
     def cells(self, line: str) -> list[str]:
         """The values of a line."""
@@ -194,8 +201,8 @@ def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
     if width == len(header) + 1:
         if all(row[-1] == "" for row in rows if len(row) == width):
             header = [*header, ""]
-        elif [row[0] for row in rows] == [str(n) for n in range(1, len(rows) + 1)]:  # as R writes them
-            header = ["", *header]
+        elif all(len(row) == width for row in rows) and len({row[0] for row in rows}) == len(rows):
+            header = ["", *header]  # names of rows, as written by R and pandas
     elif width == len(header) - 1 and header[-1] == "":
         header = header[:-1]
     names = [name.strip() or f" {n}" for n, name in enumerate(header)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import database, identifier, literal, readable_errors, temporary
-from sdiff.data.dialect import NAMELESS, Dialect, Layout, is_value
+from sdiff.data.dialect import NAMELESS, Dialect, Layout
 from sdiff.data.roles import recognised
 from sdiff.data.sources import HEAD, Source, write
 
@@ -112,8 +112,7 @@ class Table:
     @property
     def data_as_header(self) -> list[str]:
         """The first row if it seems to be data, although it was read as column names."""
-        header = self._dialect.header if self._dialect else []
-        return header if any(map(is_value, header)) else []
+        return self._dialect.header if self._dialect and self._dialect.header_is_data else []
 
     @property
     def rows(self) -> list[list[str]]:
