@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
     *("viewer", "listener", "player", "guest", "cust", "subscriber", "student", "patient", "consumer", "purchaser"),
-    *("patron", "borrower", "critic", "profile", "household", "device", "anonymous", "session"),
+    *("patron", "borrower", "critic", "profile"),
 )
 ITEMS = (
     *("item", "product", "movie", "film", "book", "track", "song", "artist", "album", "game", "app", "anime", "show"),
     *("video", "article", "news", "business", "venue", "place", "poi", "restaurant", "hotel", "listing", "recipe"),
-    *("beer", "wine", "dish", "joke", "course", "job", "ad", "content", "offer", "post", "document", "doc", "page"),
-    *("paper", "series", "manga", "channel", "photo", "podcast", "station", "variant", "material", "location"),
-    *("merchant", "store"),
+    *("beer", "wine", "dish", "joke", "course", "job", "content", "offer", "document", "doc", "paper", "series"),
+    *("manga", "photo", "podcast", "variant", "material"),
 )
+# What a table with one of the above may have, too: the session of a customer, or the store of a product.
+WEAK_USERS = ("household", "device", "anonymous", "session")
+WEAK_ITEMS = ("post", "page", "ad", "channel", "station", "location", "merchant", "store")
 ENDINGS = ("id", "", "code", "no", "number", "key", "uuid", "name", "title")
 
 
@@ -25,11 +27,15 @@ def _named(nouns: tuple[str, ...], endings: tuple[str, ...] = ENDINGS) -> tuple[
 
 
 PAIR = {
-    "user": ("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
+    "user": (
+        *("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
+        *_named(WEAK_USERS),
+    ),
     "item": (
         *("item", "itemid", "iid", "asin", "parentasin", "isbn", "isbn13", "isbn10", "sku", "skuid", "stockcode"),
         *("lineitemsku", "ean", "upc", "gtin", "barcode", "partnumber"),
         *_named(ITEMS),
+        *_named(WEAK_ITEMS),
         *("appids", "goods", "goodsid", "title", "name", "lineitemname", "itemdescription", "productdescription"),
         *("tconst", "imdbid", "tmdbid", "url", "uri", "trackuri", "pageurl"),
     ),
@@ -42,15 +48,16 @@ PAIR = {
         *("hours", "hoursplayed", "playtime", "playtimeforever", "isread", "liked", "like", "feedback"),
     ),
     "timestamp": (
-        *("timestamp", "time", "ts", "date", "datetime", "day", "unixtime", "unixreviewtime", "reviewtime"),
-        *("utctime", "createdat", "created", "boughtat", "purchasedat", "purchasedate", "orderdate", "orderedat"),
-        *("invoicedate", "eventtime", "eventtimestamp", "eventdate", "tdat", "ratedat", "ratingdate", "reviewdate"),
+        *("timestamp", "datetime", "ts", "unixtime", "unixreviewtime", "unixtimestamp", "timems", "uts", "utctime"),
+        *("eventtimestamp", "ratingtimestamp", "purchasetimestamp", "orderpurchasetimestamp"),
+        *("date", "time", "day"),  # beside a date, a time may be only that of the day
+        *("reviewdate", "reviewtime", "createdat", "created", "boughtat", "purchasedat", "purchasedate", "orderdate"),
+        *("orderedat", "invoicedate", "eventdate", "eventtime", "tdat", "ratedat", "ratingdate"),
         *("reviewedat", "watchedat", "playedat", "listenedat", "readat", "viewedat", "clickedat", "visitedat"),
-        *("visittime", "transactiondate", "transactiontime", "dateadded", "addedat", "updatedat", "timems"),
-        *("checkintime", "localtime", "clicktime", "interactiontime", "ratingtimestamp", "unixtimestamp", "when"),
-        *("purchasetimestamp", "orderpurchasetimestamp", "ordertime", "saledate", "soldat", "boughton", "orderedon"),
-        *("purchasedon", "createdon", "createdtime", "creationdate", "datecreated", "submittedat", "reviewedon"),
-        *("watchedon", "watcheddate", "dateread", "playedon", "lastplayed", "scrobbledat", "uts", "endtime"),
+        *("visittime", "transactiondate", "transactiontime", "dateadded", "addedat", "updatedat", "checkintime"),
+        *("localtime", "clicktime", "interactiontime", "when", "ordertime", "saledate", "soldat", "boughton"),
+        *("orderedon", "purchasedon", "createdon", "createdtime", "creationdate", "datecreated", "submittedat"),
+        *("reviewedon", "watchedon", "watcheddate", "dateread", "playedon", "lastplayed", "scrobbledat", "endtime"),
         *("startedat", "servedat"),
         *("occurredat", "logdate", "logtime", "sessiondate", "checkoutdate", "borrowedat", "loandate", "rentaldate"),
     ),
@@ -58,7 +65,7 @@ PAIR = {
 METADATA = {
     "item": (*PAIR["item"], "id"),
     "title": (
-        *("title", "movietitle", "itemname", "itemtitle", *_named(ITEMS, ("title", "name"))),
+        *("title", "movietitle", "itemname", "itemtitle", *_named(ITEMS + WEAK_ITEMS, ("title", "name"))),
         *("name", "originaltitle", "primarytitle", "prodname", "lineitemname", "headline"),
         *("description", "itemdescription", "productdescription"),
     ),
