@@ -221,7 +221,8 @@ def _ids(path: Path, index: str, id: str, n: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(n)))
     with database(path) as con, readable_errors(path):
-        query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, header = true, all_varchar = true)'
+        options = "header = true, all_varchar = true, hive_partitioning = false"
+        query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, {options})'
         rows = dict(con.execute(query, [str(path)]).fetchall())
     if set(rows) != set(range(n)):
         raise SDiffError(f"{path} must list each index from 0 to {n - 1} exactly once.")

@@ -71,7 +71,8 @@ class Table:
                 self.scan, names = origin, self._described(origin)
             elif origin.parquet:
                 files = ", ".join(literal(str(path)) for path in origin.literal_paths(copy))
-                self.scan = f"read_parquet([{files}], union_by_name = {len(origin.paths) > 1})"
+                options = f"union_by_name = {len(origin.paths) > 1}, hive_partitioning = false"
+                self.scan = f"read_parquet([{files}], {options})"
                 names = self._described(self.scan)
             elif _is_json(origin):
                 self.scan, names = self._json(origin, start)
@@ -186,7 +187,7 @@ class Table:
             f"read_csv({literal(str(path))}, auto_detect = false, columns = {{{columns}}}, "
             f"skip = {made.skip}, header = {bool(made.header)}, "
             f"delim = {literal(made.delimiter)}, quote = '{made.quote}', escape = '{made.escape}', "
-            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel})"
+            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel}, hive_partitioning = false)"
         )
 
     def _json(self, origin: Source, start: bool) -> tuple[str, list[str]]:
@@ -198,7 +199,8 @@ class Table:
         by_line = by_line and not re.match(r"\{[^\n]*\}[ \t]*\{", text)
         form = "newline_delimited" if by_line else "array" if text[0] == "[" else "unstructured"
         path, _ = self._prepared(origin, start, by_line)
-        objects = f"read_json_objects({literal(str(path))}, format = '{form}', ignore_errors = {by_line})"
+        options = f"format = '{form}', ignore_errors = {by_line}, hive_partitioning = false"
+        objects = f"read_json_objects({literal(str(path))}, {options})"
         query = f"SELECT DISTINCT unnest(json_keys(json)) FROM (FROM {objects} LIMIT {HEAD})"
         keys = sorted(key for (key,) in self.con.execute(query).fetchall())
         if not keys:
