@@ -26,6 +26,7 @@ COLUMNS = 1000  # maximum per table; each column costs memory, however short the
 REJECTS = 100_000  # maximum number of unparsable rows that DuckDB records
 QUOTES = "a quotation mark is not closed or is inside a value"
 JSON = {".jsonl", ".ndjson", ".json"}
+EXACT = {"FLOAT": 2**24, "DOUBLE": 2**53}  # larger whole numbers may have been rounded, by type of a column
 DETECTED = Layout()
 
 
@@ -65,7 +66,7 @@ class Table:
         """
         self.con, self.name, self._layout, self._copy = con, name, layout, copy
         self._origin, self._dialect, self._unclosed = origin, None, set()
-        self._floats: set[str] = set()
+        self._types: dict[str, str] = {}
         with readable_errors(name):
             if isinstance(origin, str):
                 self.scan, names = origin, self._described(origin)
@@ -169,14 +170,19 @@ class Table:
         return origin.proposal() if isinstance(origin, Source) and origin.garbled else ""
 
     def _described(self, relation: str) -> list[str]:
-        types = {name: kind for name, kind, *_ in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()}
-        self._floats = {name for name, kind in types.items() if kind in ("FLOAT", "DOUBLE")}
-        return [*types]
+        self._types = {name: kind for name, kind, *_ in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()}
+        return [*self._types]
 
     def _column(self, name: str) -> str:
-        """SQL of a column as text. Whole numbers are written as such, although a column with gaps stores floats."""
-        text = f"CAST({identifier(name)} AS VARCHAR)"
-        return rf"regexp_replace({text}, '\.0$', '')" if name in self._floats else text
+        """SQL of a column as text: lists and objects as JSON, and bytes as UTF-8 where they are."""
+        column, kind = identifier(name), self._types.get(name, "VARCHAR")
+        text = f"CAST({column} AS VARCHAR)"
+        if kind in EXACT:  # also for whole numbers, if the column has gaps
+            return rf"regexp_replace({text}, '\.0$', '')"
+        if kind == "BLOB":
+            return f"coalesce(TRY(decode({column})), {text})"
+        nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
+        return f"CAST(to_json({column}) AS VARCHAR)" if nested else text
 
     def _csv(self, path: Path, parallel: bool) -> str:
         """SQL of the scan of a text file. DuckDB's detection is off: invalid rows would mislead it."""
