@@ -18,10 +18,14 @@ from sdiff.data.tables import LONGEST, Fault, Table, open_table
 from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error
-# What programs write for a missing value, as in pandas, and \N of databases.
-MISSING = ("NULL", "null", "NaN", "nan", "None", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaT", "-nan", r"\N")
+# What programs write for a missing value, as in pandas, and \N of databases, in lower case.
+MISSING = (
+    *("null", "(null)", "[null]", "<null>", "nan", "-nan", "none", "undefined", "na", "<na>", "#na", "n/a", "#n/a"),
+    *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
+)
+BLANK = r"[\s\x0b\x{85}\p{Z}]+"  # white space of any script
 # Lists and objects, but not titles such as [REC] or ids such as {6f9619ff-8b86}.
-NESTED = r"""(?s)\[(\s*\d*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[:=].*\}"""
+NESTED = r"""(?s)\[(\s*[-.\d]*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[:=].*\}"""
 BREAK = "has a line break: a quotation mark may be missing"
 
 
@@ -223,7 +227,8 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
                         {text["timestamp"]} AS timestamp_text, {where} AS included
                     FROM {table.scan})))""")
     ids = " UNION ALL ".join(
-        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header
+        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header,
+                {table.exact.get(columns[role], "NULL")}::DOUBLE AS exact
             FROM (SELECT DISTINCT "{role}" AS id FROM pairs WHERE included)"""
         for role in ("user", "item")
     )
@@ -231,7 +236,11 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
         CREATE OR REPLACE TABLE odd AS
         SELECT role, id, CASE
             WHEN id = header THEN 'is the name of the column: the header is repeated'
-            WHEN id IN ({", ".join(map(literal, MISSING))}) THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN regexp_full_match(id, {literal(BLANK)}) THEN 'is empty'
+            WHEN lower(id) IN ({", ".join(map(literal, MISSING))})
+                THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN abs(TRY_CAST(id AS DOUBLE)) > exact
+                THEN 'is ' || id || ', too large for a column of floats: write ids as text or whole numbers'
             WHEN regexp_full_match(id, {literal(NESTED)})
                 THEN 'is ''' || left(id, {LONGEST}) || ''', a list or an object: write one row for each pair'
             WHEN contains(id, chr(10)) THEN '{BREAK}' END AS reason

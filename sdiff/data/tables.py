@@ -50,6 +50,7 @@ class Table:
         columns: SQL of each column as VARCHAR, by lower-case name without RecBole's type suffix.
         sequences: the columns that are sequences, according to RecBole's type suffix.
         labels: name of each column as in the table, by the SQL in `columns`.
+        exact: largest whole number that has not been rounded, by the SQL of columns of floats.
         scan: SQL of the relation with these columns.
         listed: column names for messages, shortened.
     """
@@ -90,6 +91,8 @@ class Table:
         short = {column: re.sub(r":(token|float)(_seq)?$", "", column.strip().lower()) for column in named}
         self.columns = {key: self._column(column) for column, key in short.items()}
         self.labels = {self._column(column): column.strip() for column in named}
+        kinds = {self._column(column): self._types.get(column, "") for column in named}
+        self.exact = {column: EXACT[kind] for column, kind in kinds.items() if kind in EXACT}
         self.sequences = {key for column, key in short.items() if column.strip().lower().endswith(":token_seq")}
         self.listed = ", ".join(column[:LONGEST] for column in named[:LONGEST])
 
