@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sdiff.base.files import regular
 from sdiff.base.paths import expanded
 from sdiff.data.database import database, readable_errors
 from sdiff.data.dialect import Layout
+from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items, items_in_log, read_items, untitled
 from sdiff.data.readers import Report, read_interactions, split_of
@@ -81,14 +83,12 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
         for role in ("users", "items")
     )
     split, in_train = given_split({part: table.among(items, users) for part, table in tables.items()})
-    report = Report(
-        sum(report.rows for report in reports),
-        [fault for report in reports for fault in report.faults],
-        sum(report.below_rating for report in reports),
-        sum(report.repeated for report in reports),
+    report = replace(
+        reports[0],
+        faults=Faults.joined([report.faults for report in reports]),
+        below_rating=sum(report.below_rating for report in reports),
+        repeated=sum(report.repeated for report in reports),
         in_train=in_train,
-        columns=reports[0].columns,
-        times=reports[0].times,
     )
     return split, own_items(paths["train"], items, reading, report), report
 
@@ -164,7 +164,7 @@ def lists(folder: Path) -> tuple[Split, Items, Report]:
         for part, array in pairs.items()
     }
     split, in_train = given_split(parts)
-    report = Report(len(every), [], repeated=len(every) - sum(map(len, parts.values())), in_train=in_train)
+    report = Report(Faults(len(every)), repeated=len(every) - sum(map(len, parts.values())), in_train=in_train)
     titles = folder / "item_map.csv"
     if not titles.exists():
         return split, untitled(items), report

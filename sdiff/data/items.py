@@ -12,10 +12,11 @@ import numpy as np
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import readable_errors
 from sdiff.data.dialect import Layout
+from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import FaultyRows
 from sdiff.data.roles import METADATA, describing
-from sdiff.data.tables import DETECTED, Fault, Table, open_table
+from sdiff.data.tables import DETECTED, Table, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
@@ -32,13 +33,13 @@ class Titles:
     Attributes:
         found: number of items with a title.
         items: number of items.
-        faults: row number and reason of each invalid row of a table of items.
+        faults: the invalid rows of a table of items.
         columns: name of the column of each role.
     """
 
     found: int
     items: int
-    faults: list[Fault]
+    faults: Faults
     columns: dict[str, str] = field(default_factory=dict)
 
 
@@ -103,9 +104,9 @@ def read_items(
     with open_table(path, layout) as table:
         columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or item_columns(table, chosen)
         extra = {} if known else {name: sql for name, sql in table.columns.items() if sql not in columns.values()}
-        faults, rows = _load(table, columns, extra)
-        if faults and not skip_faulty:
-            raise FaultyRows(table.name, faults, rows)
+        faults = _load(table, columns, extra)
+        if faults.count and not skip_faulty:
+            raise FaultyRows(table.name, faults)
         return _metadata(table, items, columns, extra, faults)
 
 
@@ -148,16 +149,12 @@ def items_in_log(
             for role in ROLES
         )
         table.con.execute(f"CREATE OR REPLACE TABLE metadata AS SELECT id, {values} FROM metadata GROUP BY id")
-        return _metadata(table, items, {"item": item, **described}, {}, [])
+        return _metadata(table, items, {"item": item, **described}, {}, Faults(0))
 
 
-def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) -> tuple[list[Fault], int]:
-    """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text.
-
-    Returns:
-        The invalid rows, and the number of all rows.
+def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) -> Faults:
+    """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text. Returns invalid rows.
     """
-    con = table.con
     title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
     if "year" in columns:
         year = f"coalesce(regexp_extract({columns['year']}, '[0-9]{{4}}'), '')"
@@ -167,13 +164,10 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) ->
     others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
     selected = f"SELECT trim({columns['item']}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}"
     with readable_errors(table.name):
-        con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
+        table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
         if table.misquoted("FROM metadata WHERE contains(id, chr(10))", (columns["item"],)):
-            con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
-    empty = con.execute("SELECT rowid + 1 FROM metadata WHERE coalesce(id, '') = '' ORDER BY rowid").fetchall()
-    faults = table.faults([Fault(row, "item is empty") for (row,) in empty])
-    [(rows,)] = con.execute("SELECT count(*) FROM metadata").fetchall()
-    return faults, rows + len(faults) - len(empty)
+            table.con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
+    return table.faults("metadata", "CASE WHEN coalesce(id, '') = '' THEN 'item is empty' END")
 
 
 def _belongs_to_items(table: Table, column: str) -> bool:
@@ -187,7 +181,7 @@ def _belongs_to_items(table: Table, column: str) -> bool:
 
 
 def _metadata(
-    table: Table, items: Vocabulary, columns: Mapping[str, str], extra: Mapping[str, str], faults: list[Fault]
+    table: Table, items: Vocabulary, columns: Mapping[str, str], extra: Mapping[str, str], faults: Faults
 ) -> Items:
     """The rows of the table `metadata` for `items`. Raises SDiffError if there are none."""
     con = table.con

@@ -11,10 +11,11 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.database import literal, readable_errors
+from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
 from sdiff.data.roles import PAIR, recognised, suggested_names
-from sdiff.data.tables import LONGEST, Fault, Table, open_table
+from sdiff.data.tables import LONGEST, Table, open_table
 from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error
@@ -34,16 +35,16 @@ class FaultyRows(SDiffError):
 
     Attributes:
         table: its path.
-        faults: row number and reason of each invalid row.
+        faults: the invalid rows.
     """
 
-    def __init__(self, table: str, faults: list[Fault], rows: int) -> None:
+    def __init__(self, table: str, faults: Faults) -> None:
         self.table, self.faults = table, faults
-        times = all(fault.reason.startswith("timestamp is") for fault in faults)
+        times = all(fault.reason.startswith("timestamp is") for fault in faults.first)
+        shown = "; ".join(map(str, faults.first[:SHOWN])) + (" ..." if faults.count > SHOWN else "")
         super().__init__(
-            f"{table}: {len(faults):,} of {rows:,} rows are invalid: {'; '.join(map(str, faults[:SHOWN]))}"
-            f"{' ...' if len(faults) > SHOWN else ''}. Fix them, or skip them with skip_faulty=true"
-            + (", or leave out the times with timestamp=-." if times else ".")
+            f"{table}: {faults.count:,} of {faults.rows:,} rows are invalid: {shown}. Fix them, or skip them with "
+            "skip_faulty=true" + (", or leave out the times with timestamp=-." if times else ".")
         )
 
     def __reduce__(self) -> Any:  # pickle the finished message instead of the arguments of __init__
@@ -55,8 +56,7 @@ class Report:
     """Number of rows in a table, its invalid rows, and the numbers of valid rows that were dropped, by reason.
 
     Attributes:
-        rows: number of rows.
-        faults: row number and reason of each invalid row.
+        faults: the invalid rows, and the number of all rows.
         below_rating: rows below the minimum rating.
         repeated: rows of a pair that occurred earlier.
         outside_core: pairs dropped by the k-core filter.
@@ -65,14 +65,18 @@ class Report:
         times: the unit or the format of the times.
     """
 
-    rows: int
-    faults: list[Fault]
+    faults: Faults
     below_rating: int = 0
     repeated: int = 0
     outside_core: int = 0
     in_train: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     times: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, also of those that were not used."""
+        return self.faults.rows
 
 
 DEFAULT = Reading()
@@ -107,11 +111,11 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
                     UPDATE pairs SET fault = '{role} ' || reason FROM odd
                     WHERE role = '{role}' AND id = "{role}" AND included""")
         seconds, unit = settle(con, times) if "timestamp" in columns else ("NULL::DOUBLE", "")
-        rows, faults = _faults(table)
-        if not rows:
+        faults = table.faults("pairs", "fault")
+        if not faults.rows:
             raise SDiffError(f"{table.name} has no rows.")
-        if faults and not reading.skip_faulty:
-            raise FaultyRows(table.name, faults, rows)
+        if faults.count and not reading.skip_faulty:
+            raise FaultyRows(table.name, faults)
         con.execute("DELETE FROM pairs WHERE fault IS NOT NULL OR NOT included")
         usable = _count(con)
         con.execute("DELETE FROM pairs WHERE rating < ?", [reading.min_rating])
@@ -125,14 +129,14 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
     unfiltered = Interactions.from_pairs(users, items, user, item, timestamps)
     remaining = unfiltered.where(k_core(unfiltered.rows, unfiltered.indices, reading.core)).compact()
     if not usable:
-        raise SDiffError(f"{table.name} has no valid rows: {faults[0] if faults else 'all are left out'}.")
+        raise SDiffError(f"{table.name} has no valid rows: {faults.first[0] if faults.count else 'all are left out'}.")
     if not len(remaining):
         raise SDiffError(
             f"{table.name} has no interactions left after the rating and {reading.core}-core filters: lower these "
             "limits."
         )
     dropped = usable - len(user), len(user) - len(unfiltered), len(unfiltered) - len(remaining)
-    return remaining, Report(rows, faults, *dropped, columns=labels, times=unit)
+    return remaining, Report(faults, *dropped, columns=labels, times=unit)
 
 
 def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
@@ -251,14 +255,6 @@ def _number(text: str) -> str:
     """SQL of a rating: a number, also with a decimal comma, or true or false."""
     comma = f"CASE WHEN regexp_full_match({text}, '-?[0-9]+,[0-9][0-9]?') THEN replace({text}, ',', '.')::DOUBLE END"
     return f"coalesce(TRY_CAST({text} AS DOUBLE), {comma}, TRY_CAST(TRY_CAST({text} AS BOOLEAN) AS DOUBLE))"
-
-
-def _faults(table: Table) -> tuple[int, list[Fault]]:
-    """The number of rows in the file, and its invalid rows."""
-    query = "SELECT rowid + 1, fault FROM pairs WHERE fault IS NOT NULL ORDER BY rowid"
-    faulty = table.con.execute(query).fetchall()
-    faults = table.faults([Fault(row, fault) for row, fault in faulty])
-    return _count(table.con) + len(faults) - len(faulty), faults
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str = "pairs") -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,27 +17,15 @@ import numpy as np
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import database, identifier, literal, readable_errors, temporary
 from sdiff.data.dialect import NAMELESS, Dialect, Layout
+from sdiff.data.faults import FORGET, KEPT, QUOTES, REJECTED, REJECTS, Fault, Faults, rejection
+from sdiff.data.json_tables import arrangement, is_json
 from sdiff.data.roles import recognised
 from sdiff.data.sources import HEAD, Source, write
 
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
 COLUMNS = 1000  # maximum per table; each column costs memory, however short the file
-REJECTS = 100_000  # maximum number of unparsable rows that DuckDB records
-QUOTES = "a quotation mark is not closed or is inside a value"
-JSON = {".jsonl", ".ndjson", ".json"}
 EXACT = {"FLOAT": 2**24, "DOUBLE": 2**53}  # larger whole numbers may have been rounded, by type of a column
 DETECTED = Layout()
-
-
-@dataclass(frozen=True)
-class Fault:
-    """An invalid row: its number, as in a spreadsheet (the header is row 1), and the reason."""
-
-    row: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"row {self.row}: {self.reason}"
 
 
 class Table:
@@ -76,7 +63,7 @@ class Table:
                 options = f"union_by_name = {len(origin.paths) > 1}, hive_partitioning = false"
                 self.scan = f"read_parquet([{files}], {options})"
                 names = self._described(self.scan)
-            elif _is_json(origin):
+            elif is_json(origin.text, origin.suffix):
                 self.scan, names = self._json(origin, start)
             else:
                 self._dialect = Dialect.of(origin.text, origin.suffix, layout)
@@ -131,20 +118,25 @@ class Table:
         """
         return {role: self.columns[name] for role, name in recognised(self.columns, roles).items()}
 
-    def faults(self, scanned: list[Fault]) -> list[Fault]:
-        """All faults by line number, after the whole table has been scanned.
+    def faults(self, scanned: str, reason: str) -> Faults:
+        """The invalid rows, after the whole table has been scanned.
 
         Args:
-            scanned: faults whose `row` counts from 1 the rows that DuckDB could parse. Rejected rows are added.
+            scanned: name of a table with the rows that DuckDB could parse, in order. Those that it rejected are added.
+            reason: SQL of why one of its rows is invalid, NULL if it is valid.
         """
+        query = f"SELECT rowid, {reason} AS reason FROM {scanned} WHERE reason IS NOT NULL ORDER BY rowid LIMIT {KEPT}"
+        found = self.con.execute(query).fetchall()
+        [(rows, count)] = self.con.execute(f"SELECT count(*), count({reason}) FROM {scanned}").fetchall()
         rejected = self._rejected()
         first = self._dialect.skip + bool(self._dialect.header) + 1 if self._dialect else 1
         # The j-th rejected row (from 0) precedes the parsed rows from the before[j]-th (from 0) on.
         before = np.array([fault.row - first - j for j, fault in enumerate(rejected)])
-        position = np.array([fault.row - 1 for fault in scanned], dtype=np.int64)
+        position = np.array([row for row, _ in found], dtype=np.int64)
         lines = (position + first + np.searchsorted(before, position, side="right")).tolist()
-        numbered = [Fault(line, fault.reason) for line, fault in zip(lines, scanned, strict=True)]
-        return sorted([*numbered, *rejected], key=lambda fault: fault.row)
+        numbered = [Fault(line, text) for line, (_, text) in zip(lines, found, strict=True)]
+        every = sorted([*numbered, *rejected], key=lambda fault: fault.row)
+        return Faults(rows + len(rejected), count + len(rejected), every[:KEPT])
 
     def misquoted(self, broken: str, one_line: Sequence[str]) -> bool:
         """Whether rows may be lost behind a quotation mark, after a scan. If so, `scan` now reads line by line.
@@ -160,7 +152,7 @@ class Table:
         [(n,)] = self.con.execute(f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) {broken})").fetchall()
         if not n:
             return False
-        self._rejected()
+        self.con.execute(FORGET)
         indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
         faulty: list[int] = []
         write(self._copy, made.recovered(made.plain(origin.lines()), indices, faulty))
@@ -201,12 +193,10 @@ class Table:
 
     def _json(self, origin: Source, start: bool) -> tuple[str, list[str]]:
         """SQL of the scan of a JSON file, and the keys of its first objects."""
-        text = origin.text.lstrip()
-        if re.match(r"[\[\s]*\{\s*'", text):
+        if re.match(r"[\[\s]*\{\s*'", origin.text):
             raise SDiffError(f"{self.name} holds Python dictionaries, not JSON: write it again with json.dumps.")
-        by_line = text.startswith("{") and (any(map(_is_object, text.split("\n"))) or "\n" not in text.strip())
-        by_line = by_line and not re.match(r"\{[^\n]*\}[ \t]*\{", text)
-        form = "newline_delimited" if by_line else "array" if text[0] == "[" else "unstructured"
+        form = arrangement(origin.text)
+        by_line = form == "newline_delimited"
         path, _ = self._prepared(origin, start, by_line)
         options = f"format = '{form}', ignore_errors = {by_line}, hive_partitioning = false"
         objects = f"read_json_objects({literal(str(path))}, {options})"
@@ -238,19 +228,25 @@ class Table:
         return self._copy, short
 
     def _rejected(self) -> list[Fault]:
+        """The rows that DuckDB could not parse. Raises SDiffError if there are more than it records."""
         if not self._dialect:
             return []
-        rejects = self.con.execute("""
-            SELECT line, error_type, error_message FROM reject_errors QUALIFY row_number() OVER (
-                PARTITION BY line ORDER BY error_type <> 'LINE SIZE OVER MAXIMUM', error_type, error_message) = 1
-            ORDER BY line""").fetchall()
-        self.con.execute("TRUNCATE reject_errors; TRUNCATE reject_scans")
+        rejects = self.con.execute(REJECTED).fetchall()
+        [(recorded,)] = self.con.execute("SELECT count(*) FROM reject_errors").fetchall()
+        self.con.execute(FORGET)
         encoding = self._encoding_advice() if any(kind == "INVALID ENCODING" for _, kind, _ in rejects) else ""
         reasons = {"INVALID ENCODING": encoding, "UNQUOTED VALUE": QUOTES}
-        return [
-            Fault(line, QUOTES if line in self._unclosed else reasons.get(kind) or _rejection(kind, message))
+        faults = [
+            Fault(line, QUOTES if line in self._unclosed else reasons.get(kind) or rejection(kind, message))
             for line, kind, message in rejects
         ]
+        if recorded >= REJECTS:
+            prefix = self._layout.prefix
+            raise SDiffError(
+                f"{self.name} has {REJECTS:,} or more rows that cannot be read, such as {faults[0]}. Set the right "
+                f"{prefix}delimiter or {prefix}encoding, or fix the file."
+            )
+        return faults
 
     def _encoding_advice(self) -> str:
         assert isinstance(self._origin, Source)
@@ -299,23 +295,3 @@ class Stream:
 def _is_stream(frame: Any) -> bool:
     """Whether to read a data frame as a stream. DuckDB scans those of pandas itself."""
     return hasattr(frame, "__arrow_c_stream__") and not type(frame).__module__.startswith("pandas")
-
-
-def _rejection(kind: str, message: str) -> str:
-    """The reason of a fault, from an error that DuckDB recorded."""
-    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
-    if counts:
-        return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
-    return "the line is longer than 2 MB" if kind == "LINE SIZE OVER MAXIMUM" else kind.lower()
-
-
-def _is_json(origin: Source) -> bool:
-    start = origin.text.lstrip()[:1]
-    return start in "[{" and (origin.suffix in JSON or _is_object(origin.text.lstrip().split("\n")[0]))
-
-
-def _is_object(line: str) -> bool:
-    """Whether a line is one JSON object."""
-    with suppress(ValueError, RecursionError):
-        return isinstance(json.loads(line), dict)
-    return False
