@@ -16,7 +16,7 @@ from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import FaultyRows
 from sdiff.data.roles import METADATA, describing
-from sdiff.data.tables import DETECTED, Table, open_table
+from sdiff.data.tables import DETECTED, Table, broken, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
@@ -104,7 +104,7 @@ def read_items(
     with open_table(path, layout) as table:
         columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or item_columns(table, chosen)
         extra = {} if known else {name: sql for name, sql in table.columns.items() if sql not in columns.values()}
-        faults = _load(table, columns, extra)
+        faults = _load(table, columns, extra, table.one_line(columns))
         if faults.count and not skip_faulty:
             raise FaultyRows(table.name, faults)
         return _metadata(table, items, columns, extra, faults)
@@ -133,7 +133,8 @@ def items_in_log(
         named = {role: name for role, name in chosen.items() if role != "item"}
         columns = _named(table, describing(table.columns, pair) | named)
         item = table.columns[pair["item"]]
-        _load(table, {"item": item, **columns}, {})
+        one_line = table.one_line({role: table.columns[name] for role, name in pair.items()})
+        _load(table, {"item": item, **columns}, {}, one_line)
         described = {
             role: column
             for role, column in columns.items()
@@ -152,8 +153,11 @@ def items_in_log(
         return _metadata(table, items, {"item": item, **described}, {}, Faults(0))
 
 
-def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) -> Faults:
+def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], one_line: list[str]) -> Faults:
     """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text. Returns invalid rows.
+
+    Args:
+        one_line: see `Table.one_line`.
     """
     title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
     if "year" in columns:
@@ -162,10 +166,12 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) ->
         year = f"regexp_extract({title}, '{YEAR}', 1)"
         title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
     others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
-    selected = f"SELECT trim({columns['item']}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}"
+    selected = f"""
+        SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
+            {broken(one_line)} AS broken"""
     with readable_errors(table.name):
         table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
-        if table.misquoted("FROM metadata WHERE contains(id, chr(10))", (columns["item"],)):
+        if table.misquoted("metadata", one_line):
             table.con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
     return table.faults("metadata", "CASE WHEN coalesce(id, '') = '' THEN 'item is empty' END")
 

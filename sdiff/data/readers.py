@@ -15,7 +15,7 @@ from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
 from sdiff.data.roles import PAIR, recognised, suggested_names
-from sdiff.data.tables import LONGEST, Table, open_table
+from sdiff.data.tables import LONGEST, Table, broken, open_table
 from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error
@@ -96,15 +96,16 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
     """
     with open_table(path, reading.layout) as table:
         con, columns = table.con, _roles(table, reading)
+        one_line = table.one_line(columns)
         if reading.min_rating is None:
             columns.pop("rating", None)
         elif "rating" not in columns:
             raise SDiffError(f"{table.name} has no column rating for min_rating: its columns are {table.listed}.")
         times = _times(table, columns, reading)
         with readable_errors(table.name):
-            _scan(table, columns, where, times)
-            if table.misquoted(f"FROM odd WHERE reason = '{BREAK}'", (columns["user"], columns["item"])):
-                _scan(table, columns, where, times)
+            _scan(table, columns, where, times, one_line)
+            if table.misquoted("pairs", one_line):
+                _scan(table, columns, where, times, one_line)
         if _count(con, "odd"):
             for role in ("item", "user"):
                 con.execute(f"""
@@ -205,11 +206,12 @@ def as_text(column: str) -> str:
     return f"nullif(trim({column}), '')"
 
 
-def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> None:
+def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_line: list[str]) -> None:
     """Creates the tables `pairs` and `odd`.
 
-    `pairs` has user, item, rating, number and date of the time, and the fault of a row, if any. Its rowid is the
-    position in the file; row_number() would prevent a parallel scan. `odd` has the texts that are no ids, and why.
+    `pairs` has user, item, rating, number and date of the time, the fault of a row, if any, and whether one of the
+    columns `one_line` is broken. Its rowid is the position in the file; row_number() would prevent a parallel scan.
+    `odd` has the texts that are no ids, and why.
     """
     text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
@@ -220,7 +222,7 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
             faults.append(f"WHEN {value} IS NULL OR NOT isfinite({value}) THEN {reason}")
     table.con.execute(f"""
         CREATE OR REPLACE TABLE pairs AS
-        SELECT "user", item, rating, number, date, included,
+        SELECT "user", item, rating, number, date, included, broken,
             CASE WHEN NOT included THEN NULL {" ".join(faults)} END AS fault
         FROM (
             SELECT *, {times.date("timestamp_text")} AS date
@@ -228,7 +230,7 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
                 SELECT *, {_number("rating_text")} AS rating, {times.number("timestamp_text")} AS number
                 FROM (
                     SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
-                        {text["timestamp"]} AS timestamp_text, {where} AS included
+                        {text["timestamp"]} AS timestamp_text, {where} AS included, {broken(one_line)} AS broken
                     FROM {table.scan})))""")
     ids = " UNION ALL ".join(
         f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header,

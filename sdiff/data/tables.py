@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from sdiff.data.database import database, identifier, literal, readable_errors, 
 from sdiff.data.dialect import NAMELESS, Dialect, Layout
 from sdiff.data.faults import FORGET, KEPT, QUOTES, REJECTED, REJECTS, Fault, Faults, rejection
 from sdiff.data.json_tables import arrangement, is_json
-from sdiff.data.roles import recognised
+from sdiff.data.roles import METADATA, PAIR, recognised
 from sdiff.data.sources import HEAD, Source, write
 
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
@@ -138,19 +138,33 @@ class Table:
         every = sorted([*numbered, *rejected], key=lambda fault: fault.row)
         return Faults(rows + len(rejected), count + len(rejected), every[:KEPT])
 
-    def misquoted(self, broken: str, one_line: Sequence[str]) -> bool:
+    def one_line(self, columns: Mapping[str, str]) -> list[str]:
+        """SQL of the columns whose values have no line breaks: one means that a quotation mark is missing.
+
+        These are `columns`, by role, and others with usual names, except descriptions that are not ids. None if values
+        are not in quotation marks.
+        """
+        made = self._dialect
+        if not made or not made.quote or len(made.delimiter) > 1:
+            return []
+        ids = {columns.get("user"), columns.get("item")}
+        named = {*columns.values(), *self.guessed(PAIR).values(), *self.guessed(METADATA).values()}
+        free = {column for column, label in self.labels.items() if "description" in label.lower()} - ids
+        return [column for column in self.labels if column in named - free]
+
+    def misquoted(self, scanned: str, one_line: Sequence[str]) -> bool:
         """Whether rows may be lost behind a quotation mark, after a scan. If so, `scan` now reads line by line.
 
         Args:
-            broken: FROM clause of the rows with a line break where there should be none.
-            one_line: SQL of the columns whose values have no line breaks.
+            scanned: name of a table with the rows, and the column `broken`: see `broken`.
+            one_line: see `one_line`.
         """
         made, origin = self._dialect, self._origin
-        if not made or not isinstance(origin, Source) or not made.quote or len(made.delimiter) > 1:
+        if not one_line or not made or not isinstance(origin, Source):
             return False
         rejected = "FROM reject_errors WHERE error_type IN ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')"
-        [(n,)] = self.con.execute(f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) {broken})").fetchall()
-        if not n:
+        lost = f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) FROM {scanned} WHERE broken)"
+        if self.con.execute(lost).fetchall() == [(0,)]:
             return False
         self.con.execute(FORGET)
         indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
@@ -295,3 +309,8 @@ class Stream:
 def _is_stream(frame: Any) -> bool:
     """Whether to read a data frame as a stream. DuckDB scans those of pandas itself."""
     return hasattr(frame, "__arrow_c_stream__") and not type(frame).__module__.startswith("pandas")
+
+
+def broken(one_line: Iterable[str]) -> str:
+    """SQL of whether a value has a line break in one of the columns of `Table.one_line`."""
+    return " OR ".join(f"contains({column}, chr(10))" for column in one_line) or "false"
