@@ -58,7 +58,7 @@ def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, ti
         return read_items(titles, items, reading.items_layout, {}, reading.items_columns, reading.skip_faulty)
     in_log = None
     if reading.items != "-":
-        in_log = items_in_log(path, items, reading.layout, report.columns, reading.items_columns)
+        in_log = items_in_log(path, items, reading.layout, report, reading.items_columns)
     return in_log or untitled(items)
 
 

@@ -14,8 +14,8 @@ from sdiff.data.database import readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.readers import FaultyRows
-from sdiff.data.roles import METADATA, describing
+from sdiff.data.readers import FaultyRows, Report
+from sdiff.data.roles import METADATA
 from sdiff.data.tables import DETECTED, Table, broken, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
@@ -111,7 +111,7 @@ def read_items(
 
 
 def items_in_log(
-    path: Any, items: Vocabulary, layout: Layout, pair: Mapping[str, str], chosen: Mapping[str, str] = {}
+    path: Any, items: Vocabulary, layout: Layout, report: Report, chosen: Mapping[str, str] = {}
 ) -> Items | None:
     """Metadata of items from columns of the interactions, such as the name of a product. None if there are none.
 
@@ -120,21 +120,21 @@ def items_in_log(
 
     Args:
         path: of the interactions: see `open_table`.
-        pair: names of the columns of user and item, and of rating and timestamp if they are read, as in a `Report`.
+        report: of reading the interactions.
         chosen: as in `read_items`.
 
     Raises:
         SDiffError: there is no column of `chosen`.
     """
+    named = {role: name for role, name in chosen.items() if role != "item"}
+    describing = {role: name for role, name in (report.describing | named).items() if name != "-"}
+    if not describing:
+        return None
     with open_table(path, layout) as table:
         sql = {label: column for column, label in table.labels.items()}
-        names = {column: name for name, column in table.columns.items()}
-        pair = {role: names[sql[label]] for role, label in pair.items()}
-        named = {role: name for role, name in chosen.items() if role != "item"}
-        columns = _named(table, describing(table.columns, pair) | named)
-        item = table.columns[pair["item"]]
-        one_line = table.one_line({role: table.columns[name] for role, name in pair.items()})
-        _load(table, {"item": item, **columns}, {}, one_line)
+        pair = {role: sql[label] for role, label in report.columns.items()}
+        columns, item = _named(table, describing), pair["item"]
+        _load(table, {"item": item, **columns}, {}, table.one_line(pair))
         described = {
             role: column
             for role, column in columns.items()
@@ -150,7 +150,7 @@ def items_in_log(
             for role in ROLES
         )
         table.con.execute(f"CREATE OR REPLACE TABLE metadata AS SELECT id, {values} FROM metadata GROUP BY id")
-        return _metadata(table, items, {"item": item, **described}, {}, Faults(0))
+        return _metadata(table, items, {"item": item, **described}, {}, Faults(report.rows))
 
 
 def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], one_line: list[str]) -> Faults:

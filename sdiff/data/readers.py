@@ -14,7 +14,7 @@ from sdiff.data.database import literal, readable_errors
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
-from sdiff.data.roles import PAIR, recognised, suggested_names
+from sdiff.data.roles import PAIR, describing, recognised, suggested_names
 from sdiff.data.tables import LONGEST, Table, broken, open_table
 from sdiff.data.times import Times, find_times, settle
 
@@ -63,6 +63,7 @@ class Report:
         in_train: held-out pairs dropped because they are also in an earlier part of a given split.
         columns: name of the column of each role.
         times: the unit or the format of the times.
+        describing: name of each column that may describe the items, by role.
     """
 
     faults: Faults
@@ -72,6 +73,7 @@ class Report:
     in_train: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     times: str = ""
+    describing: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -125,6 +127,8 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
             SELECT users.i AS u, items.i AS i, {seconds} AS timestamp FROM pairs JOIN users ON users.id = pairs."user"
             JOIN items ON items.id = pairs.item ORDER BY pairs.rowid""").fetchnumpy()
         labels = {role: table.labels[sql] for role, sql in columns.items()}
+        names = {sql: name for name, sql in table.columns.items()}
+        others = describing(table.columns, {role: names[sql] for role, sql in columns.items()})
     user, item = (arrays[name].astype(np.int64) for name in ("u", "i"))
     timestamps = arrays["timestamp"].astype(np.float64) if "timestamp" in columns else None
     unfiltered = Interactions.from_pairs(users, items, user, item, timestamps)
@@ -137,7 +141,7 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
             "limits."
         )
     dropped = usable - len(user), len(user) - len(unfiltered), len(unfiltered) - len(remaining)
-    return remaining, Report(faults, *dropped, columns=labels, times=unit)
+    return remaining, Report(faults, *dropped, columns=labels, times=unit, describing=others)
 
 
 def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
