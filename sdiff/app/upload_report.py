@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from sdiff.app import tables
 from sdiff.app.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
-from sdiff.app.uploads import SHOWN, Checked
+from sdiff.app.uploads import Checked
 from sdiff.app.words import public_message
 from sdiff.base.errors import SDiffError
+from sdiff.data.faults import Faults
 from sdiff.data.summary import Summary
-from sdiff.data.tables import Fault
 from sdiff.data.times import TimeReading
 
 FORMATS = {"text": "Text", "json": "JSON", "parquet": "Parquet"}
@@ -72,7 +72,7 @@ def report(checked: Checked, names: Mapping[str, str], options: Options) -> str:
             f"<p><strong>{size(checked.summary)}</strong> of {checked.rows:,} rows. {_lost(checked.summary)}</p>"
         )
     parts += [problem(f"{FILES[role]}: {public_message(SDiffError(text))}") for role, text in checked.problems.items()]
-    parts += [faults_table(names.get(role, ""), *found) for role, found in checked.invalid.items()]
+    parts += [faults_table(names.get(role, ""), found) for role, found in checked.invalid.items()]
     if checked.invalid and not options["skip_faulty"]:
         parts.append(paragraph(ADVICE))
     if checked.summary and "items" not in names:
@@ -94,9 +94,9 @@ def _lost(summary: Summary) -> str:
     return f"Left out: {lost or 'nothing'}. {summary.titles or 'Items have no titles, only ids'}."
 
 
-def faults_table(name: str, n: int, faults: Sequence[Fault]) -> str:
-    """The first of `n` invalid rows of a file."""
-    rows = [[str(fault.row), fault.reason] for fault in faults[:SHOWN]]
+def faults_table(name: str, faults: Faults) -> str:
+    """The first invalid rows of a file."""
+    rows, n = [[str(fault.row), fault.reason] for fault in faults.first], faults.count
     caption = f"{name}: {n:,} invalid row{'s' * (n != 1)}" + (f", the first {len(rows)}" if n > len(rows) else "")
     return tables.plain_table(caption, ["Row", "What is wrong"], rows)
 

@@ -19,18 +19,17 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
 from sdiff.data.database import database, readable_errors
 from sdiff.data.datasets import OWN, Dataset, load_dataset
+from sdiff.data.faults import Faults
 from sdiff.data.formats import own_items
 from sdiff.data.items import untitled
 from sdiff.data.readers import FaultyRows, Reading, read_interactions, split_of
 from sdiff.data.summary import Summary, summarize
-from sdiff.data.tables import Fault
 
 TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")
 PACKED = (".gz", ".zst")
 ROWS = 20_000_000  # maximum number of rows; each takes about 100 bytes of memory
 UNPACKED = 512 << 20  # maximum number of bytes when uncompressed
-SHOWN = 200  # maximum number of invalid rows listed
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,14 @@ class Checked:
     Attributes:
         summary: of the data set; None if the interactions cannot be read.
         rows: number of rows of interactions.
-        invalid: for "interactions" and "items", the number of invalid rows and the first of them.
+        invalid: the invalid rows of "interactions" and "items", if there are any.
         described: the columns that describe the items, by role.
         problems: for "interactions" and "items", why the file cannot be read.
     """
 
     summary: Summary | None
     rows: int = 0
-    invalid: dict[str, tuple[int, list[Fault]]] = field(default_factory=dict)
+    invalid: dict[str, Faults] = field(default_factory=dict)
     described: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
@@ -70,8 +69,8 @@ def check(interactions: Path, items: Path | None, reading: Reading) -> Generator
         problems["items"], found = str(error), untitled(pairs.items)
     summary = summarize(Dataset("", interactions.name, OWN, split, found, report))
     titles = found.titles
-    faults = {"interactions": report.faults, "items": titles.faults if titles else []}
-    invalid = {role: (len(rows), rows[:SHOWN]) for role, rows in faults.items() if rows}
+    faults = {"interactions": report.faults} | ({"items": titles.faults} if titles else {})
+    invalid = {role: found for role, found in faults.items() if found.count}
     yield Checked(summary, report.rows, invalid, titles.columns if titles else {}, problems)
 
 
@@ -208,4 +207,4 @@ def _refuse_bomb(path: Path) -> None:
 
 def _suffix(path: Path) -> str:
     """The file extension, such as .csv or .csv.gz."""
-    return "".join(path.suffixes[-2:] if path.suffix in PACKED else path.suffixes[-1:])
+    return "".join(path.suffixes[-2:] if path.suffix.lower() in PACKED else path.suffixes[-1:])

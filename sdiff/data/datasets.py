@@ -13,13 +13,14 @@ from typing import Any
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import data_dir, expanded
 from sdiff.data.download import fetch
-from sdiff.data.formats import are_lists, lists, own_split, own_table
+from sdiff.data.formats import are_lists, own_lists, own_split, own_table
 from sdiff.data.hub import hub_table
 from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.items import Items
 from sdiff.data.readers import DEFAULT, Report
 from sdiff.data.reading import Reading
 from sdiff.data.registry import REGISTRY, Source
+from sdiff.data.sources import is_blank
 
 OWN = "your own data"
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
@@ -232,10 +233,11 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
             raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}.")
         chosen = {part: names[0] for part, names in parts.items() if names}
         if all(file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in chosen.values()):
-            return dataset(lists(path))
+            return dataset(own_lists(chosen, reading))
         return dataset(own_split(chosen, reading))
     if pieces := [file for file in files if file.name.startswith("part-")]:
-        return dataset(own_table(tuple(pieces), reading))
+        full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
+        return dataset(own_table(tuple(full or pieces), reading))
     raise SDiffError(
         f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, such "
         "as train.csv and test.csv."

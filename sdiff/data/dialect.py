@@ -7,7 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 DELIMITERS = (",", "\t", ";", "|", "::")
@@ -15,6 +15,8 @@ UNQUOTED = {"\t", "|", "::"}  # usually without quotation marks
 TABS = {".tsv", ".inter", ".item", ".user"}  # the last three are RecBole's file types
 SAMPLE = 100  # lines examined
 SPAN = 1000  # maximum number of lines in a quoted value
+# Empty lines, a line that names the delimiter as Excel writes it, and comments, before the first line of the table.
+START = r"(?:\s*\n)?(?:sep=(.)\n(?=\s*\S))?(?:\s*\n|[%#](?:[^\S\n].*)?\n(?=\s*\S))*"
 NAMELESS = r" \d*"  # pattern of the internal name of a column without a name
 OPEN, WRONG = ["open"], ["wrong"]  # rows whose quotation marks do not match
 
@@ -36,7 +38,7 @@ class Dialect:
     Attributes:
         names: of the columns. One that has no name is called by `NAMELESS`.
         skip: number of lines before the header or the first row.
-        header: the values of the header; empty if there is none.
+        header: the values of the header; empty if there is none, or if it is a comment.
         delimiter: between the columns. If `runs`, several of them count as one.
         quote: quotation mark, or "" if there are none.
         escape: precedes a quotation mark inside a quoted value.
@@ -55,21 +57,33 @@ class Dialect:
     @classmethod
     def of(cls, text: str, suffix: str, layout: Layout) -> Dialect:
         """Examines the start of a file, with \\n at the end of a line. `suffix` is that of its name."""
-        start = re.match(r"(?:\s*\n)?(?:sep=(.)\n)?(?:\s*\n)?", text)  # as Excel writes it
+        start = re.match(START, text)
         assert start
-        lines = [line for line in text[start.end() :].split("\n")[: SAMPLE + 1] if line.strip()]
-        if len(lines) > 1 and not text.endswith("\n"):
-            lines = lines[:-1]  # maybe cut
+        every = [line for line in text[start.end() :].split("\n") if line.strip()]
+        if len(every) > 1 and not text.endswith("\n"):
+            every = every[:-1]  # maybe cut
+        lines = every[:SAMPLE]
         delimiter = layout.delimiter or start[1] or _delimiter(lines[0], suffix)
         runs = delimiter in " \t" and _has_runs(lines, delimiter)
-        quote = "" if delimiter in UNQUOTED and not _is_quoted(lines, delimiter) else '"'
-        inside = rf'\\"(?!{re.escape(delimiter)}|$)'  # a mark that does not end a value
-        escape = "\\" if quote and any(re.search(inside, line) for line in lines) else quote
+        quote = "" if delimiter in UNQUOTED and not _is_quoted(every, delimiter) else '"'
+        inside = rf'\\"(?!"|{re.escape(delimiter)}|$)'  # a mark that does not end a value, and is not doubled
+        escape = "\\" if quote and any(re.search(inside, line) for line in every) else quote
         made = cls(layout.names, text[: start.end()].count("\n"), [], delimiter, runs, quote, escape, [])
         rows = [made.cells(line) for line in lines]
         if layout.names:
             return replace(made, rows=rows)
+        comment = re.search(r"^#[^\S\n]+(\S.*?)\s*\Z", start[0], re.MULTILINE)
+        names = made.cells(comment[1]) if comment else []
+        if len(names) == len(rows[0]) > 1 and not any(map(is_value, names)):
+            return replace(made, names=_names(names, rows), rows=rows)
         return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
+
+    @property
+    def header_is_data(self) -> bool:
+        """Whether the header seems to be a row: it has numbers or dates, also where all of the next rows have them."""
+        columns = [[row[n] for row in self.rows if len(row) > n] for n in range(len(self.header))]
+        values = [bool(column) and all(map(is_value, column)) for column in columns]
+        return any(map(is_value, self.header)) and all(map(is_value, compress(self.header, values)))
 
     def cells(self, line: str) -> list[str]:
         """The values of a line."""
@@ -158,18 +172,27 @@ def _has_runs(lines: list[str], delimiter: str) -> bool:
 
 
 def _is_quoted(lines: list[str], delimiter: str) -> bool:
-    """Whether values are in quotation marks, rather than having some: all of a column, or those that need them."""
+    """Whether values are in quotation marks, rather than having some: all of a column, or those that need them.
+
+    Rows with a value that goes on after its quotation marks speak against it.
+    """
     if len(delimiter) > 1:
         return False
-    try:
-        for line in lines:
-            next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error:
+    rows, against = [], 0  # rows with their quotation marks, and without them
+    for line in lines[1:]:
+        try:
+            rows.append((line.split(delimiter), next(csv.reader([line], delimiter=delimiter, strict=True))))
+        except csv.Error as error:
+            against += "expected after" in str(error)  # others may continue on the next line
+    if not rows:
         return False
-    rows = [line.split(delimiter) for line in lines]
-    quoted = [cell[1:-1] for row in rows for cell in row if cell.startswith('"')]
-    columns = zip(*rows[1:], strict=False)
-    return any({*cell} & {*',;"\t'} for cell in quoted) or any(all(c.startswith('"') for c in col) for col in columns)
+    [(width, _)] = Counter(len(values) for _, values in rows).most_common(1)
+    needed = sum(
+        len(cells) != len(values) == width or any({*cell[1:-1]} & {*',;"\t'} for cell in cells if cell.startswith('"'))
+        for cells, values in rows
+    )
+    columns = zip(*(cells for cells, _ in rows if len(cells) == width), strict=True)
+    return needed > against or any(all(cell.startswith('"') for cell in column) for column in columns)
 
 
 def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
@@ -178,8 +201,8 @@ def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
     if width == len(header) + 1:
         if all(row[-1] == "" for row in rows if len(row) == width):
             header = [*header, ""]
-        elif [row[0] for row in rows] == [str(n) for n in range(1, len(rows) + 1)]:  # as R writes them
-            header = ["", *header]
+        elif all(len(row) == width for row in rows) and len({row[0] for row in rows}) == len(rows):
+            header = ["", *header]  # names of rows, as written by R and pandas
     elif width == len(header) - 1 and header[-1] == "":
         header = header[:-1]
     names = [name.strip() or f" {n}" for n, name in enumerate(header)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from sdiff.base.files import regular
 from sdiff.base.paths import expanded
 from sdiff.data.database import database, readable_errors
 from sdiff.data.dialect import Layout
+from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary
 from sdiff.data.items import Items, items_in_log, read_items, untitled
-from sdiff.data.readers import Report, read_interactions, split_of
+from sdiff.data.readers import DEFAULT, Report, read_interactions, split_of
 from sdiff.data.reading import Reading
 from sdiff.data.sources import HEAD
 from sdiff.data.splits import given_split
@@ -56,7 +58,7 @@ def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, ti
         return read_items(titles, items, reading.items_layout, {}, reading.items_columns, reading.skip_faulty)
     in_log = None
     if reading.items != "-":
-        in_log = items_in_log(path, items, reading.layout, report.columns, reading.items_columns)
+        in_log = items_in_log(path, items, reading.layout, report, reading.items_columns)
     return in_log or untitled(items)
 
 
@@ -81,14 +83,12 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
         for role in ("users", "items")
     )
     split, in_train = given_split({part: table.among(items, users) for part, table in tables.items()})
-    report = Report(
-        sum(report.rows for report in reports),
-        [fault for report in reports for fault in report.faults],
-        sum(report.below_rating for report in reports),
-        sum(report.repeated for report in reports),
+    report = replace(
+        reports[0],
+        faults=Faults.joined([report.faults for report in reports]),
+        below_rating=sum(report.below_rating for report in reports),
+        repeated=sum(report.repeated for report in reports),
         in_train=in_train,
-        columns=reports[0].columns,
-        times=reports[0].times,
     )
     return split, own_items(paths["train"], items, reading, report), report
 
@@ -136,21 +136,36 @@ def steam(folder: Path) -> tuple[Split, Items]:
     return split_of(interactions), Items(list(items.ids), [0] * len(items), [""] * len(items))
 
 
-def lists(folder: Path) -> tuple[Split, Items, Report]:
-    """Published splits: {train,valid,test}_list.npy with index pairs (DiffRec), or {train,test}.txt with one line
-    "user item item ..." per user (LightGCN).
+def published_lists(folder: Path) -> tuple[Split, Items, Report]:
+    """Published splits with their usual names: {train,valid,test}_list.npy (DiffRec) or {train,test}.txt (LightGCN)."""
+    files = ((part, folder / name) for part in PARTS for name in (f"{part}.txt", f"{part}_list.npy"))
+    return own_lists({part: file for part, file in files if file.exists()})  # with both, the array
 
-    Optional files item_map.csv and user_map.csv hold original ids and titles. The pairs are taken to be in
+
+def own_lists(paths: Mapping[str, Path], reading: Reading = DEFAULT) -> tuple[Split, Items, Report]:
+    """A given split of index pairs in .npy files, or of text files with one line "user item item ..." per user.
+
+    Optional files item_map.csv and user_map.csv beside them hold original ids and titles. The pairs are taken to be in
     chronological order, unless the items of every user ascend, because then the file is sorted by item. Without a
     valid part, a tenth of each user's train part is held out: the last one if the order is known. Held-out pairs that
     are also in an earlier part are dropped and counted.
+
+    Args:
+        paths: of the parts train, test and optionally valid.
+        reading: only its options of items have an effect.
+
+    Raises:
+        SDiffError: a part cannot be read, or there are options that have no effect.
     """
-    names = {part: (folder / f"{part}_list.npy", folder / f"{part}.txt") for part in PARTS}
-    pairs = {
-        part: _array(array) if array.exists() else _lines(text)
-        for part, (array, text) in names.items()
-        if array.exists() or text.exists()
-    }
+    folder = paths["train"].parent
+    titled = reading.items not in ("", "-")
+    used = {"items", "skip_faulty", *(name for name in reading.changed if titled and name.startswith("items_"))}
+    if unused := [name for name in reading.changed if name not in used]:
+        raise SDiffError(
+            f"{folder} contains a split of lists, without columns: leave out the options {', '.join(unused)}, or give "
+            "one table."
+        )
+    pairs = {part: _array(path) if path.suffix == ".npy" else _lines(path) for part, path in paths.items()}
     every = np.concatenate(list(pairs.values()))
     n_users, n_items = every.max(0) + 1 if len(every) else (0, 0)
     if not len(pairs["train"]) or max(n_users, n_items) > GAP * len(every):
@@ -164,20 +179,32 @@ def lists(folder: Path) -> tuple[Split, Items, Report]:
         for part, array in pairs.items()
     }
     split, in_train = given_split(parts)
-    report = Report(len(every), [], repeated=len(every) - sum(map(len, parts.values())), in_train=in_train)
+    repeated = len(every) - sum(map(len, parts.values()))
+    report = Report(Faults(len(every)), repeated=repeated, in_train=in_train)
+    if titled:
+        return split, own_items(paths["train"], items, reading, report), report
     titles = folder / "item_map.csv"
-    if not titles.exists():
+    if reading.items == "-" or not titles.exists():
         return split, untitled(items), report
     known = {"item": "movie_id", "title": "title", "genres": "genres"}
     return split, read_items(titles, items, known=known, skip_faulty=True), report
 
 
 def are_lists(path: Path) -> bool:
-    """Whether a text file may hold lines "user item item ..." with indices."""
+    """Whether a text file may hold lines "user item item ..." with indices.
+
+    Lines of the same length are rows of a table, such as "user item rating", if a user has several of them.
+    """
     if path.suffix != ".txt" or not path.is_file():
         return False
     with path.open("rb") as file:
-        return re.fullmatch(rb"[0-9\s]*", file.read(HEAD)) is not None
+        head = file.read(HEAD)
+    if re.fullmatch(rb"[0-9\s]*", head) is None:
+        return False
+    lines = head.split(b"\n")[: None if len(head) < HEAD else -1]  # the last one may be cut
+    rows = [row for line in lines if (row := line.split())]
+    widths, users = {len(row) for row in rows}, {row[0] for row in rows}
+    return len(widths) != 1 or widths <= {1, 2} or len(users) == len(rows)
 
 
 def _array(path: Path) -> np.ndarray:
@@ -221,7 +248,8 @@ def _ids(path: Path, index: str, id: str, n: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(n)))
     with database(path) as con, readable_errors(path):
-        query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, header = true, all_varchar = true)'
+        options = "header = true, all_varchar = true, hive_partitioning = false"
+        query = f'SELECT CAST("{index}" AS BIGINT), "{id}" FROM read_csv(?, {options})'
         rows = dict(con.execute(query, [str(path)]).fetchall())
     if set(rows) != set(range(n)):
         raise SDiffError(f"{path} must list each index from 0 to {n - 1} exactly once.")

@@ -73,9 +73,9 @@ def read_frame(frame: Any, reading: Reading = DEFAULT) -> tuple[Interactions, Fo
     """
     opened = _opened(frame)
     interactions, report = read_interactions(frame, reading)
-    names = {name.strip(): name for name in map(str, opened.columns)}
-    user, item = (names[report.columns[role]] for role in ("user", "item"))
-    return interactions, Form(opened.implementation, user, item, _type(opened[user]), _type(opened[item]))
+    columns = {str(name).strip(): opened.get_column(name) for name in opened.columns}  # names may be numbers
+    user, item = (columns[report.columns[role]] for role in ("user", "item"))
+    return interactions, Form(opened.implementation, str(user.name), str(item.name), _type(user), _type(item))
 
 
 def read_titles(frame: Any, item: str = "") -> dict[str, str]:

@@ -12,10 +12,11 @@ import numpy as np
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import readable_errors
 from sdiff.data.dialect import Layout
+from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.readers import FaultyRows
-from sdiff.data.roles import METADATA, describing
-from sdiff.data.tables import DETECTED, Fault, Table, open_table
+from sdiff.data.readers import FaultyRows, Report
+from sdiff.data.roles import METADATA
+from sdiff.data.tables import DETECTED, Table, broken, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
@@ -32,13 +33,13 @@ class Titles:
     Attributes:
         found: number of items with a title.
         items: number of items.
-        faults: row number and reason of each invalid row of a table of items.
+        faults: the invalid rows of a table of items.
         columns: name of the column of each role.
     """
 
     found: int
     items: int
-    faults: list[Fault]
+    faults: Faults
     columns: dict[str, str] = field(default_factory=dict)
 
 
@@ -103,14 +104,14 @@ def read_items(
     with open_table(path, layout) as table:
         columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or item_columns(table, chosen)
         extra = {} if known else {name: sql for name, sql in table.columns.items() if sql not in columns.values()}
-        faults, rows = _load(table, columns, extra)
-        if faults and not skip_faulty:
-            raise FaultyRows(table.name, faults, rows)
+        faults = _load(table, columns, extra, table.one_line(columns))
+        if faults.count and not skip_faulty:
+            raise FaultyRows(table.name, faults)
         return _metadata(table, items, columns, extra, faults)
 
 
 def items_in_log(
-    path: Any, items: Vocabulary, layout: Layout, pair: Mapping[str, str], chosen: Mapping[str, str] = {}
+    path: Any, items: Vocabulary, layout: Layout, report: Report, chosen: Mapping[str, str] = {}
 ) -> Items | None:
     """Metadata of items from columns of the interactions, such as the name of a product. None if there are none.
 
@@ -119,20 +120,21 @@ def items_in_log(
 
     Args:
         path: of the interactions: see `open_table`.
-        pair: names of the columns of user and item, and of rating and timestamp if they are read, as in a `Report`.
+        report: of reading the interactions.
         chosen: as in `read_items`.
 
     Raises:
         SDiffError: there is no column of `chosen`.
     """
+    named = {role: name for role, name in chosen.items() if role != "item"}
+    describing = {role: name for role, name in (report.describing | named).items() if name != "-"}
+    if not describing:
+        return None
     with open_table(path, layout) as table:
         sql = {label: column for column, label in table.labels.items()}
-        names = {column: name for name, column in table.columns.items()}
-        pair = {role: names[sql[label]] for role, label in pair.items()}
-        named = {role: name for role, name in chosen.items() if role != "item"}
-        columns = _named(table, describing(table.columns, pair) | named)
-        item = table.columns[pair["item"]]
-        _load(table, {"item": item, **columns}, {})
+        pair = {role: sql[label] for role, label in report.columns.items()}
+        columns, item = _named(table, describing), pair["item"]
+        _load(table, {"item": item, **columns}, {}, table.one_line(pair))
         described = {
             role: column
             for role, column in columns.items()
@@ -148,16 +150,15 @@ def items_in_log(
             for role in ROLES
         )
         table.con.execute(f"CREATE OR REPLACE TABLE metadata AS SELECT id, {values} FROM metadata GROUP BY id")
-        return _metadata(table, items, {"item": item, **described}, {}, [])
+        return _metadata(table, items, {"item": item, **described}, {}, Faults(report.rows))
 
 
-def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) -> tuple[list[Fault], int]:
-    """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text.
+def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], one_line: list[str]) -> Faults:
+    """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text. Returns invalid rows.
 
-    Returns:
-        The invalid rows, and the number of all rows.
+    Args:
+        one_line: see `Table.one_line`.
     """
-    con = table.con
     title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
     if "year" in columns:
         year = f"coalesce(regexp_extract({columns['year']}, '[0-9]{{4}}'), '')"
@@ -165,15 +166,14 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str]) ->
         year = f"regexp_extract({title}, '{YEAR}', 1)"
         title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
     others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
-    selected = f"SELECT trim({columns['item']}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others}"
+    selected = f"""
+        SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
+            {broken(one_line)} AS broken"""
     with readable_errors(table.name):
-        con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
-        if table.misquoted("FROM metadata WHERE contains(id, chr(10))", (columns["item"],)):
-            con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
-    empty = con.execute("SELECT rowid + 1 FROM metadata WHERE coalesce(id, '') = '' ORDER BY rowid").fetchall()
-    faults = table.faults([Fault(row, "item is empty") for (row,) in empty])
-    [(rows,)] = con.execute("SELECT count(*) FROM metadata").fetchall()
-    return faults, rows + len(faults) - len(empty)
+        table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
+        if table.misquoted("metadata", one_line):
+            table.con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
+    return table.faults("metadata", "CASE WHEN coalesce(id, '') = '' THEN 'item is empty' END")
 
 
 def _belongs_to_items(table: Table, column: str) -> bool:
@@ -187,7 +187,7 @@ def _belongs_to_items(table: Table, column: str) -> bool:
 
 
 def _metadata(
-    table: Table, items: Vocabulary, columns: Mapping[str, str], extra: Mapping[str, str], faults: list[Fault]
+    table: Table, items: Vocabulary, columns: Mapping[str, str], extra: Mapping[str, str], faults: Faults
 ) -> Items:
     """The rows of the table `metadata` for `items`. Raises SDiffError if there are none."""
     con = table.con

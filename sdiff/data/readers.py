@@ -11,17 +11,22 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.database import literal, readable_errors
+from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
-from sdiff.data.roles import PAIR, recognised, suggested_names
-from sdiff.data.tables import LONGEST, Fault, Table, open_table
+from sdiff.data.roles import PAIR, describing, recognised, suggested_names
+from sdiff.data.tables import LONGEST, Table, broken, open_table
 from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error
-# What programs write for a missing value, as in pandas, and \N of databases.
-MISSING = ("NULL", "null", "NaN", "nan", "None", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaT", "-nan", r"\N")
+# What programs write for a missing value, as in pandas, and \N of databases, in lower case.
+MISSING = (
+    *("null", "(null)", "[null]", "<null>", "nan", "-nan", "none", "undefined", "na", "<na>", "#na", "n/a", "#n/a"),
+    *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
+)
+BLANK = r"[\s\x0b\x{85}\p{Z}]+"  # white space of any script
 # Lists and objects, but not titles such as [REC] or ids such as {6f9619ff-8b86}.
-NESTED = r"""(?s)\[(\s*\d*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[:=].*\}"""
+NESTED = r"""(?s)\[(\s*[-.\d]*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[:=].*\}"""
 BREAK = "has a line break: a quotation mark may be missing"
 
 
@@ -30,16 +35,16 @@ class FaultyRows(SDiffError):
 
     Attributes:
         table: its path.
-        faults: row number and reason of each invalid row.
+        faults: the invalid rows.
     """
 
-    def __init__(self, table: str, faults: list[Fault], rows: int) -> None:
+    def __init__(self, table: str, faults: Faults) -> None:
         self.table, self.faults = table, faults
-        times = all(fault.reason.startswith("timestamp is") for fault in faults)
+        times = all(fault.reason.startswith("timestamp is") for fault in faults.first)
+        shown = "; ".join(map(str, faults.first[:SHOWN])) + (" ..." if faults.count > SHOWN else "")
         super().__init__(
-            f"{table}: {len(faults):,} of {rows:,} rows are invalid: {'; '.join(map(str, faults[:SHOWN]))}"
-            f"{' ...' if len(faults) > SHOWN else ''}. Fix them, or skip them with skip_faulty=true"
-            + (", or leave out the times with timestamp=-." if times else ".")
+            f"{table}: {faults.count:,} of {faults.rows:,} rows are invalid: {shown}. Fix them, or skip them with "
+            "skip_faulty=true" + (", or leave out the times with timestamp=-." if times else ".")
         )
 
     def __reduce__(self) -> Any:  # pickle the finished message instead of the arguments of __init__
@@ -51,24 +56,29 @@ class Report:
     """Number of rows in a table, its invalid rows, and the numbers of valid rows that were dropped, by reason.
 
     Attributes:
-        rows: number of rows.
-        faults: row number and reason of each invalid row.
+        faults: the invalid rows, and the number of all rows.
         below_rating: rows below the minimum rating.
         repeated: rows of a pair that occurred earlier.
         outside_core: pairs dropped by the k-core filter.
         in_train: held-out pairs dropped because they are also in an earlier part of a given split.
         columns: name of the column of each role.
         times: the unit or the format of the times.
+        describing: name of each column that may describe the items, by role.
     """
 
-    rows: int
-    faults: list[Fault]
+    faults: Faults
     below_rating: int = 0
     repeated: int = 0
     outside_core: int = 0
     in_train: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     times: str = ""
+    describing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, also of those that were not used."""
+        return self.faults.rows
 
 
 DEFAULT = Reading()
@@ -88,26 +98,27 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
     """
     with open_table(path, reading.layout) as table:
         con, columns = table.con, _roles(table, reading)
+        one_line = table.one_line(columns)
         if reading.min_rating is None:
             columns.pop("rating", None)
         elif "rating" not in columns:
             raise SDiffError(f"{table.name} has no column rating for min_rating: its columns are {table.listed}.")
         times = _times(table, columns, reading)
         with readable_errors(table.name):
-            _scan(table, columns, where, times)
-            if table.misquoted(f"FROM odd WHERE reason = '{BREAK}'", (columns["user"], columns["item"])):
-                _scan(table, columns, where, times)
+            _scan(table, columns, where, times, one_line)
+            if table.misquoted("pairs", one_line):
+                _scan(table, columns, where, times, one_line)
         if _count(con, "odd"):
             for role in ("item", "user"):
                 con.execute(f"""
                     UPDATE pairs SET fault = '{role} ' || reason FROM odd
                     WHERE role = '{role}' AND id = "{role}" AND included""")
         seconds, unit = settle(con, times) if "timestamp" in columns else ("NULL::DOUBLE", "")
-        rows, faults = _faults(table)
-        if not rows:
+        faults = table.faults("pairs", "fault")
+        if not faults.rows:
             raise SDiffError(f"{table.name} has no rows.")
-        if faults and not reading.skip_faulty:
-            raise FaultyRows(table.name, faults, rows)
+        if faults.count and not reading.skip_faulty:
+            raise FaultyRows(table.name, faults)
         con.execute("DELETE FROM pairs WHERE fault IS NOT NULL OR NOT included")
         usable = _count(con)
         con.execute("DELETE FROM pairs WHERE rating < ?", [reading.min_rating])
@@ -116,19 +127,21 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
             SELECT users.i AS u, items.i AS i, {seconds} AS timestamp FROM pairs JOIN users ON users.id = pairs."user"
             JOIN items ON items.id = pairs.item ORDER BY pairs.rowid""").fetchnumpy()
         labels = {role: table.labels[sql] for role, sql in columns.items()}
+        names = {sql: name for name, sql in table.columns.items()}
+        others = describing(table.columns, {role: names[sql] for role, sql in columns.items()})
     user, item = (arrays[name].astype(np.int64) for name in ("u", "i"))
     timestamps = arrays["timestamp"].astype(np.float64) if "timestamp" in columns else None
     unfiltered = Interactions.from_pairs(users, items, user, item, timestamps)
     remaining = unfiltered.where(k_core(unfiltered.rows, unfiltered.indices, reading.core)).compact()
     if not usable:
-        raise SDiffError(f"{table.name} has no valid rows: {faults[0] if faults else 'all are left out'}.")
+        raise SDiffError(f"{table.name} has no valid rows: {faults.first[0] if faults.count else 'all are left out'}.")
     if not len(remaining):
         raise SDiffError(
             f"{table.name} has no interactions left after the rating and {reading.core}-core filters: lower these "
             "limits."
         )
     dropped = usable - len(user), len(user) - len(unfiltered), len(unfiltered) - len(remaining)
-    return remaining, Report(rows, faults, *dropped, columns=labels, times=unit)
+    return remaining, Report(faults, *dropped, columns=labels, times=unit, describing=others)
 
 
 def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
@@ -197,11 +210,12 @@ def as_text(column: str) -> str:
     return f"nullif(trim({column}), '')"
 
 
-def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> None:
+def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_line: list[str]) -> None:
     """Creates the tables `pairs` and `odd`.
 
-    `pairs` has user, item, rating, number and date of the time, and the fault of a row, if any. Its rowid is the
-    position in the file; row_number() would prevent a parallel scan. `odd` has the texts that are no ids, and why.
+    `pairs` has user, item, rating, number and date of the time, the fault of a row, if any, and whether one of the
+    columns `one_line` is broken. Its rowid is the position in the file; row_number() would prevent a parallel scan.
+    `odd` has the texts that are no ids, and why.
     """
     text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
@@ -212,7 +226,7 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
             faults.append(f"WHEN {value} IS NULL OR NOT isfinite({value}) THEN {reason}")
     table.con.execute(f"""
         CREATE OR REPLACE TABLE pairs AS
-        SELECT "user", item, rating, number, date, included,
+        SELECT "user", item, rating, number, date, included, broken,
             CASE WHEN NOT included THEN NULL {" ".join(faults)} END AS fault
         FROM (
             SELECT *, {times.date("timestamp_text")} AS date
@@ -220,10 +234,11 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
                 SELECT *, {_number("rating_text")} AS rating, {times.number("timestamp_text")} AS number
                 FROM (
                     SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
-                        {text["timestamp"]} AS timestamp_text, {where} AS included
+                        {text["timestamp"]} AS timestamp_text, {where} AS included, {broken(one_line)} AS broken
                     FROM {table.scan})))""")
     ids = " UNION ALL ".join(
-        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header
+        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header,
+                {table.exact.get(columns[role], "NULL")}::DOUBLE AS exact
             FROM (SELECT DISTINCT "{role}" AS id FROM pairs WHERE included)"""
         for role in ("user", "item")
     )
@@ -231,7 +246,11 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times) -> No
         CREATE OR REPLACE TABLE odd AS
         SELECT role, id, CASE
             WHEN id = header THEN 'is the name of the column: the header is repeated'
-            WHEN id IN ({", ".join(map(literal, MISSING))}) THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN regexp_full_match(id, {literal(BLANK)}) THEN 'is empty'
+            WHEN lower(id) IN ({", ".join(map(literal, MISSING))})
+                THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN abs(TRY_CAST(id AS DOUBLE)) > exact
+                THEN 'is ' || id || ', too large for a column of floats: write ids as text or whole numbers'
             WHEN regexp_full_match(id, {literal(NESTED)})
                 THEN 'is ''' || left(id, {LONGEST}) || ''', a list or an object: write one row for each pair'
             WHEN contains(id, chr(10)) THEN '{BREAK}' END AS reason
@@ -242,14 +261,6 @@ def _number(text: str) -> str:
     """SQL of a rating: a number, also with a decimal comma, or true or false."""
     comma = f"CASE WHEN regexp_full_match({text}, '-?[0-9]+,[0-9][0-9]?') THEN replace({text}, ',', '.')::DOUBLE END"
     return f"coalesce(TRY_CAST({text} AS DOUBLE), {comma}, TRY_CAST(TRY_CAST({text} AS BOOLEAN) AS DOUBLE))"
-
-
-def _faults(table: Table) -> tuple[int, list[Fault]]:
-    """The number of rows in the file, and its invalid rows."""
-    query = "SELECT rowid + 1, fault FROM pairs WHERE fault IS NOT NULL ORDER BY rowid"
-    faulty = table.con.execute(query).fetchall()
-    faults = table.faults([Fault(row, fault) for row, fault in faulty])
-    return _count(table.con) + len(faults) - len(faulty), faults
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str = "pairs") -> int:

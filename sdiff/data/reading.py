@@ -110,11 +110,15 @@ class Reading:
             raise SDiffError(f"Cannot read the options {query!r}: {error}.") from None
         return cls(**values)
 
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from the defaults."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
     def query(self) -> str:
         """The options that differ from the defaults, as text for `parse`."""
-        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         convert = {"names": ",".join, "items_names": ",".join, "skip_faulty": lambda flag: str(flag).lower()}
-        return urlencode({key: convert.get(key, str)(value) for key, value in changed.items()})
+        return urlencode({key: convert.get(key, str)(value) for key, value in self.changed.items()})
 
     @property
     def layout(self) -> Layout:

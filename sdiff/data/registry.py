@@ -9,7 +9,7 @@ from pathlib import Path
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import ASSETS, data_dir
 from sdiff.data.download import Archive
-from sdiff.data.formats import Format, last_fm, lists, movielens, movielens_100k, own_table, steam
+from sdiff.data.formats import Format, last_fm, movielens, movielens_100k, own_table, published_lists, steam
 from sdiff.data.interactions import Split
 from sdiff.data.items import Items
 from sdiff.data.reading import Reading
@@ -164,7 +164,7 @@ REGISTRY = {
             RESEARCH,
             "https://github.com/YiyanXu/DiffRec",
             ("train_list.npy", "valid_list.npy", "test_list.npy"),
-            lists,
+            published_lists,
             folder="ml-1m_clean",
             counts=(5949, 2810, 571531),
             terms_at="https://grouplens.org/datasets/movielens/1m/",
@@ -176,7 +176,7 @@ REGISTRY = {
                 "none stated; those of the data's owner apply",
                 "https://github.com/YiyanXu/DiffRec",
                 ("train_list.npy", "valid_list.npy", "test_list.npy"),
-                lists,
+                published_lists,
                 folder=f"{name}_clean",
                 counts=counts,
             )
@@ -192,7 +192,7 @@ REGISTRY = {
                 "none stated; those of the data's owner apply",
                 "https://github.com/gusye1234/LightGCN-PyTorch",
                 ("train.txt or train_list.npy", "test.txt or test_list.npy"),
-                lists,
+                published_lists,
                 counts=counts,
                 archives=tuple(
                     Archive(f"{LIGHTGCN}/{name}/{file}", 50 * 10**6, file) for file in ("train.txt", "test.txt")

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
     *("viewer", "listener", "player", "guest", "cust", "subscriber", "student", "patient", "consumer", "purchaser"),
-    *("patron", "borrower", "critic", "profile", "household", "device", "anonymous", "session"),
+    *("patron", "borrower", "critic", "profile"),
 )
 ITEMS = (
     *("item", "product", "movie", "film", "book", "track", "song", "artist", "album", "game", "app", "anime", "show"),
     *("video", "article", "news", "business", "venue", "place", "poi", "restaurant", "hotel", "listing", "recipe"),
-    *("beer", "wine", "dish", "joke", "course", "job", "ad", "content", "offer", "post", "document", "doc", "page"),
-    *("paper", "series", "manga", "channel", "photo", "podcast", "station", "variant", "material", "location"),
-    *("merchant", "store"),
+    *("beer", "wine", "dish", "joke", "course", "job", "content", "offer", "document", "doc", "paper", "series"),
+    *("manga", "photo", "podcast", "variant", "material"),
 )
+# What a table with one of the above may have, too: the session of a customer, or the store of a product.
+WEAK_USERS = ("household", "device", "anonymous", "session")
+WEAK_ITEMS = ("post", "page", "ad", "channel", "station", "location", "merchant", "store")
 ENDINGS = ("id", "", "code", "no", "number", "key", "uuid", "name", "title")
 
 
@@ -25,11 +27,15 @@ def _named(nouns: tuple[str, ...], endings: tuple[str, ...] = ENDINGS) -> tuple[
 
 
 PAIR = {
-    "user": ("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
+    "user": (
+        *("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
+        *_named(WEAK_USERS),
+    ),
     "item": (
         *("item", "itemid", "iid", "asin", "parentasin", "isbn", "isbn13", "isbn10", "sku", "skuid", "stockcode"),
         *("lineitemsku", "ean", "upc", "gtin", "barcode", "partnumber"),
         *_named(ITEMS),
+        *_named(WEAK_ITEMS),
         *("appids", "goods", "goodsid", "title", "name", "lineitemname", "itemdescription", "productdescription"),
         *("tconst", "imdbid", "tmdbid", "url", "uri", "trackuri", "pageurl"),
     ),
@@ -42,15 +48,16 @@ PAIR = {
         *("hours", "hoursplayed", "playtime", "playtimeforever", "isread", "liked", "like", "feedback"),
     ),
     "timestamp": (
-        *("timestamp", "time", "ts", "date", "datetime", "day", "unixtime", "unixreviewtime", "reviewtime"),
-        *("utctime", "createdat", "created", "boughtat", "purchasedat", "purchasedate", "orderdate", "orderedat"),
-        *("invoicedate", "eventtime", "eventtimestamp", "eventdate", "tdat", "ratedat", "ratingdate", "reviewdate"),
+        *("timestamp", "datetime", "ts", "unixtime", "unixreviewtime", "unixtimestamp", "timems", "uts", "utctime"),
+        *("eventtimestamp", "ratingtimestamp", "purchasetimestamp", "orderpurchasetimestamp"),
+        *("date", "time", "day"),  # beside a date, a time may be only that of the day
+        *("reviewdate", "reviewtime", "createdat", "created", "boughtat", "purchasedat", "purchasedate", "orderdate"),
+        *("orderedat", "invoicedate", "eventdate", "eventtime", "tdat", "ratedat", "ratingdate"),
         *("reviewedat", "watchedat", "playedat", "listenedat", "readat", "viewedat", "clickedat", "visitedat"),
-        *("visittime", "transactiondate", "transactiontime", "dateadded", "addedat", "updatedat", "timems"),
-        *("checkintime", "localtime", "clicktime", "interactiontime", "ratingtimestamp", "unixtimestamp", "when"),
-        *("purchasetimestamp", "orderpurchasetimestamp", "ordertime", "saledate", "soldat", "boughton", "orderedon"),
-        *("purchasedon", "createdon", "createdtime", "creationdate", "datecreated", "submittedat", "reviewedon"),
-        *("watchedon", "watcheddate", "dateread", "playedon", "lastplayed", "scrobbledat", "uts", "endtime"),
+        *("visittime", "transactiondate", "transactiontime", "dateadded", "addedat", "updatedat", "checkintime"),
+        *("localtime", "clicktime", "interactiontime", "when", "ordertime", "saledate", "soldat", "boughton"),
+        *("orderedon", "purchasedon", "createdon", "createdtime", "creationdate", "datecreated", "submittedat"),
+        *("reviewedon", "watchedon", "watcheddate", "dateread", "playedon", "lastplayed", "scrobbledat", "endtime"),
         *("startedat", "servedat"),
         *("occurredat", "logdate", "logtime", "sessiondate", "checkoutdate", "borrowedat", "loandate", "rentaldate"),
     ),
@@ -58,7 +65,7 @@ PAIR = {
 METADATA = {
     "item": (*PAIR["item"], "id"),
     "title": (
-        *("title", "movietitle", "itemname", "itemtitle", *_named(ITEMS, ("title", "name"))),
+        *("title", "movietitle", "itemname", "itemtitle", *_named(ITEMS + WEAK_ITEMS, ("title", "name"))),
         *("name", "originaltitle", "primarytitle", "prodname", "lineitemname", "headline"),
         *("description", "itemdescription", "productdescription"),
     ),
@@ -74,7 +81,10 @@ METADATA = {
     ),
 }
 # How values look, if nothing else is known about them.
-LOOKS = {"rating": r"\d{1,2}([.,]\d)?", "timestamp": r"\d{9,19}|.*\d\d?:\d\d.*|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}.*"}
+RATING, FRACTION = r"\d{1,2}([.,]\d)?", r"[+-]?\d*[.,]\d*[1-9]\d*"
+DATE = r".*\d\d?:\d\d.*|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}.*"
+# Seconds from 1989 to 2033, also in smaller units, or dates in digits. Ids may look like them.
+SECONDS = r"([6-9]\d{8}|1\d{9})(\d{3}){0,3}|(19|20)\d\d[01]\d[0-3]\d(\d{4}|\d{6})?"
 
 
 def recognised(names: Iterable[str], roles: Mapping[str, tuple[str, ...]] = PAIR) -> dict[str, str]:
@@ -95,16 +105,33 @@ def describing(names: Iterable[str], pair: Mapping[str, str]) -> dict[str, str]:
 
 
 def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
-    """Names for the columns of a file without a header, from its first rows: user, item, and what looks like others.
+    """Names for the columns of a file without a header, from its first rows.
 
-    If the first of at least three columns counts the rows, it is called row.
+    One that looks like times is the timestamp, and the first two others are user and item. An item is no number with a
+    fraction, such as a rating or a latitude. If the first of at least three columns counts the rows, it is called row.
     """
-    width = max(map(len, rows), default=0)
-    first = [row[0] for row in rows if row]
-    counts = width > 2 and len(first) > 2 and first in ([str(n + start) for n in range(len(first))] for start in (0, 1))
-    names = [*(["row"] if counts else []), "user", "item"][:width]
-    for n in range(len(names), width):
-        values = [row[n].strip() for row in rows if len(row) > n]
-        looks = {role for role, form in LOOKS.items() if all(re.fullmatch(form, value) for value in values)}
-        names.append(next((role for role in looks - {*names}), f"column{n + 1}"))
-    return tuple(names)
+    columns = [[row[n].strip() for row in rows if len(row) > n] for n in range(max(map(len, rows), default=0))]
+    free = [*range(len(columns))]
+    names: dict[int, str] = {}
+
+    def name(role: str, candidates: list[int]) -> None:
+        for n in candidates[:1]:
+            names[n] = role
+            free.remove(n)
+
+    def like(form: str) -> list[int]:
+        return [n for n in free if all(re.fullmatch(form, value) for value in columns[n])]
+
+    if len(columns) > 2 and len(rows) > 2 and columns[0] in ([str(n + k) for n in range(len(rows))] for k in (0, 1)):
+        name("row", [0])
+    times = like(DATE) or like(SECONDS)[-1:]
+    others = [n for n in free if n not in times]
+    if len(others) >= 2:
+        name("timestamp", times)
+    else:
+        others = [*free]
+    name("user", others)
+    fractions = [n for n in others[1:] if any(re.fullmatch(FRACTION, value) for value in columns[n])]
+    name("item", [n for n in others[1:] if n not in fractions] or others[1:])
+    name("rating", like(RATING))
+    return tuple(names.get(n, f"column{n + 1}") for n in range(len(columns)))

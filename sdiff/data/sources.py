@@ -5,14 +5,16 @@ DuckDB scans a file in place if it is Parquet, or UTF-8 with uniform line ends. 
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +33,7 @@ REFUSED = {  # files by their first bytes, and what to do with them
     b"\xfd7zXZ": "is compressed with xz: unpack it first",
     b"7z\xbc\xaf": "is an archive: extract the table",
     b"Rar!": "is an archive: extract the table",
+    b"%%MatrixMarket": "is a matrix in the Matrix Market format: export it as CSV, one row for each user and item",
 }
 # Encodings that are proposed, by the kind of letters; any other of Python's is read if it is named.
 LATIN, OTHERS = ("cp1252", "cp1250"), ("cp1251", "gb18030", "big5", "shift_jis", "euc_kr")
@@ -48,6 +51,7 @@ class Source:
         encoding: the name of their encoding.
         text: the start of the first file, with \\n at the end of a line.
         whole: whether `text` is the whole table.
+        garbled: whether `text` has bytes that are not in this encoding.
     """
 
     paths: tuple[Path, ...]
@@ -55,6 +59,7 @@ class Source:
     encoding: str = "utf-8"
     text: str = ""
     whole: bool = False
+    garbled: bool = False
 
     @classmethod
     def of(cls, paths: Sequence[Path], encoding: str = "") -> Source:
@@ -68,8 +73,9 @@ class Source:
         if head.startswith(b"PAR1"):
             return cls(tuple(paths), True)
         encoding = encoding or next((e for mark, e in MARKS.items() if head.startswith(mark)), "") or _unmarked(head)
+        whole = len(head) < HEAD
         try:
-            decoded = "".encode(encoding).decode(encoding) + head.decode(encoding, errors="replace")
+            decoded, garbled = _decoded(head, encoding, whole)
         except (LookupError, ValueError):  # ValueError if the name has a null character
             raise SDiffError(f"There is no encoding {brief(encoding)}: use utf-8, cp1252 or utf-16.") from None
         if "\0" in decoded:
@@ -79,18 +85,18 @@ class Source:
         text = re.sub("\r\n?", "\n", decoded.removeprefix("\ufeff"))
         if not text.strip():
             raise SDiffError(f"{path} is empty.")
-        whole = len(head) < HEAD
-        return cls(tuple(paths), False, encoding, text + "\n" if whole else text, whole and len(paths) == 1)
+        text += "\n" if whole else ""
+        return cls(tuple(paths), False, encoding, text, whole and len(paths) == 1, garbled)
 
     @property
     def packed(self) -> bool:
         """Whether the files are compressed."""
-        return self.paths[0].suffix == ".gz"
+        return is_packed(self.paths[0])
 
     @property
     def suffix(self) -> str:
         """The suffix that names the format, such as .csv of ratings.csv.gz."""
-        return next((s for s in self.paths[0].suffixes[::-1] if s != ".gz"), "").lower()
+        return next((s for s in map(str.lower, self.paths[0].suffixes[::-1]) if s != ".gz"), "")
 
     def literal_paths(self, copy: Path) -> list[Path]:
         """The paths, or those of copies where DuckDB would take a path for a pattern. `copy` is the prefix of these."""
@@ -128,25 +134,30 @@ class Source:
             uniform &= returns == 0 or returns == pairs == feeds
         return uniform, short
 
-    @contextmanager
-    def lines(self) -> Iterator[Iterator[str]]:
+    def lines(self) -> Iterator[str]:
         """The lines of all files, each with \\n at its end. Bytes that cannot be decoded are surrogates.
+
+        The first line of a file is left out if it repeats that of the first file: a header.
 
         Raises:
             SDiffError: the text is not in this encoding.
         """
-        try:
-            with ExitStack() as stack:
-                files = [stack.enter_context(opened(path)) for path in self.paths]
-                yield _lines([io.TextIOWrapper(file, self.encoding, errors="surrogateescape") for file in files])
-        except UnicodeError as error:
-            raise SDiffError(f"{self.paths[0]} is not in the encoding {self.encoding}: name another.") from error
+        header = None
+        for path in self.paths:
+            try:
+                with opened(path) as file:
+                    for n, line in enumerate(io.TextIOWrapper(file, self.encoding, errors="surrogateescape")):
+                        if n or line != header:
+                            header = header or line
+                            yield line if line.endswith("\n") else line + "\n"
+            except UnicodeError as error:
+                raise SDiffError(f"{path} is not in the encoding {self.encoding}: name another.") from error
 
     def proposal(self) -> str:
-        """The likely encoding of a file that is not in UTF-8."""
-        with opened(self.paths[0]) as file:
-            lines = [line for block in iter(lambda: file.readlines(BLOCK), []) for line in block if not _is_utf8(line)]
-        sample = b"".join(lines[:1000])
+        """The likely encoding of a file that is not in the given one."""
+        sample = b"".join(islice(self._foreign(), 1000))
+        if not sample:
+            return "utf-8"
         marked, latin = len(re.findall(b"[\x80-\xff]", sample)), len(re.findall(b"[A-Za-z]", sample))
         other = marked > 2 * latin + 2
         if marked < FEW and not other:
@@ -156,6 +167,13 @@ class Source:
             best = from_bytes(sample, cp_isolation=list(candidates)).best()
             encoding = best.encoding if best else candidates[0]
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
+
+    def _foreign(self) -> Iterator[bytes]:
+        """The lines that are not in UTF-8."""
+        for path in self.paths:
+            with opened(path) as file:
+                for block in iter(lambda: file.readlines(BLOCK), []):
+                    yield from (line for line in block if not _is_utf8(line))
 
 
 def write(target: Path, lines: Iterable[str]) -> None:
@@ -168,12 +186,23 @@ def write(target: Path, lines: Iterable[str]) -> None:
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """A file, decompressed. Raises SDiffError if it is missing or a damaged gzip file."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
             yield file  # type: ignore[misc]
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SDiffError(f"Cannot read {path}: it is not a complete gzip file ({error}). Copy it again.") from error
     except OSError as error:
         raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed, according to its name."""
+    return path.suffix.lower() == ".gz"
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file starts with nothing but white space. Raises SDiffError like `opened`."""
+    with opened(path) as file:
+        return not file.read(HEAD).strip()
 
 
 def _head(path: Path) -> bytes:
@@ -192,6 +221,23 @@ def _head(path: Path) -> bytes:
     return head
 
 
+def _decoded(head: bytes, encoding: str, whole: bool) -> tuple[str, bool]:
+    """The text of the first bytes, and whether some of them are not in the encoding.
+
+    A character that is cut at the end is left out, unless the bytes are the `whole` file.
+
+    Raises:
+        LookupError: there is no such encoding of text.
+        ValueError: the encoding cannot be used, or its name is not one.
+    """
+    "".encode(encoding)  # raises LookupError for codecs of other things than text
+    decoder = codecs.getincrementaldecoder(encoding)
+    try:
+        return decoder("strict").decode(head, whole), False
+    except UnicodeDecodeError:
+        return decoder("replace").decode(head, whole), True
+
+
 def _is_utf8(line: bytes) -> bool:
     try:
         line.decode()
@@ -206,14 +252,3 @@ def _unmarked(head: bytes) -> str:
     if max(even, odd) < len(head) // 4:
         return "utf-8"
     return "utf-16-le" if odd > even else "utf-16-be"
-
-
-def _lines(texts: list[io.TextIOWrapper]) -> Iterator[str]:
-    """The lines of the texts one after the other, without first lines that repeat the very first one: a header."""
-    header = None
-    for text in texts:
-        for n, line in enumerate(text):
-            if n == 0 and line == header:
-                continue
-            header = header or line
-            yield line if line.endswith("\n") else line + "\n"

@@ -69,13 +69,13 @@ def summarize(dataset: Dataset) -> Summary:
         user_degrees=_octaves(lengths),
         item_degrees=_octaves(counts),
         left_out={
-            "invalid": len(report.faults),
+            "invalid": report.faults.count,
             "below the minimum rating": report.below_rating,
             "repeated": report.repeated,
             "outside the k-core": report.outside_core,
         }
         | ({"held out, but in train": report.in_train} if report.in_train else {})
-        | ({"invalid, of items": len(titles.faults)} if titles and titles.faults else {})
+        | ({"invalid, of items": titles.faults.count} if titles and titles.faults.count else {})
         if report
         else {},
         columns=", ".join(f"{role}: {name}" for role, name in report.columns.items())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,16 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import database, identifier, literal, readable_errors, temporary
-from sdiff.data.dialect import NAMELESS, Dialect, Layout, is_value
-from sdiff.data.roles import recognised
+from sdiff.data.dialect import NAMELESS, Dialect, Layout
+from sdiff.data.faults import FORGET, KEPT, QUOTES, REJECTED, REJECTS, Fault, Faults, rejection
+from sdiff.data.json_tables import arrangement, is_json
+from sdiff.data.roles import METADATA, PAIR, recognised
 from sdiff.data.sources import HEAD, Source, write
 
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
 COLUMNS = 1000  # maximum per table; each column costs memory, however short the file
-REJECTS = 100_000  # maximum number of unparsable rows that DuckDB records
-QUOTES = "a quotation mark is not closed or is inside a value"
-JSON = {".jsonl", ".ndjson", ".json"}
+EXACT = {"FLOAT": 2**24, "DOUBLE": 2**53}  # larger whole numbers may have been rounded, by type of a column
 DETECTED = Layout()
-
-
-@dataclass(frozen=True)
-class Fault:
-    """An invalid row: its number, as in a spreadsheet (the header is row 1), and the reason."""
-
-    row: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"row {self.row}: {self.reason}"
 
 
 class Table:
@@ -49,6 +37,7 @@ class Table:
         columns: SQL of each column as VARCHAR, by lower-case name without RecBole's type suffix.
         sequences: the columns that are sequences, according to RecBole's type suffix.
         labels: name of each column as in the table, by the SQL in `columns`.
+        exact: largest whole number that has not been rounded, by the SQL of columns of floats.
         scan: SQL of the relation with these columns.
         listed: column names for messages, shortened.
     """
@@ -65,15 +54,16 @@ class Table:
         """
         self.con, self.name, self._layout, self._copy = con, name, layout, copy
         self._origin, self._dialect, self._unclosed = origin, None, set()
-        self._floats: set[str] = set()
+        self._types: dict[str, str] = {}
         with readable_errors(name):
             if isinstance(origin, str):
                 self.scan, names = origin, self._described(origin)
             elif origin.parquet:
                 files = ", ".join(literal(str(path)) for path in origin.literal_paths(copy))
-                self.scan = f"read_parquet([{files}], union_by_name = {len(origin.paths) > 1})"
+                options = f"union_by_name = {len(origin.paths) > 1}, hive_partitioning = false"
+                self.scan = f"read_parquet([{files}], {options})"
                 names = self._described(self.scan)
-            elif _is_json(origin):
+            elif is_json(origin.text, origin.suffix):
                 self.scan, names = self._json(origin, start)
             else:
                 self._dialect = Dialect.of(origin.text, origin.suffix, layout)
@@ -88,6 +78,8 @@ class Table:
         short = {column: re.sub(r":(token|float)(_seq)?$", "", column.strip().lower()) for column in named}
         self.columns = {key: self._column(column) for column, key in short.items()}
         self.labels = {self._column(column): column.strip() for column in named}
+        kinds = {self._column(column): self._types.get(column, "") for column in named}
+        self.exact = {column: EXACT[kind] for column, kind in kinds.items() if kind in EXACT}
         self.sequences = {key for column, key in short.items() if column.strip().lower().endswith(":token_seq")}
         self.listed = ", ".join(column[:LONGEST] for column in named[:LONGEST])
 
@@ -112,8 +104,7 @@ class Table:
     @property
     def data_as_header(self) -> list[str]:
         """The first row if it seems to be data, although it was read as column names."""
-        header = self._dialect.header if self._dialect else []
-        return header if any(map(is_value, header)) else []
+        return self._dialect.header if self._dialect and self._dialect.header_is_data else []
 
     @property
     def rows(self) -> list[list[str]]:
@@ -127,57 +118,80 @@ class Table:
         """
         return {role: self.columns[name] for role, name in recognised(self.columns, roles).items()}
 
-    def faults(self, scanned: list[Fault]) -> list[Fault]:
-        """All faults by line number, after the whole table has been scanned.
+    def faults(self, scanned: str, reason: str) -> Faults:
+        """The invalid rows, after the whole table has been scanned.
 
         Args:
-            scanned: faults whose `row` counts from 1 the rows that DuckDB could parse. Rejected rows are added.
+            scanned: name of a table with the rows that DuckDB could parse, in order. Those that it rejected are added.
+            reason: SQL of why one of its rows is invalid, NULL if it is valid.
         """
+        query = f"SELECT rowid, {reason} AS reason FROM {scanned} WHERE reason IS NOT NULL ORDER BY rowid LIMIT {KEPT}"
+        found = self.con.execute(query).fetchall()
+        [(rows, count)] = self.con.execute(f"SELECT count(*), count({reason}) FROM {scanned}").fetchall()
         rejected = self._rejected()
         first = self._dialect.skip + bool(self._dialect.header) + 1 if self._dialect else 1
         # The j-th rejected row (from 0) precedes the parsed rows from the before[j]-th (from 0) on.
         before = np.array([fault.row - first - j for j, fault in enumerate(rejected)])
-        position = np.array([fault.row - 1 for fault in scanned], dtype=np.int64)
+        position = np.array([row for row, _ in found], dtype=np.int64)
         lines = (position + first + np.searchsorted(before, position, side="right")).tolist()
-        numbered = [Fault(line, fault.reason) for line, fault in zip(lines, scanned, strict=True)]
-        return sorted([*numbered, *rejected], key=lambda fault: fault.row)
+        numbered = [Fault(line, text) for line, (_, text) in zip(lines, found, strict=True)]
+        every = sorted([*numbered, *rejected], key=lambda fault: fault.row)
+        return Faults(rows + len(rejected), count + len(rejected), every[:KEPT])
 
-    def misquoted(self, broken: str, one_line: Sequence[str]) -> bool:
+    def one_line(self, columns: Mapping[str, str]) -> list[str]:
+        """SQL of the columns whose values have no line breaks: one means that a quotation mark is missing.
+
+        These are `columns`, by role, and others with usual names, except descriptions that are not ids. None if values
+        are not in quotation marks.
+        """
+        made = self._dialect
+        if not made or not made.quote or len(made.delimiter) > 1:
+            return []
+        ids = {columns.get("user"), columns.get("item")}
+        named = {*columns.values(), *self.guessed(PAIR).values(), *self.guessed(METADATA).values()}
+        free = {column for column, label in self.labels.items() if "description" in label.lower()} - ids
+        return [column for column in self.labels if column in named - free]
+
+    def misquoted(self, scanned: str, one_line: Sequence[str]) -> bool:
         """Whether rows may be lost behind a quotation mark, after a scan. If so, `scan` now reads line by line.
 
         Args:
-            broken: FROM clause of the rows with a line break where there should be none.
-            one_line: SQL of the columns whose values have no line breaks.
+            scanned: name of a table with the rows, and the column `broken`: see `broken`.
+            one_line: see `one_line`.
         """
         made, origin = self._dialect, self._origin
-        if not made or not isinstance(origin, Source) or not made.quote or len(made.delimiter) > 1:
+        if not one_line or not made or not isinstance(origin, Source):
             return False
         rejected = "FROM reject_errors WHERE error_type IN ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')"
-        [(n,)] = self.con.execute(f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) {broken})").fetchall()
-        if not n:
+        lost = f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) FROM {scanned} WHERE broken)"
+        if self.con.execute(lost).fetchall() == [(0,)]:
             return False
-        self._rejected()
+        self.con.execute(FORGET)
         indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
         faulty: list[int] = []
-        with origin.lines() as lines:
-            write(self._copy, made.recovered(made.plain(lines), indices, faulty))
+        write(self._copy, made.recovered(made.plain(origin.lines()), indices, faulty))
         self.scan, self._unclosed = self._csv(self._copy, False), {*faulty}
         return True
 
     def proposed_encoding(self) -> str:
         """The likely encoding of a text file whose start is not in the given one, else an empty text."""
         origin = self._origin
-        return origin.proposal() if isinstance(origin, Source) and "\ufffd" in origin.text else ""
+        return origin.proposal() if isinstance(origin, Source) and origin.garbled else ""
 
     def _described(self, relation: str) -> list[str]:
-        types = {name: kind for name, kind, *_ in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()}
-        self._floats = {name for name, kind in types.items() if kind in ("FLOAT", "DOUBLE")}
-        return [*types]
+        self._types = {name: kind for name, kind, *_ in self.con.execute(f"DESCRIBE FROM {relation}").fetchall()}
+        return [*self._types]
 
     def _column(self, name: str) -> str:
-        """SQL of a column as text. Whole numbers are written as such, although a column with gaps stores floats."""
-        text = f"CAST({identifier(name)} AS VARCHAR)"
-        return rf"regexp_replace({text}, '\.0$', '')" if name in self._floats else text
+        """SQL of a column as text: lists and objects as JSON, and bytes as UTF-8 where they are."""
+        column, kind = identifier(name), self._types.get(name, "VARCHAR")
+        text = f"CAST({column} AS VARCHAR)"
+        if kind in EXACT:  # also for whole numbers, if the column has gaps
+            return rf"regexp_replace({text}, '\.0$', '')"
+        if kind == "BLOB":
+            return f"coalesce(TRY(decode({column})), {text})"
+        nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
+        return f"CAST(to_json({column}) AS VARCHAR)" if nested else text
 
     def _csv(self, path: Path, parallel: bool) -> str:
         """SQL of the scan of a text file. DuckDB's detection is off: invalid rows would mislead it."""
@@ -188,19 +202,18 @@ class Table:
             f"read_csv({literal(str(path))}, auto_detect = false, columns = {{{columns}}}, "
             f"skip = {made.skip}, header = {bool(made.header)}, "
             f"delim = {literal(made.delimiter)}, quote = '{made.quote}', escape = '{made.escape}', "
-            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel})"
+            f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel}, hive_partitioning = false)"
         )
 
     def _json(self, origin: Source, start: bool) -> tuple[str, list[str]]:
         """SQL of the scan of a JSON file, and the keys of its first objects."""
-        text = origin.text.lstrip()
-        if re.match(r"[\[\s]*\{\s*'", text):
+        if re.match(r"[\[\s]*\{\s*'", origin.text):
             raise SDiffError(f"{self.name} holds Python dictionaries, not JSON: write it again with json.dumps.")
-        by_line = text.startswith("{") and (any(map(_is_object, text.split("\n"))) or "\n" not in text.strip())
-        by_line = by_line and not re.match(r"\{[^\n]*\}[ \t]*\{", text)
-        form = "newline_delimited" if by_line else "array" if text[0] == "[" else "unstructured"
+        form = arrangement(origin.text)
+        by_line = form == "newline_delimited"
         path, _ = self._prepared(origin, start, by_line)
-        objects = f"read_json_objects({literal(str(path))}, format = '{form}', ignore_errors = {by_line})"
+        options = f"format = '{form}', ignore_errors = {by_line}, hive_partitioning = false"
+        objects = f"read_json_objects({literal(str(path))}, {options})"
         query = f"SELECT DISTINCT unnest(json_keys(json)) FROM (FROM {objects} LIMIT {HEAD})"
         keys = sorted(key for (key,) in self.con.execute(query).fetchall())
         if not keys:
@@ -225,24 +238,29 @@ class Table:
         uniform, short = origin.survey()
         if origin.plain and uniform and not (made and made.runs):
             return origin.paths[0], short and not origin.packed
-        with origin.lines() as lines:
-            write(self._copy, made.plain(lines) if made else lines)
+        write(self._copy, made.plain(origin.lines()) if made else origin.lines())
         return self._copy, short
 
     def _rejected(self) -> list[Fault]:
+        """The rows that DuckDB could not parse. Raises SDiffError if there are more than it records."""
         if not self._dialect:
             return []
-        rejects = self.con.execute("""
-            SELECT line, error_type, error_message FROM reject_errors QUALIFY row_number() OVER (
-                PARTITION BY line ORDER BY error_type <> 'LINE SIZE OVER MAXIMUM', error_type, error_message) = 1
-            ORDER BY line""").fetchall()
-        self.con.execute("TRUNCATE reject_errors; TRUNCATE reject_scans")
+        rejects = self.con.execute(REJECTED).fetchall()
+        [(recorded,)] = self.con.execute("SELECT count(*) FROM reject_errors").fetchall()
+        self.con.execute(FORGET)
         encoding = self._encoding_advice() if any(kind == "INVALID ENCODING" for _, kind, _ in rejects) else ""
         reasons = {"INVALID ENCODING": encoding, "UNQUOTED VALUE": QUOTES}
-        return [
-            Fault(line, QUOTES if line in self._unclosed else reasons.get(kind) or _rejection(kind, message))
+        faults = [
+            Fault(line, QUOTES if line in self._unclosed else reasons.get(kind) or rejection(kind, message))
             for line, kind, message in rejects
         ]
+        if recorded >= REJECTS:
+            prefix = self._layout.prefix
+            raise SDiffError(
+                f"{self.name} has {REJECTS:,} or more rows that cannot be read, such as {faults[0]}. Set the right "
+                f"{prefix}delimiter or {prefix}encoding, or fix the file."
+            )
+        return faults
 
     def _encoding_advice(self) -> str:
         assert isinstance(self._origin, Source)
@@ -293,21 +311,6 @@ def _is_stream(frame: Any) -> bool:
     return hasattr(frame, "__arrow_c_stream__") and not type(frame).__module__.startswith("pandas")
 
 
-def _rejection(kind: str, message: str) -> str:
-    """The reason of a fault, from an error that DuckDB recorded."""
-    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
-    if counts:
-        return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
-    return "the line is longer than 2 MB" if kind == "LINE SIZE OVER MAXIMUM" else kind.lower()
-
-
-def _is_json(origin: Source) -> bool:
-    start = origin.text.lstrip()[:1]
-    return start in "[{" and (origin.suffix in JSON or _is_object(origin.text.lstrip().split("\n")[0]))
-
-
-def _is_object(line: str) -> bool:
-    """Whether a line is one JSON object."""
-    with suppress(ValueError, RecursionError):
-        return isinstance(json.loads(line), dict)
-    return False
+def broken(one_line: Iterable[str]) -> str:
+    """SQL of whether a value has a line break in one of the columns of `Table.one_line`."""
+    return " OR ".join(f"contains({column}, chr(10))" for column in one_line) or "false"

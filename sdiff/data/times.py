@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import duckdb
@@ -21,8 +22,8 @@ YEARS = (1900, 2100)  # in which dates are expected, unless they are in ISO 8601
 DAYS = (
     "%Y-%m-%d",  # not in ISO 8601 with some of the clocks
     *("%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m %d, %Y"),
-    *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%d-%b-%Y"),
-    "%d-%b-%y",
+    *("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%m.%d.%y", "%y.%m.%d", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d"),
+    *("%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y"),
 )
 CLOCKS = (
     *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S %z", "T%H:%M:%S"),
@@ -40,8 +41,11 @@ WHOLE = (
         "%H:%M %d/%m/%Y",
         "%Y-%m",
         "%m/%Y",
+        "%m.%Y",
+        "%Y.%m",
     ),
 )
+MONTHS = r"(0?[1-9]|1[0-2])\.(19|20)\d\d|(19|20)\d\d\.(0[1-9]|1[0-2])"  # which look like numbers
 FORMATS = (*(day + clock for day, clock in product(DAYS, CLOCKS)), *WHOLE)
 SAMPLE, TRIED = 1000, 50  # rows examined, and dates in which formats are tried
 # SQL of the seconds of a text in ISO 8601, with an offset or the name of a time zone. DuckDB reads 01/02/20 as year 1.
@@ -157,8 +161,9 @@ def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
     read = f"TRY_CAST(t AS DOUBLE) IS NOT NULL OR {ISO.format('t')} IS NOT NULL"
     with readable_errors(table.name):
         known = con.execute(f"SELECT t, {read} FROM ({sample})").fetchall()
-        foreign = [time for time, read in known if not read][:TRIED]
-        if 2 * sum(read for _, read in known) >= len(known):
+        months = bool(known) and all(re.fullmatch(MONTHS, time) for time, _ in known)
+        foreign = [time for time, read in known if months or not read][:TRIED]
+        if not months and 2 * sum(read for _, read in known) >= len(known):
             return Times()
         formats = tuple(form for form in FORMATS if 2 * sum(_fits(time, form) for time in foreign) > len(foreign))
         if len(formats) > 1:
@@ -174,10 +179,12 @@ def _fits(text: str, form: str) -> bool:
 
 
 def _best(con: duckdb.DuckDBPyConnection, rows: str, formats: tuple[str, ...]) -> tuple[str, ...]:
-    """The formats that fit the most rows. Of those that read all rows alike, the first."""
-    counts = ", ".join(f"count({_seconds('t', form)})" for form in formats)
+    """The formats that fit the most rows, and give no dates to come. Of those that read all rows alike, the first."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).timestamp()  # it is a day later in some time zones
+    counts = ", ".join(f"count({_seconds('t', form)}), coalesce(max({_seconds('t', form)}), 0)" for form in formats)
     [found] = con.execute(f"SELECT {counts} FROM {rows}").fetchall()
-    best = tuple(form for form, n in zip(formats, found, strict=True) if n == max(found))
+    last = {form: last for form, n, last in zip(formats, found[::2], found[1::2], strict=True) if n == max(found[::2])}
+    best = tuple(form for form, time in last.items() if time <= tomorrow) or tuple(last)
     differs = ", ".join(f"bool_or({_seconds('t', best[0])} <> {_seconds('t', form)})" for form in best)
     [differing] = con.execute(f"SELECT {differs} FROM {rows}").fetchall()
     return best[:1] + tuple(form for form, other in zip(best, differing, strict=True) if other)
@@ -206,7 +213,7 @@ def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
     seconds, name = (f"number / {UNITS[unit]}", NAMES[unit]) if unit else ("date", NAMES[""])
     for form, place in DIGITS.items():
         if unit and YEARS[0] * place <= least and most < (YEARS[1] + 1) * place:
-            digits = _seconds("CAST(CAST(number AS BIGINT) AS VARCHAR)", form)
+            digits = _seconds("CAST(CASE WHEN number = floor(number) THEN number::BIGINT END AS VARCHAR)", form)
             matching = f"SELECT count({digits}) FROM pairs WHERE {usable} AND {kind} = '{unit}'"
             if con.execute(matching).fetchall()[0][0] == n:
                 seconds, name = digits, form

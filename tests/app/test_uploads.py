@@ -91,7 +91,7 @@ def test_invalid_rows_are_listed_before_and_after_opening_and_skipped_on_request
     assert "1 invalid, " in form.check() and "below the minimum rating" in form.check()
     key, _ = form.open()
     report = open_dataset(key).dataset.report
-    assert [fault.row for fault in report.faults] == [194] and report.below_rating > 0
+    assert [fault.row for fault in report.faults.first] == [194] and report.below_rating > 0
     facts = describe(key)[0]
     assert "1 invalid, " in facts and "&#x27;many&#x27;" in facts
 
@@ -145,6 +145,20 @@ def test_a_likely_encoding_is_proposed_and_can_be_corrected(tmp_path, form):
     form.set(encoding="")
     assert f"It is likely in {likely}" in form.start and "it is not in UTF-8" in form.check()
     assert "L’йtй 0" in form.set(encoding="cp1251").start
+
+
+def test_an_encoding_and_names_are_not_proposed_without_need(tmp_path, form):
+    cut = "user,item\n" + "1,aa\n" * 13105 + "é,b\n"  # the é is cut at the end of the start that is examined
+    form.drop(written(tmp_path / "x.csv", cut))
+    assert form["encoding"] == "" and "not in" not in form.start
+    form.drop(written(tmp_path / "y.csv", "kunde,artikel,0\n1,7,3\n2,8,1\n"))
+    assert form["names"] == "" and ("kunde", "kunde") in form.choices("user")
+
+
+def test_names_that_are_proposed_do_not_take_a_time_for_the_item(tmp_path, form):
+    rows = "".join(f"user_{n % 3}\t2009-05-0{n + 1}T23:08:57Z\tartist {n}\tDeep Dish\n" for n in range(9))
+    form.drop(written(tmp_path / "x.tsv", rows))
+    assert form["names"] == "user,timestamp,item,column4" and "3 users, 9 items" in form.check()
 
 
 def test_a_file_without_a_header_gets_names_and_loses_no_row(tmp_path, form):

@@ -5,7 +5,7 @@ import pytest
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.datasets import load_dataset
-from sdiff.data.formats import GENRES, last_fm, lists, movielens, movielens_100k, steam
+from sdiff.data.formats import GENRES, last_fm, movielens, movielens_100k, published_lists, steam
 from sdiff.data.registry import REGISTRY
 from sdiff.serving.recommender import Recommender
 from tests.conftest import real_data
@@ -78,13 +78,13 @@ def test_lightgcn_lines_and_diffrec_pairs_give_the_same_interactions(tmp_path):
     )
     np.save(arrays / "train_list.npy", np.array([[u, i] for u, items in train.items() for i in items]))
     np.save(arrays / "test_list.npy", np.array([[0, 0], [2, 1]]))
-    assert lists(text)[0].fingerprint == lists(arrays)[0].fingerprint
+    assert published_lists(text)[0].fingerprint == published_lists(arrays)[0].fingerprint
 
 
 def test_without_a_valid_part_the_last_tenth_is_held_out_where_the_order_is_known(tmp_path):
     history = [(7 * i) % 20 for i in range(20)]
     write(tmp_path, {"train.txt": f"0 {' '.join(map(str, history))}\n", "test.txt": "0 20\n"})
-    split, _, _ = lists(tmp_path)
+    split, _, _ = published_lists(tmp_path)
     assert split.train.ordered and split.valid.history(0).tolist() == history[-2:]
     assert split.merged().train.history(0).tolist() == history
 
@@ -93,7 +93,7 @@ def test_without_a_valid_part_the_last_tenth_is_held_out_where_the_order_is_know
 def test_non_numeric_lines_are_reported(tmp_path, line):
     write(tmp_path, {"train.txt": f"0 1 2\n{line}\n", "test.txt": "0 1\n"})
     with pytest.raises(SDiffError, match=r"train.txt, row 2: it must hold the indices of a user"):
-        lists(tmp_path)
+        published_lists(tmp_path)
 
 
 def test_recbole_atomic_files_include_their_items(tmp_path):

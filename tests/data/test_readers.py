@@ -64,7 +64,7 @@ def test_the_same_table_in_any_format_gives_the_same_interactions(tmp_path, name
     found, report = read_interactions(tmp_path / name)
     assert pairs(found) == {"9": ["b"], "10": ["ä", "b"]}
     assert found.timestamps is not None and found.timestamps.tolist() == [3, 1, 2]
-    assert (report.rows, report.faults) == (3, [])
+    assert (report.rows, report.faults.count) == (3, 0)
 
 
 def test_parquet_keeps_its_types(tmp_path):
@@ -145,7 +145,7 @@ def test_skipped_rows_are_counted(tmp_path):
     found, report = read_interactions(write(tmp_path / "x.csv", text), Reading(min_rating=4, core=2, skip_faulty=True))
     assert pairs(found) == {"1": ["a", "b"], "2": ["a", "b"]}
     assert (report.rows, report.below_rating, report.repeated, report.outside_core) == (9, 2, 1, 1)
-    assert [str(fault) for fault in report.faults] == ["row 10: item is empty"]
+    assert [str(fault) for fault in report.faults.first] == ["row 10: item is empty"]
 
 
 def test_invalid_rows_are_reported_by_number_and_valid_rows_can_be_kept(tmp_path):
@@ -166,7 +166,7 @@ def test_invalid_rows_are_reported_by_number_and_valid_rows_can_be_kept(tmp_path
         read_interactions(path, Reading(min_rating=1))
     found, report = read_interactions(path, Reading(min_rating=1, skip_faulty=True))
     assert pairs(found) == {"1": ["a"], "9": ["h"]} and report.rows == 9
-    assert [str(fault) for fault in report.faults] == [
+    assert [str(fault) for fault in report.faults.first] == [
         "row 3: rating is 'good', not a number",
         "row 4: it has 2 values, not 4",
         "row 5: it has 5 values, not 4",
@@ -182,8 +182,8 @@ def test_mixed_encodings_and_overlong_lines_are_reported_by_row(tmp_path):
     path.write_bytes(b"user,item\n1,a\n2,caf\xe9\n3," + b"x" * 5_000_000 + b"\n4,b\n")
     found, report = read_interactions(path, SKIP)
     assert pairs(found) == {"1": ["a"], "4": ["b"]}
-    assert [fault.row for fault in report.faults] == [3, 4]
-    assert "not in UTF-8" in report.faults[0].reason and "2 MB" in report.faults[1].reason
+    assert [fault.row for fault in report.faults.first] == [3, 4]
+    assert "not in UTF-8" in report.faults.first[0].reason and "2 MB" in report.faults.first[1].reason
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
@@ -196,7 +196,7 @@ def test_a_line_longer_than_any_buffer_is_reported_by_row(tmp_path, name):
         file.write(b"\n4,b\n")
     found, report = read_interactions(path, SKIP)
     assert pairs(found) == {"1": ["a"], "4": ["b"]}
-    assert [str(fault) for fault in report.faults] == ["row 3: the line is longer than 2 MB"]
+    assert [str(fault) for fault in report.faults.first] == ["row 3: the line is longer than 2 MB"]
 
 
 def test_a_file_in_another_encoding_is_read_if_the_encoding_is_given(tmp_path):
@@ -212,7 +212,7 @@ def test_a_file_in_another_encoding_is_read_if_the_encoding_is_given(tmp_path):
 def test_a_line_that_is_not_json_is_reported(tmp_path):
     path = write(tmp_path / "x.jsonl", '{"user": 1, "item": 2}\nnot json\n{"user": 3}\n')
     found, report = read_interactions(path, SKIP)
-    assert pairs(found) == {"1": ["2"]} and [fault.row for fault in report.faults] == [2, 3]
+    assert pairs(found) == {"1": ["2"]} and [fault.row for fault in report.faults.first] == [2, 3]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_invalid_rows_of_a_frame_are_counted_and_named_or_skipped(kind):
         FaultyRows, match=r"^The data frame: 3 of 4 rows are invalid: row 2: user is empty; row 3: item"
     ) as e:
         read_frame(kind(rows), Reading(min_rating=1))
-    assert [fault.row for fault in e.value.faults] == [2, 3, 4]
+    assert [fault.row for fault in e.value.faults.first] == [2, 3, 4]
     assert read_frame(kind(rows), Reading(skip_faulty=True, min_rating=1))[0].users.ids == ("u",)
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from sdiff import SDiffError
 from sdiff.data.datasets import load_dataset
-from sdiff.data.formats import lists
+from sdiff.data.formats import published_lists
 from sdiff.method.spectrum import cached_basis
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.run_state import resume, save_state
@@ -63,7 +63,7 @@ def test_a_named_pipe_as_a_published_list_is_refused(name, tmp_path, pipe):
     (tmp_path / "test.txt").write_text("0 1 2\n1 3\n")
     pipe(tmp_path / name)
     with pytest.raises(SDiffError, match=SPECIAL):
-        lists(tmp_path)
+        published_lists(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model-*.safetensors", "metrics.json"])

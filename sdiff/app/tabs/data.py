@@ -98,12 +98,8 @@ def describe(dataset: str) -> tuple[str, Any, str, str]:
 
 def _invalid_rows(dataset: Dataset) -> str:
     """The rows that were left out because they are invalid, folded away."""
-    titles = dataset.items.titles
-    faults = {
-        "Interactions": dataset.report.faults if dataset.report else [],
-        "Titles": titles.faults if titles else [],
-    }
-    tables = "".join(faults_table(name, len(rows), rows) for name, rows in faults.items() if rows)
+    found = {"Interactions": dataset.report, "Titles": dataset.items.titles}
+    tables = "".join(faults_table(name, part.faults) for name, part in found.items() if part and part.faults.count)
     return f"<details><summary>Invalid rows</summary>{tables}</details>" if tables else ""
 
 

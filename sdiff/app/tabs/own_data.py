@@ -280,7 +280,7 @@ class OwnData:
             summary = await run_sync(summarize, state.open_dataset(key).dataset)
         except FaultyRows as error:
             name = public_message(SDiffError(error.table))
-            yield "", faults_table(name, len(error.faults), error.faults) + paragraph(ADVICE), no_cancel
+            yield "", faults_table(name, error.faults) + paragraph(ADVICE), no_cancel
         except SDiffError as error:
             yield "", problem(public_message(error)), no_cancel
         else:

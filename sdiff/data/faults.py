@@ -1,0 +1,57 @@
+"""Invalid rows of a table: the first ones with their reasons, and how many there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+KEPT = 200  # maximum number of invalid rows whose reasons are kept
+REJECTS = 100_000  # maximum number of unparsable rows that DuckDB records
+QUOTES = "a quotation mark is not closed or is inside a value"
+# SQL of the rows that DuckDB could not parse, with one of the errors of each, and what forgets them.
+REJECTED = """
+    SELECT line, error_type, error_message FROM reject_errors QUALIFY row_number() OVER (
+        PARTITION BY line ORDER BY error_type <> 'LINE SIZE OVER MAXIMUM', error_type, error_message) = 1
+    ORDER BY line"""
+FORGET = "TRUNCATE reject_errors; TRUNCATE reject_scans"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An invalid row: its number, as in a spreadsheet (the header is row 1), and the reason."""
+
+    row: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Faults:
+    """The invalid rows of a table.
+
+    Attributes:
+        rows: number of all rows of the table.
+        count: number of invalid rows.
+        first: the first of them, at most `KEPT`.
+    """
+
+    rows: int
+    count: int = 0
+    first: Sequence[Fault] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Faults]) -> Faults:
+        """Those of several tables."""
+        first = [fault for part in parts for fault in part.first]
+        return cls(sum(part.rows for part in parts), sum(part.count for part in parts), first[:KEPT])
+
+
+def rejection(kind: str, message: str) -> str:
+    """The reason of a fault, from an error that DuckDB recorded."""
+    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
+    if counts:
+        return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
+    return "the line is longer than 2 MB" if kind == "LINE SIZE OVER MAXIMUM" else kind.lower()

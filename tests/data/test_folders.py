@@ -1,0 +1,102 @@
+"""Folders with the parts of a split, as tables or as lists, and folders with the pieces of one table."""
+
+import gzip
+
+import duckdb
+import numpy as np
+import pytest
+
+from sdiff.base.errors import SDiffError
+from sdiff.data.datasets import load_dataset
+from tests.data.test_files import write
+from tests.data.test_readers import pairs
+
+
+def held_out(split):
+    return {user: items for user, items in pairs(split.test).items() if items}
+
+
+@pytest.mark.parametrize("rows", ["1 7 5\n1 15 4\n2 3 5\n", "1\t7\t5\t100\n2\t15\t4\t101\n1\t3\t5\t102\n"])
+def test_ratings_without_a_header_are_not_lists(tmp_path, rows):
+    write(tmp_path / "train.txt", rows)
+    write(tmp_path / "test.txt", rows.splitlines()[0].replace("7", "9") + "\n")
+    with pytest.raises(SDiffError, match=r"seems to have no header.*names=user,item,rating"):
+        load_dataset(str(tmp_path))
+    names = "user,item,rating,timestamp"[: None if "\t" in rows else 16]
+    split = load_dataset(f"{tmp_path}?names={names}").split
+    assert set(split.items.ids) == {"7", "15", "3", "9"} and held_out(split) == {"1": ["9"]}
+
+
+@pytest.mark.parametrize("train", ["0 3 1\n1 0 2\n", "0 3\n0 1\n1 0\n1 2\n", "0 3\n1 0 2\n0 1\n"])
+def test_lists_of_equal_length_and_pairs_are_lists(tmp_path, train):
+    write(tmp_path / "train.txt", train)
+    write(tmp_path / "test.txt", "0 2\n1 3\n")
+    split = load_dataset(str(tmp_path)).split
+    assert held_out(split) == {"0": ["2"], "1": ["3"]} and len(split.train) + len(split.valid) == 4
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train.txt", "val.txt", "test.txt"),
+        ("ml.train.txt", "ml.dev.txt", "ml.test.txt"),
+        ("x.train.txt", "", "test.txt"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".txt", ".npy"])
+def test_lists_may_have_any_names_of_the_parts_of_a_split(tmp_path, names, suffix):
+    for name, row in zip(names, [[0, 1, 2, 3], [0, 4], [0, 5]], strict=True):
+        path = tmp_path / name.replace(".txt", suffix)
+        if name and suffix == ".npy":
+            np.save(path, np.array([[row[0], item] for item in row[1:]]))
+        elif name:
+            write(path, " ".join(map(str, row)) + "\n")
+    split = load_dataset(str(tmp_path)).split
+    assert held_out(split) == {"0": ["5"]}
+    if names[1]:
+        assert pairs(split.valid) == {"0": ["4"]}
+
+
+@pytest.fixture
+def lists(tmp_path):
+    write(tmp_path / "train.txt", "0 1 2 3\n1 2 3 0\n")
+    write(tmp_path / "test.txt", "0 0\n1 1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("option", ["core=5", "min_rating=4", "split=random", "user=x", "timestamp=-", "items_id=x"])
+def test_options_without_effect_on_lists_are_refused(lists, option):
+    with pytest.raises(SDiffError, match=f"a split of lists, without columns: leave out the options {option[:4]}"):
+        load_dataset(f"{lists}?{option}")
+    assert load_dataset(f"{lists}?skip_faulty=true&items=-").split.items.ids == ("0", "1", "2", "3")
+
+
+def test_lists_have_the_titles_of_a_table_of_items(lists):
+    write(lists / "items.csv", "item,title\n0,Heat\n3,Up\n")
+    assert load_dataset(str(lists)).items.title == ["Heat", "Item 1", "Item 2", "Up"]
+    assert load_dataset(f"{lists}?items=-").items.titles is None
+    other = write(lists / "films.csv", "number,label\n1,Alien\n")
+    options = f"items={other}&items_id=number&items_title=label"
+    assert load_dataset(f"{lists}?{options}").items.title[1] == "Alien"
+
+
+@pytest.mark.parametrize("empty", [b"", b"\n", gzip.compress(b"")], ids=["empty", "a line", "packed"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_empty_pieces_of_a_table_are_skipped(tmp_path, empty, place):
+    suffix = ".csv.gz" if len(empty) > 1 else ".csv"
+    text = b"user,item\n1,a\n2,b\n"
+    write(tmp_path / f"part-0000{place}{suffix}", empty)
+    write(tmp_path / f"part-0000{1 - place}{suffix}", gzip.compress(text) if suffix == ".csv.gz" else text)
+    assert load_dataset(str(tmp_path)).report.rows == 2
+    write(tmp_path / f"part-0000{1 - place}{suffix}", empty)
+    with pytest.raises(SDiffError, match="is empty"):
+        load_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_the_name_of_a_folder_is_no_column(tmp_path, suffix):
+    path = tmp_path / "user=me" / f"log{suffix}"
+    path.parent.mkdir()
+    form = {".parquet": "parquet", ".csv": "csv, HEADER", ".jsonl": "json"}[suffix]
+    duckdb.sql(f"COPY (SELECT unnest([1, 2]) AS user, unnest(['a', 'b']) AS item) TO '{path}' (FORMAT {form})")
+    assert pairs(load_dataset(str(path)).split.merged().train) == {"1": ["a"], "2": ["b"]}
