@@ -7,7 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import compress, islice
+from itertools import compress, islice, pairwise
 from typing import Any
 
 DELIMITERS = (",", "\t", ";", "|", "::")
@@ -201,14 +201,20 @@ def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
     if width == len(header) + 1:
         if all(row[-1] == "" for row in rows if len(row) == width):
             header = [*header, ""]
-        elif all(len(row) == width for row in rows) and len({row[0] for row in rows}) == len(rows):
-            header = ["", *header]  # names of rows, as written by R and pandas
+        elif all(len(row) == width for row in rows) and _numbers_rows([row[0] for row in rows]):
+            header = ["", *header]  # as written by R and pandas
     elif width == len(header) - 1 and header[-1] == "":
         header = header[:-1]
     names = [name.strip() or f" {n}" for n, name in enumerate(header)]
     if any(map(is_value, names)):  # no header: equal values need different names
         names = [name if name not in names[:n] else f"{name} ({n + 1})" for n, name in enumerate(names)]
     return tuple(names)
+
+
+def _numbers_rows(values: list[str]) -> bool:
+    """Whether values are ascending whole numbers, maybe with gaps where rows were taken out."""
+    numbers = [int(value) for value in values if re.fullmatch(r"\d{1,15}", value)]
+    return len(numbers) == len(values) and all(a < b for a, b in pairwise(numbers))
 
 
 def is_value(text: str) -> bool:

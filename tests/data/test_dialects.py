@@ -163,16 +163,16 @@ def test_a_column_with_a_number_as_its_name_does_not_make_the_header_a_row(tmp_p
     [
         '"user" "item" "rating"\n"3" "u1" "i1" 5\n"7" "u2" "i2" 4\n',  # R, after rows were taken out
         "user,item,rating\n0,u1,i1,5\n1,u2,i2,4\n",  # pandas with index_label=False
-        'user\titem\n"a"\t"u1"\t"i1"\n"b"\t"u2"\t"i2"\n',
     ],
 )
 def test_names_of_rows_are_ignored(tmp_path, text):
     assert pairs(read(tmp_path, text, "x.txt")[0]) == {"u1": ["i1"], "u2": ["i2"]}
 
 
-def test_a_value_too_many_in_each_row_is_no_name_of_a_row(tmp_path):
+@pytest.mark.parametrize("users", ["112", "abc", "213"])
+def test_a_value_too_many_in_each_row_is_no_number_of_a_row(tmp_path, users):
     with pytest.raises(FaultyRows, match="3 of 3 rows are invalid: row 2: it has 3 values, not 2"):
-        read(tmp_path, "user,item\n1,a,x\n1,b,x\n2,b,x\n")
+        read(tmp_path, "user,item\n" + "".join(f"{user},i,x\n" for user in users))
 
 
 # Many invalid rows, many parts
