@@ -102,11 +102,11 @@ def recommend(
 
 @answering
 def search_items(dataset: str = DATASET, question: str = "", limit: int = 20) -> list[answers.Item]:
-    """Searches items by title, best match first. Words may be prefixes or have a typo.
+    """Searches items by title, genre and year, best match first. Words may be prefixes or have a typo.
 
     Args:
         dataset: key of a data set.
-        question: words of the title, or an item id. If empty, returns the most popular items.
+        question: words of the title, the genres and the year, or an item id. If empty, returns the most popular items.
         limit: maximum number of items.
     """
     catalog = state.open_dataset(Query(dataset).dataset).catalog
