@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 import pytest
 
 from sdiff.app import (
+    explanations,
     figures,
     handlers,
     item_pages,
@@ -410,7 +411,7 @@ def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
     true = handlers.history_of(ONE)
     query = Query("demo", name, "1", k=5, seed=2)
     [*_, row] = handlers.recommend(query).recommendations
-    found = handlers.why(query, row.id)
+    found = explanations.why(query, row.id)
     assert found.row.title == row.title and (found.unit == "score") == (name != "demo")
     if found.unit == "score":
         assert found.score == pytest.approx(row.score, abs=1e-5)
@@ -418,10 +419,12 @@ def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
         assert sum(value for _, value in account) == pytest.approx(found.score, abs=1e-4)
     named = [part for part, _ in found.by_item]
     assert named[0] == "without a history" and named[-2] == f"the other {len(true) - 6} items" and len(named) == 9
-    assert handlers.why(replace(query, history=true), row.id) == found
-    assert len(handlers.why(replace(query, history=true[:2]), row.id).by_item) == 4
+    assert explanations.why(replace(query, history=true), row.id) == found
+    assert len(explanations.why(replace(query, history=true[:2]), row.id).by_item) == 4
     once, twice = true[:2], [id for id in true[:2] for _ in range(2)]
-    assert handlers.why(replace(query, history=twice), row.id) == handlers.why(replace(query, history=once), row.id)
+    assert explanations.why(replace(query, history=twice), row.id) == explanations.why(
+        replace(query, history=once), row.id
+    )
     cause, _ = found.by_item[1]
     evil = replace(cause, title="<i>")
     panel = lists.why_panel(replace(found, causes=[evil], by_item=[(evil, 1.0), *found.by_item]))
@@ -499,7 +502,7 @@ def test_every_title_of_an_item_opens_its_page():
     ):
         titles = re.findall(r'<span class="title">(.*?)</span>', html)
         assert titles and all(re.fullmatch('<button [^>]*data-open="[^"]+">.*</button>', title) for title in titles)
-    why = handlers.why(query, rows[0].id)
+    why = explanations.why(query, rows[0].id)
     panel = lists.why_panel(why)
     assert {*re.findall('data-open="(.*?)"', panel)} == {row.id for row, _ in why.by_item if isinstance(row, Row)}
     ends = lists.waves_table(found.waves, found.amplitude, found.share)
@@ -510,7 +513,7 @@ def test_every_title_of_an_item_opens_its_page():
 def test_an_empty_history_is_explained_by_what_ranks_the_list(name):
     query = Query("demo", name, "", history=[], k=3)
     first, *_ = handlers.recommend(query).recommendations
-    found = handlers.why(query, first.id)
+    found = explanations.why(query, first.id)
     panel = lists.why_panel(found)
     assert found.popularity == (name == "instant")
     if found.popularity:

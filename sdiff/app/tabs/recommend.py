@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
+from sdiff.app import explanations, figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
 from sdiff.app.controls import Parts, Values, without_effect
 from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area, query_of
 from sdiff.app.query import Query
@@ -229,7 +229,7 @@ class RecommendTab:
 
     def why(self, event: gr.EventData, values: Values) -> str:
         """Explains the score of the pressed item. The next list clears the explanation."""
-        return attempt(lambda: lists.why_panel(handlers.why(self.page.query(values), event.item)), "")
+        return attempt(lambda: lists.why_panel(explanations.why(self.page.query(values), event.item)), "")
 
     def facts(self, values: Values) -> str:
         """The page of the item that was clicked. The script sends the time with it, so that each click is a change."""
