@@ -56,20 +56,25 @@ const tell = (id, text) => {
     for (const [key, value] of new URLSearchParams(text)) next.set(key, value);
     write(next);
   };
-  const input = (name) => document.querySelector(`#${name} input[type="range"], #${name} input[type="checkbox"]`);
-  const value = (input) => (input.type === "checkbox" ? input.checked : Number(input.value));
-  const said = (value) => (typeof value === "boolean" ? (value ? "on" : "off") : value);
+  // A slider, or the box of the seed.
+  const input = (name) =>
+    document.querySelector(`#${name} input[type="range"]`) ?? document.querySelector(`#${name} input`);
   const bringBack = (name) => {
     const control = input(name);
-    if (control.type === "checkbox") return control.click();
     control.value = trained[name];
     control.dispatchEvent(new Event("input", { bubbles: true }));
     control.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+    if (control.type === "number") setTimeout(() => control.dispatchEvent(new Event("blur", { bubbles: true })), 100);
   };
   const mark = () => {
+    const address = new URLSearchParams(location.search);
+    let changed = 0;
     for (const [name, usual] of Object.entries(trained)) {
       const control = input(name);
-      if (!control) continue;
+      if (!control) {
+        changed += address.has(name); // in the part that is folded away, and not built before it is opened
+        continue;
+      }
       const block = document.getElementById(name);
       let button = block.querySelector("button.trained");
       if (!button) {
@@ -79,17 +84,22 @@ const tell = (id, text) => {
         button.addEventListener("click", () => bringBack(name));
         block.append(button);
       }
-      const moved = value(control) !== usual;
-      button.textContent = idle[name] ?? (moved ? `back to ${said(usual)}` : `model: ${said(usual)}`);
+      const moved = Number(control.value) !== usual;
+      changed += moved;
+      button.textContent = idle[name] ?? (moved ? `back to ${usual}` : `model: ${usual}`);
       button.disabled = !moved;
       block.classList.toggle("moved", moved);
       block.classList.toggle("idle", name in idle);
       for (const part of block.querySelectorAll("input")) part.disabled = name in idle;
       if (window.sources[name]) block.title = window.sources[name];
     }
-    const moved = document.querySelectorAll("#controls .block.moved").length;
-    document.getElementById("sheet").textContent = moved ? `Controls · ${moved} changed` : "Controls";
+    document.getElementById("sheet").textContent = changed ? `Controls · ${changed} changed` : "Controls";
   };
+  const isUnmarked = (name) => input(name) && !document.querySelector(`#${name} button.trained`);
+  new MutationObserver(() => Object.keys(trained).some(isUnmarked) && mark()).observe(document.documentElement, {
+    childList: true,
+    subtree: true,
+  });
   let first = true;
   // The page comes with the first list. An address that asks for another one replaces it.
   const own = () => window.queryKeys.some((key) => new URLSearchParams(location.search).has(key));
@@ -189,8 +199,9 @@ const tell = (id, text) => {
   // A wave or an item that was clicked in a plot, or an item's title.
   window.pickWave = (number) => {
     window.openTab("Waves");
-    setWaves({ x: number });
-    document.getElementById("map").scrollIntoView({ block: "center", behavior: "smooth" });
+    if (document.querySelector("#wave-x input")) setWaves({ x: number });
+    else linked = `${number},${linked?.split(",")[1] ?? 3}`; // the tab is built only now
+    document.getElementById("map")?.scrollIntoView({ block: "center", behavior: "smooth" });
   };
   window.pickItem = (id) => tell("picked-item", `${id} ${Date.now()}`);
   document.addEventListener("click", ({ target }) => {
@@ -332,9 +343,10 @@ const tell = (id, text) => {
     if (plot.closest("#map")) window.rememberPlaces(plot);
     const picks = plot.layout.meta?.click;
     if (picks)
-      plot.on("plotly_click", ({ points: [point] }) =>
-        picks === "wave" ? window.pickWave(Math.round(point.x)) : window.pickItem(point.id),
-      );
+      plot.on("plotly_click", ({ points: [point] }) => {
+        if (picks === "item") window.pickItem(point.id);
+        else window.pickWave(Math.round(point.data.type === "heatmap" ? point.y : point.x));
+      });
     plot.on("plotly_relayout", (change) => {
       if (Object.keys(change).some((name) => name.endsWith(".autorange"))) zooms.delete(key);
       const ranges = Object.entries(change).filter(([name]) => name.includes(".range"));

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, replace
 from typing import Any, TypeVar, get_type_hints
 
-from sdiff.app import answers, comparison, handlers, pickers, spectral, state
+from sdiff.app import answers, comparison, explanations, handlers, pickers, spectral, state
 from sdiff.app import leaderboard as standings
 from sdiff.app import waves as named_waves
 from sdiff.app.endpoints import answering, present
@@ -102,11 +102,11 @@ def recommend(
 
 @answering
 def search_items(dataset: str = DATASET, question: str = "", limit: int = 20) -> list[answers.Item]:
-    """Searches items by title, best match first. Words may be prefixes or have a typo.
+    """Searches items by title, genre and year, best match first. Words may be prefixes or have a typo.
 
     Args:
         dataset: key of a data set.
-        question: words of the title, or an item id. If empty, returns the most popular items.
+        question: words of the title, the genres and the year, or an item id. If empty, returns the most popular items.
         limit: maximum number of items.
     """
     catalog = state.open_dataset(Query(dataset).dataset).catalog
@@ -127,8 +127,9 @@ def similar_items(
         limit: maximum number of items.
     """
     query, limit = make_query(dataset, checkpoint, "", [], NO_SETTINGS, 0), whole("limit", limit, 1, MOST)
+    item = text("item", item)
     opened, model = state.serve(query.dataset, query.model)
-    similar = model.similar_items(text("item", item), limit)
+    similar = model.similar_items(item, limit)
     common = opened.dataset.split.train.co_occurrence(model.items.index[item])
     rows = zip(opened.catalog.rows(similar.indices), similar.scores, common[similar.indices].tolist(), strict=True)
     return [_as(answers.SimilarItem, row, similarity=cosine, users=users) for row, cosine, users in rows]
@@ -155,7 +156,7 @@ def explain(
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed)
-    why = handlers.why(query, text("item", item))
+    why = explanations.why(query, text("item", item))
     by_item = [(part if isinstance(part, str) else part.title, value) for part, value in why.by_item]
     return {
         "id": why.row.id,
@@ -212,7 +213,8 @@ def spectrum(
     seed: int = 0,
     settings: dict[str, Any] = NO_SETTINGS,
 ) -> answers.Spectrum:
-    """The eigenvalues of a model, the SNR at tau of each schedule (null: no noise), and a user's energy by band.
+    """The eigenvalues of a model, the SNR at tau of each schedule with the noise that sampling adds (null: no noise),
+    and a user's energy by band.
 
     Args:
         dataset: key of a data set.

@@ -88,11 +88,16 @@ def title(model: str, short: bool = False) -> str:
 
 def describe(side: Query) -> str:
     """Describes a side: its model, and the settings that differ from the checkpoint's."""
+    own = "has no settings" if side.model in BASELINES else "with its own settings"
+    return f"**{literal(title(side.model))}** · {differing(side) or own}"
+
+
+def differing(side: Query) -> str:
+    """Describes the settings of a side that differ from the checkpoint's. Empty if none does."""
     if side.model in BASELINES:
-        return f"**{BASELINE_LABELS[side.model]}** · has no settings"
+        return ""
     config = serve(side.dataset, side.model)[1].config
-    differing = changes(config, config.at_inference(side.settings), side.seed)
-    return f"**{literal(title(side.model))}** · {differing or 'with its own settings'}"
+    return changes(config, config.at_inference(side.settings), side.seed)
 
 
 def _ranking(history: Sequence[str], side: Query, a: Query) -> tuple[Opened, list[int]]:

@@ -88,17 +88,17 @@ FIRST = ("beta", "half_life", "guidance", "alpha_min", "sigma_max", "T", "noise"
 
 
 def without_effect(config: Config) -> dict[str, str]:
-    """The settings that cannot change a list with this configuration, each with the reason."""
+    """The settings, and "seed", that cannot change a list with this configuration, each with the reason."""
     reasons: dict[str, str] = {}
     if config.denoiser != "mlp":
-        for name in ("alpha_min", "sigma_max", "tau", "T", "noise"):
+        for name in ("alpha_min", "sigma_max", "tau", "T", "noise", "seed"):
             reasons[name] = "This model does not use diffusion, so this setting has no effect."
         if config.denoiser == "linear" or not config.low_pass:
             reasons["guidance"] = "It would multiply all scores of this model by the same factor."
     elif config.schedule == "ddpm":
         reasons["alpha_min"] = reasons["sigma_max"] = "The DDPM schedule does not use this setting."
     if config.denoiser == "mlp" and not config.noise:
-        reasons["sigma_max"] = "No noise is added: raise the sampling noise first."
+        reasons["sigma_max"] = reasons["seed"] = "No noise is added: raise the sampling noise first."
     return reasons
 
 
@@ -111,7 +111,7 @@ class Controls:
         self.settings: Settings = {name: slider(name) for name in FIRST}
         with gr.Accordion("More settings", open=False):
             self.settings |= {name: slider(name) for name in SLIDERS if name not in FIRST}
-            self.seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1)
+            self.seed = gr.Number(0, label="Noise seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
             self.k = gr.Slider(1, LONGEST, K, step=1, precision=0, label="List length", elem_id="k", buttons=[])
             self.seen = gr.Checkbox(label="Include seen items", info="items of the history are ranked with the others")
         with gr.Accordion("Filter items", open=False) as self.only:
@@ -172,15 +172,18 @@ def moves(settings: Settings) -> list[Any]:
 
 def at(config: Config, settings: Settings) -> Parts:
     """Sets the sliders to the values of a configuration."""
-    parts: Parts = {}
+    return {settings[name]: gr.Slider(**look) for name, look in looks(config).items()}
+
+
+def looks(config: Config) -> dict[str, dict[str, Any]]:
+    """Value, range and visibility of each slider with a configuration."""
+    found: dict[str, dict[str, Any]] = {}
     for name, setting in SLIDERS.items():
         low, high = setting.range
         value = getattr(config, name)  # may be outside the slider's default range
         visible = name != "half_life" or value > 0  # 0: the model ignores the order
-        parts[settings[name]] = gr.Slider(
-            value=value, minimum=min(low, value), maximum=max(high, value), visible=visible
-        )
-    return parts
+        found[name] = dict(value=value, minimum=min(low, value), maximum=max(high, value), visible=visible)
+    return found
 
 
 def adjustable(query: Query) -> Query:

@@ -96,10 +96,11 @@ def item_map(found: Map) -> go.Figure:
     figure = plain(f"wave {found.waves[0].number}", f"wave {found.waves[1].number}", height=560)
     kinds = [kind for kind, _ in Counter(found.kind).most_common() if kind != "other"] + ["other"]
     of_kind = np.array(found.kind)
+    names = kinds if len(kinds) > 1 else ["items"]
     colours = [*GENRE_COLOURS[: len(kinds) - 1], "#97a1ae"]
     groups: list[tuple[str, Any, dict[str, Any]]] = [
-        (kind, np.flatnonzero(of_kind == kind), {"color": colour, "size": 6, "opacity": 0.6})
-        for kind, colour in zip(kinds, colours, strict=True)
+        (name, np.flatnonzero(of_kind == kind), {"color": colour, "size": 6, "opacity": 0.6})
+        for name, kind, colour in zip(names, kinds, colours, strict=True)
     ]
     ring = {"symbol": "circle-open", "size": 14, "color": SERIES[3], "line": {"width": 2.5}}
     dot = {"size": 9, "color": "#232a33", "line": {"color": "#fff", "width": 1.5}}
@@ -178,6 +179,7 @@ def snr_maps(times: np.ndarray, index: np.ndarray, snr: dict[str, np.ndarray]) -
             name=NAMES[kind],
             hovertemplate="t %{x:.2f}, wave %{y}: %{z:.2f}",
         )
+    _picking("wave", figure)
     figure.update_xaxes(title_text="time t")
     figure.update_yaxes(title_text="wave", col=1)
     figure.update_layout(
@@ -196,50 +198,66 @@ def band_energy(
     before: np.ndarray,
     noised: np.ndarray,
     after: np.ndarray,
-    names: Sequence[str] = ("history", "noised", "denoised"),
+    names: Sequence[str],
 ) -> go.Figure:
-    """Mean energy v^2 in each band of frequencies: of the history, of its noised version and of the estimate."""
+    """Mean energy v^2 in each band of frequencies: of the history, of its noised version and of the estimate.
+
+    A point has the name of the wave in the middle of its band, of the names (K,) of all waves.
+    """
+    middle = _middle(bands, names)
     lines = [
-        {
-            "x": bands,
-            "y": values,
-            "name": name,
-            "mode": "lines+markers",
-            "line": {"color": SERIES[i], "width": 2.5, "dash": ("solid", "dot", "solid")[i]},
-            "marker": {"symbol": ("circle", "x", "diamond")[i], "size": 7},
-            "hovertemplate": "around wave %{x:.0f}: %{y:.3g}",
-        }
-        for i, (name, values) in enumerate(zip(names, (before, noised, after), strict=True))
+        _band_line(bands, values, name, {"color": SERIES[i], "width": 2.5, "dash": dash}, middle)
+        | {"mode": "lines+markers", "marker": {"symbol": symbol, "size": 7}}
+        for i, (name, values, dash, symbol) in enumerate(
+            (
+                ("history", before, "solid", "circle"),
+                ("noised", noised, "dot", "x"),
+                ("denoised", after, "solid", "diamond"),
+            )
+        )
     ]
     axis = {"type": "log", "dtick": 1}
     return _unchecked(lines, "wave, slow to fast", "mean energy v²", 240, axis, meta={"click": "wave"})
 
 
-def film(bands: np.ndarray, history: np.ndarray, frames: Sequence[Mapping[str, np.ndarray]]) -> go.Figure:
+def film(
+    bands: np.ndarray, history: np.ndarray, frames: Sequence[Mapping[str, np.ndarray]], names: Sequence[str]
+) -> go.Figure:
     """Mean energy v^2 by band of the history, and of each schedule's spectrum at each frame: `frames[n][kind]`.
 
     The traces of one frame are visible at a time. `meta` of a trace is its frame; the page's script shows another one.
+    A point has the name of the wave in the middle of its band, of the names (K,) of all waves.
     """
-    lines = [_band_line(bands, history, "history", {"color": SERIES[5], "width": 5}, {"opacity": 0.5})]
+    middle = _middle(bands, names)
+    lines = [_band_line(bands, history, "history", {"color": SERIES[5], "width": 5}, middle) | {"opacity": 0.5}]
     for n, energy in enumerate(frames):
         for kind, values in energy.items():
             line = {"color": COLOURS[kind], "width": 2.5, "dash": DASHES[kind]}
-            lines.append(_band_line(bands, values, NAMES[kind], line, {"meta": n, "visible": n == len(frames) - 1}))
+            shown = {"meta": n, "visible": n == len(frames) - 1}
+            lines.append(_band_line(bands, values, NAMES[kind], line, middle) | shown)
     everything = np.concatenate([history, *(values for energy in frames for values in energy.values())])
     low, high = np.log10(np.clip(everything, 1e-9, None)).min(), np.log10(everything.max() + 1e-9)
     axis = {"type": "log", "dtick": 1, "range": [low - 0.1, high + 0.1]}
     return _unchecked(lines, "wave, slow to fast", "energy v²", 280, axis, meta={"click": "wave"})
 
 
-def _band_line(bands: np.ndarray, values: np.ndarray, name: str, line: dict[str, Any], more: dict[str, Any]) -> dict:
+def _band_line(
+    bands: np.ndarray, values: np.ndarray, name: str, line: dict[str, Any], middle: Sequence[str]
+) -> dict[str, Any]:
     return {
         "x": bands,
         "y": values,
+        "customdata": middle,
         "name": name,
         "mode": "lines",
         "line": line,
-        "hovertemplate": "around wave %{x:.0f}: %{y:.3g}",
-    } | more
+        "hovertemplate": "around wave %{x:.0f}: %{y:.3g}<br>%{customdata}",
+    }
+
+
+def _middle(bands: np.ndarray, names: Sequence[str]) -> list[str]:
+    """The name of the wave that a click on each band picks, of the names (K,) of all waves."""
+    return [escape(names[int(band + 0.5) - 1]) for band in bands]
 
 
 def degrees(users: Sequence[int], items: Sequence[int]) -> go.Figure:
@@ -297,7 +315,7 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
 
 
 def _picking(what: str, figure: go.Figure) -> go.Figure:
-    """Tells the page's script that a click on a point picks a "wave", by x, or an "item", by its id."""
+    """Tells the page's script that a click on a point picks a "wave", by x (y in a heat map), or an "item", by id."""
     figure.update_layout(meta={"click": what})
     return figure
 

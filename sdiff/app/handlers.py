@@ -1,4 +1,4 @@
-"""Lists and their explanations. Plain functions without widgets."""
+"""Lists. Plain functions without widgets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,8 @@ from sdiff.data.catalog import ALL, Catalog, Row
 from sdiff.data.interactions import Split
 from sdiff.evaluation.evaluate import exclude_, top_n
 from sdiff.method.histories import Histories
-from sdiff.serving.explain import explain
 from sdiff.serving.recommender import Recommender
 
-NAMED = 6  # history items shown in an explanation; the others are summed
-BANDS = 6  # frequency bands of an explanation, of equal size
-CAUSES = 3  # history items at most that its sentence names
 COMPARED = 1000  # length of the list that a changed list is compared with
 
 
@@ -52,28 +48,6 @@ class Listing:
     moves: list[int | None] | None
     past: set[str]
     ordered: bool
-
-
-@dataclass(frozen=True)
-class Why:
-    """Explanation of an item's score: two lists of named parts that each sum to the score.
-
-    Attributes:
-        row: the item.
-        causes: the history items that speak most for it, if any do.
-        unit: what the score is.
-        by_item: items of the history, and other parts by their names.
-        by_frequency: bands of frequencies, and other parts.
-        popularity: whether the score is the popularity of the item, because the model needs a history.
-    """
-
-    row: Row
-    causes: list[Row]
-    unit: str
-    score: float
-    by_item: list[tuple[Row | str, float]]
-    by_frequency: list[tuple[str, float]]
-    popularity: bool
 
 
 def history_of(query: Query) -> list[str]:
@@ -117,7 +91,8 @@ def recommend(query: Query) -> Listing:
         subject = "**Your own history:**"
     elif items != own:
         added, removed = len(set(items) - set(own)), len(set(own) - set(items))
-        subject = f"**User {literal(query.user)}, what if** ({added} added, {removed} removed):"
+        how = f"{added} added, {removed} removed" if added or removed else "reordered"
+        subject = f"**User {literal(query.user)}, what if** ({how}):"
     moves, changed = None, changes(model.config, config, query.seed)
     usual = items if own is None else own
     if items != usual or changed:
@@ -183,44 +158,6 @@ def shifts(top: Sequence[Hashable], other: Sequence[Hashable]) -> list[int | Non
     """How many places higher each item of a list is than in another list; None if it is not there."""
     place = {item: rank for rank, item in enumerate(other)}
     return [place[item] - rank if item in place else None for rank, item in enumerate(top)]
-
-
-def why(query: Query, item: str) -> Why:
-    """Explains the score of an item. Raises SDiffError like `recommend`, and for an unknown item."""
-    opened, model = serve(query.dataset, query.model)
-    catalog, items = opened.catalog, opened.dataset.split.items
-    past = list(dict.fromkeys(history_of(query)))  # an item counts once
-    explanation = explain(model, past, item, seed=query.seed, **query.settings)
-    by_item, by_frequency = explanation.by_item, explanation.by_frequency
-    first = np.argsort(-np.abs(by_item))[:NAMED]
-    rows = catalog.rows(items.encode([past[j] for j in first]).tolist())
-    named = [(row, float(by_item[j])) for row, j in zip(rows, first, strict=True)]
-    parts: list[tuple[Row | str, float]] = [*named]
-    rest = len(past) - len(first)
-    if rest:
-        others = f"the other {rest} item{'s' * (rest > 1)}"
-        parts.append((others, float(by_item.sum() - by_item[first].sum())))
-    causes = [(row, value) for row, value in named if value > 0]
-    popularity = model.needs_history and not past
-    bands = np.array_split(np.arange(len(by_frequency)), min(BANDS, len(by_frequency)))
-    by_band = [(_numbers(band), float(by_frequency[band].sum())) for band in bands]
-    outside = ["the item's own bias"] * (model.config.loss == "softmax")
-    outside += ["neighbours in the item graph"] * (model.config.graph_entries > 0)
-    outside = ["popularity, in place of the waves"] if popularity else outside
-    unit = "logit of its score" if model.config.loss == "softmax" else "score"
-    return Why(
-        row=catalog.rows(items.encode([item]).tolist())[0],
-        causes=[row for row, value in causes if value >= causes[0][1] / 2][:CAUSES],
-        unit="number of people who have it" if popularity else unit,
-        score=explanation.score,
-        by_item=[("without a history", explanation.without), *parts, ("integration error", explanation.remainder)],
-        by_frequency=[*by_band, *[(" and ".join(outside), explanation.beside)] * bool(outside)],
-        popularity=popularity,
-    )
-
-
-def _numbers(band: np.ndarray) -> str:
-    return f"{band[0] + 1}–{band[-1] + 1}" if len(band) > 1 else str(band[0] + 1)
 
 
 def changes(trained: Config, now: Config, seed: int) -> str:

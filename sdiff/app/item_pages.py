@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -15,10 +17,10 @@ from sdiff.data.interactions import Interactions
 
 ALIKE = 8  # similar items on an item's page
 KNOWN, SHELVES, SHELF = 500, 10, 8  # most popular items, and shelves of them by genre, to choose a history from
-# Metadata columns with ids of other sites: name of the site, and address of an item's page.
+# Metadata columns with ids of other sites: name of the site, form of an id, and address of an item's page.
 LINKS = {
-    "imdbid": ("IMDb", "https://www.imdb.com/title/tt{}/"),
-    "tmdbid": ("TMDB", "https://www.themoviedb.org/movie/{}"),
+    "imdbid": ("IMDb", "(?:tt)?([0-9]{1,12})", "https://www.imdb.com/title/tt{}/"),
+    "tmdbid": ("TMDB", "([0-9]{1,12})", "https://www.themoviedb.org/movie/{}"),
 }
 
 
@@ -55,10 +57,22 @@ def item_facts(query: Query, item: str) -> ItemFacts:
     except SDiffError:  # it has too few users for a place in the spectrum
         near = []
     seen = f"{row.popularity:,} of {len(split.users):,} people ({row.popularity / len(split.users):.0%})"
-    known = {name: text for name, text in row.extra.items() if name in LINKS and re.fullmatch("[0-9]{1,12}", text)}
-    links = [(LINKS[name][0], LINKS[name][1].format(text)) for name, text in known.items()]
-    extra = [(name, text) for name, text in row.extra.items() if name not in known]
+    links = [found for column in row.extra.items() if (found := link(*column))]
+    extra = [column for column in row.extra.items() if not link(*column)]
     return ItemFacts(row, seen, links, extra, catalog.rows(together.tolist()), catalog.rows(near))
+
+
+def link(column: str, text: str) -> tuple[str, str] | None:
+    """(site, URL) of an item's page, if `text` in a metadata column of this name is an id of another site.
+
+    Names are compared without case and punctuation, such as "IMDb ID".
+    """
+    known = LINKS.get(re.sub(r"[\W_]", "", column.lower()))
+    if known is None:
+        return None
+    site, form, url = known
+    found = re.fullmatch(form, text)
+    return (site, url.format(found[1])) if found else None
 
 
 def co_occurring(train: Interactions, item: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,13 +96,35 @@ def co_occurring(train: Interactions, item: int, n: int) -> tuple[np.ndarray, np
 
 
 def shelves(dataset: str) -> list[tuple[str, list[Row]]]:
-    """Well-known items by genre, each on one shelf. Data without genres has one shelf of the most popular items."""
+    """Well-known items to choose a history from: those of some personas, then others by genre, each on one shelf.
+
+    Data without genres has one shelf of the most popular items.
+    """
     catalog = open_dataset(dataset).catalog
     rows = catalog.rows(catalog.search("", KNOWN))
+    by_genre = _by_genre(rows, catalog.genres()[:SHELVES])
+    return [*_personas(rows), *by_genre] if by_genre else [("Most seen", rows[:SHELF])]
+
+
+def _personas(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """A person who goes with the crowd, and two with a taste for the mixtures of two genres that are most frequent."""
+    genres = [{*row.genres.split(", ")} for row in rows]
+    counts = Counter(pair for each in genres for pair in combinations(sorted(each), 2))
+    pairs = [pair for pair, _ in counts.most_common()]
+    mixtures = pairs[:1] + [pair for pair in pairs if {*pair}.isdisjoint(pairs[0])][:1]
+    found = [("Goes with the crowd", rows[:SHELF])]
+    for pair in mixtures:
+        members = [row for row, each in zip(rows, genres, strict=True) if each.issuperset(pair)]
+        found.append((f"Loves {pair[0]} with {pair[1]}", members[:SHELF]))
+    return found
+
+
+def _by_genre(rows: list[Row], genres: list[str]) -> list[tuple[str, list[Row]]]:
+    """Items by genre, each on one shelf."""
     shelves: list[tuple[str, list[Row]]] = []
     placed: set[str] = set()
-    for genre in reversed(catalog.genres()[:SHELVES]):  # the rarest genre takes its items first
+    for genre in reversed(genres):  # the rarest genre takes its items first
         members = [row for row in rows if genre in row.genres.split(", ") and row.id not in placed][:SHELF]
         placed.update(row.id for row in members)
         shelves.append((genre, members))
-    return [shelf for shelf in reversed(shelves) if shelf[1]] or [("Most seen", rows[:SHELF])]
+    return [shelf for shelf in reversed(shelves) if shelf[1]]

@@ -11,7 +11,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 
 from sdiff.app.comparison import sides
-from sdiff.app.measuring import lists_of, sample
+from sdiff.app.measuring import NOTHING_HELD_OUT, lists_of, sample
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, open_dataset, size, stamps
 from sdiff.app.words import PARTS, public_message
@@ -67,7 +67,7 @@ def leaderboard(dataset: str) -> Iterator[list[Standing]]:
     split = open_dataset(dataset).dataset.split
     samples: dict[Part, np.ndarray] = {part: sample(split, part) for part in PARTS if len(getattr(split, part))}
     if not samples:
-        raise SDiffError("Nothing is held out in this data set, so its models cannot be measured.")
+        raise SDiffError(NOTHING_HELD_OUT)
     folders = checkpoints(dataset)
     standings, keys = {}, {}
     for name in sides(dataset):

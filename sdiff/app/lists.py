@@ -7,8 +7,8 @@ from html import escape
 
 import numpy as np
 
-from sdiff.app.handlers import Why
-from sdiff.app.item_pages import LINKS, ItemFacts
+from sdiff.app.explanations import Why
+from sdiff.app.item_pages import ItemFacts, link
 from sdiff.app.query import Query
 from sdiff.app.spectral import Film, Frame
 from sdiff.app.tables import table
@@ -30,7 +30,7 @@ def history_table(rows: Sequence[Row], ordered: bool = True) -> str:
 def addable_table(rows: Sequence[Row], caption: str = "Add to the history") -> str:
     """Items with a button beside each to add it to the history."""
     if not rows:
-        return '<div class="empty">No title matches.</div>'
+        return '<div class="empty">No item matches.</div>'
     body = (f"<tr><td>{_title_cell(row)}</td><td>{_button(row, '+', 'Add')}</td></tr>" for row in rows)
     return table(caption, "", body)
 
@@ -38,7 +38,7 @@ def addable_table(rows: Sequence[Row], caption: str = "Add to the history") -> s
 def items_table(rows: Sequence[Row], caption: str) -> str:
     """Items with their numbers of users."""
     if not rows:
-        return '<div class="empty">No title matches.</div>'
+        return '<div class="empty">No item matches.</div>'
     body = (f"<tr><td>{_title_cell(row)}</td>{_seen(row)}</tr>" for row in rows)
     return table(caption, f"<th>Title</th>{_SEEN}", body)
 
@@ -81,7 +81,7 @@ def recommended_table(
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "Why?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
-    head = f'<th class="number">#</th><th>Title</th><th>Score</th>{_SEEN}{_LATER}<td></td>'
+    head = f'<th class="number">#</th><th>Title</th>{_SCORE}{_SEEN}{_LATER}<td></td>'
     switch = '<button type="button" id="cards-switch">List / cards</button>'
     return table(f"Recommended · top {len(rows)}", head, body, filters + switch)
 
@@ -116,7 +116,7 @@ def film(moments: Film, filters: str = "") -> str:
     The page's script shows one frame at a time, and plays them.
     """
     frames, steps, last = moments.frames, moments.steps, len(moments.frames) - 1
-    some = "" if steps == last - 1 else f"<p>{last - 1} of the {steps:,} steps are shown, evenly spaced.</p>"
+    some = "" if steps == last - 1 else f" {last - 1} of the {steps:,} steps are shown, evenly spaced."
     sections = "".join(
         f'<section data-frame="{n}"{"" if n == last else " hidden"}>'
         f"<p><strong>{escape(frame.title)}, t = {frame.t:.2g}.</strong> {escape(frame.words)}</p>"
@@ -125,7 +125,8 @@ def film(moments: Film, filters: str = "") -> str:
     )
     return (
         '<div class="scrubber"><button type="button" id="play">Play</button><input type="range" id="frame" min="0" '
-        f'max="{last}" value="{last}" step="1" aria-label="Moment of the diffusion"></div>{some}{sections}'
+        f'max="{last}" value="{last}" step="1" aria-label="Moment of the diffusion"></div>'
+        f"<p>Press Play to see it moment by moment.{some}</p>{sections}"
     )
 
 
@@ -149,29 +150,37 @@ def waves_table(waves: Sequence[Wave], amplitude: np.ndarray, share: np.ndarray)
         )
 
     strongest = np.argsort(-share, kind="stable")[:STRONGEST]
-    hint = "Its two ends; <strong>bold</strong>: that of the history"
+    hint = "The wave's two ends; the one this history leans to is <strong>bold</strong>"
     head = f'<th class="number">Wave</th><th>{hint}</th><th>Share</th>'
     return table("The strongest waves of this history", head, (cells(int(k)) for k in strongest if share[k] > 0))
 
 
 def why_panel(why: Why) -> str:
-    """Explanation of a score: a sentence, bars of the history's items, and two exact sums of parts that unfold."""
+    """Explanation of a score: a sentence, bars of history items and of waves, and the exact sums folded away."""
     largest = max(abs(value) for _, value in (*why.by_item, *why.by_frequency)) or 1.0
 
-    def row(name: str, value: float, bar: str = "", kind: str = "") -> str:
-        cells = f'<td>{name}</td><td class="number">{value:+.3f}</td><td class="part">{bar}</td>'
-        return f"<tr{kind}>{cells}</tr>"
+    def bars(caption: str, parts: Sequence[tuple[str | Row, float]]) -> str:
+        named = ((_part(part), _signed(value / largest)) for part, value in parts)
+        return table(caption, "", (f'<tr><td>{name}</td><td class="part">{bar}</td></tr>' for name, bar in named))
 
     def account(caption: str, parts: Sequence[tuple[str | Row, float]]) -> str:
-        named = ((escape(part) if isinstance(part, str) else _opening(part), value) for part, value in parts)
-        body = (row(name, value, _signed(value / largest)) for name, value in named)
-        return table(caption, "", [*body, row(why.unit, why.score, kind=' class="sum"')])
+        named = [*((_part(part), value, "") for part, value in parts), (why.unit, why.score, ' class="sum"')]
+        body = (f'<tr{kind}><td>{name}</td><td class="number">{value:+.3f}</td></tr>' for name, value, kind in named)
+        return table(caption, "", body)
 
+    items = [(part, value) for part, value in why.by_item if isinstance(part, Row)]
+    shown = bars("By history item", items) if items else ""
+    shown += "" if why.popularity else bars("By wave, slow to fast", why.by_frequency)
     sums = account("By history item", why.by_item) + account("By wave, slow to fast", why.by_frequency)
     return (
-        f'<p data-of="{escape(why.row.id)}">{_because(why)}</p>'
+        f'<p data-of="{escape(why.row.id)}">{_because(why)}</p>{shown}'
         f"<details><summary>The exact sum</summary>{sums}</details>"
     )
+
+
+def _part(part: str | Row) -> str:
+    """The name of a part of a score."""
+    return escape(part) if isinstance(part, str) else _opening(part)
 
 
 def _because(why: Why) -> str:
@@ -234,6 +243,10 @@ def _cover(row: Row, taken: bool) -> str:
 
 _HELD_OUT = "a hit: an item that this user chose, and that was held out from the history"
 _SEEN = '<th class="number seen" title="number of users who have it in their training history">Seen by</th>'
+_SCORE = (
+    '<th title="what the list is ranked by: a probability if the model was trained with the softmax loss (Why? '
+    'explains its logit), else a number without a unit">Score</th>'
+)
 _LATER = f'<th class="mark" title="{_HELD_OUT}">✓</th>'
 _SEEN_BEFORE = '<span class="genres">in the history</span>'
 _HIT = f' class="hit" title="{_HELD_OUT}"'
@@ -285,12 +298,12 @@ def _title_cell(row: Row) -> str:
     """Title, year and genres."""
     year = f" <small>{row.year}</small>" if row.year else ""
     genres = f'<span class="genres">{escape(row.genres)}</span>' if row.genres else ""
-    extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items() if name not in LINKS)
+    extra = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in row.extra.items() if not link(name, text))
     more = f'<span class="genres">{extra}</span>' if extra else ""
     return f'<span class="title">{_opening(row, year)}</span>{genres}{more}'
 
 
 def _nothing(filters: str) -> str:
     """In place of a list without items."""
-    why = "No item is left to recommend." if not filters else "No item that is left passes these filters:"
+    why = "No item is left to recommend." if not filters else "No remaining item matches these filters:"
     return f'<div class="empty">{why} {filters}</div>'

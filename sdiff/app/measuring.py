@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache, cached
 
-from sdiff.app.comparison import NAMES, scorer, title
+from sdiff.app.comparison import NAMES, differing, scorer, title
+from sdiff.app.controls import without_effect
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
-from sdiff.app.words import PARTS
+from sdiff.app.words import PARTS, RECALL
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.evaluation.beyond_accuracy import measures, reach
@@ -29,9 +30,10 @@ EFFORT, FEWEST = 2_000_000, 50  # scores to compute for a sample of users beside
 LINE: dict[str, Any] = dict(concurrency_id="measure", concurrency_limit=1)  # gradio's queue of all measurements
 SAMPLE = 1000  # maximum number of users to measure on
 GRID = {"sigma_max": (0.0, 0.25, 0.5, 0.75, 1.0), "alpha_min": (0.0, 0.05, 0.1, 0.2, 0.4)}
+NOTHING_HELD_OUT = "Nothing is held out in this data set, so its models cannot be measured."
 PER_USER = ("recall@20", "ndcg@20")
 HINTS = {
-    "recall@20": "share of a user's held-out items in the list, relative to the maximum possible",
+    "recall@20": RECALL,
     "ndcg@20": "like recall, but higher ranks count more",
     "coverage": "share of the catalog that is recommended to at least one user",
     "novelty": "how rare the recommended items are, in bits: 1 more is half as popular",
@@ -77,7 +79,9 @@ def measure(sides: Sequence[Query], part: Part) -> tuple[list[str], list[list[st
             cells += [f"{value:.4f}", f"{value - values[0]:+.4f}{error}"]
         rows.append([name, *cells, hint])
     head = ["measure", "A", *(text for name in names[1:] for text in (name, f"{name} − A")), "meaning"]
-    shown = ", ".join(f"{name}: {title(side.model)}" for name, side in zip(names, sides, strict=True))
+    settings = (differing(side).replace("**", "") for side in sides)  # a caption is no Markdown
+    described = [", ".join(filter(None, [title(side.model), each])) for side, each in zip(sides, settings, strict=True)]
+    shown = "; ".join(f"{name}: {words}" for name, words in zip(names, described, strict=True))
     caption = (
         f"{shown} · {open_dataset(dataset).dataset.title} · lists of 20 for {len(users):,} users of the {PARTS[part]} "
         f"part (seed 0)."
@@ -122,9 +126,12 @@ def sensitivity(a: Query) -> Iterator[list[dict[str, float]]]:
 
 
 def grid(a: Query) -> dict[str, tuple[float, ...]]:
-    """The values of the grid. Without noise, sigma_max has no effect and gets one value. Raises SDiffError."""
+    """The values of the grid. A setting without effect gets one value. Raises SDiffError if neither has an effect."""
     config = serve(a.dataset, a.model)[1].config.at_inference(a.settings)
-    return GRID if config.noise else GRID | {"sigma_max": (config.sigma_max,)}
+    idle = without_effect(config)
+    if idle.keys() >= GRID.keys():
+        raise SDiffError(f"There is nothing to measure. {idle['alpha_min']}")
+    return {name: (getattr(config, name),) if name in idle else values for name, values in GRID.items()}
 
 
 def across_users(a: Query) -> tuple[list[list[str]], str]:
@@ -141,7 +148,10 @@ def across_users(a: Query) -> tuple[list[list[str]], str]:
     usual = Query(a.dataset, a.model)
     own, now = (_across(made, side, part, len(users)) for side in (usual, replace(usual, settings=a.settings)))
     rows = [[name, own[name], now[name]] for name in own]
-    return rows, f"Lists of 20 for {len(users):,} users, drawn at random: with the model's own settings, and now"
+    caption = (
+        f"Lists of 20 for {len(users):,} users, drawn at random: the model's own settings beside the current ones. "
+    )
+    return rows, f"{caption}Recall@20 is the {RECALL}."
 
 
 @cached(
@@ -155,7 +165,7 @@ def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
     shown, split = lists_of(side.dataset, side, part, users)
     measured = reach(shown, split)
     return {
-        "Held-out items found": f"{shown.values['recall@20'].mean():.1%}",
+        "Recall@20": f"{shown.values['recall@20'].mean():.1%}",
         "Novelty of the lists": f"{measured['novelty']:.2f} bits",
         "Items shown at least once": f"{measured['coverage']:.0%}",
     }
@@ -164,6 +174,8 @@ def _across(made: str, side: Query, part: Part, n: int) -> dict[str, str]:
 def sample(split: Split, part: Part, n: int = SAMPLE) -> np.ndarray:
     """Indices of a fixed random sample of at most n users. Raises SDiffError if nothing is held out."""
     held_out = np.flatnonzero(getattr(split, part).lengths)
+    if not any(len(getattr(split, each)) for each in PARTS):
+        raise SDiffError(NOTHING_HELD_OUT)
     if not len(held_out):
         raise SDiffError(f"Nothing is held out in the {PARTS[part]} part of this data set: measure on the other part.")
     return np.sort(np.random.default_rng(0).permutation(held_out)[: min(n, SAMPLE)])

@@ -47,13 +47,13 @@ class Opening:
         """
         page, panel = self.page, self.page.controls
         settings = [*panel.settings.values()]
-        model = [page.opened, page.checkpoint, page.cards, *settings]
+        model = [page.opened, page.checkpoint, page.cards, panel.seed, *settings]
         row = [page.status, page.words, page.fetch, page.cancel]
         filters = [panel.only, panel.genres, panel.first_year, panel.last_year]
         shown = [page.dataset, page.user, self.wanted, *row, *filters, *model, *self.emptied]
         # The page comes with the first list.
         load(None, page.list_state, js="text => window.setFirstPage(text)")
-        first = [*shown, panel.seed, panel.k, panel.seen, page.edited, self.uploaded]
+        first = [*shown, panel.k, panel.seen, page.edited, self.uploaded]
         known = [page.opened, self.uploaded]
         # Opening takes long; visitors wait without a thread.
         loaded = load(self.open_page, known, first, **openings.EVENTS)
@@ -152,7 +152,7 @@ class Opening:
             yield parts | {self.uploaded: uploaded}
 
     def open_checkpoint(self, opened: list[str], checkpoint: str) -> Parts:
-        """Opens a model: the cards of data set and model, and the controls at the checkpoint's values.
+        """Opens a model: the cards of data set and model, and the controls at the checkpoint's values, with seed 0.
 
         If it cannot be opened, the previous model stays, or else the closed-form model, which needs no file.
         """
@@ -169,6 +169,7 @@ class Opening:
             page.opened: [dataset, checkpoint],
             page.checkpoint: gr.Dropdown(choices=pickers.model_choices(dataset), value=checkpoint),
             page.cards: cards,
+            page.controls.seed: 0,
             **at(config, page.controls.settings),
         }
 

@@ -11,7 +11,7 @@ from cachetools import LRUCache, cached
 from sdiff.app import uploads
 from sdiff.app.query import K
 from sdiff.app.state import INSTANT, checkpoints, folder_of, open_dataset, open_model, origin, serve
-from sdiff.app.words import BASELINE_LABELS, PARTS, literal, preset_label
+from sdiff.app.words import BASELINE_LABELS, PARTS, RECALL, literal, preset_label
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
 from sdiff.data.registry import REGISTRY
@@ -62,11 +62,10 @@ def data_card(dataset: str) -> str:
     split = opened.split
     n = len(split.train) + len(split.valid) + len(split.test)
     users, items = len(split.users), len(split.items)
-    held_out = "the last" if split.train.ordered else "some"
-    return (
-        f"{users:,} users · {items:,} items · {n:,} interactions ({n / users / items:.2%} of all pairs) · {held_out} "
-        f"items of each user are held out · {opened.terms}"
-    )
+    facts = [f"{users:,} users", f"{items:,} items", f"{n:,} interactions ({n / users / items:.2%} of all pairs)"]
+    if len(split.valid) or len(split.test):
+        facts.append(f"{'the last' if split.train.ordered else 'some'} items of each user are held out")
+    return " · ".join([*facts, opened.terms])
 
 
 def model_card(dataset: str, checkpoint: str) -> str:
@@ -79,7 +78,7 @@ def model_card(dataset: str, checkpoint: str) -> str:
         for name, row in metrics.get("references", {}).items()
         if "test" in row
     ]
-    facts = [f"lists of 20 find this share of the held-out items (recall@20): {', '.join(recalls)}"] * bool(recalls)
+    facts = [f"recall@20 (the {RECALL}): {', '.join(recalls)}"] * bool(recalls)
     facts += [f"on test, {', '.join(beside)}"] * bool(beside)
     if checkpoint == INSTANT:
         return " · ".join([*facts, "solved in closed form, not trained"])

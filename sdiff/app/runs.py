@@ -133,6 +133,7 @@ def in_subprocess(
     *arguments: Any,
     niceness: int = NICENESS,
     abandoned: Event | None = None,
+    advice: str = "try again, with less data",
 ) -> Generator[Any, Any, None]:
     """Runs a generator in a separate process, one step per request. Closing this generator closes the other one.
 
@@ -140,6 +141,7 @@ def in_subprocess(
         niceness: niceness of the process (0 to 19).
         abandoned: once another thread sets it, the process ends in the middle of a step. Without it, closing waits for
             the current step.
+        advice: what to do if memory runs out.
 
     Raises:
         SDiffError: the process did not start, was killed or was abandoned. Errors of the generator are raised, too.
@@ -149,7 +151,7 @@ def in_subprocess(
     try:
         process.start()
     except (EOFError, OSError) as error:  # out of memory, or the fork server was killed; it restarts next time
-        raise SDiffError(f"No process could be started for this run ({error}): start it again.") from error
+        raise SDiffError(f"No process could be started ({error}): try again.") from error
     there.close()
     sent = None
     try:
@@ -164,8 +166,7 @@ def in_subprocess(
             except (EOFError, OSError):
                 process.join()
                 raise SDiffError(
-                    f"The process of this run was killed (exit code {process.exitcode}), perhaps because memory ran "
-                    f"out: lower batch_size, hidden or K, and train again."
+                    f"The process was killed (exit code {process.exitcode}), perhaps because memory ran out: {advice}."
                 ) from None
             if isinstance(error, StopIteration):
                 return

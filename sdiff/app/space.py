@@ -57,7 +57,8 @@ def run(config: Config, split: Split, seed: int, dataset: str, preset: str, fold
     arguments = config, split, seed, serving_device(), dataset, preset, folder
     if ZERO_GPU:
         return runs.train_and_save(sliced, *arguments)
-    return runs.in_subprocess(runs.train_and_save, Trainer.iter_epochs, *arguments)
+    advice = "lower batch_size, hidden or K, and train again"
+    return runs.in_subprocess(runs.train_and_save, Trainer.iter_epochs, *arguments, advice=advice)
 
 
 def choose(minutes: float, split: Split, seed: int, dataset: str, folder: Path) -> runs.Choice:
@@ -65,7 +66,8 @@ def choose(minutes: float, split: Split, seed: int, dataset: str, folder: Path) 
     arguments = minutes, split, seed, serving_device(), dataset, folder
     if ZERO_GPU:
         return runs.choose_and_save(sliced, *arguments)
-    return runs.in_subprocess(runs.choose_and_save, Trainer.iter_epochs, *arguments)
+    advice = "train a single model, with a lower batch_size, hidden or K"
+    return runs.in_subprocess(runs.choose_and_save, Trainer.iter_epochs, *arguments, advice=advice)
 
 
 def sliced(trainer: Trainer) -> Generator[Progress, None, None]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdiff.app.controls import without_effect
 from sdiff.app.handlers import held_out_of, history_of, ranked, shifts
 from sdiff.app.query import Query
 from sdiff.app.state import serve
@@ -37,7 +38,7 @@ class SpectralView:
     Attributes:
         lam: eigenvalues (K,).
         tau: time at which sampling starts.
-        snr_at_tau: SNR (K,) at tau by schedule.
+        snr_at_tau: SNR (K,) at tau by schedule, with the noise that sampling adds.
         bands: middle index of each frequency band.
         energy: mean v^2 per band of the history, of its noised version, and of the denoised estimate.
         names: names (K,) of the waves.
@@ -104,14 +105,21 @@ class Film:
     Attributes:
         bands: middle index of each frequency band.
         history: mean v^2 per band of the history. All energies are in the space of v_0, so they can be compared.
+        names: names (K,) of the waves.
         steps: T.
         frames: the history, its noised version, and all steps, or `STEPS` of them, evenly spaced.
     """
 
     bands: np.ndarray
     history: np.ndarray
+    names: list[str]
     steps: int
     frames: list[Frame]
+
+
+def diffuses(query: Query) -> bool:
+    """Whether the model of a query uses diffusion. Raises SDiffError like `recommend`."""
+    return "tau" not in without_effect(serve(query.dataset, query.model)[1].config)
 
 
 def spectral_view(query: Query) -> SpectralView:
@@ -119,7 +127,8 @@ def spectral_view(query: Query) -> SpectralView:
     config, model, x = _resolve(query)
     lam = model.basis.lam.cpu()
     d = frequencies(lam, config)
-    at_tau = {kind: s.snr(torch.tensor(config.tau), d).numpy() for kind, s in _kinds(config).items()}
+    snr = {kind: s.snr(torch.tensor(config.tau), d) for kind, s in _kinds(config).items()}
+    at_tau = {kind: (values / config.noise**2).numpy() for kind, values in snr.items()}  # of what is really added
     noised: list[Tensor] = []
     noise = torch.Generator().manual_seed(query.seed)
     near = neighbourhood_scores(model.model, x, config)
@@ -135,8 +144,9 @@ def spectral_view(query: Query) -> SpectralView:
     share = before_energy[low].sum() / max(before_energy.sum(), 1e-12)
     share_after = after_energy[low].sum() / max(after_energy.sum(), 1e-12)
     words = {
-        "snr": f"At t = {config.tau:g}, where restoring starts, the method's schedule (VP) leaves {(~finite).sum()} of "
-        f"{len(lam)} waves without noise."
+        "snr": f"At t = {config.tau:g}, where restoring starts"
+        + (f" and {config.noise:.0%} of the noise is added" if config.noise != 1 else "")
+        + f", the method's schedule (VP) leaves {(~finite).sum()} of {len(lam)} waves without noise."
         + (
             f" For the slowest tenth of the others, the median log₁₀ SNR (signal-to-noise ratio) is {medians}."
             if medians
@@ -231,7 +241,8 @@ def film(query: Query) -> Film:
                 words=_words_of(n, step, config, now, {kind: path[-1][1] for kind, path in moments.items()}),
             )
         )
-    return Film(bands(len(model.basis.lam)), _by_band(v_0), config.T, frames)
+    names = [wave.name for wave in carried(query).waves]
+    return Film(bands(len(model.basis.lam)), _by_band(v_0), names, config.T, frames)
 
 
 def _words_of(n: int, step: int, config: Config, now: dict[str, list[int]], last: dict[str, list[int]]) -> str:

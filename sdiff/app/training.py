@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event, Lock
 
 from sdiff.app import gate, journal, runs, space, state, tables
-from sdiff.app.words import preset_label, public_message
+from sdiff.app.words import RECALL, preset_label, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.training.auto import Candidate, Failure, Step, candidates
@@ -132,6 +132,9 @@ def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> G
     if not minutes > 0:
         raise SDiffError("The number of minutes must be greater than 0.")
 
+    if not len(state.open_dataset(dataset).dataset.split.valid):
+        raise SDiffError("Nothing is held out for validation here: use Train a single model below.")
+
     def run(folder: Path, place: Place) -> Iterator[TrainingView]:
         return _chosen(dataset, minutes, seed, folder, place, stop)
 
@@ -180,7 +183,7 @@ def _in_turn(
 def _waiting(ahead: list[Place], seconds: float) -> str:
     others = "one other run is" if len(ahead) == 1 else f"{len(ahead)} other runs are"
     known = [place.left for place in ahead if place.left is not None]
-    expected = f"starts in up to {clock(sum(known), down=True)}" if len(known) == len(ahead) else "no estimate yet"
+    expected = f"starts within {clock(sum(known), down=True)}" if len(known) == len(ahead) else "no estimate yet"
     return status(f"<b>Waiting in line:</b> {others} trained before this one.", seconds, expected)
 
 
@@ -263,8 +266,9 @@ def _chosen(
                     yield view("preparing")
             step = run.send(stop.is_set())
     best = max((each for each in tried if isinstance(each, Candidate)), key=lambda each: each.valid[CRITERION])
+    how = "Stopped" if stop.is_set() else "Done"
     yield TrainingView(
-        f"{_result(step)}<p>Done on {title} in {duration(time.monotonic() - started)}. Best on validation is "
+        f"{_result(step)}<p>{how} on {title} after {duration(time.monotonic() - started)}. Best on validation is "
         f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>. {KEPT}</p>",
         *curves,
         saved_as=folder.name,
@@ -287,7 +291,7 @@ def _result(ended: runs.Ended) -> str:
         return ""
     return (
         f'<p class="result"><b>recall@20 {ended.valid:.3f} on validation, against {ended.popularity:.3f} for '
-        f"popularity</b>: the share of each user's held-out items that a list of 20 finds, on average.</p>"
+        f"popularity</b>. Recall@20 is the {RECALL}.</p>"
     )
 
 

@@ -32,6 +32,9 @@ PRESET_LABELS = {
 
 TABS = ("Recommend", "Diffusion", "Waves", "Compare")  # those that are updated after each new list
 PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
+SOLVED = "This model does not use diffusion: choose another at the top, or train one in Train."
+# What recall@20 is, after "the"
+RECALL = "share of a user's held-out items that a list of 20 finds, relative to the most that it can find"
 BASELINE_LABELS = {"popularity": "most popular items (baseline)", "A x": "linear graph filter (baseline)"}
 
 

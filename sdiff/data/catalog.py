@@ -80,7 +80,9 @@ class Catalog:
 
     def __init__(self, dataset: Dataset) -> None:
         split = dataset.split
-        self._search = Search(split.items.ids, dataset.items.title, split.train.item_counts)
+        items, counts = dataset.items, split.train.item_counts
+        others = [f"{genres} {year or ''}" for genres, year in zip(items.genres, items.year, strict=True)]
+        self._search = Search(split.items.ids, items.title, counts, others)
         self._lengths = np.array([len(word) for word in self._search.words])  # (n_words,)
         self._letters = letters(self._search.words)
         with temporary() as folder:  # the file can be deleted once it is open
@@ -108,10 +110,10 @@ class Catalog:
         return rows
 
     def search(self, query: str, limit: int = 20) -> list[int]:
-        """Indices of the items whose title or id matches a query, best match first. Empty: the most popular items.
+        """Indices of the items whose title, genres and year, or id match a query. Empty: the most popular items.
 
-        Ignores case, accents, punctuation and word order; words may be prefixes. If too few titles match, each word may
-        have one or two typos.
+        Best match first; those in titles before others. Ignores case, accents, punctuation and word order; words may be
+        prefixes. If too few items match, each word may have one or two typos.
         """
         return self._search.find(query, limit, self._typos)
 

@@ -1,4 +1,4 @@
-"""Searches titles by word prefixes, in any order, with one or two typos."""
+"""Searches items by prefixes of words, in any order, with one or two typos."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ class Search:
     Args:
         ids, titles: ids and titles of the items, in vocabulary order.
         popularity: (n_items,); more popular items come first among equally good matches.
+        others: other words to find each item by, such as its genres and its year.
     """
 
-    def __init__(self, ids: Sequence[str], titles: Sequence[str], popularity: np.ndarray) -> None:
+    def __init__(
+        self, ids: Sequence[str], titles: Sequence[str], popularity: np.ndarray, others: Sequence[str]
+    ) -> None:
         titles = [plain(title) for title in titles]
         self._ids = {id: i for i, id in enumerate(ids)}
         self._popularity_rank = np.empty(len(titles), dtype=np.int64)
@@ -38,12 +41,16 @@ class Search:
         self._by_title = np.array(sorted(range(len(titles)), key=titles.__getitem__), dtype=np.int64)
         self._titles = [titles[i] for i in self._by_title.tolist()]
 
-        items_of: dict[str, list[int]] = {}
-        for i, title in enumerate(titles):
+        items_of: dict[str, list[int]] = {}  # i: in its title; ~i, which is negative: in its other words
+        for i, (title, other) in enumerate(zip(titles, others, strict=True)):
             for word in title.split():
                 items_of.setdefault(word, []).append(i)
+            for word in plain(other).split():
+                items_of.setdefault(word, []).append(~i)
         self.words = sorted(items_of)
-        self._by_word = np.array([i for word in self.words for i in items_of[word]], dtype=np.int64)
+        by_word = np.array([i for word in self.words for i in items_of[word]], dtype=np.int64)
+        self._in_title = by_word >= 0
+        self._by_word = np.where(self._in_title, by_word, ~by_word)
         self._starts = np.cumsum([0, *(len(items_of[word]) for word in self.words)])
 
         joined = [title.replace(" ", "") + "\n" for title in titles]
@@ -54,11 +61,11 @@ class Search:
         """Indices of the matching items, best match first. A query without words returns the most popular items.
 
         Matches are ranked as follows: the whole title or id, titles that start with the query, titles that contain all
-        its words or words with these prefixes. If these are fewer than `limit`, matches that ignore spaces
-        ("spiderman") and matches with typos follow.
+        its words or words with these prefixes, and items that have some of these in their other words. If these are
+        fewer than `limit`, matches that ignore spaces ("spiderman") and matches with typos follow.
 
         Args:
-            typos: returns pairs (word, index in `words` of a word that it may stand for) for the words of the query.
+            typos: returns pairs (word, index in `words` of a word that it may stand for) for words of the query.
         """
         query = query.strip()[:LONGEST]
         text = plain(query)
@@ -67,10 +74,15 @@ class Search:
         same_start = with_prefix(self._titles, text)
         exact = [*self._by_title[same_start.start : bisect_right(self._titles, text)], *self._with_id(query)]
         candidates = {word: [with_prefix(self.words, word)] for word in text.split()}
-        matches = [exact, self._by_title[same_start], self._containing(candidates.values())]
+        matches = [
+            exact,
+            self._by_title[same_start],
+            self._containing(candidates.values(), in_title=True),
+            self._containing(candidates.values()),
+        ]
         best = self._best(matches, limit)
         if len(best) < limit:
-            for word, w in typos(list(candidates)):
+            for word, w in typos([word for word in candidates if not word.isdigit()]):  # 1995 is no misspelt 1996
                 candidates[word].append(slice(w, w + 1))
             matches += [self._ignoring_spaces(text.replace(" ", "")), self._containing(candidates.values())]
             best = self._best(matches, limit)
@@ -79,13 +91,15 @@ class Search:
     def _with_id(self, query: str) -> list[int]:
         return [self._ids[query]] if query in self._ids else []
 
-    def _containing(self, candidates: Iterable[list[slice]]) -> np.ndarray:
-        """Items whose titles contain, for each query word, a word in one of its ranges of `words`."""
+    def _containing(self, candidates: Iterable[list[slice]], in_title: bool = False) -> np.ndarray:
+        """Items that have, for each query word, a word in one of its ranges of `words`, if required in their titles."""
         contains_all = np.ones(len(self._popularity_rank), dtype=bool)
         for ranges in candidates:
             contains = np.zeros_like(contains_all)
             for words in ranges:
-                contains[self._by_word[self._starts[words.start] : self._starts[words.stop]]] = True
+                part = slice(self._starts[words.start], self._starts[words.stop])
+                items = self._by_word[part]
+                contains[items[self._in_title[part]] if in_title else items] = True
             contains_all &= contains
         return np.flatnonzero(contains_all)
 

@@ -210,5 +210,6 @@ def test_similar_items_are_those_of_the_models_graph():
     expected = Recommender.load("demo").similar_items("7", 5)
     assert [row["id"] for row in found] == expected.ids
     assert [row["similarity"] for row in found] == pytest.approx(expected.scores)
+    assert api.similar_items(7, "demo", "demo", 5) == found, "programs may send numbers"
     common = open_dataset("demo").dataset.split.train.co_occurrence(expected.indices[0])
     assert found[0]["users"] == common[Recommender.load("demo").items.index["7"]]

@@ -8,16 +8,21 @@ import re
 import shutil
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 
 from sdiff.app import comparison, handlers, leaderboard, lists, measuring, spectral
+from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import keep_open, open_dataset, opened_here, serve
 from sdiff.app.tabs import take_away
-from sdiff.app.words import BASELINE_LABELS
+from sdiff.app.tabs.grid import Grid
+from sdiff.app.tabs.sides import Side
+from sdiff.app.words import BASELINE_LABELS, literal
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.data.catalog import ALL
@@ -86,7 +91,7 @@ def test_a_baseline_side_reports_the_metrics_of_the_baseline():
     kept = serve("demo", "demo-paper")[1].checkpoint.metrics["test"]
     assert float(rows[0][1]) == pytest.approx(kept["recall@20"], abs=1e-4)
     assert f"for {expected['users']} users of the test part" in words and "overstates" in words
-    assert "· demo-paper, B: linear graph filter (baseline)" in words
+    assert "· demo-paper; B: linear graph filter (baseline) · " in words
 
 
 def test_differences_are_paired_by_user_so_a_side_does_not_differ_from_itself():
@@ -103,6 +108,49 @@ def test_each_cell_of_the_grid_is_the_evaluation_of_its_pair(monkeypatch):
     assert pairs == [(0.1, 0.0), (0.1, 0.3), (0.5, 0.0), (0.5, 0.3)]
     valid = serve("demo", "demo-paper")[1].checkpoint.metrics["valid"]["recall@20"]
     assert cells[2]["recall@20"] == pytest.approx(valid, abs=0.005), "the pair of the checkpoint, with other noise"
+
+
+def test_what_was_measured_is_named_with_its_settings_because_the_page_may_change(monkeypatch):
+    *_, words = measuring.measure([ONE, replace(ONE, settings={"half_life": 15.0})], "valid")
+    title = open_dataset("demo").dataset.title
+    assert "· demo; B: " in words and f"· demo, Recency half-life 1.4 → 15 · {title} · " in words
+    monkeypatch.setattr(measuring, "GRID", {"sigma_max": (0.1,), "alpha_min": (0.3,)})
+    with gr.Blocks():
+        tab = Grid(page := Page())
+    page.listed = lambda *_: replace(PAPER, settings={"guidance": 1.0, "sigma_max": 0.7})
+    *_, last = tab.measured({})
+    assert f"Guidance 0.02 → **1** · {literal(title)}: " in last[tab.words]
+    assert "Noise ceiling 0" not in last[tab.words], "the grid has values of its own"
+
+
+@pytest.mark.parametrize(
+    ("query", "sizes"),
+    [
+        (PAPER, (5, 5)),
+        (replace(PAPER, settings={"noise": 0.0}), (1, 5)),
+        (replace(PAPER, model="instant"), None),
+    ],
+)
+def test_the_grid_varies_only_settings_that_have_an_effect(query, sizes):
+    if sizes is None:
+        with pytest.raises(SDiffError, match=r"nothing to measure\. This model does not use diffusion"):
+            measuring.grid(query)
+    else:
+        assert tuple(map(len, measuring.grid(query).values())) == sizes
+
+
+def test_controls_without_effect_on_a_side_are_disabled_with_the_reason():
+    with gr.Blocks():
+        side = Side("B")
+        side.pick()
+        side.fold()
+    request = SimpleNamespace(query_params={})
+    for model, idle in (("demo-paper", False), ("instant", True)):
+        slider = side.settings_of(request, ["demo", "demo"], model)[side.settings["tau"]]
+        assert slider.interactive != idle and ("does not use diffusion" in slider.info) == idle
+    without_noise = side.effects(replace(PAPER, settings={"noise": 0.0}))
+    off = [name for name, slider in side.settings.items() if not without_noise[slider].interactive]
+    assert off == ["sigma_max"] and side.effects(replace(PAPER, model="A x")) == {}
 
 
 def test_an_impossible_comparison_is_refused_with_a_reason():
@@ -231,7 +279,7 @@ def test_data_with_fewer_items_than_a_list_is_long_can_be_measured(tmp_path):
     keep_open(key, opened_here(partial(load_dataset, key)))
     query = Query(key, "instant", "u1")
     rows, _ = measuring.across_users(query)
-    assert rows[0][0] == "Held-out items found"
+    assert rows[0][0] == "Recall@20"
     *_, standings = leaderboard.leaderboard(key)
     assert all(standing.measured for standing in standings)
     assert measuring.measure([query, replace(query, model="popularity")], "test")[1]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.app import handlers, item_pages, lists, spectral, state, tables, uploads, waves
+from sdiff.app import explanations, handlers, item_pages, lists, spectral, state, tables, uploads, waves
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import recommend, take_away
@@ -80,7 +80,7 @@ def test_text_from_data_is_escaped(nasty):
     key, users = nasty
     for user in users:
         query = Query(key, INSTANT, user)
-        found, why = handlers.recommend(query), handlers.why(query, users[0])
+        found, why = handlers.recommend(query), explanations.why(query, users[0])
         catalog, carried = state.open_dataset(key).catalog, waves.carried(query)
         pages = [
             lists.history_table(found.history),

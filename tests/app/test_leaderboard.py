@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from threading import Event
 
 import gradio as gr
 import numpy as np
 import pytest
 
-from sdiff.app import item_pages, leaderboard, measuring
+from sdiff.app import item_pages, leaderboard, measuring, pickers, state, training
 from sdiff.app.leaderboard import Standing
 from sdiff.app.page import Page
 from sdiff.app.state import INSTANT, open_dataset
@@ -109,14 +110,32 @@ def test_a_damaged_model_has_a_row_with_the_reason_and_the_others_are_measured(c
     assert cells[0].below == rows[-1].error and [cell.text for cell in cells[1:5]] == ["–"] * 4
 
 
-def test_without_held_out_items_there_is_no_leaderboard(monkeypatch):
+@pytest.fixture
+def nothing_held_out(monkeypatch):
+    """The split of the demo data set as if nothing was held out in it."""
     opened = open_dataset("demo")
     split = opened.dataset.split
     nothing = split.test.empty
     bare = replace(opened, dataset=replace(opened.dataset, split=replace(split, valid=nothing, test=nothing)))
-    monkeypatch.setattr(leaderboard, "open_dataset", lambda _: bare)
+    for module in (leaderboard, pickers, state):
+        monkeypatch.setattr(module, "open_dataset", lambda _: bare)
+    return bare.dataset.split
+
+
+def test_without_held_out_items_there_is_no_leaderboard(nothing_held_out):
     with pytest.raises(SDiffError, match="Nothing is held out"):
         next(leaderboard.leaderboard("demo"))
+
+
+def test_without_held_out_items_the_page_says_so_wherever_they_matter(nothing_held_out, tab):
+    parts = tab.known(at(tab))
+    assert "Nothing is held out" in parts[tab.words] and "<td" not in parts[tab.table]
+    assert not parts[tab.cost_plot].visible and not parts[tab.curves].visible
+    assert "held out" not in pickers.data_card("demo")
+    with pytest.raises(SDiffError, match=r"^Nothing is held out in this data set, so its models"):
+        measuring.sample(nothing_held_out, "valid")
+    with pytest.raises(SDiffError, match="Nothing is held out for validation here: use Train a single model"):
+        next(training.choose("demo", 5, 0, "nothing-to-choose-on", Event()))
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +144,60 @@ def tab():
         return board.Leaderboard(Page())
 
 
+def at(tab) -> dict:
+    """What the open tab sends when it shows nothing yet."""
+    return {tab.page.view: "Compare", tab.page.opened: ["demo", "demo"], tab.cost: "training, s", tab.state: ""}
+
+
+def test_a_running_measurement_draws_nothing_because_another_data_set_may_be_open(standings, copy, tab):
+    copy("new")
+    steps = [*tab.measured({tab.page.opened: ["demo", "demo"]})]
+    assert [parts.keys() for parts in steps] == [{tab.state, tab.buttons.start, tab.buttons.stop}] * 2
+    assert [parts[tab.state] for parts in steps] == [""] * 2, "out of date"
+    shown = tab.known(at(tab))
+    assert "new" in shown[tab.table] and tab.known(at(tab) | {tab.state: shown[tab.state]}) == gr.skip()
+
+
+def test_a_measurement_ends_when_something_else_is_opened(demo):
+    [opened] = [block for block in demo.blocks.values() if block.elem_id == "opened"]
+    events = [event for event in demo.fns.values() if (opened._id, "change") in event.targets]
+    ended = {demo.fns[index].fn.__qualname__ for event in events for index in event.cancels}
+    assert ended == {"Leaderboard.measured", "Grid.measured"}
+
+
+def test_the_leaderboard_is_looked_at_again_when_its_tab_is_opened(demo):
+    [view] = [block for block in demo.blocks.values() if block.elem_id == "view-name"]
+    called = [
+        event.fn.__qualname__ for event in demo.fns.values() if event.fn and (view._id, "change") in event.targets
+    ]
+    assert "Leaderboard.known" in called, "because a model may have been trained meanwhile"
+
+
+@pytest.mark.parametrize("button", ["board", "grid"])
+def test_a_measurement_that_waits_for_others_says_so_and_can_be_stopped(demo, button):
+    [start] = [block for block in demo.blocks.values() if block.elem_id == button]
+    [first] = [event for event in demo.fns.values() if (start._id, "click") in event.targets]
+    start, stop = first.fn().values()
+    assert first.queue is False and "Waiting in line" in start.value and not start.interactive and stop.interactive
+
+
+def test_the_words_of_the_leaderboard_are_true_before_a_measurement_and_in_a_read_only_app(tab, monkeypatch):
+    before = tab._standings("demo", [Standing("a"), Standing("b")], "training, s")
+    assert "best model" not in before[tab.words] and "that you train here" in before[tab.curve_words]
+    assert "best model" in tab._standings("demo", [row("a"), Standing("b")], "training, s")[tab.words]
+    monkeypatch.setenv("SDIFF_READ_ONLY", "1")
+    assert "that you train here" not in tab._standings("demo", [row("a")], "training, s")[tab.curve_words]
+
+
 def row(name: str, seconds: float | None = None, curve=()) -> Standing:
     return Standing(name, seconds=seconds, size=10**6, curve=[*curve], measured={"valid": 0.3, "test": 0.2})
 
 
-def test_accuracy_is_drawn_against_a_cost_that_at_least_three_models_have(tab):
-    rows = [row("a", 1.0), row("b", 20.0), row("c", 0.0), row("d")]
+def test_accuracy_is_drawn_against_a_cost_that_at_least_two_models_have(tab):
+    rows = [row("a", 1.0), row("b"), row("c", 0.0), row("d")]
     state = tab._standings("demo", rows, "training, s")
-    assert state[tab.cost_plot].visible is False and "at least three" in state[tab.cost_words]
+    assert state[tab.cost_plot].visible is False and "at least two" in state[tab.cost_words]
+    assert tab._standings("demo", [*rows, row("e", 20.0)], "training, s")[tab.cost_plot].visible
     state = tab._standings("demo", rows, "size, MB")
     figure = json.loads(state[tab.cost_plot].value["plot"])
     assert [(trace["name"], trace["x"], trace["y"]) for trace in figure["data"]] == [(n, [1], [0.3]) for n in "abcd"]

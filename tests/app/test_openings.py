@@ -28,7 +28,19 @@ from starlette.datastructures import QueryParams
 
 from benchmarks.app import Page as VisitedPage
 from sdiff import SDiffError
-from sdiff.app import api, controls, endpoints, figures, handlers, layout, openings, pickers, state, uploads
+from sdiff.app import (
+    api,
+    controls,
+    endpoints,
+    explanations,
+    figures,
+    handlers,
+    layout,
+    openings,
+    pickers,
+    state,
+    uploads,
+)
 from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
@@ -368,7 +380,7 @@ def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
     read, head = [], validate._head
     monkeypatch.setattr(validate, "_head", lambda path: read.append(path.parent.name) or head(path))
     query = Query("demo", "mine", pickers.pick_user("demo", "typical"))
-    for make in (handlers.recommend, handlers.recommend, lambda query: handlers.why(query, "5")):
+    for make in (handlers.recommend, handlers.recommend, lambda query: explanations.why(query, "5")):
         make(query)
     assert {*read} == {"mine"}
     assert {"mine", "other", "third"} <= {*pickers.models("demo")} and {*read} > {"mine", "other"}

@@ -127,7 +127,7 @@ def test_an_item_can_be_explained(page):
     why = third.locator("xpath=following-sibling::tr[1]")
     why.get_by_text(re.compile(r"^Because of .+\.$")).wait_for()
     why.get_by_text("The exact sum").click()
-    for table in why.locator("table").all():
+    for table in why.locator("details table").all():
         *parts, score = [float(text) for text in table.locator(".number").all_inner_texts()]
         assert sum(parts) == pytest.approx(score, abs=0.006), "within three digits"
     third.get_by_role("button", name=re.compile("^Why ")).click()
@@ -241,6 +241,8 @@ def test_a_changed_control_updates_the_list_and_can_be_reset_alone_or_with_all(p
 def test_the_list_length_follows_its_slider_and_seen_items_can_be_included(page):
     first = titles(page)
     page.get_by_role("button", name="More settings").click()
+    for name in ("tau", "seed"):
+        page.locator(f"#{name} button.trained").get_by_text("model: ").wait_for()
     page.get_by_label("Include seen items").check()
     changed(page, first)
     known = page.locator("#recommended tr", has=page.get_by_text("in the history"))
@@ -316,7 +318,7 @@ def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
         assert popover.bounding_box()["x"] >= 0
         page.keyboard.press("ArrowRight")
     popover.wait_for(state="detached")
-    assert told[0] == "Whose list" and told[-1] == "Take it along" and len(set(told)) == 6
+    assert told[0] == "Whose list" and told[-1] == "Save or share" and len(set(told)) == 6
     reload(page)
     page.wait_for_selector("#recommended tbody tr")
     settle(page)
@@ -466,6 +468,9 @@ def test_a_control_without_effect_is_switched_off_with_the_reason(page):
     move(page, "noise", 0)
     page.locator("#sigma_max").get_by_text("No noise is added").wait_for()
     assert page.locator("#sigma_max input[type=range]").is_disabled()
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#seed").get_by_text("No noise is added").wait_for()
+    assert page.locator("#seed input").is_disabled()
     move(page, "noise", 0.5)
     page.locator("#sigma_max").get_by_text("model: ").wait_for()
     assert page.locator("#sigma_max input[type=range]").is_enabled()

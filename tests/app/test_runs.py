@@ -65,6 +65,15 @@ def test_a_run_in_a_process_gives_a_bit_identical_model():
     assert same(Checkpoint.load(checkpoints()["apart"]).weights, here.best.weights)
 
 
+def test_a_killed_process_that_does_not_train_gives_no_advice_about_training(tmp_path):
+    steps = runs.in_subprocess(counting, tmp_path / "killed")
+    next(steps)
+    [process] = runs.PROCESSES.active_children()
+    process.kill()
+    with pytest.raises(SDiffError, match=r"was killed \(exit code -9\).*: try again, with less data\.$"):
+        next(steps)
+
+
 def test_a_killed_run_is_reported_and_the_next_run_starts():
     run = training.train("demo", "paper", 200, 0, TINY, "killed", Event())
     while not next(run).epochs:

@@ -19,6 +19,15 @@ ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slo
 
 def test_the_tabs_of_the_method_show_their_plots(page):
     plots = {"Diffusion": ("film-energy", "schedules", "maps"), "Waves": ("amplitudes", "map", "eigenvalues")}
+    open_tab(page, "Diffusion")
+    page.wait_for_selector("#maps .js-plotly-plot .main-svg")
+    page.evaluate(
+        """() => {
+            const plot = document.querySelector('#maps .js-plotly-plot');
+            plot.emit('plotly_click', { points: [{ x: 0.5, y: 7, data: plot.data[0] }] });
+        }"""
+    )
+    page.locator("#map-words").filter(has_text="From left to right, wave 7:").wait_for()  # on the tab's first visit
     for tab in plots:
         open_tab(page, tab)
         for plot in plots[tab]:
@@ -101,7 +110,7 @@ def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser
         if session is page:
             page.get_by_text(re.compile("best validation recall@20")).wait_for(timeout=30_000)
     other.get_by_text("one other run is trained before this one").wait_for()
-    other.get_by_text("starts in up to").wait_for()
+    other.get_by_text("starts within").wait_for()
     other.get_by_role("button", name="Stop", exact=True).click()
     other.get_by_text("Stopped before it began: nothing was trained.").wait_for()
     page.get_by_role("button", name="Stop", exact=True).click()

@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 import pytest
 
 from sdiff.app import (
+    explanations,
     figures,
     handlers,
     item_pages,
@@ -35,10 +36,11 @@ from sdiff.app.page import Page, query_of
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
 from sdiff.app.tabs.compare import CompareTab
+from sdiff.app.tabs.diffusion import DiffusionTab
 from sdiff.app.tabs.recommend import RecommendTab
 from sdiff.app.tabs.train import TrainTab
 from sdiff.app.tabs.waves import WavesTab
-from sdiff.app.words import PRESET_LABELS, preset_label
+from sdiff.app.words import PRESET_LABELS, RECALL, SOLVED, preset_label
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
 from sdiff.base.paths import runs_dir
@@ -109,6 +111,7 @@ def test_an_edited_history_shows_the_moves_from_the_original_list():
     first = shown.recommendations[0].id
     changed = handlers.recommend(replace(ONE, history=[*true[1:], first]))
     assert changed.history[0].id == first and "(1 added, 1 removed)" in changed.summary
+    assert "what if** (reordered)" in handlers.recommend(replace(ONE, history=[*true[1:], true[0]])).summary
     before = [row.id for row in handlers.recommend(replace(ONE, k=1000)).recommendations]
     after = [row.id for row in changed.recommendations]
     assert first not in after
@@ -165,6 +168,13 @@ def test_a_model_serves_another_split_of_its_items_with_a_note(monkeypatch):
     assert titles[0] == titles[1]
     assert ["trained on another split" in listing.summary for listing in (shown, own)] == [True, False]
     assert ["trained on demo" in pickers.model_card(key, "demo") for key in ("raw", "demo")] == [True, False]
+
+
+def test_recall_is_defined_alike_wherever_it_is_shown():
+    *_, trained = training.train("demo", "paper", 1, 0, "K=8 hidden=16 eval_every=1", "defined", Event())
+    _, across = measuring.across_users(ONE)
+    for text in (pickers.model_card("demo", "demo"), trained.status, across, measuring.HINTS["recall@20"]):
+        assert RECALL in text
 
 
 def test_every_data_set_has_a_model_that_needs_no_training():
@@ -262,7 +272,11 @@ def test_auto_trains_what_fits_the_data_and_saves_the_best():
     rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in view.tried.split("<tr>")[2:]]
     assert [row[0] for row in rows] == [PRESET_LABELS[name].partition(":")[0] for name in ("filter", "gfcf")]
     best, recall, *_ = max(rows, key=lambda row: float(row[1]))
-    assert f"is <b>{best}:" in view.status and f"recall@20 {recall} on validation" in view.status
+    assert (
+        f"is <b>{best}:" in view.status
+        and "<p>Stopped on" in view.status
+        and f"recall@20 {recall} on validation" in view.status
+    )
 
 
 @pytest.mark.parametrize("kind", ["one", "best"])
@@ -292,7 +306,7 @@ def test_a_waiting_run_expects_what_the_runs_before_it_still_take(monkeypatch):
         assert "2 other runs" in next(waiting).status
         assert "so far · no estimate yet" in next(waiting).status, "the first run has no epoch"
         begun.end = time.monotonic() + 30
-        assert re.search(r'starts in up to <time data-seconds="(90.0|89\.\d)" data-down>', next(waiting).status)
+        assert re.search(r'starts within <time data-seconds="(90.0|89\.\d)" data-down>', next(waiting).status)
         begun.end = time.monotonic() - 5
         assert 'data-seconds="60.0" data-down' in next(waiting).status, "a late run counts as about to end"
 
@@ -356,12 +370,36 @@ def test_the_words_of_the_spectral_view_match_its_figures(view):
 def test_infinite_snr_is_drawn_at_the_edge_and_methods_keep_their_colours(view):
     assert np.isinf(view.snr_at_tau["vp"][0])
     figure = figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau, view.names)
-    for unchecked in (figure, figures.band_energy(view.bands, *view.energy)):
+    for unchecked in (figure, figures.band_energy(view.bands, *view.energy, view.names)):
         assert_plotly_finds_nothing_wrong(unchecked)
     assert [trace.name for trace in figure.data] == ["VP", "VE", "DDPM"]
     assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
     assert all(np.isfinite(trace.y).all() for trace in figure.data)
     assert figure.data[0].y[0] == figures.SNR_RANGE[1]
+
+
+def test_the_snr_is_that_of_the_noise_that_sampling_adds(view):
+    less = spectral.spectral_view(Query("demo", "demo-paper", "1", settings={"noise": 0.5}))
+    for kind, snr in view.snr_at_tau.items():
+        np.testing.assert_allclose(less.snr_at_tau[kind], 4 * snr, rtol=1e-5)
+    assert "50% of the noise is added" in less.words["snr"] and "of the noise" not in view.words["snr"]
+    none = spectral.spectral_view(Query("demo", "demo-paper", "1", settings={"noise": 0.0}))
+    assert all(np.isinf(snr).all() for snr in none.snr_at_tau.values())
+
+
+@pytest.mark.parametrize(("model", "diffuses"), [("demo", True), ("instant", False)])
+def test_a_diffusion_is_shown_only_for_a_model_that_uses_it(model, diffuses):
+    query = replace(ONE, model=model)
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        beside, own = RecommendTab(page), DiffusionTab(page)
+    page.listed = lambda *_: query
+    parts = beside.drawn(query)
+    assert parts[beside.noised].visible == (beside.snr in parts) == diffuses
+    assert parts[beside.solved].visible != diffuses and parts[beside.solved].value == SOLVED
+    film = own.shown({})[own.film]
+    assert ("Press Play" in film) == diffuses == (SOLVED not in film)
 
 
 def test_schedules_and_maps_have_a_panel_for_each_kind(schedule):
@@ -370,13 +408,24 @@ def test_schedules_and_maps_have_a_panel_for_each_kind(schedule):
     assert len(lines.data) == 2 * 3 * len(view.shown_lam)
     assert sum(trace.showlegend for trace in lines.data) == len(view.shown_lam)
     maps = figures.snr_maps(view.times, view.mapped, view.maps)
-    assert [trace.type for trace in maps.data] == ["heatmap"] * 3
+    assert [trace.type for trace in maps.data] == ["heatmap"] * 3 and maps.layout.meta == {"click": "wave"}
     assert np.asarray(maps.data[0].z).shape == (len(view.mapped), len(view.times))
 
 
 def test_the_energy_plot_has_a_line_for_before_noised_and_after(view):
-    figure = figures.band_energy(view.bands, *view.energy)
+    figure = figures.band_energy(view.bands, *view.energy, view.names)
     assert [len(trace.y) for trace in figure.data] == [20, 20, 20] and figure.layout.yaxis.type == "log"
+
+
+def test_a_point_of_a_band_has_the_name_of_the_wave_that_a_click_on_it_picks(view):
+    names = [f"wave <{k}>" for k in range(1, 201)]
+    shown = spectral.film(Query("demo", "demo-paper", "1"))
+    film = figures.film(shown.bands, shown.history, [frame.energy for frame in shown.frames], names)
+    for figure in (figures.band_energy(view.bands, *view.energy, names), film):
+        for trace in figure.data:
+            picked = [int(band + 0.5) for band in trace.x]  # as Math.round
+            assert [*trace.customdata] == [f"wave &lt;{k}&gt;" for k in picked]
+    assert shown.names == view.names
 
 
 def test_settings_change_the_schedule_and_the_energy(view):
@@ -400,7 +449,9 @@ def test_training_curves_mark_the_best_epoch_and_stay_small():
 def test_buttons_name_their_item_and_arrows_show_its_move():
     rows = [Row(rank, id, '"<b>', None, "", 1.0, 1, False) for rank, id in enumerate(('"x', "b", "c", "d"), 1)]
     assert 'data-item="&quot;x" title="Remove &quot;&lt;b&gt;"' in lists.history_table(rows)
-    assert 'aria-label="Add &quot;&lt;b&gt;"' in lists.addable_table(rows) and "No title" in lists.addable_table([])
+    assert 'aria-label="Add &quot;&lt;b&gt;"' in lists.addable_table(rows) and "No item matches" in lists.addable_table(
+        []
+    )
     shown = lists.recommended_table(rows, [3, -2, None, 0])
     assert [text in shown for text in ("1<small", "▲3", "▼2", "new", "4</td>")] == [True] * 5
 
@@ -410,7 +461,7 @@ def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
     true = handlers.history_of(ONE)
     query = Query("demo", name, "1", k=5, seed=2)
     [*_, row] = handlers.recommend(query).recommendations
-    found = handlers.why(query, row.id)
+    found = explanations.why(query, row.id)
     assert found.row.title == row.title and (found.unit == "score") == (name != "demo")
     if found.unit == "score":
         assert found.score == pytest.approx(row.score, abs=1e-5)
@@ -418,14 +469,24 @@ def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
         assert sum(value for _, value in account) == pytest.approx(found.score, abs=1e-4)
     named = [part for part, _ in found.by_item]
     assert named[0] == "without a history" and named[-2] == f"the other {len(true) - 6} items" and len(named) == 9
-    assert handlers.why(replace(query, history=true), row.id) == found
-    assert len(handlers.why(replace(query, history=true[:2]), row.id).by_item) == 4
+    assert explanations.why(replace(query, history=true), row.id) == found
+    assert len(explanations.why(replace(query, history=true[:2]), row.id).by_item) == 4
     once, twice = true[:2], [id for id in true[:2] for _ in range(2)]
-    assert handlers.why(replace(query, history=twice), row.id) == handlers.why(replace(query, history=once), row.id)
+    assert explanations.why(replace(query, history=twice), row.id) == explanations.why(
+        replace(query, history=once), row.id
+    )
     cause, _ = found.by_item[1]
     evil = replace(cause, title="<i>")
     panel = lists.why_panel(replace(found, causes=[evil], by_item=[(evil, 1.0), *found.by_item]))
-    assert "<i>" not in panel and panel.count("<table>") == 2 and f"{found.score:+.3f}" in panel
+    assert "<i>" not in panel and f"{found.score:+.3f}" in panel
+    bars, folded = panel.split("<details>")
+    assert bars.count("<table>") == folded.count("<table>") == 2 and bars.count('class="bar') > len(found.by_frequency)
+    carried = waves.carried(query)
+    for name, _ in found.by_frequency[:6]:
+        numbers, _, called = name.partition(": ")
+        start, end = map(int, numbers.split("–"))
+        strongest = max(carried.waves[start - 1 : end], key=lambda wave: carried.share[wave.number - 1])
+        assert called == strongest.name, "a band is named by its strongest wave"
 
 
 def test_without_an_order_no_item_is_the_newest():
@@ -484,6 +545,48 @@ def test_a_pressed_filter_is_removed_and_the_others_stay(pressed):
     ]
 
 
+def test_the_marks_of_ones_own_taste_are_those_of_the_history():
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        tab = RecommendTab(page)
+    shown = [row.id for _, rows in item_pages.shelves("demo") for row in rows]
+    film = shown[0]  # perhaps on several shelves
+    own = Query("demo", "demo", "", history=[film])
+
+    def marked(parts) -> int:
+        return parts.count('aria-pressed="true"')
+
+    page.query = lambda _: own
+    assert marked(tab.show_shelves({})) == marked(tab._edited(own, [film])[tab.shelves]) == shown.count(film)
+    assert marked(tab.remove(SimpleNamespace(item=film), {})[tab.shelves]) == 0
+    page.query = lambda _: replace(ONE, history=[film])
+    assert marked(tab.show_shelves({})) == 0, "a click begins a history of one's own"
+    left = tab.pick("heavy", {page.opened: ["demo", "demo"]})
+    assert left[tab.shelves] == "" and left[tab.taste].open is False
+
+
+@pytest.mark.parametrize(
+    ("query", "possible"),
+    [
+        (ONE, False),
+        (replace(ONE, settings={"guidance": 2.0}), False),
+        (replace(ONE, history=["1", "2"]), True),
+        (Query("demo", "demo", "", history=["1", "2"], settings={"guidance": 2.0}), False),
+    ],
+)
+def test_the_original_history_can_be_restored_if_a_users_history_is_edited(query, possible):
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        tab = RecommendTab(page)
+    assert tab.shown(query)[tab.true_button].interactive == possible
+
+
+def test_a_model_is_opened_with_the_noise_seed_of_its_own_settings(opening):
+    assert opening.open_checkpoint(["demo", "demo"], "demo")[opening.page.controls.seed] == 0
+
+
 def test_every_title_of_an_item_opens_its_page():
     query = Query("demo", "demo-paper", "1", k=5)
     rows = handlers.recommend(query).recommendations
@@ -499,7 +602,7 @@ def test_every_title_of_an_item_opens_its_page():
     ):
         titles = re.findall(r'<span class="title">(.*?)</span>', html)
         assert titles and all(re.fullmatch('<button [^>]*data-open="[^"]+">.*</button>', title) for title in titles)
-    why = handlers.why(query, rows[0].id)
+    why = explanations.why(query, rows[0].id)
     panel = lists.why_panel(why)
     assert {*re.findall('data-open="(.*?)"', panel)} == {row.id for row, _ in why.by_item if isinstance(row, Row)}
     ends = lists.waves_table(found.waves, found.amplitude, found.share)
@@ -510,7 +613,7 @@ def test_every_title_of_an_item_opens_its_page():
 def test_an_empty_history_is_explained_by_what_ranks_the_list(name):
     query = Query("demo", name, "", history=[], k=3)
     first, *_ = handlers.recommend(query).recommendations
-    found = handlers.why(query, first.id)
+    found = explanations.why(query, first.id)
     panel = lists.why_panel(found)
     assert found.popularity == (name == "instant")
     if found.popularity:

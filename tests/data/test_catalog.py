@@ -74,6 +74,11 @@ def films():
         ("война", ["tt6"]),
         ("千尋", ["tt7"]),
         ("tt5", ["tt5"]),
+        ("action 2003", ["tt4"]),
+        ("2001", ["tt1", "tt5", "tt7"]),
+        ("sci-fi reloaded", ["tt4"]),
+        ("fantsy", ["tt5", "tt7"]),
+        ("0", []),  # an unknown year
         ("o'hara", ["tt9"]),
         ("'; DROP TABLE items; --", ["tt9"]),
         ("zzzz", []),
@@ -82,8 +87,16 @@ def films():
         ("x" * 10_000, []),
     ],
 )
-def test_titles_are_found_by_prefix_word_and_misspelling(films, question, found):
+def test_items_are_found_by_prefix_word_and_misspelling(films, question, found):
     assert [list(TITLES)[i] for i in films.search(question)] == found
+
+
+def test_a_match_in_a_title_ranks_before_one_in_a_genre():
+    items = Vocabulary(("a", "b", "c"))
+    X = Interactions.from_pairs(Vocabulary(("u", "v")), items, np.array([0, 1, 0]), np.array([0, 0, 2]))
+    metadata = Items(["Popular", "The King of Comedy", "Comedy"], [1995, 1982, 2002], ["Comedy", "Drama", ""], {})
+    films = Catalog(Dataset("films", "", "", Split(X, X, X), metadata))
+    assert films.search("comedy") == [2, 1, 0] and films.search("comedy 1995") == [0]
 
 
 def test_a_filter_selects_by_genre_and_year(films):

@@ -55,7 +55,7 @@ class CompareTab:
         page = self.page
         inputs = {page.tab_states["Compare"], *(part for side in self.sides for part in side.inputs)}
         shown = [self.words, self.a_words, self.a_list, self.side]
-        shown += [part for side in self.sides for part in (side.words, side.list)]
+        shown += [part for side in self.sides for part in (side.words, side.list, *side.settings.values())]
         self.side.change(None, self.side, js="text => window.setSide(text)")
         events = [event for side in self.sides for event in moves(side.settings)]
         page.on_new_list("Compare", self.compare, shown, {page.view, *inputs}, events)
@@ -97,6 +97,7 @@ class CompareTab:
             if n < len(queries):
                 query = queries[n]
                 parts |= {side.words: comparison.describe(query), side.list: gr.HTML(tables[n], visible=True)}
+                parts |= side.effects(query)
                 pairs = {"model": query.model, **query.settings}
                 address |= {side.prefix + key: value for key, value in pairs.items()}
             else:

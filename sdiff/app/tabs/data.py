@@ -32,7 +32,10 @@ class DataTab:
                 self.facts = gr.HTML(elem_id="facts", padding=False)
                 self.plot = gr.Plot(label="Interactions of users and items", show_label=False, elem_id="degrees")
                 self.question = gr.Textbox(
-                    label="Find an item", placeholder="words of its title, or its id", max_lines=1, elem_id="find"
+                    label="Find an item",
+                    placeholder="words of its title, genre and year, or its id",
+                    max_lines=1,
+                    elem_id="find",
                 )
                 self.found = gr.HTML(elem_id="found", padding=False)
                 with gr.Accordion("More published data sets", open=False, visible=not gate.read_only()):

@@ -7,17 +7,14 @@ import gradio as gr
 from sdiff.app import figures, lists, spectral
 from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page, plot_area
-from sdiff.app.state import serve
 from sdiff.app.tabs import take_away
+from sdiff.app.words import SOLVED
 
 INTRO = """## From history to list: noise in, noise out
 Items that the same people choose are neighbours in a graph. A history is a sum of waves over this graph. Diffusion
 damps the waves and adds noise; the denoiser then estimates the history again, together with what is missing from it.
 **VP** is the method's noise: slow waves, which carry shared taste, stay clear. **VE** gives all waves the same
-noise; **DDPM**, the usual kind, also damps them all alike. Press Play."""
-
-
-SOLVED = '<p class="empty">This model does not use diffusion: choose another one, such as Tuned.</p>'
+noise; **DDPM**, the usual kind, also damps them all alike."""
 
 
 class DiffusionTab:
@@ -47,13 +44,14 @@ class DiffusionTab:
     def shown(self, values: Values) -> Parts:
         """The film."""
         query = self.page.listed("Diffusion", values)
-        if serve(query.dataset, query.model)[1].config.denoiser != "mlp":
-            return {self.film: SOLVED, self.energy: gr.Plot(visible=False)}
+        if not spectral.diffuses(query):
+            return {self.film: f'<p class="empty">{SOLVED}</p>', self.energy: gr.Plot(visible=False)}
         film = spectral.film(query)
         return {
             self.film: lists.film(film, lists.filters(query)),
             self.energy: gr.Plot(
-                figures.film(film.bands, film.history, [frame.energy for frame in film.frames]), visible=True
+                figures.film(film.bands, film.history, [frame.energy for frame in film.frames], film.names),
+                visible=True,
             ),
         }
 

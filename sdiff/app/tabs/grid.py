@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from math import prod
 from typing import Any
@@ -12,6 +13,7 @@ import gradio as gr
 from sdiff.app import comparison, experiment_figures, measuring
 from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page, plot_area
+from sdiff.app.state import open_dataset
 from sdiff.app.words import literal, public_message
 from sdiff.base.errors import SDiffError
 
@@ -19,24 +21,39 @@ MEASURE: dict[str, Any] = measuring.LINE | dict(api_visibility="private")
 
 
 class Buttons:
-    """A button that starts a measurement, and one that stops it."""
+    """A button that starts a measurement and tells how far it is, and one that stops it."""
 
     def __init__(self, label: str, elem_id: str) -> None:
+        self.label = label
         self.start = gr.Button(label, size="sm", scale=0, min_width=180, elem_id=elem_id)
         self.stop = gr.Button("Stop", size="sm", scale=0, min_width=90, interactive=False, elem_id=f"{elem_id}-stop")
 
-    def wire(self, measure: Any, inputs: Any, outputs: list[Any]) -> None:
-        """Connects the buttons to a generator that updates `outputs` and calls `measuring`."""
+    def wire(self, page: Page, measure: Any, inputs: Any, outputs: list[Any]) -> None:
+        """Connects the buttons to a generator that updates `outputs` and calls `measuring`.
+
+        It measures what is open on the page, so it ends when another data set or model is opened.
+        """
         both = [self.start, self.stop]
-        run = self.start.click(measure, inputs, [*outputs, *both], show_progress="hidden", **MEASURE)
-        self.stop.click(self.stopped, None, both, cancels=run, queue=False, api_visibility="private")
+        at_once: dict[str, Any] = dict(show_progress="hidden", queue=False, api_visibility="private")
+        run = self.start.click(self.waiting, None, both, **at_once).then(
+            measure, inputs, [*outputs, *both], show_progress="hidden", **MEASURE
+        )
+        run.failure(self.stopped, None, both, **at_once)  # such as when the queue is full
+        gr.on([self.stop.click, page.opened.change], self.stopped, None, both, cancels=run, **at_once)
+
+    def waiting(self) -> Parts:
+        """The buttons until the measurements of other visitors have ended."""
+        return self._running("Waiting in line …")
 
     def measuring(self, on: bool) -> Parts:
-        return {self.start: gr.Button(interactive=not on), self.stop: gr.Button(interactive=on)}
+        return self._running("Measuring …") if on else self.stopped()
 
     def stopped(self) -> Parts:
-        """The buttons after a measurement was stopped."""
-        return self.measuring(False)
+        """The buttons when nothing is measured."""
+        return {self.start: gr.Button(self.label, interactive=True), self.stop: gr.Button(interactive=False)}
+
+    def _running(self, label: str) -> Parts:
+        return {self.start: gr.Button(label, interactive=False), self.stop: gr.Button(interactive=True)}
 
 
 class Grid:
@@ -55,7 +72,7 @@ class Grid:
 
     def wire(self) -> None:
         """Connects the events."""
-        self.buttons.wire(self.measured, {self.page.tab_states["Compare"]}, [self.words, self.plot])
+        self.buttons.wire(self.page, self.measured, {self.page.tab_states["Compare"]}, [self.words, self.plot])
 
     def measured(self, values: Values) -> Iterator[Parts]:
         """The heat map, cell by cell, until it is complete, stopped, or the page is closed."""
@@ -64,13 +81,16 @@ class Grid:
             query = self.page.listed("Compare", values)
             grid = measuring.grid(query)
             n = prod(map(len, grid.values()))
+            others = {name: value for name, value in query.settings.items() if name not in grid}
+            described = comparison.describe(replace(query, settings=others))
+            data = literal(open_dataset(query.dataset).dataset.title)
             alike = "; the noise ceiling has no effect without noise" if len(grid["sigma_max"]) == 1 else ""
             yield {self.words: f"Measuring the first of {n} pairs …", **buttons.measuring(True)}
             for cells in measuring.sensitivity(query):
                 best = max(cells, key=lambda cell: cell["recall@20"])
                 lowest = min(cell["recall@20"] for cell in cells)
                 words = (
-                    f"{literal(comparison.title(query.model))}: {len(cells)} of {n} pairs measured{alike}. Best: "
+                    f"{described} · {data}: {len(cells)} of {n} pairs measured{alike}. Best: "
                     f"signal floor {best['alpha_min']:g} and noise ceiling {best['sigma_max']:g}, with recall@20 "
                     f"{best['recall@20']:.4f}; lowest {lowest:.4f}."
                 )

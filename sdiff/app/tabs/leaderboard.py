@@ -9,19 +9,18 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import comparison, experiment_figures, leaderboard, measuring, tables
+from sdiff.app import comparison, experiment_figures, gate, leaderboard, measuring, tables
 from sdiff.app.controls import Parts, Values
 from sdiff.app.leaderboard import Standing
 from sdiff.app.page import Page, plot_area
 from sdiff.app.state import open_dataset
 from sdiff.app.tables import Cell, Head
 from sdiff.app.tabs.grid import Buttons
-from sdiff.app.words import literal, public_message
+from sdiff.app.words import RECALL, literal, public_message
 from sdiff.base.errors import SDiffError
 
 HERE, WRITTEN = "measured here", "from its training"
 COSTS = {"training, s": "training time", "size, MB": "size on disk"}
-RECALL = measuring.HINTS["recall@20"]
 HEADS = (
     Head("Model", "", "what it is, its name, and when it was trained", number=False),
     Head("Recall@20, validation", HERE, f"{RECALL}, for the same users of the validation part"),
@@ -60,39 +59,47 @@ class Leaderboard:
                 gr.Markdown("## Training curves")
                 self.curve_words = gr.Markdown(elem_classes="words", elem_id="curve-words")
                 self.curves = plot_area("Validation recall by epoch", "board-curves", visible=False)
-        self.state = gr.Textbox(visible=False)  # checksum of what the leaderboard shows
+        self.state = gr.Textbox(visible=False)  # checksum of what the leaderboard shows; empty if it is out of date
 
     def wire(self) -> None:
         """Connects the events."""
         page, shown = self.page, [self.words, self.table, self.cost_words, self.cost_plot, self.curve_words]
         shown += [self.curves, self.state]
-        self.buttons.wire(self.measured, {page.opened, self.cost}, shown)
+        self.buttons.wire(page, self.measured, {page.opened}, [self.state])
         inputs = {page.opened, page.view, self.cost, self.state}
-        page.on_new_list("Compare", self.known, shown, inputs, [self.cost.change])
+        # The view, because a model may have been trained since the tab was left.
+        events = [self.state.change, self.cost.change, page.view.change]
+        page.on_new_list("Compare", self.known, shown, inputs, events)
 
     def known(self, values: Values) -> Parts:
         """What is known of the models without measuring them, if the tab is open and does not show it yet."""
         if values[self.page.view] != "Compare":
             return gr.skip()
-        dataset = values[self.page.opened][0]
-        parts = self._standings(dataset, next(leaderboard.leaderboard(dataset)), values[self.cost])
+        dataset, cost = values[self.page.opened][0], values[self.cost]
+        try:
+            parts = self._standings(dataset, next(leaderboard.leaderboard(dataset)), cost)
+        except SDiffError as error:  # nothing is held out
+            parts = self._standings(dataset, [], cost) | {self.words: escape(public_message(error))}
         return gr.skip() if parts[self.state] == values[self.state] else parts
 
     def measured(self, values: Values) -> Iterator[Parts]:
-        """The leaderboard, model by model, until it is complete, stopped, or the page is closed."""
-        dataset, buttons = values[self.page.opened][0], self.buttons
+        """Measures the models one by one, until all are, it is stopped, or the page is closed.
+
+        `known` shows the results: the data set or the cost on the page may have changed since the start.
+        """
         try:
-            for standings in leaderboard.leaderboard(dataset):
+            for standings in leaderboard.leaderboard(values[self.page.opened][0]):
                 left = any(row.measured is None and not row.error for row in standings)
-                yield self._standings(dataset, standings, values[self.cost]) | buttons.measuring(left)
-        except SDiffError as error:
-            yield {self.words: escape(public_message(error)), **buttons.stopped()}
+                yield {self.state: "", **self.buttons.measuring(left)}
+        except SDiffError:  # `known` says why
+            yield {self.state: "", **self.buttons.stopped()}
 
     def _standings(self, dataset: str, standings: list[Standing], cost: str) -> Parts:
         """The leaderboard as a table, two plots and sentences."""
         done = sum(row.measured is not None for row in standings)
         words = f"{done} of {len(standings)} are measured: lists of 20 for at most {measuring.SAMPLE:,} users of each "
-        words += "part, the same for all models (seed 0). The best model is first. Click a column header to sort by it."
+        words += f"part, the same for all models (seed 0).{' The best model is first.' * (done > 0)} "
+        words += "Click a column header to sort by it."
         if any(row.foreign for row in standings):
             words += " A model that was trained on another split may know held-out items of this one."
         title = open_dataset(dataset).dataset.title
@@ -103,8 +110,8 @@ class Leaderboard:
         return {self.words: words, self.table: table, **figures, self.state: str(state)}
 
     def _cost(self, points: list[dict[str, Any]], cost: str) -> Parts:
-        if len(points) < 3:
-            words = f"A plot needs at least three measured models whose {COSTS[cost]} is known."
+        if len(points) < 2:
+            words = f"A plot needs at least two measured models whose {COSTS[cost]} is known."
             return {self.cost_words: words, self.cost_plot: gr.Plot(visible=False)}
         best, cheapest = max(points, key=lambda row: row["recall@20"]), min(points, key=lambda row: row[cost])
         words = f"**{literal(best['model'])}** is the most accurate, with {best['recall@20']:.4f}; "
@@ -120,7 +127,8 @@ class Leaderboard:
             for epoch, recall in row.curve
         ]
         if not rows:
-            words = "No model of this data set has recorded its training curve. Models that you train here do."
+            words = "No model of this data set has recorded its training curve."
+            words += "" if gate.read_only() else " Models that you train here do."
             return {self.curve_words: words, self.curves: gr.Plot(visible=False)}
         best = max(rows, key=lambda row: row["recall@20"])
         words = "Validation recall@20 over all users by epoch. The highest point is "

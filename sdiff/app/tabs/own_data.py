@@ -284,7 +284,7 @@ class OwnData:
         except SDiffError as error:
             yield "", problem(public_message(error)), no_cancel
         else:
-            yield key, paragraph(f"Open on this page: {size(summary)}. Recommend has a first list."), no_cancel
+            yield key, paragraph(f"Open on this page: {size(summary)}. See its first list in Recommend."), no_cancel
 
     def _files(self, values: Values) -> tuple[Path | None, Path | None]:
         table, items = values[self.table], values[self.items]

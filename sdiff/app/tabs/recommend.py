@@ -11,12 +11,12 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
+from sdiff.app import explanations, figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
 from sdiff.app.controls import Parts, Values, without_effect
 from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area, query_of
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
-from sdiff.app.words import attempt, guarded, warn
+from sdiff.app.words import SOLVED, attempt, guarded, warn
 from sdiff.base.errors import SDiffError
 
 FURTHER = """<p><button type="button" data-view="Diffusion">Play the diffusion</button>
@@ -64,12 +64,14 @@ class RecommendTab:
             with gr.Column(scale=3, min_width=300, elem_id="plots"):
                 gr.Markdown("## Across users")
                 self.everybody = gr.HTML(elem_id="everybody", padding=False)
-                gr.Markdown("## Signal and noise of each wave")
-                self.snr = plot_area("Signal-to-noise ratio by wave", "snr")
-                self.snr_words = gr.Markdown(elem_classes="words")
-                gr.Markdown("## This history, noised and restored")
-                self.energy = plot_area("The history noised and restored", "energy")
-                self.energy_words = gr.Markdown(elem_classes="words")
+                self.solved = gr.Markdown(visible=False, elem_classes="words")  # in place of the plots of the noise
+                with gr.Column() as self.noised:
+                    gr.Markdown("## Signal and noise of each wave")
+                    self.snr = plot_area("Signal-to-noise ratio by wave", "snr")
+                    self.snr_words = gr.Markdown(elem_classes="words")
+                    gr.Markdown("## This history, noised and restored")
+                    self.energy = plot_area("The history noised and restored", "energy")
+                    self.energy_words = gr.Markdown(elem_classes="words")
                 self.further = gr.HTML(FURTHER, elem_id="further", padding=False)
         # The page's script puts them below the row they explain, and into a dialog.
         self.why_panel = gr.HTML(elem_id="why", padding=False)
@@ -87,14 +89,15 @@ class RecommendTab:
         page = self.page
         listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
         listed += [self.why_panel, page.list_state]
+        taste = [self.taste, self.shelves]
         loaded, *others = opened
         loaded.success(self.begin, {page.list_state, *page.inputs}, listed, **QUIETLY)
         for event in others:
             event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
-            button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *listed], **IN_ORDER)
+            button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *taste, *listed], **IN_ORDER)
         # The shelves still show items of the previous data set.
-        gr.on([page.opened.change], lambda: (gr.Accordion(open=False), ""), None, [self.taste, self.shelves], **QUIETLY)
+        gr.on([page.opened.change], self._put_away, None, taste, **QUIETLY)
         for press, change in (
             (self.history.click, self.remove),
             (self.addable.click, self.add),
@@ -105,18 +108,19 @@ class RecommendTab:
         ):
             press(change, page.inputs, [page.edited, page.user, self.question, self.shelves, *listed], **IN_ORDER)
         typed = [page.user.submit, page.user.blur]
-        gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *listed], **IN_ORDER)
+        gr.on(typed, self.call, {page.list_state, *page.inputs}, [page.user, *taste, *listed], **IN_ORDER)
         panel = page.controls
         gr.on(panel.moved, self.recommend, page.inputs, listed, trigger_mode="always_last", **IN_ORDER)
         filtered = [panel.genres, panel.first_year, panel.last_year, *listed]
         self.unwanted.change(self.unfilter, {self.unwanted, *page.inputs}, filtered, **IN_ORDER)
         page.on_new_list("Recommend", self.across, [self.everybody])
-        page.on_new_list("Recommend", self.plots, [self.snr, self.snr_words, self.energy, self.energy_words])
+        plots = [self.solved, self.noised, self.snr, self.snr_words, self.energy, self.energy_words]
+        page.on_new_list("Recommend", self.plots, plots)
         why = self.recommended.click(self.why, page.inputs, self.why_panel, trigger_mode="multiple", **IN_ORDER)
         why.then(None, js="() => window.showWhy()")
         opened_item = self.picked.change(self.facts, {self.picked, *page.inputs}, self.item, **IN_ORDER)
         opened_item.success(None, js="() => window.showItem()")
-        self.taste.expand(show_shelves, page.opened, self.shelves, **QUIETLY)
+        self.taste.expand(self.show_shelves, page.inputs, self.shelves, **QUIETLY)
         search: dict[str, Any] = dict(trigger_mode="always_last", show_progress="hidden", api_visibility="private")
         self.question.change(find, [page.opened, self.question], self.addable, **search)
         page.take_away(self.csv, take_away.list_csv, "text => window.saveText(text, 'recommendations.csv')")
@@ -137,7 +141,7 @@ class RecommendTab:
         """Picks another user. Returns user and list in one update, so that they always match."""
         user = pickers.pick_user(values[self.page.opened][0], pick)
         query = self.page.query(values | {self.page.user: user})
-        return {self.page.user: query.user, **self.shown(query)}
+        return {self.page.user: query.user, **self._put_away(), **self.shown(query)}
 
     def call(self, values: Values) -> Parts:
         """The list of the user whose id was entered. An unknown id is reported, and the previous one restored."""
@@ -146,7 +150,9 @@ class RecommendTab:
             previous = query_of(values[self.page.list_state]).user
         try:
             query = self.page.query(values)
-            return gr.skip() if query.user == previous else {self.page.user: query.user, **self.shown(query)}
+            if query.user == previous:
+                return gr.skip()
+            return {self.page.user: query.user, **self._put_away(), **self.shown(query)}
         except SDiffError as error:
             warn(error)
             return {self.page.user: previous}
@@ -167,18 +173,16 @@ class RecommendTab:
     def take(self, event: gr.EventData, values: Values) -> Parts:
         """Adds an item or a whole shelf of them to a history of one's own. An item that is in it is taken out again."""
         query = self.page.query(values)
-        own = query.history if query.history is not None and not query.user else []
-        shelves = item_pages.shelves(query.dataset)
+        own = _own(query)
         if event.item in own:
             history = [id for id in own if id != event.item]
         else:
             taken = [event.item]
-            for n, (_, rows) in enumerate(shelves):
+            for n, (_, rows) in enumerate(item_pages.shelves(query.dataset)):
                 if event.item == f"{lists.SHELF}{n}":
                     taken = [row.id for row in rows][::-1]
             history = [*(id for id in own if id not in taken), *taken]
-        shown = {self.page.user: "", self.shelves: lists.taste_grid(shelves, {*history})}
-        return shown | self._edited(replace(query, user=""), history)
+        return {self.page.user: "", **self._edited(replace(query, user=""), history)}
 
     @guarded
     def empty(self, values: Values) -> Parts:
@@ -202,13 +206,23 @@ class RecommendTab:
 
     def _edited(self, query: Query, history: list[str] | None) -> Parts:
         edited = None if history is None else [query.dataset, query.user, history]
-        return {self.page.edited: edited, self.question: "", **self.shown(replace(query, history=history))}
+        query = replace(query, history=history)
+        return {self.page.edited: edited, self.question: "", self.shelves: _shelves(query), **self.shown(query)}
+
+    @guarded
+    def show_shelves(self, values: Values) -> str:
+        """Well-known items to choose from."""
+        return _shelves(self.page.query(values))
+
+    def _put_away(self) -> Parts:
+        """The shelves when a history of one's own is not what is shown."""
+        return {self.taste: gr.Accordion(open=False), self.shelves: ""}
 
     def shown(self, query: Query) -> Parts:
         """The list of a query, and its state for the page's script. Clears the explanation. Raises SDiffError."""
         listing = handlers.recommend(query)
         config = state.serve(query.dataset, query.model)[1].config
-        trained = {name: getattr(config, name) for name in self.page.controls.settings}
+        trained = {"seed": 0} | {name: getattr(config, name) for name in self.page.controls.settings}
         return {
             self.history: lists.history_table(listing.history, listing.ordered),
             self.recommended: lists.recommended_table(
@@ -216,7 +230,7 @@ class RecommendTab:
             ),
             self.summary: listing.summary,
             self.page.controls.changed: listing.changed,
-            self.true_button: gr.Button(interactive=listing.moves is not None),
+            self.true_button: gr.Button(interactive=query.history is not None and bool(query.user)),
             self.why_panel: "",
             self.page.list_state: json.dumps(
                 {
@@ -229,7 +243,7 @@ class RecommendTab:
 
     def why(self, event: gr.EventData, values: Values) -> str:
         """Explains the score of the pressed item. The next list clears the explanation."""
-        return attempt(lambda: lists.why_panel(handlers.why(self.page.query(values), event.item)), "")
+        return attempt(lambda: lists.why_panel(explanations.why(self.page.query(values), event.item)), "")
 
     def facts(self, values: Values) -> str:
         """The page of the item that was clicked. The script sends the time with it, so that each click is a change."""
@@ -245,12 +259,19 @@ class RecommendTab:
         return self.drawn(self.page.listed("Recommend", values))
 
     def drawn(self, query: Query) -> Parts:
-        """The plots of a query. Raises SDiffError."""
+        """The plots of a query, or why there are none. Raises SDiffError."""
+        diffuses = spectral.diffuses(query)
+        parts: Parts = {
+            self.solved: gr.Markdown(SOLVED, visible=not diffuses),
+            self.noised: gr.Column(visible=diffuses),
+        }
+        if not diffuses:
+            return parts
         view = spectral.spectral_view(query)
-        return {
+        return parts | {
             self.snr: figures.snr_by_frequency(view.lam, view.snr_at_tau, view.tau, view.names),
             self.snr_words: view.words["snr"],
-            self.energy: figures.band_energy(view.bands, *view.energy),
+            self.energy: figures.band_energy(view.bands, *view.energy, view.names),
             self.energy_words: view.words["energy"],
         }
 
@@ -261,10 +282,14 @@ def for_everybody(query: Query) -> str:
     return tables.plain_table(words, ["", "own", "now"], rows)
 
 
-@guarded
-def show_shelves(opened: list[str]) -> str:
-    """Well-known items to choose from."""
-    return lists.taste_grid(item_pages.shelves(opened[0]))
+def _own(query: Query) -> list[str]:
+    """The items of a history of one's own. That of a user has none."""
+    return [] if query.user or query.history is None else query.history
+
+
+def _shelves(query: Query) -> str:
+    """Well-known items to choose from. Those in a history of one's own are marked."""
+    return lists.taste_grid(item_pages.shelves(query.dataset), {*_own(query)})
 
 
 def find(opened: list[str], question: str) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from sdiff.app import comparison
-from sdiff.app.controls import SLIDERS, Parts, Settings, Values, adjustable, at, changed, slider
+from sdiff.app.controls import SLIDERS, Parts, Settings, Values, adjustable, changed, looks, slider, without_effect
 from sdiff.app.pickers import model_choices
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.app.words import BASELINE_LABELS, attempt
-from sdiff.config import INFERENCE_KEYS
+from sdiff.config import INFERENCE_KEYS, Config
 
 NONE = "-"  # in place of a model: no third list; models have no such name
 
@@ -82,11 +82,28 @@ class Side:
         config, linked = serve(opened[0], model)[1].config, self.linked(request)
         if linked.model == model:
             config = attempt(lambda: config.at_inference(linked.settings), config)
-        return {self.panel: gr.Accordion(visible=True), **at(config, self.settings)}
+        return {self.panel: gr.Accordion(visible=True), **self._at(config)}
 
     def trained_settings(self, opened: list[str], model: str) -> Parts:
         """Resets the settings to the checkpoint's values."""
-        return at(serve(opened[0], model)[1].config, self.settings)
+        return self._at(serve(opened[0], model)[1].config)
+
+    def _at(self, config: Config) -> Parts:
+        """Sets the sliders to the values of a configuration."""
+        effects = self._effects(config)
+        return {self.settings[name]: gr.Slider(**look, **effects[name]) for name, look in looks(config).items()}
+
+    def effects(self, query: Query) -> Parts:
+        """Disables the sliders without effect on the list of this side, and enables the others."""
+        if query.model in comparison.BASELINES:
+            return {}
+        config = serve(query.dataset, query.model)[1].config.at_inference(query.settings)
+        return {self.settings[name]: gr.Slider(**effect) for name, effect in self._effects(config).items()}
+
+    def _effects(self, config: Config) -> dict[str, dict[str, Any]]:
+        """Whether each slider can be moved, and its hint, or why it has no effect."""
+        idle = without_effect(config)
+        return {name: dict(interactive=name not in idle, info=idle.get(name, SLIDERS[name].hint)) for name in SLIDERS}
 
     def query(self, a: Query, values: Values) -> Query | None:
         """The query of this side, beside that of A, or None for no list. Raises SDiffError."""
