@@ -169,7 +169,7 @@ class Opening:
             page.opened: [dataset, checkpoint],
             page.checkpoint: gr.Dropdown(choices=pickers.model_choices(dataset), value=checkpoint),
             page.cards: cards,
-            page.controls.seed: 0,
+            page.controls.seed: gr.Number(0),
             **at(config, page.controls.settings),
         }
 

@@ -275,7 +275,7 @@ def test_an_integer_control_refuses_fractions(demo):
 
 def test_only_handlers_that_set_flags_bypass_the_queue(demo):
     names = {fn.name for fn in demo.fns.values() if fn.fn and not fn.queue}
-    assert names == {"_enlist", "_idle", "_stop", "stopped"}
+    assert names == {"_enlist", "_idle", "_stop", "stopped", "waiting"}
 
 
 def test_valid_values_pass_the_checks_unchanged():

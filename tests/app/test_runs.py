@@ -98,7 +98,7 @@ def test_a_failure_to_start_a_process_is_reported_and_the_next_run_starts(tmp_pa
         raise EOFError("unexpected EOF")
 
     monkeypatch.setattr(runs.PROCESSES.Process, "start", start)
-    with pytest.raises(SDiffError, match=r"No process .*\(unexpected EOF\): start it again"):
+    with pytest.raises(SDiffError, match=r"No process .*\(unexpected EOF\): try again"):
         next(runs.in_subprocess(counting, tmp_path / "fourth"))
 
 

@@ -584,7 +584,7 @@ def test_the_original_history_can_be_restored_if_a_users_history_is_edited(query
 
 
 def test_a_model_is_opened_with_the_noise_seed_of_its_own_settings(opening):
-    assert opening.open_checkpoint(["demo", "demo"], "demo")[opening.page.controls.seed] == 0
+    assert opening.open_checkpoint(["demo", "demo"], "demo")[opening.page.controls.seed].value == 0
 
 
 def test_every_title_of_an_item_opens_its_page():
