@@ -1,57 +1,24 @@
-"""Plots of spectra, training and data: pure functions from arrays to figures. A shared template sets their style."""
+"""Plots of spectra, training and data: pure functions from arrays to figures, in the look of `plot_style`."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io as pio
 from plotly.subplots import make_subplots
 
-from sdiff.base.paths import ASSETS
+from sdiff.app.plot_style import COLOURS, DASHES, GENRE_COLOURS, NAMES, PALETTE, SERIES, plain, unchecked
 
 if TYPE_CHECKING:
     from sdiff.app.waves import Map
 
-PALETTE = json.loads((ASSETS / "palette.json").read_text(encoding="utf-8"))
-SERIES = PALETTE["series"]
-# Each schedule has the same colour in all figures.
-NAMES = {"vp": "VP", "ve": "VE", "ddpm": "DDPM"}
-COLOURS = dict(zip(NAMES, (SERIES[0], SERIES[1], SERIES[3]), strict=True))
-LINES = ("solid", "dash", "dot")
-DASHES = dict(zip(NAMES, LINES, strict=True))
-GENRE_COLOURS = (*SERIES[:3], *SERIES[4:], "#8c6bb1", "#b15928", "#5b9a3b")
-STYLES = {NAMES[kind]: (COLOURS[kind], DASHES[kind]) for kind in NAMES}
 SNR_RANGE = (-5.0, 5.0)  # log10; an infinite SNR (no noise) is drawn at the upper end
 POINTS = 400  # maximum number of points of a training curve
 MAP_RANGE = (-3.0, 3.0)  # log10 SNR at the ends of the colour scale
-# Transparent, because app.css sets the text colour for light and dark mode. A template is validated once; the same
-# values in a figure's layout would be validated for each figure, which takes longer than everything else.
-AXIS = {"gridcolor": "rgba(128,128,128,0.18)", "zeroline": False}
-LOOK = {
-    "margin": {"l": 56, "r": 16, "t": 36, "b": 44},
-    "paper_bgcolor": "rgba(0,0,0,0)",
-    "plot_bgcolor": "rgba(0,0,0,0)",
-    "font": {"family": "system-ui, sans-serif", "size": 12},
-    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
-    "hovermode": "closest",
-    "xaxis": AXIS,
-    "yaxis": AXIS,
-}
-# The template is sent with each figure, so the styles of unused trace types are left out.
-DEFAULT = pio.templates["plotly"].to_plotly_json()
-DRAWN = {
-    "data": {kind: DEFAULT["data"][kind] for kind in ("bar", "heatmap")},
-    "layout": {key: look for key, look in DEFAULT["layout"].items() if key not in ("polar", "ternary", "scene", "geo")},
-}
-pio.templates["sdiff"] = pio.templates.merge_templates(go.layout.Template(DRAWN), go.layout.Template(layout=LOOK))
-pio.templates.default = "sdiff"
 
 
 def eigenvalues(lam: Sequence[float], names: Sequence[str]) -> go.Figure:
@@ -138,7 +105,7 @@ def snr_by_frequency(lam: np.ndarray, snr: dict[str, np.ndarray], t: float, name
         for kind, values in snr.items()
     ]
     span = {"range": [SNR_RANGE[0] - 0.3, SNR_RANGE[1] + 0.3]}
-    return _unchecked(lines, "wave, slow to fast", f"log₁₀ SNR at t = {t:g}", 220, span, meta={"click": "wave"})
+    return unchecked(lines, "wave, slow to fast", f"log₁₀ SNR at t = {t:g}", 220, span, meta={"click": "wave"})
 
 
 def schedules(times: np.ndarray, lam: Sequence[float], values: dict[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
@@ -217,7 +184,7 @@ def band_energy(
         )
     ]
     axis = {"type": "log", "dtick": 1}
-    return _unchecked(lines, "wave, slow to fast", "mean energy v²", 240, axis, meta={"click": "wave"})
+    return unchecked(lines, "wave, slow to fast", "mean energy v²", 240, axis, meta={"click": "wave"})
 
 
 def film(
@@ -238,7 +205,7 @@ def film(
     everything = np.concatenate([history, *(values for energy in frames for values in energy.values())])
     low, high = np.log10(np.clip(everything, 1e-9, None)).min(), np.log10(everything.max() + 1e-9)
     axis = {"type": "log", "dtick": 1, "range": [low - 0.1, high + 0.1]}
-    return _unchecked(lines, "wave, slow to fast", "energy v²", 280, axis, meta={"click": "wave"})
+    return unchecked(lines, "wave, slow to fast", "energy v²", 280, axis, meta={"click": "wave"})
 
 
 def _band_line(
@@ -309,7 +276,7 @@ def training_curves(epochs: Sequence[int], loss: Sequence[float], valid: Sequenc
         best = {"x": [epoch], "y": [value], "name": f"best: epoch {epoch}", "mode": "markers", "marker": star}
         lines += [recalls, {"yaxis": "y2"} | best]
     right = {"title": {"text": "recall@20"}, "overlaying": "y", "side": "right", "showgrid": False}
-    return _unchecked(
+    return unchecked(
         lines, "epoch", "loss", 340, of_y={}, of_x={"tickformat": "d", "rangemode": "tozero"}, yaxis2=right
     )
 
@@ -318,30 +285,6 @@ def _picking(what: str, figure: go.Figure) -> go.Figure:
     """Tells the page's script that a click on a point picks a "wave", by x (y in a heat map), or an "item", by id."""
     figure.update_layout(meta={"click": what})
     return figure
-
-
-def plain(x: str, y: str, height: int) -> go.Figure:
-    """An empty figure with axis titles."""
-    return go.Figure(layout={"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, "height": height})
-
-
-def _unchecked(
-    lines: list[dict[str, Any]],
-    x: str,
-    y: str,
-    height: int,
-    of_y: dict[str, Any],
-    of_x: Mapping[str, Any] = MappingProxyType({}),
-    **layout: Any,
-) -> go.Figure:
-    """Like `plain`, with lines, but without Plotly's validation, which takes longer than everything else.
-
-    For figures that are drawn for each list or epoch. Tests validate them.
-    """
-    axes = {"xaxis": {"title": {"text": x}, **of_x}, "yaxis": {"title": {"text": y}, **of_y}}
-    return go.Figure(
-        [{"type": "scatter"} | line for line in lines], axes | {"height": height} | layout, _validate=False
-    )
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:

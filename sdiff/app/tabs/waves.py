@@ -10,6 +10,7 @@ import gradio as gr
 from sdiff.app import figures, lists, waves
 from sdiff.app.controls import Parts, Values
 from sdiff.app.page import Page, plot_area
+from sdiff.app.plot_style import GENRE_COLOURS
 from sdiff.app.words import literal
 
 INTRO = """## The waves of this history
@@ -76,7 +77,7 @@ class WavesTab:
         """The map on two waves, unless the page has it already, and what is marked on it."""
         query = self.page.listed("Waves", values)
         numbers = [int(values[axis] or first) for axis, first in zip(self.axes, FIRST, strict=True)]
-        found = waves.item_map(query, numbers[0], numbers[1], len(figures.GENRE_COLOURS))
+        found = waves.item_map(query, numbers[0], numbers[1], len(GENRE_COLOURS))
         across, up = found.waves
         new = found.checksum != values[self.drawn]
         return {
