@@ -144,10 +144,17 @@ def test_update_continues_a_model_on_a_table_that_has_grown(tmp_path, capsys):
     update = ["update", "--checkpoint", str(tmp_path / "a"), *words, str(tmp_path / "b"), "--json"]
     capsys.readouterr()
     assert main(update) == 0
-    found = last_line(capsys)
+    printed = capsys.readouterr()
+    found = json.loads(printed.out.splitlines()[-1])
+    assert "split at random" not in printed.err
     assert found["new_items"] == 2 and "recall@20" in found["test"] and found["command"].startswith("sdiff update")
     assert main(["recommend", "--checkpoint", str(tmp_path / "b"), "--history", "11,12", "-k", "3"]) == 0
     assert main(update) == 2 and "already has a checkpoint" in capsys.readouterr().err
+    log = str(tmp_path / "log.csv")
+    changed = {log: f"{log}?split=random", str(tmp_path / "b"): str(tmp_path / "c")}
+    at_random = [changed.get(word, word) for word in update]
+    assert main(at_random) == 0
+    assert "held-out interactions may be among those that the checkpoint was trained on" in capsys.readouterr().err
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Histories, losses, training and scores with static shapes, compared with the ragged ones."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
@@ -119,9 +120,9 @@ def test_static_scores_are_the_scores(name, rows, split):
     static = StaticScore(model)
     for settings in ({}, {"noise": 0.5, "guidance": 0.5, "beta": 0.2}):
         own = config.at_inference(settings)
-        torch.testing.assert_close(
-            static(x, own, generator(4)), score(model, x, own, generator(4)), rtol=1e-4, atol=1e-5
-        )
+        for shared in (False, True):
+            found, expected = (scorer(x, own, generator(4), shared) for scorer in (static, partial(score, model)))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_training_with_static_shapes_is_the_same_where_its_draws_are(split, monkeypatch):
