@@ -66,17 +66,24 @@ def build() -> gr.Blocks:
         train.wire()
         data.wire()
         own = data.own
-        data_sets, models, offered = opening.wire(
-            demo.load, own.wire(), own.key, data.published, train.trained, train.use.click
-        )
-        recommend.wire([*data_sets, *models])
-        compare.wire([*data_sets, *models, offered])
-        data.follow(data_sets)
+        opened, offered = opening.wire(demo.load, own.wire(), own.key, data.published, train.trained, train.use.click)
+        recommend.wire(opening.due, opened)
+        compare.wire(offered)
         diffusion.wire()
         waves.wire()
+    lighten(demo, page, recommend)
     first_list.put_on(opening, recommend)
     journal.observe(demo)
     return demo
+
+
+def lighten(demo: gr.Blocks, page: Page, recommend: RecommendTab) -> None:
+    """Bounds the work of the browser: at each message of the server, Gradio's script updates the loading status of all
+    components that any event so far has as places of its progress, which by default are all its outputs."""
+    places = {"hidden": [page.text], "minimal": [recommend.history, recommend.recommended]}
+    for fn in demo.fns.values():
+        if (fn.show_progress_on is None and page.list_state in fn.outputs) or fn.show_progress == "hidden":
+            fn.show_progress_on = places.get(fn.show_progress)
 
 
 def launch(demo: gr.Blocks, verbose: bool) -> None:

@@ -101,9 +101,9 @@ class Page:
         """
 
         @functools.wraps(handler)
-        def quiet(values: Values) -> Any:
+        def quiet(*values: Any) -> Any:
             try:
-                return handler(values)
+                return handler(*values)
             except SDiffError:  # the list has already reported it
                 return gr.skip()
 

@@ -8,7 +8,6 @@ import re
 import shutil
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -144,10 +143,9 @@ def test_controls_without_effect_on_a_side_are_disabled_with_the_reason():
         side = Side("B")
         side.pick()
         side.fold()
-    request = SimpleNamespace(query_params={})
     for model, idle in (("demo-paper", False), ("instant", True)):
-        slider = side.settings_of(request, ["demo", "demo"], model)[side.settings["tau"]]
-        assert slider.interactive != idle and ("does not use diffusion" in slider.info) == idle
+        slider = side.settings_of("demo", model)[side.settings["tau"]]
+        assert slider["interactive"] != idle and ("does not use diffusion" in slider["info"]) == idle
     without_noise = side.effects(replace(PAPER, settings={"noise": 0.0}))
     off = [name for name, slider in side.settings.items() if not without_noise[slider].interactive]
     assert off == ["sigma_max"] and side.effects(replace(PAPER, model="A x")) == {}

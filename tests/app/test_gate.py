@@ -283,7 +283,7 @@ def _visible(layout, props):
 
 def test_a_full_queue_refuses_new_events_and_answers_the_rest(url):
     def ask_for_a_list() -> httpx.Response:
-        body = {"data": ["demo", "demo", "1", 1000, 0, *[None] * 9]}  # takes much longer than sending the next request
+        body = {"data": ["demo", "demo", "1", 250, 0, *[None] * 9]}  # takes much longer than sending the next request
         return client.post("gradio_api/call/recommend", json=body)
 
     with httpx.Client(base_url=url, timeout=60) as client:

@@ -662,8 +662,10 @@ def test_compare_waits_for_a_list_without_a_warning(monkeypatch):
         page = Page()
         page.controls = Controls()
         tab = CompareTab(page)
-    values = {page.view: "Compare", page.tab_states["Compare"]: "", tab.sides[0].model: "popularity"}
-    assert tab.compare(values) == gr.skip()
+        tab.wire(gr.Button().click(None))
+        follow = next(fn.fn for fn in gr.context.Context.root_block.fns.values() if fn.api_name == "follow")
+    values = {page.tab_states["Compare"]: "", tab.offered: ""}
+    assert follow(SimpleNamespace(query_params={}), values) == gr.skip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -49,25 +49,21 @@ class CompareTab:
         self.measured = gr.HTML(elem_id="measured", padding=False)
         self.leaderboard, self.grid = Leaderboard(page), Grid(page)
         self.side = gr.Textbox(visible=False)  # the part of the URL that belongs to B and C
+        self.offered = gr.Textbox("", visible=False)  # the data set whose models B and C offer
 
-    def wire(self, opened: Iterable[Any]) -> None:
-        """Connects the events. `opened`: events that open a data set or a model; they update B's and C's choices."""
+    def wire(self, trained: Any) -> None:
+        """Connects the events. `trained`: one after which there is another model to choose."""
         page = self.page
         inputs = {page.tab_states["Compare"], *(part for side in self.sides for part in side.inputs)}
         shown = [self.words, self.a_words, self.a_list, self.side]
-        shown += [part for side in self.sides for part in (side.words, side.list, *side.settings.values())]
+        shown += [part for side in self.sides for part in side.outputs]
         self.side.change(None, self.side, js="text => window.setSide(text)")
+        trained.success(None, None, self.offered, js="() => ''")
         events = [event for side in self.sides for event in moves(side.settings)]
-        page.on_new_list("Compare", self.compare, shown, {page.view, *inputs}, events)
+        page.on_new_list("Compare", self.follow, [self.offered, *shown], {self.offered, *inputs}, events)
         for side in self.sides:
-            chosen, panel = [page.opened, side.model], [side.panel, *side.settings.values()]
-            for event in opened:
-                event.success(side.open, chosen, [side.model, *panel], **QUIETLY)
-            for event in (
-                side.model.change(side.settings_of, chosen, panel, **QUIETLY),
-                side.reset.click(side.trained_settings, chosen, [*side.settings.values()], **QUIETLY),
-            ):
-                event.success(self.compare, {page.view, *inputs}, shown, **QUIETLY)
+            own: dict[str, Any] = QUIETLY | dict(api_name=f"reset_{side.name}")
+            gr.on([side.model.input, side.reset.click], partial(self.reset, side), inputs, shown, **own)
         self.button.click(self.measure, {self.part, *inputs}, self.measured, **MEASURE)
         self.leaderboard.wire()
         self.grid.wire()
@@ -77,12 +73,22 @@ class CompareTab:
         a = self.page.listed("Compare", values)
         return [a, *(query for side in self.sides if (query := side.query(a, values)))]
 
+    def follow(self, request: gr.Request, values: Values) -> Parts:
+        """All lists after a new list of A. B and C offer the models of its data set. Raises SDiffError."""
+        a, opened = self.page.listed("Compare", values), Parts()
+        if values[self.offered] != a.dataset:
+            for side in self.sides:
+                opened |= side.open(request, a, values[side.model])
+        return self.compare(values | _values(opened)) | opened | {self.offered: a.dataset}
+
     @guarded
+    def reset(self, side: Side, values: Values) -> Parts:
+        """All lists after another model was chosen for a side, or its settings were reset."""
+        own = side.settings_of(self.page.listed("Compare", values).dataset, values[side.model])
+        return self.compare(values | _values(own)) | own
+
     def compare(self, values: Values) -> Parts:
-        """All lists, if the tab is open, and the part of the URL that belongs to B and C."""
-        state = values[self.page.tab_states["Compare"]]
-        if values[self.page.view] != "Compare" or not (state and values[self.sides[0].model]):  # nothing is open yet
-            return gr.skip()
+        """All lists, and the part of the URL that belongs to B and C. Raises SDiffError."""
         queries = self.queries(values)
         result = comparison.compare(queries)
         named = zip(comparison.NAMES, result.lists, result.shifts, strict=False)
@@ -109,3 +115,8 @@ class CompareTab:
         """Metrics of all sides over many users."""
         head, rows, words = measuring.measure(self.queries(values), values[self.part])
         return tables.plain_table(words, head, rows)
+
+
+def _values(parts: Parts) -> Values:
+    """What an update makes of the values of its components."""
+    return {part: new["value"] for part, new in parts.items() if "value" in new}

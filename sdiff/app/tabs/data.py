@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from sdiff.app import figures, gate, lists, pickers
-from sdiff.app.page import QUIETLY, Page
+from sdiff.app.controls import Parts, Values
+from sdiff.app.page import Page
 from sdiff.app.state import open_dataset
 from sdiff.app.tabs.own_data import OwnData
 from sdiff.app.upload_report import faults_table
-from sdiff.app.words import guarded
 from sdiff.data.datasets import Dataset
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import summarize
@@ -26,12 +25,14 @@ class DataTab:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self.described = gr.Textbox("", visible=False)  # the data set of the card
         with gr.Row():
             with gr.Column(scale=2, min_width=310):
                 gr.Markdown("## The data set on this page")
                 self.facts = gr.HTML(elem_id="facts", padding=False)
                 self.plot = gr.Plot(label="Interactions of users and items", show_label=False, elem_id="degrees")
                 self.question = gr.Textbox(
+                    "",
                     label="Find an item",
                     placeholder="words of its title, genre and year, or its id",
                     max_lines=1,
@@ -53,7 +54,7 @@ class DataTab:
                 self.own = OwnData()
 
     def wire(self) -> None:
-        """Connects the search."""
+        """Connects the search, and the card to the data set."""
         # not .input, which does not fire when text is pasted with the mouse
         self.question.change(
             lambda opened, question: find(opened[0], question),
@@ -64,15 +65,17 @@ class DataTab:
             api_visibility="private",
         )
 
-    def follow(self, opened: Iterable[Any]) -> None:
-        """Updates the tab after the events that open a data set."""
-        shown = [self.facts, self.plot, self.question, self.found, self.published]
-        for event in opened:
-            event.success(self.card, self.page.opened, shown, **QUIETLY)
+        shown = [self.facts, self.plot, self.question, self.found, self.published, self.described]
+        self.page.on_new_list("Data", self.card, shown, [self.described])
 
-    @guarded
-    def card(self, opened: list[str]) -> tuple[str, Any, str, str, Any]:
-        return *describe(opened[0]), gr.Dropdown(pickers.missing_choices(), value=None)
+    def card(self, values: Values) -> Parts:
+        """The card of the open data set, unless it is shown already. Raises SDiffError."""
+        dataset = self.page.listed("Data", values).dataset
+        if values[self.described] == dataset:
+            return gr.skip()
+        described = zip([self.facts, self.plot, self.question, self.found], describe(dataset), strict=True)
+        missing = gr.Dropdown(pickers.missing_choices(), value=None)
+        return {**dict(described), self.published: missing, self.described: dataset}
 
 
 def describe(dataset: str) -> tuple[str, Any, str, str]:

@@ -59,39 +59,38 @@ class Side:
     def inputs(self) -> set[Any]:
         return {self.model, *self.settings.values()}
 
-    def open(self, request: gr.Request, opened: list[str], model: str) -> Parts:
-        """The choices for the open data set, and the settings. Initially from the URL; else another model than A's for
-        B, and none for C."""
-        choices, linked = [NONE] * self.optional + comparison.sides(opened[0]), self.linked(request)
-        if not model and linked.model not in ("", *choices):
-            message = f"There is no model {linked.model:.200} to compare with here: choose another."
-            gr.Warning(escape(message), duration=15)
-        others = (name for name in choices if name != opened[1])
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.model, self.words, self.panel, self.list, *self.settings.values()]
+
+    def open(self, request: gr.Request, a: Query, model: str | None) -> Parts:
+        """The choices for the data set of A, with their settings.
+
+        `model`: the choice until now, which stays if there is such a model. The first choice is that of the URL, or
+        else another model than A's for B, and none for C.
+        """
+        choices, linked = [NONE] * self.optional + comparison.sides(a.dataset), Query()
+        if not model:
+            linked = self.linked(request)
+            if linked.model not in ("", *choices):
+                message = f"There is no model {linked.model:.200} to compare with here: choose another."
+                gr.Warning(escape(message), duration=15)
+        others = (name for name in choices if name != a.model)
         chosen = next(name for name in (model, linked.model, *others) if name in choices)
-        # At once, before a comparison changes the URL.
-        panel = {} if model else self.settings_of(request, opened, chosen)
-        titles = {name: label for label, name in model_choices(opened[0])} | BASELINE_LABELS | {NONE: "no third list"}
+        titles = {name: label for label, name in model_choices(a.dataset)} | BASELINE_LABELS | {NONE: "no third list"}
         named = [(titles.get(name, name), name) for name in choices]
-        return {self.model: gr.Dropdown(named, value=chosen), **panel}
+        given = linked.settings if chosen == linked.model else {}
+        return {self.model: gr.update(choices=named, value=chosen), **self.settings_of(a.dataset, chosen, given)}
 
-    def settings_of(self, request: gr.Request, opened: list[str], model: str) -> Parts:
-        """The settings in the URL if they are of this model, else the checkpoint's. Hidden for a baseline, which has no
-        settings."""
-        if model in ("", NONE, *comparison.BASELINES):
-            return {self.panel: gr.Accordion(visible=False)}
-        config, linked = serve(opened[0], model)[1].config, self.linked(request)
-        if linked.model == model:
-            config = attempt(lambda: config.at_inference(linked.settings), config)
-        return {self.panel: gr.Accordion(visible=True), **self._at(config)}
-
-    def trained_settings(self, opened: list[str], model: str) -> Parts:
-        """Resets the settings to the checkpoint's values."""
-        return self._at(serve(opened[0], model)[1].config)
-
-    def _at(self, config: Config) -> Parts:
-        """Sets the sliders to the values of a configuration."""
+    def settings_of(self, dataset: str, model: str, given: dict[str, Any] | None = None) -> Parts:
+        """The checkpoint's settings, or those that are `given` and valid. Hidden for a baseline, which has none."""
+        if model in (NONE, *comparison.BASELINES):
+            return {self.panel: gr.update(visible=False)}
+        config = serve(dataset, model)[1].config
+        config = attempt(lambda: config.at_inference(given or {}), config)
         effects = self._effects(config)
-        return {self.settings[name]: gr.Slider(**look, **effects[name]) for name, look in looks(config).items()}
+        sliders = {self.settings[name]: gr.update(**look, **effects[name]) for name, look in looks(config).items()}
+        return {self.panel: gr.update(visible=True), **sliders}
 
     def effects(self, query: Query) -> Parts:
         """Disables the sliders without effect on the list of this side, and enables the others."""
@@ -108,7 +107,7 @@ class Side:
     def query(self, a: Query, values: Values) -> Query | None:
         """The query of this side, beside that of A, or None for no list. Raises SDiffError."""
         model = values[self.model]
-        if model in ("", NONE):
+        if model == NONE:
             return None
         if model in comparison.BASELINES:
             return replace(a, model=model, settings={})

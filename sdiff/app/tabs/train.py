@@ -56,7 +56,8 @@ class TrainTab:
                     self.best = gr.Button("Train the best model this data allows", **look)
                     bounds: dict[str, Any] = dict(minimum=0.1, maximum=1440, min_width=80, elem_id="minutes")
                     self.minutes = gr.Number(MINUTES, label="Minutes", **bounds)
-                self.name = gr.Textbox(label="Name of the new model", elem_id="model-name")
+                usual = "by default, the time of its start"
+                self.name = gr.Textbox("", label="Name of the new model", placeholder=usual, elem_id="model-name")
                 with gr.Accordion("Train a single model", open=False, elem_id="single"):
                     self._single()
                 if note := space.note():
@@ -93,7 +94,6 @@ class TrainTab:
     def wire(self) -> None:
         """Connects the events. A run is registered at once, so that its stop button works while it waits."""
         hidden: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
-        gr.on(None, _name, None, self.name, **hidden)  # when the page opens
         single = [self.preset, self.epochs, self.seed, self.changed, self.name]
         for button, train, inputs in (
             (self.best, self._train_best, [self.minutes, self.seed, self.name]),
@@ -132,7 +132,7 @@ class TrainTab:
     ) -> Iterator[Parts]:
         """Trains all presets that fit the data, and keeps the best."""
         yield from self._views(
-            request, lambda stop: training.choose(opened[0], minutes or 0.0, int(seed or 0), name, stop)
+            request, lambda stop: training.choose(opened[0], minutes or 0.0, int(seed or 0), named(name), stop)
         )
 
     def _train(
@@ -141,7 +141,9 @@ class TrainTab:
         """Trains a single model."""
         yield from self._views(
             request,
-            lambda stop: training.train(opened[0], preset, int(epochs or 0), int(seed or 0), changed, name, stop),
+            lambda stop: training.train(
+                opened[0], preset, int(epochs or 0), int(seed or 0), changed, named(name), stop
+            ),
         )
 
     def _views(self, request: gr.Request, run: Callable[[Event], Iterator[TrainingView]]) -> Iterator[Parts]:
@@ -155,7 +157,7 @@ class TrainTab:
                     figure = figures.training_curves(view.epochs, view.loss, view.valid)
                     parts |= self._curves(figure, f"**{preset_label(view.preset)}.** {CURVES}")
                 if view.saved_as is not None:
-                    parts |= {self.trained: view.saved_as, self.name: _name(), **self._status(view.status)}
+                    parts |= {self.trained: view.saved_as, self.name: "", **self._status(view.status)}
                     parts[self.use] = gr.Button(visible=True)
                 yield parts
         except SDiffError as error:
@@ -192,8 +194,10 @@ def _stop(request: gr.Request) -> None:
         event.set()
 
 
-def _name() -> str:
-    """An unused name that sorts by time."""
+def named(wish: str) -> str:
+    """The wished name of a model, or if it is empty, an unused one that sorts by time."""
+    if wish := wish.strip():
+        return wish
     name = datetime.now(UTC).strftime("model-%Y%m%d-%H%M%S")
     names = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(name for name in names if not state.is_taken(name))
