@@ -164,7 +164,7 @@ def test_clock_jumps_do_not_affect_durations_or_names(in_this_process, monkeypat
     monkeypatch.setattr(train_tab, "datetime", Frozen)
     names = []
     for _ in range(2):
-        names.append(train_tab._name())
+        names.append(train_tab.named(""))
         *_, last = training.train("demo", "paper", 2, 0, TINY, names[-1], Event())
         assert last.saved_as == names[-1] and re.search(r" in \d\d? s\.", last.status)
     assert len(set(names)) == 2

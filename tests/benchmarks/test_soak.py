@@ -41,8 +41,10 @@ def test_a_page_recovers_when_gradio_has_dropped_its_session():
             changed = Query.decode(json.loads(page.value("told"))["address"])
             before = Query.decode(address)
             assert changed == replace(before, k=7) and "3" in before.history and before.genres == ["Comedy", "Drama"]
+            page.fill("due-Compare", page.value("told"))
+            page.trigger("due-Compare", "change")  # as when the tab is opened
             page.fill("b-model", "demo")
-            page.trigger("b-model", "change")
+            page.trigger("b-model", "input")
             assert page.value("b-guidance") == Checkpoint.load(CHECKPOINTS / "demo").config.guidance
     finally:
         app.close()
