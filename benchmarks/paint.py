@@ -4,9 +4,10 @@
 
 Starts app.py and opens it in headless Chromium with an empty cache, a few times, at desktop and phone width. Measures
 the seconds from the request to the first paint, to the list and to the plots beside it, and the kilobytes received
-until then; then the seconds from the click on each tab to its last plot or table. A Gradio page that does nothing is
-measured in the same way in the same run. Times are medians. The last line is JSON; --save writes it to
-benchmarks/results.
+until then; after REST more seconds, how many events the page has sent to the server and how long its main thread was
+busy, which is what a slow phone waits for; then the seconds from the click on each tab to its last plot or table. A
+Gradio page that does nothing is measured in the same way in the same run. Times are medians. The last line is JSON;
+--save writes it to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Request, sync_playwright
 
 from benchmarks.app import running_app
 from sdiff.base.device import best_device, device_name
@@ -30,6 +31,7 @@ from sdiff.data.registry import default_key
 from sdiff.experiments.record import report, script_parser, versions
 
 RUNS = 5
+REST = 4  # seconds after which a page has asked for all that it asks for by itself
 WIDTHS = {"desktop": 1440, "phone": 390}
 LIST, PLOTS = "#recommended tbody tr", "#energy .js-plotly-plot .main-svg"
 VIEWS = {  # tab -> what is drawn last
@@ -80,15 +82,19 @@ def main() -> None:
 
 
 def opened(browser: Browser, address: str, width: int, awaited: dict[str, str]) -> dict[str, float]:
-    """Seconds to the first paint and to each awaited element, and kilobytes received until the last of them."""
+    """Seconds to the first paint and to each awaited element, kilobytes received until the last of them, and what the
+    page does until it rests."""
     runs = []
     for _ in range(RUNS):
         context = browser.new_context(viewport={"width": width, "height": 900})
         page = context.new_page()
         session = context.new_cdp_session(page)
         session.send("Network.enable")
+        session.send("Performance.enable")
         sizes: list[float] = []
+        events: list[str] = []
         session.on("Network.loadingFinished", partial(_note, sizes))
+        page.on("request", partial(_note_event, events))
         start = time.perf_counter()
         page.goto(address, wait_until="commit")
         seconds = {}
@@ -96,13 +102,29 @@ def opened(browser: Browser, address: str, width: int, awaited: dict[str, str]) 
             page.wait_for_selector(selector, timeout=120_000)
             seconds[name] = time.perf_counter() - start
         paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0") / 1000
-        runs.append({"first paint": paint, **seconds, "kilobytes": sum(sizes) / 1000})
+        kilobytes = sum(sizes) / 1000
+        page.wait_for_timeout(1000 * REST)
+        metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+        runs.append(
+            {
+                "first paint": paint,
+                **seconds,
+                "kilobytes": kilobytes,
+                "events": len(events),
+                "busy": metrics["TaskDuration"],
+            }
+        )
         context.close()
     return {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
 
 
 def _note(sizes: list[float], event: dict[str, float]) -> None:
     sizes.append(event["encodedDataLength"])
+
+
+def _note_event(events: list[str], request: Request) -> None:
+    if "/queue/join" in request.url:
+        events.append(request.url)
 
 
 def tabs(browser: Browser, address: str, width: int) -> dict[str, float]:

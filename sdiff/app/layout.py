@@ -67,7 +67,7 @@ def build() -> gr.Blocks:
         data.wire()
         own = data.own
         opened, offered = opening.wire(demo.load, own.wire(), own.key, data.published, train.trained, train.use.click)
-        recommend.wire(opening.due, opened)
+        recommend.wire(opening.unlisted, opened)
         compare.wire(offered)
         diffusion.wire()
         waves.wire()
@@ -80,7 +80,7 @@ def build() -> gr.Blocks:
 def lighten(demo: gr.Blocks, page: Page, recommend: RecommendTab) -> None:
     """Bounds the work of the browser: at each message of the server, Gradio's script updates the loading status of all
     components that any event so far has as places of its progress, which by default are all its outputs."""
-    places = {"hidden": [page.text], "minimal": [recommend.history, recommend.recommended]}
+    places = {"hidden": [page.text], "minimal": [page.controls.changed, recommend.history, recommend.recommended]}
     for fn in demo.fns.values():
         if (fn.show_progress_on is None and page.list_state in fn.outputs) or fn.show_progress == "hidden":
             fn.show_progress_on = places.get(fn.show_progress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -27,7 +28,7 @@ class Opening:
     def __init__(self, page: Page, emptied: Iterable[Any]) -> None:
         self.page, self.emptied = page, [*emptied]
         self.wanted = gr.Textbox(visible=False)  # the data set that the download button fetches
-        self.due = gr.Textbox("", visible=False)  # changes when a page was opened that has no list yet
+        self.unlisted = gr.Textbox("", visible=False)  # set once a page is open that did not come with its list
         self.picked = gr.Textbox(visible="hidden", elem_id="picked")  # time of the last choice, set by the script
         # Keys of the uploads made in this browser.
         self.uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")
@@ -54,12 +55,13 @@ class Opening:
         shown = [page.dataset, page.user, self.wanted, *row, *filters, *model, *self.emptied]
         # The page comes with the first list.
         load(None, page.list_state, js="text => window.setFirstPage(text)")
-        first = [*shown, panel.k, panel.seen, page.edited, self.uploaded, self.due]
+        first = [*shown, panel.k, panel.seen, page.edited, self.uploaded, self.unlisted]
         known = [page.opened, self.uploaded]
         # Opening takes long; visitors wait without a thread.
         loaded = load(self.open_page, known, first, **openings.EVENTS)
         page.dataset.input(None, page.dataset, js="key => window.pick(key)")
-        selected = self.picked.change(self.open_dataset, [page.dataset, *known], shown, **openings.EVENTS)
+        picked = [page.dataset, page.list_state, *known]
+        selected = self.picked.change(self.pick_dataset, picked, shown, **openings.EVENTS)
         alone: dict[str, Any] = dict(concurrency_id="download", show_progress_on=[page.words], api_visibility="private")
         fetch = page.fetch.click(download, self.wanted, None, **alone)
         fetched = fetch.success(self.open_dataset, [self.wanted, *known], shown, **openings.EVENTS)
@@ -70,9 +72,10 @@ class Opening:
             self.cancel, [page.list_state, *known], shown, **openings.EVENTS
         )
         slowly: dict[str, Any] = IN_ORDER | dict(show_progress="full", show_progress_on=[page.cards])
-        chosen = [page.checkpoint.input, panel.reset.click]
+        both = [page.opened, page.checkpoint]
         models = [
-            gr.on(chosen, self.open_checkpoint, [page.opened, page.checkpoint], model, **slowly),
+            page.checkpoint.input(self.choose_checkpoint, both, model, **slowly),
+            panel.reset.click(self.open_checkpoint, both, model, **slowly),
             use(self.use_trained, [trained, page.opened], model, **IN_ORDER),
         ]
         offered = trained.change(self.offer_models, page.opened, page.checkpoint, **QUIETLY)
@@ -112,11 +115,22 @@ class Opening:
             panel.seen: query.seen,
             page.edited: None if history is None else [query.dataset, parts[page.user], history],
             self.uploaded: uploaded,
-            self.due: "yes",
+            self.unlisted: "yes",
         }
         runs.warm_up()
 
-    async def open_dataset(self, dataset: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
+    async def pick_dataset(
+        self, dataset: str, list_state: str, opened: list[str], uploaded: list[str]
+    ) -> AsyncIterator[Parts]:
+        """Opens a data set that was chosen. Gradio also sends a dropdown that was only left: then the page stays."""
+        if list_state and dataset == opened[0]:
+            yield self._as_before(opened, uploaded)
+        else:
+            async with aclosing(self.open_dataset(dataset, opened, uploaded)) as opening:
+                async for parts in opening:
+                    yield parts
+
+    async def open_dataset(self, dataset: str, opened: list[str], uploaded: list[str]) -> AsyncGenerator[Parts]:
         """Opens a data set and updates the page.
 
         If it cannot be opened, the page stays on the previous data set. Missing files are offered for download.
@@ -141,8 +155,9 @@ class Opening:
         if shown:
             yield self._as_before(opened, uploaded)
         else:
-            async for parts in self.open_dataset(opened[0], opened, uploaded):
-                yield parts
+            async with aclosing(self.open_dataset(opened[0], opened, uploaded)) as opening:
+                async for parts in opening:
+                    yield parts
 
     async def open_own(self, key: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens an upload and stores its key in the browser. The key is empty if the table could not be read."""
@@ -150,8 +165,13 @@ class Opening:
             yield gr.skip()  # gradio empties the outputs of a generator that yields nothing
             return
         uploaded = list(dict.fromkeys([*uploaded, key]))
-        async for parts in self.open_dataset(key, opened, uploaded):
-            yield parts | {self.uploaded: uploaded}
+        async with aclosing(self.open_dataset(key, opened, uploaded)) as opening:
+            async for parts in opening:
+                yield parts | {self.uploaded: uploaded}
+
+    def choose_checkpoint(self, opened: list[str], checkpoint: str) -> Parts:
+        """Opens a model that was chosen. Gradio also sends a dropdown that was only left: then the controls stay."""
+        return gr.skip() if checkpoint == opened[1] else self.open_checkpoint(opened, checkpoint)
 
     def open_checkpoint(self, opened: list[str], checkpoint: str) -> Parts:
         """Opens a model: the cards of data set and model, and the controls at the checkpoint's values, with seed 0.

@@ -94,8 +94,9 @@ class Page:
 
     def on_new_list(
         self, tab: str, handler: Callable[..., Any], outputs: list[Any], inputs: Iterable[Any] = (), events: Any = ()
-    ) -> None:
-        """Runs a handler after each new list while its tab is open, and else when the tab is opened.
+    ) -> dict[str, Any]:
+        """Runs a handler after each new list while its tab is open, and else when the tab is opened; also after the
+        `events` of the tab itself. Returns the options of other events whose answers must keep their order with it.
 
         It does not use trigger_mode="always_last", with which two simultaneous triggers restart each other forever.
         """
@@ -104,13 +105,14 @@ class Page:
         def quiet(*values: Any) -> Any:
             try:
                 return handler(*values)
-            except SDiffError:  # the list has already reported it
+            except SDiffError:  # there is no list, which has been reported
                 return gr.skip()
 
         # A queue of its own, so that neither lists nor other handlers wait.
         state, queue = self.tab_states[tab], f"beside {tab} {handler.__name__}"
         beside: dict[str, Any] = QUIETLY | dict(trigger_mode="multiple", concurrency_id=queue)
         gr.on([state.change, *events], quiet, {state, *inputs}, outputs, **beside)
+        return beside
 
     def listed(self, tab: str, values: Values) -> Query:
         """The query of the list that a tab shows; the controls may have changed since. Raises SDiffError."""

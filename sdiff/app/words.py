@@ -30,7 +30,7 @@ PRESET_LABELS = {
     "gfcf": "GF-CF: items chosen together and broad tastes, no training",
 }
 
-TABS = ("Recommend", "Diffusion", "Waves", "Compare", "Data")  # those that are updated after each new list
+TABS = ("Recommend", "Diffusion", "Waves", "Compare", "Data")  # those that follow the list of the page
 PARTS: dict[Part, str] = {"valid": "validation", "test": "test"}
 SOLVED = "This model does not use diffusion: choose another at the top, or train one in Train."
 # What recall@20 is, after "the"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -15,10 +17,12 @@ import pytest
 import torch
 
 from sdiff.app import comparison, handlers, leaderboard, lists, measuring, spectral
+from sdiff.app.controls import Controls
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import keep_open, open_dataset, opened_here, serve
 from sdiff.app.tabs import take_away
+from sdiff.app.tabs.compare import CompareTab
 from sdiff.app.tabs.grid import Grid
 from sdiff.app.tabs.sides import Side
 from sdiff.app.words import BASELINE_LABELS, literal
@@ -136,6 +140,34 @@ def test_the_grid_varies_only_settings_that_have_an_effect(query, sizes):
             measuring.grid(query)
     else:
         assert tuple(map(len, measuring.grid(query).values())) == sizes
+
+
+def compare_tab():
+    with gr.Blocks():
+        page = Page()
+        page.controls = Controls()
+        return CompareTab(page)
+
+
+def test_a_trained_model_is_offered_to_both_sides_and_their_choices_stay():
+    tab = compare_tab()
+    assert tab.offer("") == gr.skip(), "nothing is open yet"
+    b, c = tab.offer(json.dumps({"address": ONE.encode()}))
+    named = ["demo-paper", "instant", "popularity", "A x"]
+    assert {*named} <= {name for _, name in b["choices"]} and len(c["choices"]) == len(b["choices"]) + 1
+    assert "value" not in b and "value" not in c
+
+
+def test_a_side_that_cannot_be_computed_is_reported_and_another_model_can_be_chosen(monkeypatch):
+    tab, said = compare_tab(), []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: said.append(text))
+    monkeypatch.setattr("sdiff.app.comparison.sides", lambda _: ["gone", "popularity"])
+    values = {part: part.value for side in tab.sides for part in side.inputs}
+    values |= {tab.page.tab_states["Compare"]: json.dumps({"address": ONE.encode()}), tab.offered: ""}
+    parts = tab.follow(SimpleNamespace(query_params={}), values)
+    assert said and all("There is no checkpoint" in text and "gone" in text for text in said)
+    assert [name for _, name in parts[tab.sides[0].model]["choices"]] == ["gone", "popularity"]
+    assert parts[tab.offered] == "demo"
 
 
 def test_controls_without_effect_on_a_side_are_disabled_with_the_reason():

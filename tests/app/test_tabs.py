@@ -304,6 +304,10 @@ def test_two_models_can_be_compared_and_evaluated(page):
     move(page, "b-half_life", 15)
     page.locator("#b-words").filter(has_text="Recency half-life 1.4 → 15").wait_for()
     assert listed(page, "#b-list") != first == listed(page, "#a-list")
+    page.locator("#b-model input").click()
+    page.locator("#compare-words").click()  # leaves the dropdown, which gradio reports as a choice
+    settle(page)
+    assert page.locator("#b-half_life input[type=range]").input_value() == "15"
     page.get_by_role("button", name="Measure", exact=True).click()
     page.locator("#measured tbody tr").nth(5).wait_for()
     recall = [float(text) for text in page.locator("#measured tbody tr").first.locator("td").all_inner_texts()[1:3]]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
 from sdiff.app import comparison, lists, measuring, tables
 from sdiff.app.controls import Parts, Values, moves
-from sdiff.app.page import QUIETLY, Page
+from sdiff.app.page import QUIETLY, Page, query_of
 from sdiff.app.query import Query
 from sdiff.app.tabs.grid import MEASURE, Grid
 from sdiff.app.tabs.leaderboard import Leaderboard
-from sdiff.app.tabs.sides import Side
-from sdiff.app.words import guarded
+from sdiff.app.tabs.sides import NONE, Side
+from sdiff.app.words import attempt, guarded
 
 
 class CompareTab:
@@ -23,7 +23,7 @@ class CompareTab:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.words = gr.Markdown("Choose what to compare with.", elem_id="compare-words")
+        self.words = gr.Markdown(elem_id="compare-words")
         self.sides = (Side("B"), Side("C", optional=True))
         with gr.Row(elem_id="sides"):
             with gr.Column(min_width=310):
@@ -51,19 +51,23 @@ class CompareTab:
         self.side = gr.Textbox(visible=False)  # the part of the URL that belongs to B and C
         self.offered = gr.Textbox("", visible=False)  # the data set whose models B and C offer
 
-    def wire(self, trained: Any) -> None:
-        """Connects the events. `trained`: one after which there is another model to choose."""
+    def wire(self, more_models: Any) -> None:
+        """Connects the events. `more_models`: one after which there is another model to choose."""
         page = self.page
         inputs = {page.tab_states["Compare"], *(part for side in self.sides for part in side.inputs)}
         shown = [self.words, self.a_words, self.a_list, self.side]
         shown += [part for side in self.sides for part in side.outputs]
         self.side.change(None, self.side, js="text => window.setSide(text)")
-        trained.success(None, None, self.offered, js="() => ''")
         events = [event for side in self.sides for event in moves(side.settings)]
-        page.on_new_list("Compare", self.follow, [self.offered, *shown], {self.offered, *inputs}, events)
+        order = page.on_new_list("Compare", self.follow, [self.offered, *shown], {self.offered, *inputs}, events)
+        order |= dict(trigger_mode="always_last")
         for side in self.sides:
-            own: dict[str, Any] = QUIETLY | dict(api_name=f"reset_{side.name}")
-            gr.on([side.model.input, side.reset.click], partial(self.reset, side), inputs, shown, **own)
+            side.model.input(
+                partial(self.choose, side), {self.side, *inputs}, shown, api_name=f"choose_{side.name}", **order
+            )
+            side.reset.click(partial(self.reset, side), inputs, shown, api_name=f"reset_{side.name}", **order)
+        models = [side.model for side in self.sides]
+        more_models.success(self.offer, page.tab_states["Compare"], models, **QUIETLY)
         self.button.click(self.measure, {self.part, *inputs}, self.measured, **MEASURE)
         self.leaderboard.wire()
         self.grid.wire()
@@ -79,11 +83,26 @@ class CompareTab:
         if values[self.offered] != a.dataset:
             for side in self.sides:
                 opened |= side.open(request, a, values[side.model])
-        return self.compare(values | _values(opened)) | opened | {self.offered: a.dataset}
+        values |= _values(opened)
+        if opened:
+            opened[self.offered] = a.dataset
+        return (attempt(lambda: self.compare(values), Parts()) | opened) or gr.skip()
+
+    def offer(self, list_state: str) -> Any:
+        """The choices of B and C after a model was trained. The chosen ones stay."""
+        if not list_state:  # they have not been opened yet
+            return gr.skip()
+        dataset = query_of(list_state).dataset
+        return [gr.update(choices=side.choices(dataset)) for side in self.sides]
+
+    def choose(self, side: Side, values: Values) -> Parts:
+        """All lists after another model was chosen for a side. Gradio also sends a dropdown that was only left."""
+        shown = dict(parse_qsl(values[self.side])).get(f"{side.prefix}model", NONE)
+        return gr.skip() if shown == values[side.model] else self.reset(side, values)
 
     @guarded
     def reset(self, side: Side, values: Values) -> Parts:
-        """All lists after another model was chosen for a side, or its settings were reset."""
+        """All lists with a side's model at its own settings."""
         own = side.settings_of(self.page.listed("Compare", values).dataset, values[side.model])
         return self.compare(values | _values(own)) | own
 

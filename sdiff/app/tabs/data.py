@@ -64,22 +64,29 @@ class DataTab:
             show_progress="hidden",
             api_visibility="private",
         )
-
         shown = [self.facts, self.plot, self.question, self.found, self.published, self.described]
-        self.page.on_new_list("Data", self.card, shown, [self.described])
+        self.page.on_new_list("Data", self.card, shown, [self.described, self.question])
 
     def card(self, values: Values) -> Parts:
         """The card of the open data set, unless it is shown already. Raises SDiffError."""
         dataset = self.page.listed("Data", values).dataset
         if values[self.described] == dataset:
             return gr.skip()
-        described = zip([self.facts, self.plot, self.question, self.found], describe(dataset), strict=True)
-        missing = gr.Dropdown(pickers.missing_choices(), value=None)
-        return {**dict(described), self.published: missing, self.described: dataset}
+        facts, plot = describe(dataset)
+        # On the first visit, something may have been typed meanwhile, which stays.
+        asked = {self.question: ""} if values[self.described] else {}
+        return {
+            self.facts: facts,
+            self.plot: plot,
+            self.found: find(dataset, "" if asked else values[self.question]),
+            self.published: gr.Dropdown(pickers.missing_choices(), value=None),
+            self.described: dataset,
+            **asked,
+        }
 
 
-def describe(dataset: str) -> tuple[str, Any, str, str]:
-    """Card of a data set: facts, plot of degrees, empty search field, and most popular items."""
+def describe(dataset: str) -> tuple[str, Any]:
+    """Card of a data set: facts, and plot of degrees."""
     opened = open_dataset(dataset).dataset
     summary = summarize(opened)
     left_out = ", ".join(f"{n:,} {reason}" for reason, n in summary.left_out.items() if n)
@@ -99,7 +106,7 @@ def describe(dataset: str) -> tuple[str, Any, str, str]:
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
     html = f"<dl><dt>Title</dt><dd>{escape(opened.title)}</dd>{rows}</dl>{_invalid_rows(opened)}"
-    return html, figures.degrees(summary.user_degrees, summary.item_degrees), "", find(dataset, "")
+    return html, figures.degrees(summary.user_degrees, summary.item_degrees)
 
 
 def _invalid_rows(dataset: Dataset) -> str:

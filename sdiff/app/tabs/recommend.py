@@ -84,14 +84,14 @@ class RecommendTab:
         """What belongs to a data set, and is cleared when another one is opened."""
         return [self.history, self.recommended, self.summary, self.addable, self.everybody]
 
-    def wire(self, due: gr.Textbox, opened: Iterable[Any]) -> None:
-        """Connects the events. `due` changes when a page was opened that has no list yet; `opened`: the events that
-        open a data set or a model."""
+    def wire(self, unlisted: gr.Textbox, opened: Iterable[Any]) -> None:
+        """Connects the events. `unlisted` is set once a page is open that did not come with its list; `opened`: the
+        events that open a data set or a model."""
         page = self.page
         listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
         listed += [self.why_panel, page.list_state]
         taste = [self.taste, self.shelves]
-        due.change(self.recommend, page.inputs, listed, **QUIETLY)
+        unlisted.change(self.recommend, page.inputs, listed, **QUIETLY)
         for event in opened:
             event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():

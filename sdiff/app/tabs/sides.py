@@ -69,7 +69,8 @@ class Side:
         `model`: the choice until now, which stays if there is such a model. The first choice is that of the URL, or
         else another model than A's for B, and none for C.
         """
-        choices, linked = [NONE] * self.optional + comparison.sides(a.dataset), Query()
+        named, linked = self.choices(a.dataset), Query()
+        choices = [name for _, name in named]
         if not model:
             linked = self.linked(request)
             if linked.model not in ("", *choices):
@@ -77,10 +78,14 @@ class Side:
                 gr.Warning(escape(message), duration=15)
         others = (name for name in choices if name != a.model)
         chosen = next(name for name in (model, linked.model, *others) if name in choices)
-        titles = {name: label for label, name in model_choices(a.dataset)} | BASELINE_LABELS | {NONE: "no third list"}
-        named = [(titles.get(name, name), name) for name in choices]
         given = linked.settings if chosen == linked.model else {}
-        return {self.model: gr.update(choices=named, value=chosen), **self.settings_of(a.dataset, chosen, given)}
+        own = attempt(lambda: self.settings_of(a.dataset, chosen, given), Parts())
+        return {self.model: gr.update(choices=named, value=chosen), **own}
+
+    def choices(self, dataset: str) -> list[tuple[str, str]]:
+        """(title, name) of the models that can be chosen."""
+        titles = {name: label for label, name in model_choices(dataset)} | BASELINE_LABELS | {NONE: "no third list"}
+        return [(titles.get(name, name), name) for name in [NONE] * self.optional + comparison.sides(dataset)]
 
     def settings_of(self, dataset: str, model: str, given: dict[str, Any] | None = None) -> Parts:
         """The checkpoint's settings, or those that are `given` and valid. Hidden for a baseline, which has none."""
@@ -107,7 +112,7 @@ class Side:
     def query(self, a: Query, values: Values) -> Query | None:
         """The query of this side, beside that of A, or None for no list. Raises SDiffError."""
         model = values[self.model]
-        if model == NONE:
+        if model in ("", NONE):
             return None
         if model in comparison.BASELINES:
             return replace(a, model=model, settings={})
