@@ -27,10 +27,12 @@ const tell = (id, text) => {
   box.dispatchEvent(new Event("input", { bubbles: true }));
 };
 
-// A dropdown reports a choice twice: when it is made, and when the dropdown loses the focus. A data set is opened once.
+// A dropdown reports a choice twice: when it is made, and whenever the dropdown loses the focus. A data set is opened
+// once, and not again if it is the open one, which the address names.
 (() => {
   let last = { key: "", at: 0 };
   window.pick = (key) => {
+    if (key === new URLSearchParams(location.search).get("dataset")) return;
     const now = Date.now();
     if (key !== last.key || now > last.at + 1000) tell("picked", String(now));
     last = { key, at: now };

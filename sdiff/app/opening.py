@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -60,8 +59,7 @@ class Opening:
         # Opening takes long; visitors wait without a thread.
         loaded = load(self.open_page, known, first, **openings.EVENTS)
         page.dataset.input(None, page.dataset, js="key => window.pick(key)")
-        picked = [page.dataset, page.list_state, *known]
-        selected = self.picked.change(self.pick_dataset, picked, shown, **openings.EVENTS)
+        selected = self.picked.change(self.open_dataset, [page.dataset, *known], shown, **openings.EVENTS)
         alone: dict[str, Any] = dict(concurrency_id="download", show_progress_on=[page.words], api_visibility="private")
         fetch = page.fetch.click(download, self.wanted, None, **alone)
         fetched = fetch.success(self.open_dataset, [self.wanted, *known], shown, **openings.EVENTS)
@@ -119,18 +117,7 @@ class Opening:
         }
         runs.warm_up()
 
-    async def pick_dataset(
-        self, dataset: str, list_state: str, opened: list[str], uploaded: list[str]
-    ) -> AsyncIterator[Parts]:
-        """Opens a data set that was chosen. Gradio also sends a dropdown that was only left: then the page stays."""
-        if list_state and dataset == opened[0]:
-            yield self._as_before(opened, uploaded)
-        else:
-            async with aclosing(self.open_dataset(dataset, opened, uploaded)) as opening:
-                async for parts in opening:
-                    yield parts
-
-    async def open_dataset(self, dataset: str, opened: list[str], uploaded: list[str]) -> AsyncGenerator[Parts]:
+    async def open_dataset(self, dataset: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens a data set and updates the page.
 
         If it cannot be opened, the page stays on the previous data set. Missing files are offered for download.
@@ -155,9 +142,8 @@ class Opening:
         if shown:
             yield self._as_before(opened, uploaded)
         else:
-            async with aclosing(self.open_dataset(opened[0], opened, uploaded)) as opening:
-                async for parts in opening:
-                    yield parts
+            async for parts in self.open_dataset(opened[0], opened, uploaded):
+                yield parts
 
     async def open_own(self, key: str, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens an upload and stores its key in the browser. The key is empty if the table could not be read."""
@@ -165,9 +151,8 @@ class Opening:
             yield gr.skip()  # gradio empties the outputs of a generator that yields nothing
             return
         uploaded = list(dict.fromkeys([*uploaded, key]))
-        async with aclosing(self.open_dataset(key, opened, uploaded)) as opening:
-            async for parts in opening:
-                yield parts | {self.uploaded: uploaded}
+        async for parts in self.open_dataset(key, opened, uploaded):
+            yield parts | {self.uploaded: uploaded}
 
     def choose_checkpoint(self, opened: list[str], checkpoint: str) -> Parts:
         """Opens a model that was chosen. Gradio also sends a dropdown that was only left: then the controls stay."""

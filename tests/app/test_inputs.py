@@ -128,7 +128,7 @@ def test_invalid_values_that_once_caused_errors_get_a_message(demo, client, caps
 
 def test_a_value_outside_the_choices_of_a_dropdown_is_refused(demo, client, capsys):
     """Gradio no longer checks the choices. Handlers that check a choice later have their own tests."""
-    names = ("_open", "_show", "pick_dataset", "choose_checkpoint", "_train", "choose_B", "choose_C", "measure")
+    names = ("_open", "_show", "open_dataset", "choose_checkpoint", "_train", "choose_B", "choose_C", "measure")
     by_handler = dict.fromkeys(names, "gone") | {"recommend_1": ["gone"]}
     for fn in demo.fns.values():
         choice = by_handler.pop(fn.api_name, None) if fn.fn else None
