@@ -67,7 +67,7 @@ def build() -> gr.Blocks:
         data.wire()
         own = data.own
         opened, offered = opening.wire(demo.load, own.wire(), own.key, data.published, train.trained, train.use.click)
-        recommend.wire(opening.unlisted, opened)
+        recommend.wire(opened)
         compare.wire(offered)
         diffusion.wire()
         waves.wire()

@@ -27,7 +27,6 @@ class Opening:
     def __init__(self, page: Page, emptied: Iterable[Any]) -> None:
         self.page, self.emptied = page, [*emptied]
         self.wanted = gr.Textbox(visible=False)  # the data set that the download button fetches
-        self.unlisted = gr.Textbox("", visible=False)  # set once a page is open that did not come with its list
         self.picked = gr.Textbox(visible="hidden", elem_id="picked")  # time of the last choice, set by the script
         # Keys of the uploads made in this browser.
         self.uploaded = gr.BrowserState([], storage_key="sdiff-uploads", secret="sdiff")
@@ -35,8 +34,8 @@ class Opening:
     def wire(
         self, load: Any, read: Any, key: gr.Textbox, published: gr.Dropdown, trained: gr.Textbox, use: Any
     ) -> tuple[list[Any], Any]:
-        """Connects the events. Returns those that open a data set or a model, except for that of a loaded page, and one
-        after which there is another model to choose.
+        """Connects the events. Returns those that open a data set or a model, first that of a loaded page, and one after
+        which there is another model to choose.
 
         Args:
             load: the event of a loaded page.
@@ -54,7 +53,7 @@ class Opening:
         shown = [page.dataset, page.user, self.wanted, *row, *filters, *model, *self.emptied]
         # The page comes with the first list.
         load(None, page.list_state, js="text => window.setFirstPage(text)")
-        first = [*shown, panel.k, panel.seen, page.edited, self.uploaded, self.unlisted]
+        first = [*shown, panel.k, panel.seen, page.edited, self.uploaded]
         known = [page.opened, self.uploaded]
         # Opening takes long; visitors wait without a thread.
         loaded = load(self.open_page, known, first, **openings.EVENTS)
@@ -77,7 +76,7 @@ class Opening:
             use(self.use_trained, [trained, page.opened], model, **IN_ORDER),
         ]
         offered = trained.change(self.offer_models, page.opened, page.checkpoint, **QUIETLY)
-        return [selected, fetched, asked, own, back, *models], offered
+        return [loaded, selected, fetched, asked, own, back, *models], offered
 
     async def open_page(self, request: gr.Request, opened: list[str], uploaded: list[str]) -> AsyncIterator[Parts]:
         """Opens the page's URL. Parts that cannot be opened are reported; the others are opened."""
@@ -113,7 +112,6 @@ class Opening:
             panel.seen: query.seen,
             page.edited: None if history is None else [query.dataset, parts[page.user], history],
             self.uploaded: uploaded,
-            self.unlisted: "yes",
         }
         runs.warm_up()
 

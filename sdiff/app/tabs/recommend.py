@@ -84,15 +84,15 @@ class RecommendTab:
         """What belongs to a data set, and is cleared when another one is opened."""
         return [self.history, self.recommended, self.summary, self.addable, self.everybody]
 
-    def wire(self, unlisted: gr.Textbox, opened: Iterable[Any]) -> None:
-        """Connects the events. `unlisted` is set once a page is open that did not come with its list; `opened`: the
-        events that open a data set or a model."""
+    def wire(self, opened: Iterable[Any]) -> None:
+        """Connects the events. `opened`: those that open a data set or a model; the first is that of a loaded page."""
         page = self.page
         listed = [self.history, self.recommended, self.summary, page.controls.changed, self.true_button]
         listed += [self.why_panel, page.list_state]
         taste = [self.taste, self.shelves]
-        unlisted.change(self.recommend, page.inputs, listed, **QUIETLY)
-        for event in opened:
+        loaded, *others = opened
+        loaded.success(self.begin, {page.list_state, *page.inputs}, listed, **QUIETLY)
+        for event in others:
             event.success(self.recommend, page.inputs, listed, **IN_ORDER)
         for pick, button in page.picks.items():
             button.click(functools.partial(self.pick, pick), page.inputs, [page.user, *taste, *listed], **IN_ORDER)
@@ -131,6 +131,10 @@ class RecommendTab:
     @guarded
     def recommend(self, values: Values) -> Parts:
         return self.shown(self.page.query(values))
+
+    def begin(self, values: Values) -> Parts:
+        """The first list, unless the page came with it."""
+        return gr.skip() if values[self.page.list_state] else self.recommend(values)
 
     @guarded
     def pick(self, pick: pickers.Pick, values: Values) -> Parts:
