@@ -34,8 +34,8 @@ class Opening:
     def wire(
         self, load: Any, read: Any, key: gr.Textbox, published: gr.Dropdown, trained: gr.Textbox, use: Any
     ) -> tuple[list[Any], Any]:
-        """Connects the events. Returns those that open a data set or a model, first that of a loaded page, and one after
-        which there is another model to choose.
+        """Connects the events. Returns those that open a data set or a model, first that of a loaded page, and one
+        after which there is another model to choose.
 
         Args:
             load: the event of a loaded page.
