@@ -475,7 +475,7 @@ def test_a_control_without_effect_is_switched_off_with_the_reason(page):
     assert page.locator("#sigma_max input[type=range]").is_disabled()
     page.get_by_role("button", name="More settings").click()
     page.locator("#seed").get_by_text("No noise is added").wait_for()
-    assert page.locator("#seed input").is_disabled()
+    page.wait_for_function("document.querySelector('#seed input').disabled")
     move(page, "noise", 0.5)
     page.locator("#sigma_max").get_by_text("model: ").wait_for()
     assert page.locator("#sigma_max input[type=range]").is_enabled()
