@@ -417,6 +417,9 @@ def test_the_page_comes_with_its_first_list(visit):
     assert sent["told"] and sent["due-Recommend"] == sent["told"] and '"data"' in sent["energy"]["plot"]
     page.wait_for_selector("#energy .js-plotly-plot")
     page.wait_for_function("document.querySelector('#guidance button.trained')?.textContent === 'model: 0'")
+    settle(page)
+    requests = page.evaluate("performance.getEntriesByType('resource').map(each => each.name)")
+    assert sum("/queue/join" in each for each in requests) == 2, "tabs that were not opened ask for nothing"
 
 
 @WIDTHS

@@ -656,6 +656,14 @@ def test_a_tab_shows_the_list_that_the_page_shows_also_of_an_emptied_history(his
             query_of(malformed)
 
 
+def test_events_without_progress_have_one_place_of_it(demo):
+    """Gradio's page updates all places of the events so far at each message."""
+    hidden = [fn for fn in demo.fns.values() if fn.show_progress == "hidden"]
+    assert len(hidden) > 30 and len({tuple(part._id for part in fn.show_progress_on) for fn in hidden}) == 1
+    lists = [fn for fn in demo.fns.values() if any(part.elem_id == "recommended" for part in fn.outputs)]
+    assert lists and all(len(fn.show_progress_on) <= 3 for fn in lists)
+
+
 def test_compare_waits_for_a_list_without_a_warning(monkeypatch):
     monkeypatch.setattr(gr, "Warning", lambda *_, **__: pytest.fail("a warning was shown"))
     with gr.Blocks():

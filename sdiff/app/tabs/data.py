@@ -74,14 +74,14 @@ class DataTab:
             return gr.skip()
         facts, plot = describe(dataset)
         # On the first visit, something may have been typed meanwhile, which stays.
-        asked = {self.question: ""} if values[self.described] else {}
+        emptied = {self.question: ""} if values[self.described] else {}
         return {
             self.facts: facts,
             self.plot: plot,
-            self.found: find(dataset, "" if asked else values[self.question]),
+            self.found: find(dataset, "" if emptied else values[self.question]),
             self.published: gr.Dropdown(pickers.missing_choices(), value=None),
             self.described: dataset,
-            **asked,
+            **emptied,
         }
 
 
