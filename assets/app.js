@@ -46,17 +46,23 @@ const tell = (id, text) => {
   const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   let trained = {};
   let idle = {};
+  // What Compare puts beside the page: sides B and C, which belong to one data set.
+  const sides = new Map();
+  const putSides = (query, text) => {
+    for (const key of [...query.keys()]) if (/^[bc]-/.test(key)) query.delete(key);
+    for (const [key, value] of new URLSearchParams(text)) query.set(key, value);
+    write(query);
+  };
+  window.setSide = (text) => {
+    const query = new URLSearchParams(location.search);
+    sides.set(query.get("dataset"), text);
+    putSides(query, text);
+  };
   const setAddress = (text) => {
     const [now, next] = [new URLSearchParams(location.search), new URLSearchParams(text)];
     for (const [key, value] of now) if (kept(key)) next.set(key, value);
-    write(next);
-  };
-  // What Compare puts beside the page: sides B and C.
-  window.setSide = (text) => {
-    const next = new URLSearchParams(location.search);
-    for (const key of [...next.keys()]) if (/^[bc]-/.test(key)) next.delete(key);
-    for (const [key, value] of new URLSearchParams(text)) next.set(key, value);
-    write(next);
+    const [former, dataset] = [now.get("dataset"), next.get("dataset")];
+    former && former !== dataset ? putSides(next, sides.get(dataset)) : write(next);
   };
   // A slider, or the box of the seed.
   const input = (name) =>

@@ -170,6 +170,40 @@ def test_a_side_that_cannot_be_computed_is_reported_and_another_model_can_be_cho
     assert parts[tab.offered] == "demo"
 
 
+def test_a_model_that_was_just_chosen_is_listed_with_its_own_settings():
+    """Whatever event arrives first: the sliders still show those of the former model."""
+    tab = compare_tab()
+    b, c = tab.sides
+    values = {part: part.value for side in tab.sides for part in side.inputs}
+    values |= {tab.page.tab_states["Compare"]: json.dumps({"address": ONE.encode()}), tab.offered: "demo"}
+    values |= {
+        b.model: "demo-paper",
+        c.model: "-",
+        tab.side: "b-model=demo&b-half_life=15",
+        b.settings["half_life"]: 15,
+    }
+    own = serve("demo", "demo-paper")[1].config
+    for parts in (tab.follow(SimpleNamespace(), values), tab.choose(values), tab.reset(c, values)):
+        assert parts[tab.side] == "b-model=demo-paper" and parts[b.words].endswith("with its own settings")
+        assert parts[b.settings["T"]]["value"] == own.T and parts[b.settings["half_life"]]["value"] == own.half_life
+    values |= {tab.side: "b-model=demo-paper", b.settings["T"]: 3.0} | {
+        part: getattr(own, name) for name, part in b.settings.items() if name != "T"
+    }
+    assert tab.choose(values) == gr.skip(), "the dropdown was only left"
+    assert tab.follow(SimpleNamespace(), values)[tab.side] == "b-model=demo-paper&b-T=3"
+
+
+def test_a_comparison_without_model_asks_for_one(monkeypatch):
+    tab, said = compare_tab(), []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: said.append(text))
+    values = {part: part.value for side in tab.sides for part in side.inputs} | {tab.side: ""}
+    values |= {tab.page.tab_states["Compare"]: json.dumps({"address": ONE.encode()})}
+    for none in ("", "-"):
+        values |= {tab.sides[0].model: none, tab.sides[1].model: "popularity"}
+        assert tab.reset(tab.sides[1], values) == tab.choose(values) == gr.skip()
+    assert said == ["Choose a model for B first."] * 4
+
+
 def test_controls_without_effect_on_a_side_are_disabled_with_the_reason():
     with gr.Blocks():
         side = Side("B")

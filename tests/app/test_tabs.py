@@ -394,6 +394,23 @@ def test_the_url_restores_both_sides(visit):
     page.wait_for_selector("#b-list tbody tr")
 
 
+def test_the_url_names_the_sides_of_its_own_data_set(visit):
+    def changed_to(title: str, key: str) -> str | None:
+        page.get_by_label("Data set", exact=True).click()
+        page.get_by_role("option", name=title).click()
+        page.wait_for_function("key => new URLSearchParams(location.search).get('dataset') === key", arg=key)
+        return page.evaluate("new URLSearchParams(location.search).get('b-model')")
+
+    page = visit("?view=Compare&b-model=demo-paper")
+    page.wait_for_selector("#b-list tbody tr")
+    page.wait_for_function("new URLSearchParams(location.search).get('b-model') === 'demo-paper'")
+    open_tab(page, "Recommend")
+    settle(page)
+    assert changed_to("MovieLens latest small", "ml-latest-small") is None
+    settle(page)
+    assert changed_to("Demo", "demo") == "demo-paper"
+
+
 @pytest.mark.slow
 def test_the_sensitivity_grid_is_evaluated_for_the_model_on_the_page(visit):
     page = visit("?model=demo-paper&view=Compare")

@@ -54,7 +54,7 @@ class CompareTab:
     def wire(self, more_models: Any) -> None:
         """Connects the events. `more_models`: one after which there is another model to choose."""
         page = self.page
-        inputs = {page.tab_states["Compare"], *(part for side in self.sides for part in side.inputs)}
+        inputs = {page.tab_states["Compare"], self.side, *(part for side in self.sides for part in side.inputs)}
         shown = [self.words, self.a_words, self.a_list, self.side]
         shown += [part for side in self.sides for part in side.outputs]
         self.side.change(None, self.side, js="text => window.setSide(text)")
@@ -62,9 +62,7 @@ class CompareTab:
         order = page.on_new_list("Compare", self.follow, [self.offered, *shown], {self.offered, *inputs}, events)
         order |= dict(trigger_mode="always_last")
         for side in self.sides:
-            side.model.input(
-                partial(self.choose, side), {self.side, *inputs}, shown, api_name=f"choose_{side.name}", **order
-            )
+            side.model.input(self.choose, inputs, shown, api_name=f"choose_{side.name}", **order)
             side.reset.click(partial(self.reset, side), inputs, shown, api_name=f"reset_{side.name}", **order)
         models = [side.model for side in self.sides]
         more_models.success(self.offer, page.tab_states["Compare"], models, **QUIETLY)
@@ -79,14 +77,13 @@ class CompareTab:
 
     def follow(self, request: gr.Request, values: Values) -> Parts:
         """All lists after a new list of A. B and C offer the models of its data set. Raises SDiffError."""
-        a, opened = self.page.listed("Compare", values), Parts()
-        if values[self.offered] != a.dataset:
-            for side in self.sides:
-                opened |= side.open(request, a, values[side.model])
-        values |= _values(opened)
-        if opened:
-            opened[self.offered] = a.dataset
-        return (attempt(lambda: self.compare(values), Parts()) | opened) or gr.skip()
+        a = self.page.listed("Compare", values)
+        if values[self.offered] == a.dataset:
+            return attempt(lambda: self.compare(values, self.chosen(values)), gr.skip())
+        new = {self.offered: a.dataset}
+        for side in self.sides:
+            new |= side.open(request, a, values[side.model])
+        return attempt(lambda: self.compare(values, new), new)
 
     def offer(self, list_state: str) -> Any:
         """The choices of B and C after a model was trained. The chosen ones stay."""
@@ -95,20 +92,30 @@ class CompareTab:
         dataset = query_of(list_state).dataset
         return [gr.update(choices=side.choices(dataset)) for side in self.sides]
 
-    def choose(self, side: Side, values: Values) -> Parts:
+    def chosen(self, values: Values) -> Parts:
+        """The own settings of the models chosen since the lists on the page, whose sliders still show those of the
+        former models. Raises SDiffError."""
+        dataset, shown, new = self.page.listed("Compare", values).dataset, dict(parse_qsl(values[self.side])), Parts()
+        for side in self.sides:
+            if (model := values[side.model] or NONE) != shown.get(f"{side.prefix}model", NONE):
+                new |= side.settings_of(dataset, model)
+        return new
+
+    @guarded
+    def choose(self, values: Values) -> Parts:
         """All lists after another model was chosen for a side. Gradio also sends a dropdown that was only left."""
-        shown = dict(parse_qsl(values[self.side])).get(f"{side.prefix}model", NONE)
-        return gr.skip() if shown == values[side.model] else self.reset(side, values)
+        new = self.chosen(values)
+        return self.compare(values, new) if new else gr.skip()
 
     @guarded
     def reset(self, side: Side, values: Values) -> Parts:
         """All lists with a side's model at its own settings."""
         own = side.settings_of(self.page.listed("Compare", values).dataset, values[side.model])
-        return self.compare(values | _values(own)) | own
+        return self.compare(values, self.chosen(values) | own)
 
-    def compare(self, values: Values) -> Parts:
-        """All lists, and the part of the URL that belongs to B and C. Raises SDiffError."""
-        queries = self.queries(values)
+    def compare(self, values: Values, new: Parts) -> Parts:
+        """All lists after the updates `new`, and the part of the URL that belongs to B and C. Raises SDiffError."""
+        queries = self.queries(_after(values, new))
         result = comparison.compare(queries)
         named = zip(comparison.NAMES, result.lists, result.shifts, strict=False)
         filters = lists.filters(queries[0])
@@ -117,25 +124,26 @@ class CompareTab:
             for name, rows, shifts in named
         ]
         parts: Parts = {self.words: result.words, self.a_words: comparison.describe(queries[0]), self.a_list: tables[0]}
-        address: dict[str, Any] = {}
+        address: dict[str, str] = {}
         for n, side in enumerate(self.sides, 1):
             if n < len(queries):
                 query = queries[n]
                 parts |= {side.words: comparison.describe(query), side.list: gr.HTML(tables[n], visible=True)}
                 parts |= side.effects(query)
-                pairs = {"model": query.model, **query.settings}
+                pairs = {"model": query.model} | {name: f"{value:.15g}" for name, value in query.settings.items()}
                 address |= {side.prefix + key: value for key, value in pairs.items()}
             else:
                 parts |= {side.words: "", side.list: gr.HTML("", visible=False)}
-        return parts | {self.side: urlencode(address)}
+        return parts | {self.side: urlencode(address)} | new
 
     @guarded
     def measure(self, values: Values) -> str:
         """Metrics of all sides over many users."""
-        head, rows, words = measuring.measure(self.queries(values), values[self.part])
+        queries = self.queries(_after(values, self.chosen(values)))
+        head, rows, words = measuring.measure(queries, values[self.part])
         return tables.plain_table(words, head, rows)
 
 
-def _values(parts: Parts) -> Values:
-    """What an update makes of the values of its components."""
-    return {part: new["value"] for part, new in parts.items() if "value" in new}
+def _after(values: Values, new: Parts) -> Values:
+    """The values of the components after an update."""
+    return values | {part: update["value"] for part, update in new.items() if "value" in update}

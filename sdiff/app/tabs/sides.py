@@ -14,6 +14,7 @@ from sdiff.app.pickers import model_choices
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.app.words import BASELINE_LABELS, attempt
+from sdiff.base.errors import SDiffError
 from sdiff.config import INFERENCE_KEYS, Config
 
 NONE = "-"  # in place of a model: no third list; models have no such name
@@ -113,7 +114,9 @@ class Side:
         """The query of this side, beside that of A, or None for no list. Raises SDiffError."""
         model = values[self.model]
         if model in ("", NONE):
-            return None
+            if self.optional:
+                return None
+            raise SDiffError(f"Choose a model for {self.name} first.")
         if model in comparison.BASELINES:
             return replace(a, model=model, settings={})
         trained = serve(a.dataset, model)[1].config
