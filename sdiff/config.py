@@ -247,28 +247,29 @@ def _checked(name: str, value: Any, kind: Any, metadata: Any) -> Any:
     return value
 
 
+TUNED = Config(
+    user_power=0.25,
+    normalise=True,
+    sampled=0.5,
+    sigma_max=1.0,
+    loss="softmax",
+    q=0.3,
+    graph_entries=8_000_000,
+    dropout=0.7,
+    ema=0.995,
+    hidden=512,
+    mask=0.2,
+    lr=1e-3,
+    epochs=300,
+    eval_every=1,
+    patience=15,
+    folds=10,
+    guidance=0.0,
+    noise=0.2,
+)
 PRESETS: dict[str, Config] = {
     "paper": Config(),
-    "tuned": Config(
-        user_power=0.25,
-        normalise=True,
-        sampled=0.5,
-        sigma_max=1.0,
-        loss="softmax",
-        q=0.3,
-        graph_entries=8_000_000,
-        dropout=0.7,
-        ema=0.995,
-        hidden=512,
-        mask=0.2,
-        lr=1e-3,
-        epochs=300,
-        eval_every=1,
-        patience=15,
-        folds=10,
-        guidance=0.0,
-        noise=0.2,
-    ),
+    "tuned": TUNED,
     "temporal": Config(
         K=128,
         user_power=0.25,
@@ -292,6 +293,11 @@ PRESETS: dict[str, Config] = {
         folds=10,
         guidance=0.0,
         noise=0.2,
+    ),
+    # For data in which few users share items: the paper's degrees, and the graph's scores with their logarithm. Fewer
+    # epochs, folds and steps, because such data usually have many users and items.
+    "sparse": TUNED.override(
+        dict(user_power=0.5, graph_log=True, sampled=0.0, folds=5, epochs=24, eval_every=4, patience=8, T=1, noise=0.0)
     ),
     # Solves one K x K system instead of training. It uses the condition alone, so noise, steps and guidance are off.
     "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=0.0),

@@ -24,6 +24,7 @@ PATH = rf"(?<![\w:/.<])(?:/{NAME})+"  # an absolute path; not the path of a URL,
 PRESET_LABELS = {
     "paper": "Paper: the paper's settings to the letter",
     "tuned": "Tuned: learned, ignores the order",
+    "sparse": "Sparse: as Tuned, for data with few interactions",
     "temporal": "Temporal: learned, order-aware",
     "instant": "Instant: solved in closed form, no training",
     "filter": "Neighbours: items chosen together, no training",

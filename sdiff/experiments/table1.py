@@ -59,7 +59,7 @@ LEARNT: dict[str, Callable[[Split, int, int | None], tuple[Scorer, int]]] = {
     "DiffRec": diffrec,
     "Giff": giffcf,
 }
-OURS = {f"S-Diff {name}": name for name in ("paper", "instant", "tuned", "temporal")}
+OURS = {f"S-Diff {name}": name for name in ("paper", "instant", "tuned", "sparse", "temporal")}
 IN_ORDER = {"S-Diff temporal", *RECENT}  # models that use the order of the interactions
 DENSE_MODELS = {"EASE", "Giff", "EASE, recency", "next-items ridge"}  # need a dense matrix over all pairs of items
 PAPER = {

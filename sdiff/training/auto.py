@@ -17,7 +17,8 @@ from sdiff.method.diffusion import score
 from sdiff.training.checkpointing import Epochs
 from sdiff.training.trainer import CRITERION, Progress, Trainer
 
-CANDIDATES = ("filter", "gfcf", "instant", "tuned", "temporal")  # the fastest first
+CANDIDATES = ("filter", "gfcf", "instant", "tuned", "sparse", "temporal")  # the fastest first
+SPARSE = 0.005  # share of pairs of users and items with interactions, below which "sparse" takes the place of "tuned"
 MINUTES = 10.0  # for all candidates together
 # Settings of inference that are chosen on validation, one after the other, beside the preset's own value
 CHOICES = {"half_life": (1.0, 2.0, 4.0, 8.0, 16.0), "beta": (0.0, 0.1, 0.2, 0.3)}
@@ -62,8 +63,11 @@ class Failure:
 
 
 def candidates(split: Split) -> list[str]:
-    """The presets that can be trained on the data."""
-    return [name for name in CANDIDATES if split.train.ordered or not PRESETS[name].half_life]
+    """The presets that suit the data."""
+    train = split.train
+    pairs = len(train.users) * len(train.items)
+    left_out = "tuned" if len(train) < SPARSE * pairs else "sparse"
+    return [name for name in CANDIDATES if name != left_out and (train.ordered or not PRESETS[name].half_life)]
 
 
 def compare(

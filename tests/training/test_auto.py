@@ -10,7 +10,7 @@ from sdiff.config import PRESETS
 from sdiff.data.interactions import Split
 from sdiff.training import auto
 from sdiff.training.trainer import CRITERION, Trainer
-from tests.conftest import CPU
+from tests.conftest import CPU, vocabulary
 
 TINY = {"K": 12, "hidden": 32, "epochs": 2}
 
@@ -33,6 +33,13 @@ def test_presets_that_need_an_order_are_tried_only_on_ordered_data(split):
     unordered = Split(*(replace(part, ordered=False) for part in (split.train, split.valid, split.test)))
     assert split.train.ordered and "temporal" in auto.candidates(split)
     assert set(auto.candidates(split)) - set(auto.candidates(unordered)) == {"temporal"}
+
+
+@pytest.mark.parametrize(("percent", "tried"), [(0.51, "tuned"), (0.49, "sparse")])
+def test_sparse_data_have_a_preset_of_their_own(split, percent, tried):
+    items = round(len(split.train) / 60 / percent * 100)
+    wide = replace(split, train=replace(split.train, items=vocabulary("i", items)))
+    assert {"tuned", "sparse"} & {*auto.candidates(wide)} == {tried}
 
 
 def test_each_candidate_has_the_half_life_and_the_popularity_discount_that_are_best_on_validation(tiny, split):
