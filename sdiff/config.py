@@ -295,9 +295,9 @@ PRESETS: dict[str, Config] = {
         noise=0.2,
     ),
     # For data in which few users share items: the paper's degrees, and the graph's scores with their logarithm. Fewer
-    # epochs, folds and steps, because such data usually have many users and items.
+    # epochs and folds, because such data usually have many users and items.
     "sparse": TUNED.override(
-        dict(user_power=0.5, graph_log=True, sampled=0.0, folds=5, epochs=24, eval_every=4, patience=8, T=1, noise=0.0)
+        dict(user_power=0.5, graph_log=True, sampled=0.0, folds=5, epochs=24, eval_every=4, patience=8)
     ),
     # Solves one K x K system instead of training. It uses the condition alone, so noise, steps and guidance are off.
     "instant": Config(denoiser="linear", mask=0.9, T=1, guidance=0.0, noise=0.0),

@@ -14,7 +14,7 @@ from typing import Any
 from sdiff.base.errors import SDiffError
 from sdiff.data.preview import Preview, preview
 from sdiff.data.readers import PAIR, Reading
-from sdiff.data.roles import METADATA, describing, recognised
+from sdiff.data.roles import METADATA, describing, recognised, suggested_item_names
 
 Options = Mapping[str, Any]  # values of the form, by option of `Reading`
 
@@ -123,12 +123,8 @@ def _previewed(path: Path, prefix: str, options: Options) -> tuple[Preview, dict
         layout[f"{prefix}encoding"] = proposed
         start = look()
     if start.names and not given:
-        names = start.names if not prefix else _names_of_items(len(start.names))
+        names = start.names if not prefix else suggested_item_names(len(start.names))
         notices.append("The first row seems to be data, not a header. The columns got names: check them.")
         layout[f"{prefix}names"] = ",".join(names)
         start = look()
     return start, layout, notices
-
-
-def _names_of_items(width: int) -> tuple[str, ...]:
-    return (*("item", "title", "genres")[:width], *(f"column{n}" for n in range(4, width + 1)))

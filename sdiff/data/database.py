@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -93,7 +94,7 @@ def readable_errors(path: Path | str) -> Iterator[None]:
             raise SDiffError(
                 f"Cannot read {path}: it is not valid JSON. Write it again, one object for each row."
             ) from error
-        reason = " ".join(str(error).split("\n\n")[0].split())
+        reason = re.sub(r"^[\w ]+ Error: ", "", " ".join(str(error).split("\n\n")[0].split()))
         raise SDiffError(f"Cannot read {path}: {reason:.500}") from error
 
 

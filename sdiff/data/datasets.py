@@ -230,7 +230,7 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
     if parts["train"] and parts["test"]:
         if several := [names for names in parts.values() if len(names) > 1]:
             names = ", ".join(file.name for file in several[0])
-            raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}.")
+            raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}, or join them.")
         chosen = {part: names[0] for part, names in parts.items() if names}
         if all(file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in chosen.values()):
             return dataset(own_lists(chosen, reading))

@@ -63,7 +63,7 @@ class Dialect:
         if len(every) > 1 and not text.endswith("\n"):
             every = every[:-1]  # maybe cut
         lines = every[:SAMPLE]
-        delimiter = layout.delimiter or start[1] or _delimiter(lines[0], suffix)
+        delimiter = layout.delimiter or start[1] or _delimiter(lines, suffix, len(layout.names))
         runs = delimiter in " \t" and _has_runs(lines, delimiter)
         quote = "" if delimiter in UNQUOTED and not _is_quoted(every, delimiter) else '"'
         inside = rf'\\"(?!"|{re.escape(delimiter)}|$)'  # a mark that does not end a value, and is not doubled
@@ -84,6 +84,15 @@ class Dialect:
         columns = [[row[n] for row in self.rows if len(row) > n] for n in range(len(self.header))]
         values = [bool(column) and all(map(is_value, column)) for column in columns]
         return any(map(is_value, self.header)) and all(map(is_value, compress(self.header, values)))
+
+    @property
+    def first_is_header(self) -> bool:
+        """Whether the first of `rows` seems to be a header: only it has no value in some columns."""
+        first, *others = self.rows or [[]]
+        columns = [[row[n] for row in others if len(row) > n] for n in range(len(first))]
+        return (
+            not any(map(is_value, first)) and sum(bool(column) and all(map(is_value, column)) for column in columns) > 1
+        )
 
     def cells(self, line: str) -> list[str]:
         """The values of a line."""
@@ -127,7 +136,7 @@ class Dialect:
                 extent += 1
                 if self.quote in ahead[extent - 1]:
                     row = self._row(line + "".join(islice(ahead, extent)))
-            if extent and (len(row) != len(self.names) or any("\n" in row[column] for column in one_line)):
+            if extent and (len(row) != len(self.names) or self._swallows(row, islice(ahead, extent), one_line)):
                 row = WRONG
             if row is OPEN or row is WRONG:
                 faulty.append(number)
@@ -135,6 +144,15 @@ class Dialect:
             else:
                 yield line
                 yield from (ahead.popleft() for _ in range(extent))
+
+    def _swallows(self, row: list[str], more: Iterable[str], one_line: set[int]) -> bool:
+        """Whether a row of several lines is several rows: a column `one_line` has a line break, or all lines but the
+        first, `more`, have as many values as the row, and ones of the same form in these columns."""
+        if any("\n" in row[column] for column in one_line):
+            return True
+        own = [_form(row[column]) for column in one_line]
+        lines = [self.cells(line.rstrip("\n").replace(self.quote, "")) for line in more]
+        return all(len(line) == len(row) and [_form(line[column]) for column in one_line] == own for line in lines)
 
     def _row(self, text: str) -> list[str]:
         """The values of a row of one or more lines: OPEN if a quotation mark is not closed, WRONG if misplaced."""
@@ -153,18 +171,28 @@ class Dialect:
         return {"delimiter": self.delimiter, "quotechar": self.quote, **escape}
 
 
-def _delimiter(first: str, suffix: str) -> str:
-    """The delimiter of a file, from its first line."""
+def _delimiter(lines: list[str], suffix: str, width: int) -> str:
+    """The delimiter of a file: it is as often in all lines, or else the most frequent one of the first line.
+
+    `width` is the number of columns, if it is known.
+    """
+    first, *others = (re.sub('"[^"]*"', "x", line) for line in lines)
     if suffix in TABS and "\t" in first:
         return "\t"
-    unquoted = re.sub('"[^"]*"', "x", first)
-    best = max(DELIMITERS, key=unquoted.count)
-    return best if best in unquoted else " " if " " in unquoted.strip() else ","
+    present = [delimiter for delimiter in DELIMITERS if delimiter in first]
+    steady = [one for one in present if all(line.count(one) == first.count(one) for line in others)]
+    fitting = [one for one in steady if first.count(one) == width - 1]
+    # Not by frequency alone: genres may be separated by more marks than columns. "::" has two marks.
+    ranked = fitting or steady or present
+    best = max(ranked, key=lambda delimiter: len(delimiter) * first.count(delimiter), default=" ")
+    return best if best in first.strip() else ","
 
 
 def _has_runs(lines: list[str], delimiter: str) -> bool:
     """Whether the columns are aligned, with several delimiters between them. Tabs may also enclose empty values."""
     plain = {len(line.split(delimiter)) for line in lines}
+    if plain != {1} and all(not any(line.split(delimiter)[1::2]) for line in lines):
+        return True
     if len(plain) == 1 and (delimiter == "\t" or not any("  " in line or line != line.strip() for line in lines)):
         return False
     aligned = {len(re.split(r"\s+" if delimiter == " " else "\t+", line.strip())) for line in lines}
@@ -215,6 +243,11 @@ def _numbers_rows(values: list[str]) -> bool:
     """Whether values are ascending whole numbers, maybe with gaps where rows were taken out."""
     numbers = [int(value) for value in values if re.fullmatch(r"\d{1,15}", value)]
     return len(numbers) == len(values) and all(a < b for a, b in pairwise(numbers))
+
+
+def _form(text: str) -> str:
+    """The kinds of characters in a text, such as "9a" for 17x."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text.strip()))
 
 
 def is_value(text: str) -> bool:

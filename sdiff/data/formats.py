@@ -18,7 +18,7 @@ from sdiff.data.database import database, readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary
-from sdiff.data.items import Items, items_in_log, read_items, untitled
+from sdiff.data.items import Items, difference, items_in_log, read_items, untitled
 from sdiff.data.readers import DEFAULT, Report, read_interactions, split_of
 from sdiff.data.reading import Reading
 from sdiff.data.sources import HEAD
@@ -76,8 +76,7 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
     """
     if reading.split or reading.core > 1:
         raise SDiffError("The folder contains a split: leave out the options split and core, or give one table.")
-    read = {part: read_interactions(path, reading) for part, path in paths.items()}
-    tables, reports = {part: table for part, (table, _) in read.items()}, [report for _, report in read.values()]
+    tables, reports = _parts(paths, reading)
     users, items = (
         Vocabulary(tuple(dict.fromkeys(chain.from_iterable(getattr(table, role).ids for table in tables.values()))))
         for role in ("users", "items")
@@ -91,6 +90,33 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
         in_train=in_train,
     )
     return split, own_items(paths["train"], items, reading, report), report
+
+
+def _parts(paths: Mapping[str, Path], reading: Reading) -> tuple[dict[str, Interactions], list[Report]]:
+    """Reads the parts of a split, held-out ones like the train part. Raises SDiffError if they do not fit together."""
+    train, report = read_interactions(paths["train"], reading)
+    if "%" in report.times:
+        reading = replace(reading, timestamp_format=report.times)
+    tables, reports = {"train": train}, [report]
+    for part, path in paths.items():
+        if part == "train":
+            continue
+        tables[part], other = read_interactions(path, reading)
+        reports.append(other)
+        if report.times and other.times not in ("", report.times):
+            raise SDiffError(
+                f"The times in {paths['train']} are read as {report.times}, those in {path} as {other.times}: write "
+                "them the same way in both, or set timestamp_format."
+            )
+        for role in ("users", "items"):
+            known, given = (getattr(table, role).ids for table in (train, tables[part]))
+            differing = "" if {*known} & {*given} else difference(known, given)
+            if differing or (role == "users" and not {*known} & {*given}):
+                cause = f", because their ids differ by {differing}" if differing else ""
+                raise SDiffError(
+                    f"None of the {role} in {path} is in {paths['train']}{cause}: write the ids the same way in both."
+                )
+    return tables, reports
 
 
 def movielens(core: int, suffix: str = ".csv", encoding: str = "") -> Format:

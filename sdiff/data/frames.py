@@ -10,11 +10,9 @@ import narwhals as nw
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.database import readable_errors
-from sdiff.data.interactions import Interactions
-from sdiff.data.items import item_columns
-from sdiff.data.readers import DEFAULT, Reading, read_interactions
-from sdiff.data.tables import open_table
+from sdiff.data.interactions import Interactions, Vocabulary
+from sdiff.data.items import items_in_log, read_items, untitled
+from sdiff.data.readers import DEFAULT, Reading, Report, read_interactions
 
 REPEATED = "The data frame has more than one column of the same name: rename or remove one."
 WHOLE = nw.Int64()  # type of ids that are numbers in Python
@@ -60,7 +58,7 @@ def is_frame(value: Any) -> bool:
     return isinstance(_native(value), nw.DataFrame | nw.LazyFrame)
 
 
-def read_frame(frame: Any, reading: Reading = DEFAULT) -> tuple[Interactions, Form]:
+def read_frame(frame: Any, reading: Reading = DEFAULT) -> tuple[Interactions, Form, Report]:
     """Reads interactions from a frame like those from a table file, with the same checks and options.
 
     Args:
@@ -75,26 +73,34 @@ def read_frame(frame: Any, reading: Reading = DEFAULT) -> tuple[Interactions, Fo
     interactions, report = read_interactions(frame, reading)
     columns = {str(name).strip(): opened.get_column(name) for name in opened.columns}  # names may be numbers
     user, item = (columns[report.columns[role]] for role in ("user", "item"))
-    return interactions, Form(opened.implementation, str(user.name), str(item.name), _type(user), _type(item))
+    form = Form(opened.implementation, str(user.name), str(item.name), _type(user), _type(item))
+    return interactions, form, report
 
 
-def read_titles(frame: Any, item: str = "") -> dict[str, str]:
-    """Titles by item id, from a frame with a column of item ids and one of titles.
+def titles_of(
+    items: Vocabulary, titles: Any, interactions: Any = None, reading: Reading = DEFAULT, report: Report | None = None
+) -> dict[str, str]:
+    """Titles by item id, as in the table: from a frame of items, or else from a column of the interactions.
 
     Args:
-        item: name of the column of item ids; guessed if empty.
+        items: those of the model.
+        titles: the frame of items, or None.
+        interactions: a frame of interactions, or None.
+        reading: names of columns.
+        report: of reading the interactions.
 
     Raises:
-        SDiffError: not a frame, or a column is missing.
+        SDiffError: not a frame, a column is missing, or none of the items is in it.
     """
-    _opened(frame)
-    with open_table(frame) as table:
-        columns = item_columns(table, {"item": item} if item else {})
-        if "title" not in columns:
-            raise SDiffError(f"{table.name} has no column title: its columns are {table.listed}. Rename one.")
-        pairs = f"SELECT trim({columns['item']}), trim({columns['title']}) FROM {table.scan}"
-        with readable_errors(table.name):
-            return {id: title for id, title in table.con.execute(pairs).fetchall() if id and title}
+    if titles is not None:
+        _opened(titles)
+        found = read_items(titles, items, chosen={"year": "-", **reading.items_columns})
+    else:
+        found = report and items_in_log(interactions, items, reading.layout, report, reading.items_columns)
+    if not found:
+        return {}
+    named = zip(items.ids, found.title, untitled(items).title, strict=True)
+    return {id: title for id, title, none in named if title != none}
 
 
 def _opened(frame: Any) -> nw.DataFrame:

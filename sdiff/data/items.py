@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.database import readable_errors
+from sdiff.data.database import literal, readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import FaultyRows, Report
-from sdiff.data.roles import METADATA
-from sdiff.data.tables import DETECTED, Table, broken, open_table
+from sdiff.data.roles import METADATA, MISSING, candidates, suggested_item_names
+from sdiff.data.tables import DETECTED, Table, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
-SAMPLE = 1000  # ids compared to find out why none matches
+SAMPLE = 100_000  # ids compared to find out why some do not match
 CONSTANT = 0.9  # least share of an item's rows with its most frequent value, in a column that describes items
+FOUR = r"(?:^|[^0-9])([0-9]{4})(?:[01][0-9][0-3][0-9])?(?:[^0-9]|$)"  # not part of a number, unless that is a date
 ROLES = ("title", "year", "genres")
+NOTHING = "''"  # SQL of a column that there is not
 ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
 
 
@@ -35,12 +37,14 @@ class Titles:
         items: number of items.
         faults: the invalid rows of a table of items.
         columns: name of the column of each role.
+        note: why others have none, if it can be seen; empty otherwise.
     """
 
     found: int
     items: int
     faults: Faults
     columns: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def read_items(
     Args:
         path: of a file, or a data frame: see `open_table`.
         known: column names, or trusted SQL, by role. If given, columns are not guessed and `extra` is empty.
-        chosen: names of columns by role; "-" means no such column. Others are guessed.
+        chosen: names of columns by role; "-" means no such column, and no year in titles. Others are guessed.
         skip_faulty: skip invalid rows instead of raising an error.
 
     Raises:
@@ -102,7 +106,10 @@ def read_items(
         FaultyRows: rows cannot be read, and `skip_faulty` is off.
     """
     with open_table(path, layout) as table:
+        _register(table, items)
         columns = {role: table.columns.get(sql, sql) for role, sql in known.items()} or item_columns(table, chosen)
+        if not known and "item" not in chosen:
+            columns["item"] = _fitting(table, columns["item"])
         extra = {} if known else {name: sql for name, sql in table.columns.items() if sql not in columns.values()}
         faults = _load(table, columns, extra, table.one_line(columns))
         if faults.count and not skip_faulty:
@@ -134,7 +141,9 @@ def items_in_log(
         sql = {label: column for column, label in table.labels.items()}
         pair = {role: sql[label] for role, label in report.columns.items()}
         columns, item = _named(table, describing), pair["item"]
-        _load(table, {"item": item, **columns}, {}, table.one_line(pair))
+        year = {"year": NOTHING} if chosen.get("year") == "-" else {}
+        _register(table, items)
+        _load(table, {"item": item, **columns, **year}, {}, table.one_line(pair))
         described = {
             role: column
             for role, column in columns.items()
@@ -153,22 +162,40 @@ def items_in_log(
         return _metadata(table, items, {"item": item, **described}, {}, Faults(report.rows))
 
 
+def _register(table: Table, items: Vocabulary) -> None:
+    """Creates the table `ids` of the items."""
+    rows = "SELECT unnest(?::VARCHAR[]) AS id, unnest(range(?)) AS i"
+    table.con.execute(f"CREATE TABLE ids AS {rows}", [[*items.ids], len(items)])
+
+
+def _fitting(table: Table, first: str) -> str:
+    """SQL of the column of item ids: of those with a usual name, the one with the most items, or else the `first`."""
+    columns = [table.columns[name] for name in candidates(list(table.columns), METADATA["item"])]
+    if len(columns) < 2:
+        return first
+    counts = ", ".join(f"count(*) FILTER (trim({column}) IN (SELECT id FROM ids))" for column in columns)
+    with readable_errors(table.name):
+        [found] = table.con.execute(f"SELECT {counts} FROM {table.scan}").fetchall()
+    table.forget()
+    return columns[found.index(max(found))]
+
+
 def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], one_line: list[str]) -> Faults:
     """Creates the table `metadata` with id, title, year, genres and extra_0, ..., all as text. Returns invalid rows.
 
     Args:
         one_line: see `Table.one_line`.
     """
-    title, genres = (f"coalesce(trim({columns.get(role, 'NULL')}), '')" for role in ("title", "genres"))
+    title, genres = (_present(columns.get(role, "NULL")) for role in ("title", "genres"))
     if "year" in columns:
-        year = f"coalesce(regexp_extract({columns['year']}, '[0-9]{{4}}'), '')"
+        year = f"coalesce(regexp_extract({columns['year']}, '{FOUR}', 1), '')"
     else:
         year = f"regexp_extract({title}, '{YEAR}', 1)"
         title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
-    others = "".join(f", {sql} AS extra_{n}" for n, sql in enumerate(extra.values()))
+    others = "".join(f", {_present(sql)} AS extra_{n}" for n, sql in enumerate(extra.values()))
     selected = f"""
         SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
-            {broken(one_line)} AS broken"""
+            {table.broken(one_line)} AS broken"""
     with readable_errors(table.name):
         table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
         if table.misquoted("metadata", one_line):
@@ -176,14 +203,20 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], on
     return table.faults("metadata", "CASE WHEN coalesce(id, '') = '' THEN 'item is empty' END")
 
 
+def _present(column: str) -> str:
+    """SQL of the text of a column, empty where it is a word for a missing value."""
+    missing = f"lower(trim({column})) IN ({', '.join(map(literal, MISSING))})"
+    return f"CASE WHEN {missing} THEN '' ELSE coalesce(trim({column}), '') END"
+
+
 def _belongs_to_items(table: Table, column: str) -> bool:
     """Whether most rows of an item have the same value in a column of `metadata`."""
     [(share,)] = table.con.execute(f"""
         SELECT sum(most) / sum(n) FROM (
             SELECT max(n) AS most, sum(n) AS n
-            FROM (SELECT id, count(*) AS n FROM metadata WHERE {column} <> '' GROUP BY id, {column})
+            FROM (SELECT id, count(*) AS n FROM metadata WHERE {column} <> '' AND id <> '' GROUP BY id, {column})
             GROUP BY id HAVING sum(n) > 1)""").fetchall()
-    return share is None or share > CONSTANT
+    return share is not None and share > CONSTANT
 
 
 def _metadata(
@@ -191,9 +224,6 @@ def _metadata(
 ) -> Items:
     """The rows of the table `metadata` for `items`. Raises SDiffError if there are none."""
     con = table.con
-    con.execute(
-        "CREATE TABLE ids AS SELECT unnest(?::VARCHAR[]) AS id, unnest(range(?)) AS i", [[*items.ids], len(items)]
-    )
     others = "".join(f", coalesce(extra_{n}, '')" for n in range(len(extra)))
     found = con.execute(f"""
         SELECT coalesce(nullif(title, ''), 'Item ' || id), coalesce(TRY_CAST(year AS INTEGER), 0),
@@ -201,12 +231,20 @@ def _metadata(
         FROM ids LEFT JOIN (SELECT min(rowid) AS first, id FROM metadata GROUP BY id) USING (id)
         LEFT JOIN metadata ON metadata.rowid = first ORDER BY i""").fetchall()
     title, year, genres, *others, known, titled = map(list, zip(*found, strict=True))
-    if not any(known):
-        given = [id for (id,) in con.execute("SELECT id FROM metadata WHERE id <> '' LIMIT ?", [SAMPLE]).fetchall()]
-        raise SDiffError(f"0 of {len(items):,} items have a title in {table.name}: {_cause(items.ids, given)}.")
+    note = (
+        "" if "title" in columns else "it has no column of titles with a usual name: name it, as in items_title=COLUMN"
+    )
+    if not all(known):
+        unused = "SELECT id FROM metadata WHERE id <> '' AND id NOT IN (SELECT id FROM ids) LIMIT ?"
+        given = [id for (id,) in con.execute(unused, [SAMPLE]).fetchall()]
+        if not any(known):
+            raise SDiffError(f"0 of {len(items):,} items have a title in {table.name}: {_cause(items.ids, given)}.")
+        lacking = [id for id, there in zip(items.ids, known, strict=True) if not there]
+        if differing := difference(lacking, given, 1 / 2):
+            note = note or f"most others differ from an id in {table.name} by {differing}"
     sequence = columns.get("genres") in {table.columns[name] for name in table.sequences}
     labels = {role: table.labels[sql] for role, sql in columns.items() if sql in table.labels}
-    titles = Titles(sum(titled), len(items), faults, labels)
+    titles = Titles(sum(titled), len(items), faults, labels, note)
     return Items(title, year, separated(genres, sequence), dict(zip(extra, others, strict=True)), titles)
 
 
@@ -215,12 +253,14 @@ def item_columns(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
     named = _named(table, chosen)
     guessed = table.guessed(METADATA).items()
     columns = {role: sql for role, sql in guessed if role not in chosen and sql != named.get("item")} | named
+    if chosen.get("year") == "-":
+        columns["year"] = NOTHING
     if "item" in columns:
         return columns
     if first := table.data_as_header:
         raise SDiffError(
             f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name its "
-            f"columns, such as items_names={','.join(('item', 'title', 'genres')[: len(first)])}."
+            f"columns, such as items_names={','.join(suggested_item_names(len(first)))}."
         )
     raise SDiffError(
         f"{table.name} has no column item: its columns are {table.listed}. Name the column of item ids, such as "
@@ -245,12 +285,20 @@ DIFFERENCES: dict[str, Callable[[str], str]] = {
 }
 
 
+def difference(ids: Sequence[str], given: Sequence[str], share: float = 0.0) -> str:
+    """By what more than a share of `ids` differ from ids `given` in another table; empty if that is not known."""
+    for name, plain in DIFFERENCES.items():
+        others = {*map(plain, given)}
+        if sum(plain(id) in others for id in ids) > share * len(ids):
+            return name
+    return ""
+
+
 def _cause(ids: Sequence[str], given: Sequence[str]) -> str:
     """Why none of `ids` is among the ids `given` in another table."""
     examples = f"{', '.join(map(brief, given[:3]))} there, and {', '.join(map(brief, ids[:3]))} in the interactions"
-    for difference, plain in DIFFERENCES.items():
-        if {*map(plain, ids)} & {*map(plain, given)}:
-            return f"the ids differ by {difference} ({examples}); write them the same way in both tables"
+    if found := difference(ids, given):
+        return f"the ids differ by {found} ({examples}); write them the same way in both tables"
     return f"its ids differ ({examples}); name the right column of ids, such as items_id=COLUMN"
 
 
@@ -261,8 +309,11 @@ def separated(genres: list[str], sequence: bool = False) -> list[str]:
         sequence: whether they are separated by blanks, as in RecBole's files.
     """
     texts = {*genres}
-    if any(text.startswith("[") for text in texts):
-        as_list = {text: "|".join(_listed(text)) if text.startswith("[") else text for text in texts}
+    lists = {
+        text for text in texts if re.fullmatch(r"\[.*|\{.*\}|\(.*\)", text, re.DOTALL)
+    }  # the others: Postgres, Python
+    if lists:
+        as_list = {text: "|".join(_listed(text)) if text in lists else text for text in texts}
         return [as_list[text] for text in genres]
     separators = (r"\|", ";", ",", r"\s/\s", *([r"\s"] if sequence else []))
     separator = next((each for each in separators if any(re.search(each, text) for text in texts)), None)
@@ -277,7 +328,7 @@ def _listed(text: str) -> list[str]:
     quoted = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\""""
     named = re.findall(rf"""['"](?:name|description)['"]\s*:\s*(?:{quoted})""", text)
     found = named or re.findall(quoted, text)
-    return ["".join(pair).strip() for pair in found] or [part.strip() for part in text.strip("[] ").split(",")]
+    return ["".join(pair).strip() for pair in found] or [part.strip() for part in text.strip("[]{}() ").split(",")]
 
 
 def untitled(items: Vocabulary) -> Items:

@@ -14,19 +14,16 @@ from sdiff.data.database import literal, readable_errors
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
-from sdiff.data.roles import PAIR, describing, recognised, suggested_names
-from sdiff.data.tables import LONGEST, Table, broken, open_table
+from sdiff.data.roles import MISSING, PAIR, describing, recognised, suggested_names
+from sdiff.data.tables import LONGEST, Table, open_table
 from sdiff.data.times import Times, find_times, settle
 
 SHOWN = 3  # invalid rows quoted in an error
-# What programs write for a missing value, as in pandas, and \N of databases, in lower case.
-MISSING = (
-    *("null", "(null)", "[null]", "<null>", "nan", "-nan", "none", "undefined", "na", "<na>", "#na", "n/a", "#n/a"),
-    *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
-)
 BLANK = r"[\s\x0b\x{85}\p{Z}]+"  # white space of any script
 # Lists and objects, but not titles such as [REC] or ids such as {6f9619ff-8b86}.
-NESTED = r"""(?s)\[(\s*[-.\d]*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[:=].*\}"""
+NESTED = r"""(?s)\[(\s*[-.\d]*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[,:=].*\}|\(\s*['"].*['"],?\s*\)"""
+ROUNDED = r"\d(\.\d+)?[eE]\+\d+"  # a number as a spreadsheet shows it
+SPACES = " \t\n\r\x0b\x0c\u00a0\u2007\u202f\u3000\ufeff"
 BREAK = "has a line break: a quotation mark may be missing"
 
 
@@ -40,11 +37,20 @@ class FaultyRows(SDiffError):
 
     def __init__(self, table: str, faults: Faults) -> None:
         self.table, self.faults = table, faults
-        times = all(fault.reason.startswith("timestamp is") for fault in faults.first)
-        shown = "; ".join(map(str, faults.first[:SHOWN])) + (" ..." if faults.count > SHOWN else "")
+        times, encoding = (
+            all(fault.reason.startswith(start) for fault in faults.first) for start in ("timestamp is", "it is not in")
+        )
+        shown = "; ".join(map(str, faults.first[: 1 if encoding else SHOWN]))
+        advice = "Fix them, or skip them with skip_faulty=true."
+        if times:
+            advice = (
+                "Set their format, as in timestamp_format=%d/%m/%Y, fix them, skip them with skip_faulty=true, or "
+                "leave out the times with timestamp=-."
+            )
+        more = "" if encoding or faults.count <= SHOWN else "; and others"
         super().__init__(
-            f"{table}: {faults.count:,} of {faults.rows:,} rows are invalid: {shown}. Fix them, or skip them with "
-            "skip_faulty=true" + (", or leave out the times with timestamp=-." if times else ".")
+            f"{table}: {faults.count:,} of {faults.rows:,} rows are invalid: {shown}{more}."
+            + ("" if encoding else f" {advice}")
         )
 
     def __reduce__(self) -> Any:  # pickle the finished message instead of the arguments of __init__
@@ -168,7 +174,14 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
     columns = {role: table.columns[name] for role, name in named.items()}
     guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in chosen}
     columns = {role: sql for role, sql in guessed.items() if sql not in columns.values()} | columns
-    if reading.names and {"user", "item"} <= recognised(table.rows[0] if table.rows else []).keys():
+    if lists := [role for role in ("user", "item") if columns.get(role) in map(table.columns.get, table.sequences)]:
+        raise SDiffError(
+            f"The column {table.labels[columns[lists[0]]]} of {table.name} holds lists: write one row for each "
+            f"{lists[0]}."
+        )
+    if reading.names and (
+        {"user", "item"} <= recognised(table.rows[0] if table.rows else []).keys() or table.has_header
+    ):
         raise SDiffError(
             f"{table.name} has a header, {', '.join(table.rows[0])[:200]}: leave out names, and choose columns by "
             "user=COLUMN&item=COLUMN."
@@ -179,12 +192,15 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
                 f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name the "
                 f"columns, such as ?names={','.join(suggested_names([first, *table.rows]))}."
             )
-        hint = (
-            f"Rename one, or name it, as in {lacking[0]}='COLUMN'."
-            if table.is_frame
-            else f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}, or all columns "
-            "with names= if the file has no header."
-        )
+        hint = f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}"
+        if table.is_frame:
+            hint = f"Rename one, or name it, as in {lacking[0]}='COLUMN'."
+        elif table.written[0] != "text":
+            hint += "."
+        elif len(table.columns) == 1:
+            hint = "If its columns are separated by another character, name it, such as ?delimiter=~."
+        else:
+            hint += ", or all columns with names= if the file has no header."
         raise SDiffError(
             f"{table.name} has no column {' and no column '.join(lacking)}: its columns are {table.listed}. {hint}"
         )
@@ -207,7 +223,7 @@ def _times(table: Table, columns: dict[str, str], reading: Reading) -> Times:
 
 def as_text(column: str) -> str:
     """SQL of a column's text without blanks around it, NULL if it is empty."""
-    return f"nullif(trim({column}), '')"
+    return f"nullif(trim({column}, {literal(SPACES)}), '')"
 
 
 def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_line: list[str]) -> None:
@@ -215,10 +231,14 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
 
     `pairs` has user, item, rating, number and date of the time, the fault of a row, if any, and whether one of the
     columns `one_line` is broken. Its rowid is the position in the file; row_number() would prevent a parallel scan.
-    `odd` has the texts that are no ids, and why.
+    `odd` has the texts that are not ids, and why.
     """
     text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
+    header = " AND ".join(
+        f"""lower("{role}") = {literal(table.labels[columns[role]].lower())}""" for role in ("user", "item")
+    )
+    faults.append(f"WHEN {header} THEN 'the header is repeated'")
     kinds = {"rating": ("rating", "a number"), "timestamp": ("coalesce(number, date)", "seconds or a date")}
     for role, (value, kind) in kinds.items():
         if role in columns:
@@ -234,7 +254,7 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
                 SELECT *, {_number("rating_text")} AS rating, {times.number("timestamp_text")} AS number
                 FROM (
                     SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
-                        {text["timestamp"]} AS timestamp_text, {where} AS included, {broken(one_line)} AS broken
+                        {text["timestamp"]} AS timestamp_text, {where} AS included, {table.broken(one_line)} AS broken
                     FROM {table.scan})))""")
     ids = " UNION ALL ".join(
         f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header,
@@ -251,10 +271,17 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
                 THEN 'is ''' || id || ''', which stands for a missing value'
             WHEN abs(TRY_CAST(id AS DOUBLE)) > exact
                 THEN 'is ' || id || ', too large for a column of floats: write ids as text or whole numbers'
+            WHEN regexp_full_match(id, {literal(ROUNDED)})
+                THEN 'is ' || id || ', rounded by a spreadsheet: export the ids as text'
+            WHEN regexp_full_match(id, '[0-9]+[.]0+') AND whole IS NOT NULL
+                THEN 'is ' || id || ', but another row has ' || whole || ': write ids the same way'
             WHEN regexp_full_match(id, {literal(NESTED)})
                 THEN 'is ''' || left(id, {LONGEST}) || ''', a list or an object: write one row for each pair'
             WHEN contains(id, chr(10)) THEN '{BREAK}' END AS reason
-        FROM ({ids}) WHERE reason IS NOT NULL""")
+        FROM ({ids}) AS ids
+        LEFT JOIN (SELECT role AS of, id AS whole FROM ({ids}))
+            ON of = role AND regexp_full_match(id, '[0-9]+[.]0+') AND whole = regexp_replace(id, '[.]0+$', '')
+        WHERE reason IS NOT NULL""")
 
 
 def _number(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
@@ -19,26 +19,30 @@ ITEMS = (
 # What a table with one of the above may have, too: the session of a customer, or the store of a product.
 WEAK_USERS = ("household", "device", "anonymous", "session")
 WEAK_ITEMS = ("post", "page", "ad", "channel", "station", "location", "merchant", "store")
-ENDINGS = ("id", "", "code", "no", "number", "key", "uuid", "name", "title")
+ENDINGS = ("id", "", "code", "sku", "no", "number", "key", "uuid", "name", "title")
 
 
 def _named(nouns: tuple[str, ...], endings: tuple[str, ...] = ENDINGS) -> tuple[str, ...]:
     return tuple(noun + ending for ending in endings for noun in nouns)
 
 
+ITEM_IDS = (
+    *("itemid", "item", "iid", "asin", "parentasin", "isbn", "isbn13", "isbn10", "sku", "skuid", "stockcode"),
+    *("lineitemsku", "ean", "upc", "gtin", "barcode", "partnumber"),
+    *_named(ITEMS),
+    *_named(WEAK_ITEMS),
+    *("appids", "goods", "goodsid", "gmapid"),
+)
+ITEM_NAMES = (  # and ids of other sites
+    *("title", "name", "lineitemname", "itemdescription", "productdescription"),
+    *("tconst", "imdbid", "tmdbid", "url", "uri", "trackuri", "pageurl"),
+)
 PAIR = {
     "user": (
-        *("user", "userid", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
+        *("userid", "user", "uid", *_named(USERS), "msno", "nickname", "login", "email", "steamid"),
         *_named(WEAK_USERS),
     ),
-    "item": (
-        *("item", "itemid", "iid", "asin", "parentasin", "isbn", "isbn13", "isbn10", "sku", "skuid", "stockcode"),
-        *("lineitemsku", "ean", "upc", "gtin", "barcode", "partnumber"),
-        *_named(ITEMS),
-        *_named(WEAK_ITEMS),
-        *("appids", "goods", "goodsid", "title", "name", "lineitemname", "itemdescription", "productdescription"),
-        *("tconst", "imdbid", "tmdbid", "url", "uri", "trackuri", "pageurl"),
-    ),
+    "item": (*ITEM_IDS, *ITEM_NAMES),
     "rating": (
         *("rating", "score", "stars", "star", "starrating", "overall", "ratings", "userrating", "bookrating"),
         *("myrating", "ratingscore", "reviewscore", "reviewrating", "reviewoverall", "rate", "preference", "weight"),
@@ -63,7 +67,7 @@ PAIR = {
     ),
 }
 METADATA = {
-    "item": (*PAIR["item"], "id"),
+    "item": (*(name for name in ITEM_IDS if not name.endswith(("name", "title"))), "id", *ITEM_IDS, *ITEM_NAMES),
     "title": (
         *("title", "movietitle", "itemname", "itemtitle", *_named(ITEMS + WEAK_ITEMS, ("title", "name"))),
         *("name", "originaltitle", "primarytitle", "prodname", "lineitemname", "headline"),
@@ -80,18 +84,28 @@ METADATA = {
         *("style", "shelves", "keywords"),
     ),
 }
+# What programs write for a missing value, as in pandas, and \N of databases, in lower case.
+MISSING = (
+    *("null", "(null)", "[null]", "<null>", "nan", "-nan", "none", "undefined", "na", "<na>", "#na", "n/a", "#n/a"),
+    *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
+)
 # How values look, if nothing else is known about them.
-RATING, FRACTION = r"\d{1,2}([.,]\d)?", r"[+-]?\d*[.,]\d*[1-9]\d*"
+LIST = r"[\w-]+( [\w-]+)+"  # ids separated by blanks, if all have the same form
+RATING, FRACTION = r"\d{1,2}([.,][05])?", r"[+-]?\d*[.,]\d*[1-9]\d*"
 DATE = r".*\d\d?:\d\d.*|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}.*"
 # Seconds from 1989 to 2033, also in smaller units, or dates in digits. Ids may look like them.
 SECONDS = r"([6-9]\d{8}|1\d{9})(\d{3}){0,3}|(19|20)\d\d[01]\d[0-3]\d(\d{4}|\d{6})?"
 
 
-def recognised(names: Iterable[str], roles: Mapping[str, tuple[str, ...]] = PAIR) -> dict[str, str]:
+def recognised(names: Sequence[str], roles: Mapping[str, tuple[str, ...]] = PAIR) -> dict[str, str]:
     """The names of columns by role. A role gets the first of its usual names that there is."""
+    return {role: found[0] for role, usual in roles.items() if (found := candidates(names, usual))}
+
+
+def candidates(names: Sequence[str], usual: Iterable[str]) -> list[str]:
+    """Those of the names that are among the usual ones of a role, in the order of these."""
     plain = {re.sub(r"[\W_]", "", name.lower()): name for name in reversed([*names])}
-    matches = {role: [plain[name] for name in usual if name in plain] for role, usual in roles.items()}
-    return {role: found[0] for role, found in matches.items() if found}
+    return list(dict.fromkeys(plain[name] for name in usual if name in plain))
 
 
 def describing(names: Iterable[str], pair: Mapping[str, str]) -> dict[str, str]:
@@ -108,7 +122,8 @@ def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
     """Names for the columns of a file without a header, from its first rows.
 
     One that looks like times is the timestamp, and the first two others are user and item. An item is no number with a
-    fraction, such as a rating or a latitude. If the first of at least three columns counts the rows, it is called row.
+    fraction, such as a rating or a latitude. Lists of ids are neither. If the first of at least three columns counts
+    the rows, it is called row.
     """
     columns = [[row[n].strip() for row in rows if len(row) > n] for n in range(max(map(len, rows), default=0))]
     free = [*range(len(columns))]
@@ -125,8 +140,9 @@ def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
     if len(columns) > 2 and len(rows) > 2 and columns[0] in ([str(n + k) for n in range(len(rows))] for k in (0, 1)):
         name("row", [0])
     times = like(DATE) or like(SECONDS)[-1:]
-    others = [n for n in free if n not in times]
-    if len(others) >= 2:
+    lists = [n for n in free if 2 * sum(map(_is_list, columns[n])) > len(columns[n])]
+    others = [n for n in free if n not in (*times, *lists)]
+    if len(others) >= 2 or lists:
         name("timestamp", times)
     else:
         others = [*free]
@@ -135,3 +151,14 @@ def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
     name("item", [n for n in others[1:] if n not in fractions] or others[1:])
     name("rating", like(RATING))
     return tuple(names.get(n, f"column{n + 1}") for n in range(len(columns)))
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text seems to be a list of ids, such as "N55189 N42782"."""
+    forms = {re.sub(r"\d+", "9", part) for part in text.split(" ")}
+    return re.fullmatch(LIST, text) is not None and len(forms) == 1 and "9" in forms.pop()
+
+
+def suggested_item_names(width: int) -> tuple[str, ...]:
+    """Names for the columns of a table of items without a header."""
+    return (*("item", "title", "genres")[:width], *(f"column{n}" for n in range(4, width + 1)))

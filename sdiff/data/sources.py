@@ -36,8 +36,11 @@ REFUSED = {  # files by their first bytes, and what to do with them
     b"%%MatrixMarket": "is a matrix in the Matrix Market format: export it as CSV, one row for each user and item",
 }
 # Encodings that are proposed, by the kind of letters; any other of Python's is read if it is named.
-LATIN, OTHERS = ("cp1252", "cp1250"), ("cp1251", "gb18030", "big5", "shift_jis", "euc_kr")
-FEW = 20  # letters with accents that do not tell cp1252 from cp1250
+OTHERS = ("cp1251", "gb18030", "big5", "shift_jis", "euc_kr", "cp1253", "cp1255", "cp874")
+# Bytes that are letters in cp1250 but signs or rare letters in cp1252; the two of Hungarian; and letters of Western
+# European languages in cp1252.
+CENTRAL, HUNGARIAN = rb"[\x8a\x8d-\x8f\x9a\x9d-\x9f\xa3\xa5\xaa\xaf\xb3\xb9\xba\xbc\xbe\xbf]", rb"[\xd5\xdb\xf5\xfb]"
+WESTERN = rb"[\xc0\xc7-\xc8\xca\xd1\xe0\xe3\xe5-\xe8\xea\xf1\xf8]"
 WILD = re.compile(r"[*?\[\]]")  # characters in a file name that DuckDB takes for patterns
 
 
@@ -71,16 +74,24 @@ class Source:
         path = paths[0]
         head = _head(path)
         if head.startswith(b"PAR1"):
+            for each in paths:
+                if is_packed(each):
+                    raise SDiffError(f"{each} is compressed: unpack it first, as Parquet is compressed itself.")
+                if not _head(each).startswith(b"PAR1"):
+                    raise SDiffError(f"{each} is not Parquet, but {path} is: put tables of one format into the folder.")
             return cls(tuple(paths), True)
         encoding = encoding or next((e for mark, e in MARKS.items() if head.startswith(mark)), "") or _unmarked(head)
         whole = len(head) < HEAD
         try:
             decoded, garbled = _decoded(head, encoding, whole)
         except (LookupError, ValueError):  # ValueError if the name has a null character
-            raise SDiffError(f"There is no encoding {brief(encoding)}: use utf-8, cp1252 or utf-16.") from None
+            raise SDiffError(
+                f"There is no encoding {brief(encoding)}, or {path} is not in it: use utf-8 or cp1252."
+            ) from None
         if "\0" in decoded:
             raise SDiffError(
-                f"Cannot read {path}: it is binary, but not Parquet. Export it as CSV, JSON lines or Parquet."
+                f"Cannot read {path}: it is binary, but not Parquet. Export it as CSV, JSON lines or Parquet, or set "
+                "its encoding if it is text, such as encoding=utf-16-le."
             )
         text = re.sub("\r\n?", "\n", decoded.removeprefix("\ufeff"))
         if not text.strip():
@@ -134,22 +145,29 @@ class Source:
             uniform &= returns == 0 or returns == pairs == feeds
         return uniform, short
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, headed: bool = False) -> Iterator[str]:
         """The lines of all files, each with \\n at its end. Bytes that cannot be decoded are surrogates.
 
-        The first line of a file is left out if it repeats that of the first file: a header.
+        Args:
+            headed: whether the first file starts with a header. It is left out where another file repeats it.
 
         Raises:
-            SDiffError: the text is not in this encoding.
+            SDiffError: the text is not in this encoding, or a file has the columns of the header in another order.
         """
-        header = None
+        header = ""
         for path in self.paths:
             try:
                 with opened(path) as file:
                     for n, line in enumerate(io.TextIOWrapper(file, self.encoding, errors="surrogateescape")):
-                        if n or line != header:
-                            header = header or line
-                            yield line if line.endswith("\n") else line + "\n"
+                        line = line if line.endswith("\n") else line + "\n"
+                        line = line if n else line.removeprefix("\ufeff")
+                        if n == 0 and headed and path != self.paths[0]:
+                            if line == header:
+                                continue
+                            if sorted(re.split(r"\W+", line.lower())) == sorted(re.split(r"\W+", header.lower())):
+                                raise SDiffError(f"{path} has other columns than {self.paths[0]}: write them alike.")
+                        header = header or line
+                        yield line
             except UnicodeError as error:
                 raise SDiffError(f"{path} is not in the encoding {self.encoding}: name another.") from error
 
@@ -159,13 +177,14 @@ class Source:
         if not sample:
             return "utf-8"
         marked, latin = len(re.findall(b"[\x80-\xff]", sample)), len(re.findall(b"[A-Za-z]", sample))
-        other = marked > 2 * latin + 2
-        if marked < FEW and not other:
-            encoding = "cp1252"
+        if marked > 2 * latin + 2:
+            best = from_bytes(sample, cp_isolation=list(OTHERS)).best()
+            hebrew = not re.search(rb"[\x80-\xdf\xfb-\xff]", sample)
+            encoding = "cp1255" if hebrew else best.encoding if best else OTHERS[0]
         else:
-            candidates = OTHERS if other else LATIN
-            best = from_bytes(sample, cp_isolation=list(candidates)).best()
-            encoding = best.encoding if best else candidates[0]
+            hungarian = re.search(HUNGARIAN, sample) and not re.search(WESTERN, sample)
+            central = hungarian or 20 * len(re.findall(CENTRAL, sample)) > marked
+            encoding = "cp1250" if central else "cp1252"
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
 
     def _foreign(self) -> Iterator[bytes]:

@@ -78,11 +78,15 @@ def summarize(dataset: Dataset) -> Summary:
         | ({"invalid, of items": titles.faults.count} if titles and titles.faults.count else {})
         if report
         else {},
-        columns=", ".join(f"{role}: {name}" for role, name in report.columns.items())
-        + (f" ({report.times})" if report.times else "")
+        columns=", ".join(
+            f"{role}: {name}" + (f" ({report.times})" if role == "timestamp" and report.times else "")
+            for role, name in report.columns.items()
+        )
         if report
         else "",
-        titles=f"{titles.found:,} of {titles.items:,} items have a title" if titles else "",
+        titles=f"{titles.found:,} of {titles.items:,} items have a title" + f"; {titles.note}" * bool(titles.note)
+        if titles
+        else "",
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ from sdiff.data.sources import HEAD, Source, write
 
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
 COLUMNS = 1000  # maximum per table; each column costs memory, however short the file
+MOST = 20  # delimiters counted in a line of a text that may be a row
 EXACT = {"FLOAT": 2**24, "DOUBLE": 2**53}  # larger whole numbers may have been rounded, by type of a column
+# A value in quotation marks, or without any, and one that needs them because it has some itself.
+WHOLE, DOUBLED = '[^"]*|"([^"]|"")*"', '"([^"]|"")*""([^"]|"")*"'
+INVALID = " invalid"  # name of an internal column
 DETECTED = Layout()
 
 
@@ -55,6 +59,7 @@ class Table:
         self.con, self.name, self._layout, self._copy = con, name, layout, copy
         self._origin, self._dialect, self._unclosed = origin, None, set()
         self._types: dict[str, str] = {}
+        self._lines_of_json = False
         with readable_errors(name):
             if isinstance(origin, str):
                 self.scan, names = origin, self._described(origin)
@@ -107,6 +112,11 @@ class Table:
         return self._dialect.header if self._dialect and self._dialect.header_is_data else []
 
     @property
+    def has_header(self) -> bool:
+        """Whether the first row seems to be a header, although columns were named: only it has no numbers or dates."""
+        return self._dialect is not None and self._dialect.first_is_header
+
+    @property
     def rows(self) -> list[list[str]]:
         """The first rows of a delimited text file."""
         return self._dialect.rows if self._dialect else []
@@ -116,7 +126,7 @@ class Table:
 
         Names are compared without punctuation: `userid` matches User-ID.
         """
-        return {role: self.columns[name] for role, name in recognised(self.columns, roles).items()}
+        return {role: self.columns[name] for role, name in recognised([*self.columns], roles).items()}
 
     def faults(self, scanned: str, reason: str) -> Faults:
         """The invalid rows, after the whole table has been scanned.
@@ -125,6 +135,10 @@ class Table:
             scanned: name of a table with the rows that DuckDB could parse, in order. Those that it rejected are added.
             reason: SQL of why one of its rows is invalid, NULL if it is valid.
         """
+        if self._lines_of_json:
+            garbled = isinstance(self._origin, Source) and self._origin.garbled
+            cause = self._encoding_advice() if garbled else "it is not valid JSON"
+            reason = f"CASE WHEN broken THEN {literal(cause)} ELSE {reason} END"
         query = f"SELECT rowid, {reason} AS reason FROM {scanned} WHERE reason IS NOT NULL ORDER BY rowid LIMIT {KEPT}"
         found = self.con.execute(query).fetchall()
         [(rows, count)] = self.con.execute(f"SELECT count(*), count({reason}) FROM {scanned}").fetchall()
@@ -141,19 +155,47 @@ class Table:
     def one_line(self, columns: Mapping[str, str]) -> list[str]:
         """SQL of the columns whose values have no line breaks: one means that a quotation mark is missing.
 
-        These are `columns`, by role, and others with usual names, except descriptions that are not ids. None if values
-        are not in quotation marks.
+        These are `columns`, by role, and others with usual names, except descriptions that are not ids. None if there
+        can be no quotation marks.
         """
         made = self._dialect
-        if not made or not made.quote or len(made.delimiter) > 1:
+        if not made or len(made.delimiter) > 1:
             return []
         ids = {columns.get("user"), columns.get("item")}
         named = {*columns.values(), *self.guessed(PAIR).values(), *self.guessed(METADATA).values()}
         free = {column for column, label in self.labels.items() if "description" in label.lower()} - ids
         return [column for column in self.labels if column in named - free]
 
+    def broken(self, one_line: Sequence[str]) -> str:
+        """SQL of whether a row seems to have swallowed the next ones, because a quotation mark is missing.
+
+        A value has a line break in one of the columns `one_line`, or the lines of a text look like rows. Where values
+        seem to have no quotation marks: whether some do need them; NULL if others would not be read right with them.
+        In a file of JSON lines: whether a line is not valid.
+        """
+        if self._lines_of_json:
+            return identifier(INVALID)
+        if not one_line or not self._dialect:
+            return "false"
+        if not self._dialect.quote:
+            marks = " OR ".join(f"contains({column}, '\"')" for column in one_line)
+            needed = " OR ".join(f"regexp_full_match({column}, {literal(DOUBLED)})" for column in one_line)
+            whole = " AND ".join(
+                f"coalesce(regexp_full_match({column}, {literal(WHOLE)}), true)" for column in one_line
+            )
+            return f"CASE WHEN {marks} THEN CASE WHEN {whole} THEN {needed} END ELSE false END"
+        end = rf"\x{{{ord(self._dialect.delimiter):x}}}"
+        cell = rf"[^\n{end}]*"
+        inner = rf"(({cell}{end}){{{min(len(self.columns) - 1, MOST)},}}{cell}\n)+[^\n]*"
+        rows = rf"[^\n]*\n({inner}|{cell}{end}[^\n]*)"
+        several = {column: f"contains({column}, chr(10))" for column in self.labels}
+        return " OR ".join(
+            lines if column in one_line else f"{lines} AND regexp_full_match({column}, {literal(rows)})"
+            for column, lines in several.items()
+        )
+
     def misquoted(self, scanned: str, one_line: Sequence[str]) -> bool:
-        """Whether rows may be lost behind a quotation mark, after a scan. If so, `scan` now reads line by line.
+        """Whether quotation marks have not been read right by a scan. If so, `scan` now does.
 
         Args:
             scanned: name of a table with the rows, and the column `broken`: see `broken`.
@@ -162,16 +204,29 @@ class Table:
         made, origin = self._dialect, self._origin
         if not one_line or not made or not isinstance(origin, Source):
             return False
+        if not made.quote:
+            query = f"SELECT bool_or(broken), bool_or(broken IS NULL) FROM {scanned}"
+            if self.con.execute(query).fetchall() != [(True, False)]:
+                return False
+            self.forget()
+            self._dialect = replace(made, quote='"', escape='"')
+            self.scan = self._csv(*self._prepared(origin, False))
+            return True
         rejected = "FROM reject_errors WHERE error_type IN ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')"
         lost = f"SELECT (SELECT count(*) {rejected}) + (SELECT count(*) FROM {scanned} WHERE broken)"
         if self.con.execute(lost).fetchall() == [(0,)]:
             return False
-        self.con.execute(FORGET)
+        self.forget()
         indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
         faulty: list[int] = []
-        write(self._copy, made.recovered(made.plain(origin.lines()), indices, faulty))
+        write(self._copy, made.recovered(made.plain(origin.lines(bool(made.header))), indices, faulty))
         self.scan, self._unclosed = self._csv(self._copy, False), {*faulty}
         return True
+
+    def forget(self) -> None:
+        """Forgets the rows that the scans until now have rejected."""
+        if self._dialect:
+            self.con.execute(FORGET)
 
     def proposed_encoding(self) -> str:
         """The likely encoding of a text file whose start is not in the given one, else an empty text."""
@@ -214,12 +269,31 @@ class Table:
         path, _ = self._prepared(origin, start, by_line)
         options = f"format = '{form}', ignore_errors = {by_line}, hive_partitioning = false"
         objects = f"read_json_objects({literal(str(path))}, {options})"
-        query = f"SELECT DISTINCT unnest(json_keys(json)) FROM (FROM {objects} LIMIT {HEAD})"
+        sample = f"(FROM {objects} LIMIT {HEAD})"
+        query = f"SELECT DISTINCT unnest(json_keys(json)) FROM {sample}"
         keys = sorted(key for (key,) in self.con.execute(query).fetchall())
         if not keys:
             raise SDiffError(f"{self.name} holds no JSON objects: write one for each row.")
-        fields = ", ".join(f"""json ->> {literal('$."' + key + '"')} AS {identifier(key)}""" for key in keys)
-        return f"(SELECT {fields} FROM {objects})", keys
+        paths: dict[str, str] = {}
+        for key in keys:
+            parts = self._fields_of(sample, key)
+            if len(parts) == 1 and parts[0].startswith("$"):  # a type, as in MongoDB's {"$oid": "5f..."}
+                paths[key] = _pointer(key, parts[0])
+            else:
+                paths |= {f"{key}.{part}": _pointer(key, part) for part in parts} or {key: _pointer(key)}
+        fields = ", ".join(f"json ->> {literal(path)} AS {identifier(key)}" for key, path in paths.items())
+        self._lines_of_json = by_line
+        invalid = f", json IS NULL AS {identifier(INVALID)}" if by_line else ""
+        return f"(SELECT {fields}{invalid} FROM {objects})", [*paths]
+
+    def _fields_of(self, sample: str, key: str) -> list[str]:
+        """The keys of the objects that a key has as its values; empty if it has others, too."""
+        path = literal(_pointer(key))
+        query = f"""
+            SELECT bool_and(json_type(json, {path}) IN ('OBJECT', 'NULL')), flatten(list(json_keys(json, {path})))
+            FROM {sample}"""
+        [(objects, fields)] = self.con.execute(query).fetchall()
+        return sorted({*fields}) if objects and fields else []
 
     def _prepared(self, origin: Source, start: bool, by_line: bool = False) -> tuple[Path, bool]:
         """A text file that DuckDB can scan, and whether it can do so in parallel: it drops long lines then.
@@ -238,7 +312,7 @@ class Table:
         uniform, short = origin.survey()
         if origin.plain and uniform and not (made and made.runs):
             return origin.paths[0], short and not origin.packed
-        write(self._copy, made.plain(origin.lines()) if made else origin.lines())
+        write(self._copy, made.plain(origin.lines(bool(made.header))) if made else origin.lines())
         return self._copy, short
 
     def _rejected(self) -> list[Fault]:
@@ -247,7 +321,7 @@ class Table:
             return []
         rejects = self.con.execute(REJECTED).fetchall()
         [(recorded,)] = self.con.execute("SELECT count(*) FROM reject_errors").fetchall()
-        self.con.execute(FORGET)
+        self.forget()
         encoding = self._encoding_advice() if any(kind == "INVALID ENCODING" for _, kind, _ in rejects) else ""
         reasons = {"INVALID ENCODING": encoding, "UNQUOTED VALUE": QUOTES}
         faults = [
@@ -257,7 +331,7 @@ class Table:
         if recorded >= REJECTS:
             prefix = self._layout.prefix
             raise SDiffError(
-                f"{self.name} has {REJECTS:,} or more rows that cannot be read, such as {faults[0]}. Set the right "
+                f"{self.name} has more rows that cannot be read than are counted, such as {faults[0]}. Set the right "
                 f"{prefix}delimiter or {prefix}encoding, or fix the file."
             )
         return faults
@@ -266,6 +340,11 @@ class Table:
         assert isinstance(self._origin, Source)
         used, proposed, prefix = self._origin.encoding, self._origin.proposal(), self._layout.prefix
         return f"it is not in {used.upper()} (set the encoding of the file, such as {prefix}encoding={proposed})"
+
+
+def _pointer(*keys: str) -> str:
+    """The JSON pointer (RFC 6901) of a field."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
 
 
 @contextmanager
@@ -288,6 +367,8 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
             yield Table(con, Source.of(paths, layout.encoding), name, layout, copy, start)
         else:
             try:
+                read_all = getattr(origin, "read_all", None)  # of a stream that can be read once
+                origin = read_all() if read_all else origin
                 con.register("frame", Stream(origin) if _is_stream(origin) else origin)
             except (duckdb.Error, TypeError):
                 raise SDiffError(
@@ -309,8 +390,3 @@ class Stream:
 def _is_stream(frame: Any) -> bool:
     """Whether to read a data frame as a stream. DuckDB scans those of pandas itself."""
     return hasattr(frame, "__arrow_c_stream__") and not type(frame).__module__.startswith("pandas")
-
-
-def broken(one_line: Iterable[str]) -> str:
-    """SQL of whether a value has a line break in one of the columns of `Table.one_line`."""
-    return " OR ".join(f"contains({column}, chr(10))" for column in one_line) or "false"

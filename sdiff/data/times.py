@@ -28,6 +28,7 @@ DAYS = (
 CLOCKS = (
     *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S %z", "T%H:%M:%S"),
     *(", %H:%M", ", %H:%M:%S", ", %I:%M:%S %p", ", %I:%M %p", " - %H:%M", " %H:%M:%S,%f"),
+    *(" %I:%M%p", " %I:%M:%S%p", " %H:%M:%S UTC", "T%H:%M:%S,%f"),
 )
 WHOLE = (
     *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %Y"),
@@ -37,6 +38,10 @@ WHOLE = (
         "%A, %B %d, %Y",
         "%Y%m%dT%H%M%S",
         "%Y%m%dT%H%M%SZ",
+        "%Y%m%dT%H%M%S%z",
+        "%Y%m%d %H:%M:%S",
+        "%B %Y",
+        "%b %Y",
         "%H:%M:%S %d/%m/%Y",
         "%H:%M %d/%m/%Y",
         "%Y-%m",
@@ -48,8 +53,13 @@ WHOLE = (
 MONTHS = r"(0?[1-9]|1[0-2])\.(19|20)\d\d|(19|20)\d\d\.(0[1-9]|1[0-2])"  # which look like numbers
 FORMATS = (*(day + clock for day, clock in product(DAYS, CLOCKS)), *WHOLE)
 SAMPLE, TRIED = 1000, 50  # rows examined, and dates in which formats are tried
-# SQL of the seconds of a text in ISO 8601, with an offset or the name of a time zone. DuckDB reads 01/02/20 as year 1.
-ISO = "CASE WHEN year(TRY_CAST({0} AS TIMESTAMPTZ)) > 999 THEN epoch(TRY_CAST({0} AS TIMESTAMPTZ)) END"
+# SQL of the seconds of a text in ISO 8601, with an offset or the name of a time zone. DuckDB reads 01/02/20 as year 1,
+# and other abbreviations than UTC as zones that they do not usually mean, such as BST as the time of Dhaka.
+ABBREVIATION = r".*([^A-Za-z/_][A-Za-z]{{1,5}}|\(.*)"
+ISO = (
+    "CASE WHEN year(TRY_CAST({0} AS TIMESTAMPTZ)) > 999 AND (NOT regexp_full_match({0}, '" + ABBREVIATION + "')"
+    " OR regexp_full_match({0}, '.*(UTC|GMT|Z)', 'i')) THEN epoch(TRY_CAST({0} AS TIMESTAMPTZ)) END"
+)
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "": "dates"}
 
 
@@ -162,7 +172,10 @@ def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
     with readable_errors(table.name):
         known = con.execute(f"SELECT t, {read} FROM ({sample})").fetchall()
         months = bool(known) and all(re.fullmatch(MONTHS, time) for time, _ in known)
-        foreign = [time for time, read in known if months or not read][:TRIED]
+        if known and (digits := _digits([time for time, _ in known])):
+            return Times(digits)
+        foreign = [time for time, read in known if months or not read]
+        foreign = foreign[:: max(len(foreign) // TRIED, 1)]  # of all parts of the sample
         if not months and 2 * sum(read for _, read in known) >= len(known):
             return Times()
         formats = tuple(form for form in FORMATS if 2 * sum(_fits(time, form) for time in foreign) > len(foreign))
@@ -172,6 +185,16 @@ def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
     return Times(formats)
 
 
+def _digits(times: list[str]) -> tuple[str, ...]:
+    """The formats of times that are six or eight digits and no numbers: days before years, or years of two digits."""
+    width = len(times[0])
+    forms = {8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"), 6: ("%Y%m", "%y%m%d")}.get(width, ())
+    if not all(len(time) == width and time.isdigit() for time in times):
+        return ()
+    fitting = tuple(form for form in forms if all(_fits(time, form) for time in times))
+    return () if fitting[:1] == ("%Y%m%d",) or fitting == ("%Y%m",) else fitting
+
+
 def _fits(text: str, form: str) -> bool:
     with suppress(ValueError):
         return YEARS[0] <= datetime.strptime(text, form).year <= YEARS[1]
@@ -179,7 +202,7 @@ def _fits(text: str, form: str) -> bool:
 
 
 def _best(con: duckdb.DuckDBPyConnection, rows: str, formats: tuple[str, ...]) -> tuple[str, ...]:
-    """The formats that fit the most rows, and give no dates to come. Of those that read all rows alike, the first."""
+    """The formats that fit the most rows, and give no future dates. Of those that read all rows alike, the first."""
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).timestamp()  # it is a day later in some time zones
     counts = ", ".join(f"count({_seconds('t', form)}), coalesce(max({_seconds('t', form)}), 0)" for form in formats)
     [found] = con.execute(f"SELECT {counts} FROM {rows}").fetchall()

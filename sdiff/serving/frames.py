@@ -11,7 +11,7 @@ import numpy as np
 from sdiff.base.device import Device
 from sdiff.base.errors import SDiffError, brief
 from sdiff.config import AUTO, Config, preset
-from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, read_titles
+from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, titles_of
 from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
 from sdiff.data.readers import Reading, split_of
 from sdiff.evaluation.baselines import Scorer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sdiff.serving.recommender import Recommender
 
 FORMAT = ("names", "delimiter", "encoding", "items")  # options of files only, or their beginnings
+OF_ITEMS = ("items_id", "items_title")  # which name columns of frames, too
 ORIGIN = "frame"  # in place of the key of a data set
 
 
@@ -58,16 +59,16 @@ def attached(items: Vocabulary, interactions: Any, titles: Any, unknown: Unknown
         options: of `Reading`, without those of file formats.
     """
     reading = reading_of(options)
-    by_id = {} if titles is None else read_titles(titles)
     if interactions is None:
-        return Attached(None, by_id, reading=reading)
-    histories, form = read_frame(interactions, reading)
+        return Attached(None, titles_of(items, titles, None, reading), reading=reading)
+    histories, form, report = read_frame(interactions, reading)
+    by_id = titles_of(items, titles, interactions, reading, report)
     return Attached(over(items, histories, unknown), by_id, form, reading)
 
 
 def reading_of(options: dict[str, Any]) -> Reading:
     """The options of `Reading` that concern a frame. Raises SDiffError for others."""
-    known = [f.name for f in fields(Reading) if not f.name.startswith(FORMAT)]
+    known = [f.name for f in fields(Reading) if f.name in OF_ITEMS or not f.name.startswith(FORMAT)]
     if unknown := [name for name in options if name not in known]:
         raise SDiffError(f"There is no option {', '.join(unknown)} for a frame: the options are {', '.join(known)}.")
     return Reading(**options)
@@ -97,7 +98,8 @@ def fitted(
 def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tuple[Checkpoint, Attached]:
     """What `Recommender.update` makes a model of: a checkpoint, and the histories and titles that it then knows."""
     given = model.attached
-    histories, form = read_frame(interactions, replace(given.reading, core=1))
+    histories, form, report = read_frame(interactions, replace(given.reading, core=1))
+    new_items = histories.items
     epochs = None
     if given.histories is not None:
         former, form = given.histories, given.form
@@ -110,7 +112,7 @@ def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tu
             epochs = update(model.checkpoint, split, seed, model.device).fit().best.epoch
     trainer = update(model.checkpoint, _without_held_out(histories), seed, model.device, epochs=epochs).fit()
     checkpoint = continued(trainer, model.checkpoint, ORIGIN)
-    by_id = given.titles if titles is None else {**given.titles, **read_titles(titles)}
+    by_id = {**given.titles, **titles_of(new_items, titles, interactions, given.reading, report)}
     return checkpoint, Attached(histories.among(checkpoint.items), by_id, form, given.reading)
 
 
@@ -181,7 +183,7 @@ def histories_of(model: Recommender, histories: Any, unknown: Unknown) -> tuple[
             raise SDiffError("The model was not given the histories of any users: give them as histories=FRAME.")
         return given.histories, given.form
     if is_frame(histories):
-        read, form = read_frame(histories, replace(given.reading, core=1))
+        read, form, _ = read_frame(histories, replace(given.reading, core=1))
         return over(model.items, read, unknown), form
     pairs = getattr(histories, "items", lambda: enumerate(histories))  # those of a dict or a Series
     listed = [*pairs()] if isinstance(histories, Iterable) else [(0, histories)]

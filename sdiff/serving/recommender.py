@@ -18,7 +18,7 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.graphs import static_shapes
 from sdiff.base.paths import expanded
 from sdiff.config import AUTO, Config
-from sdiff.data.frames import read_frame, read_titles
+from sdiff.data.frames import read_frame, titles_of
 from sdiff.data.interactions import Unknown
 from sdiff.evaluation.evaluate import CUTOFFS, exclude_, top_n
 from sdiff.evaluation.report import Evaluation
@@ -108,19 +108,20 @@ class Recommender:
             interactions: a pandas or Polars data frame, or an Arrow table. Columns of users, items and, if there are
                 any, ratings and times are recognised by their usual names, such as user_id.
             preset: name of a preset, a `Config`, or "auto" to choose the best preset.
-            items: a frame with titles, in the columns item (or item_id) and title.
+            items: a frame with titles, with columns such as item_id and title. Without it, they are in a column of the
+                interactions, if there is one.
             seed: seed of all random choices.
             minutes: with "auto", time for the comparison of all presets.
             device: as in the constructor.
-            **options: those of `Reading` that concern a frame: user, item, rating and timestamp (names of columns),
-                min_rating, core, skip_faulty and split.
+            **options: those of `Reading` that concern a frame: user, item, rating, timestamp, items_id and items_title
+                (names of columns), timestamp_format, min_rating, core, skip_faulty and split.
 
         Raises:
             SDiffError: the frame or an option is invalid, or training fails.
         """
         reading = frames.reading_of(options)
-        read, form = read_frame(interactions, reading)
-        titles = {} if items is None else read_titles(items)
+        read, form, report = read_frame(interactions, reading)
+        titles = titles_of(read.items, items, interactions, reading, report)
         checkpoint = frames.fitted(read, reading, preset, seed, minutes, device)
         return cls(checkpoint, device, frames.Attached(read, titles, form, reading))
 

@@ -138,7 +138,7 @@ def test_ids_that_a_column_of_floats_has_rounded_are_invalid(tmp_path):
 def test_numbers_may_be_names_of_the_columns_of_a_frame():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([[1, "a"], [2, "b"]])
-    found, form = read_frame(frame, Reading(user="0", item="1"))
+    found, form, *_ = read_frame(frame, Reading(user="0", item="1"))
     assert pairs(found) == {"1": ["a"], "2": ["b"]} and (form.user, form.item) == ("0", "1")
 
 

@@ -71,7 +71,7 @@ def titles():
 def model(numbered, titles, tmp_path_factory):
     """A model whose estimate is the mean of v_t and the condition, with histories and titles."""
     train, _ = numbered
-    read, _ = read_frame(train)
+    read, *_ = read_frame(train)
     nothing = read.empty
     config = SMALL.override({"residual": True, "noise": False})
     folder = tmp_path_factory.mktemp("model")
@@ -95,7 +95,7 @@ def test_a_frame_is_read_like_a_file_with_the_same_rows(kind, options, tmp_path)
     ROWS.to_csv(path, index=False)
     reading = Reading(user="user", **options)
     wanted, _ = read_interactions(path, reading)
-    found, form = read_frame(kind(ROWS), reading)
+    found, form, *_ = read_frame(kind(ROWS), reading)
     assert found.fingerprint == wanted.fingerprint and found.ordered == wanted.ordered
     if wanted.timestamps is not None:
         assert found.timestamps is not None and found.timestamps.tolist() == wanted.timestamps.tolist()
@@ -125,7 +125,7 @@ def test_invalid_rows_of_a_frame_are_counted_and_named_or_skipped(kind):
 def test_a_missing_id_does_not_turn_the_other_whole_numbers_into_decimals(kind):
     rows = pd.DataFrame({"user": [1, 2, 3], "item": [10, None, 2**53]}, dtype="Int64")
     for frame in (kind(rows), rows.astype({"item": "float64"})):
-        found, _ = read_frame(frame, Reading(skip_faulty=True))
+        found, *_ = read_frame(frame, Reading(skip_faulty=True))
         assert found.users.ids == ("1", "3") and found.items.ids == ("10", str(2**53))
 
 
@@ -141,7 +141,7 @@ def test_a_missing_id_does_not_turn_the_other_whole_numbers_into_decimals(kind):
 )
 def test_columns_are_recognised_or_named(columns, options, ordered):
     rows = pd.DataFrame([[1, 2, 1.0, 5], [1, 3, 1.0, 4], [2, 3, 1.0, 9]], columns=list(columns))
-    found, form = read_frame(rows, Reading(**options))
+    found, form, *_ = read_frame(rows, Reading(**options))
     assert found.ordered is ordered and len(found) == 3 and (form.user, form.item) == columns[:2]
     assert found.history(0).tolist() == ([1, 0] if ordered else [0, 1])
 
@@ -332,7 +332,7 @@ def test_many_users_are_ranked_in_batches_of_a_thousand(model, monkeypatch):
 def test_evaluation_equals_that_of_a_split(model, numbered, split):
     _, test = numbered
     found = model.evaluate(test, k=[5, 20])
-    train, _ = read_frame(numbered[0])
+    train, *_ = read_frame(numbered[0])
     held_out = frames.over(model.items, read_frame(test)[0], "error")
     assert held_out.users == train.users
     whole = Split(train, train.where(np.zeros(len(train), bool)), held_out)
@@ -358,7 +358,7 @@ def test_only_new_interactions_with_known_users_and_items_are_measured(model, nu
 def test_fit_trains_on_every_row_and_knows_its_users(numbered, titles, tmp_path):
     train, _ = numbered
     model = Recommender.fit(train, preset("instant").override({"K": 8}), items=titles, seed=3, device="cpu")
-    read, _ = read_frame(train)
+    read, *_ = read_frame(train)
     assert model.checkpoint.item_counts.tolist() == read.item_counts.tolist() and model.config.K == 8
     assert model.checkpoint.provenance.seed == 3
     model.save(tmp_path / "m")

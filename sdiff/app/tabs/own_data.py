@@ -205,14 +205,14 @@ class OwnData:
             return parts | {self.start: problem(public_message(error))}
         parts |= self._detected(found, fresh, self.layout, LAYOUT)
         try:
-            catalogue = mapping.titles(items, found, options)
+            catalog = mapping.titles(items, found, options)
         except SDiffError as error:
             parts[self.start] = beginning(table, found, found.options)
             return parts | {self.items_start: problem(public_message(error))}
-        parts |= self._detected(catalogue, fresh, self.items_layout, ITEMS_LAYOUT)
+        parts |= self._detected(catalog, fresh, self.items_layout, ITEMS_LAYOUT)
         if items:
-            parts[self.items_start] = beginning(items, catalogue, catalogue.options)
-        described = {} if items else catalogue.options
+            parts[self.items_start] = beginning(items, catalog, catalog.options)
+        described = {} if items else catalog.options
         return parts | {self.start: beginning(table, found, {**found.options, **described})}
 
     def _detected(self, found: Understood, fresh: set[str], accordion: gr.Accordion, layout: Sequence[str]) -> Parts:
