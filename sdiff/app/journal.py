@@ -35,7 +35,8 @@ def begin(verbose: bool) -> None:
     """Starts logging to stderr: all events with `verbose`, else only those that are slow or fail."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Line())
-    LOG.handlers, LOG.propagate = [handler], False
+    for log in (LOG, logging.getLogger("mcp")):  # the MCP server quotes its clients
+        log.handlers, log.propagate = [handler], False
     LOG.setLevel(logging.INFO if verbose else logging.WARNING)
 
 

@@ -21,6 +21,7 @@ from typing import IO
 from charset_normalizer import from_bytes
 
 from sdiff.base.errors import SDiffError, brief
+from sdiff.base.files import regular
 
 HEAD = 1 << 16  # bytes examined to find the format and the columns
 BLOCK = 1 << 23  # bytes; a quarter of DuckDB's CSV buffer
@@ -205,7 +206,7 @@ def write(target: Path, lines: Iterable[str]) -> None:
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """A file, decompressed. Raises SDiffError if it is missing or a damaged gzip file."""
     try:
-        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
+        with gzip.open(regular(path)) if is_packed(path) else regular(path).open("rb") as file:
             yield file  # type: ignore[misc]
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SDiffError(f"Cannot read {path}: it is not a complete gzip file ({error}). Copy it again.") from error

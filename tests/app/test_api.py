@@ -146,9 +146,10 @@ def test_every_endpoint_is_an_mcp_tool_with_schemas(url):
             good = await session.call_tool("recommend", {"user": "7", "k": 2, "guidance": 0.5})
             bad = await session.call_tool("recommend", {"user": "nobody"})
             outside = await session.call_tool("recommend", {"alpha_min": 2})
-            return {tool.name: tool for tool in listed}, good, bad, outside
+            wrong = await session.call_tool("recommend", {"history": [{}] * 20_000})
+            return {tool.name: tool for tool in listed}, good, bad, outside, wrong
 
-    listed, good, bad, outside = run(used())
+    listed, good, bad, outside, wrong = run(used())
     row = listed["recommend"].outputSchema["properties"]["result"]["items"]
     assert row["properties"].keys() == get_type_hints(answers.RankedItem).keys()
     number = listed["recommend"].inputSchema["properties"]["alpha_min"]["oneOf"][1]
@@ -156,6 +157,7 @@ def test_every_endpoint_is_an_mcp_tool_with_schemas(url):
     assert [row["rank"] for row in good.structuredContent["result"]] == [1, 2]
     assert bad.isError and "Unknown user nobody" in bad.content[0].text
     assert outside.isError and "2" in outside.content[0].text
+    assert wrong.isError and len(wrong.content[0].text) < 500, "the schema's checker would quote all of it"
 
 
 def test_the_examples_of_the_guide_run(url):

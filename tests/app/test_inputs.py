@@ -238,6 +238,12 @@ def test_only_the_pressed_item_of_event_data_is_kept(demo, client, monkeypatch):
         *((f"call/v2/{name}", '{"nothing": 1}', 422) for name in ("recommend", "list_datasets")),
         *(("cancel", body, 422) for body in ("{}", '{"session_hash": "x"}')),
         *(("mcp/", body, 400) for body in ("{", "[" * 300 + "]" * 300)),
+        *(("mcp/", body, 422) for body in ("[]", "{}", '{"method": "x"}', '{"result": {}}', '{"method": 5}')),
+        *(
+            ("mcp/", f'{{"method": "tools/call", "params": {params}}}', 422)
+            for params in ("{}", '"x"', '{"name": "a\\nb"}', '{"name": "recommend", "arguments": [1]}')
+        ),
+        ("queue/join", f'{{"data": [{"[]," * 200_000}[]]}}', 413),
     ],
 )
 def test_a_request_for_an_unknown_event_is_refused_with_a_reason(client, capsys, path, body, status):

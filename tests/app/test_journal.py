@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import sys
 import urllib.request
 from contextvars import copy_context
@@ -39,7 +40,8 @@ def lines(monkeypatch):
         return new
 
     yield begun
-    journal.LOG.handlers, journal.LOG.propagate = [], True
+    for log in (journal.LOG, logging.getLogger("mcp")):
+        log.handlers, log.propagate = [], True
 
 
 def test_a_log_line_has_the_event_and_its_duration_and_no_user_data(lines):
@@ -117,7 +119,10 @@ def test_text_chosen_by_clients_is_truncated_in_the_log(lines):
     journal.observed(lambda: journal.note(data=long, model=long, refused=long), "long")()
     LocalContext.event_id.set(None)
     journal.refused("gate", long, long)
-    for line in new():
+    logging.getLogger("mcp.server").warning("Unknown tool: %s\n{}", long)
+    written = new()
+    assert [line["event"][:8] for line in written] == ["long", "gate", "Unknown "], "one line each"
+    for line in written:
         assert len(json.dumps(line)) < 1500 and not any(
             len(str(value)) > journal.LONGEST + 1 for value in line.values()
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -19,6 +21,12 @@ IDS = ("session_hash", "event_id", "upload_id")
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 EVENTS = ("queue/join", "run/{api_name}", "call/{api_name}", "call/v2/{api_name}")  # routes that start an event
 ITEM = 2_000  # maximum number of characters of an item id
+PARTS = 150_000  # maximum number of brackets in a body, because each list and object takes 50 times its size in memory
+SECONDS = 30  # in which a body must be complete
+# What MCP clients may send, besides "initialize" and the call of a tool. The MCP server logs other messages whole.
+MESSAGES = re.compile(
+    r"initialize|ping|notifications/(initialized|cancelled)|(tools|resources|prompts|resources/templates)/list"
+)
 
 
 class Documents:
@@ -46,6 +54,8 @@ class Documents:
             body = await _body(receive)
             if body is None:
                 return await refuse("The request is too long or incomplete.", 413, scope, receive, send)
+            if body.count(b"[") + body.count(b"{") > PARTS:
+                return await refuse("The request has too many lists or objects.", 413, scope, receive, send)
             try:
                 document = orjson.loads(body)
                 wrong = self._wrong_document(route, document)
@@ -75,10 +85,10 @@ class Documents:
 
     def _wrong_document(self, route: RouteMatch, document: Any) -> tuple[str, int] | None:
         """The error of a document, if any. Removes all event data except the id of the pressed item."""
-        if "/mcp/" in route.path:  # JSON-RPC, validated by the MCP server
-            return None
         if not isinstance(document, dict):
             return "The request must be a JSON object.", 422
+        if "/mcp/" in route.path:
+            return _wrong_message(document)
         if not route.path.endswith(EVENTS):
             return _wrong_ids(document.items())
         if route.path.endswith("/call/v2/{api_name}"):  # its values are named
@@ -107,6 +117,19 @@ class Documents:
         return (f"{name} needs the parameter {missing}.", 422) if missing else None
 
 
+def _wrong_message(message: dict[str, Any]) -> tuple[str, int] | None:
+    """The error of a message to the MCP server, if any. Its values are checked by the endpoints."""
+    method, params = message.get("method"), message.get("params") or {}
+    if method == "tools/call" and isinstance(params, dict):
+        name, arguments = params.get("name"), params.get("arguments") or {}
+        if not (isinstance(name, str) and ID.fullmatch(name) and isinstance(arguments, dict)):
+            return "A call needs the name of a tool, and arguments as an object.", 422
+        return None
+    if not (isinstance(method, str) and MESSAGES.fullmatch(method)):
+        return "The MCP server has tools only: send initialize, ping, tools/list or tools/call.", 422
+    return None
+
+
 def _is_json(scope: Scope) -> bool:
     """Whether a request has exactly one content type, and it is JSON. Parsers choose differently among several."""
     types = Headers(scope=scope).getlist("content-type")
@@ -128,10 +151,12 @@ def _is_press(data: Any) -> bool:
 async def _body(receive: Receive) -> bytes | None:
     """The whole body of a request, or None if it is incomplete."""
     parts: list[bytes] = []
-    while (message := await receive())["type"] == "http.request":
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS):
+            while (message := await receive())["type"] == "http.request":
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    return b"".join(parts)
     return None
 
 

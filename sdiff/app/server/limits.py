@@ -17,6 +17,7 @@ BODY = 4 << 20  # maximum bytes of a request without a file
 FILE = 100 << 20  # maximum bytes of a file
 SPARE = 1 << 20  # maximum bytes of an upload besides its file
 FORMS, PERIOD = 30, 600  # maximum number of uploads and logins per address, within this many seconds
+ADDRESS = 45  # maximum characters of an address, which a proxy may take from a header
 ADDRESSES = 10_000  # addresses to remember; beyond that, the one inactive for longest is dropped
 
 
@@ -44,7 +45,7 @@ class Limits:
         length = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
         if not length.isdigit() or int(length) > limit:
             return f"The request is longer than {limit >> 20} MB.", 413
-        return self._too_often(scope["client"][0] if scope.get("client") else "") if is_form(scope) else None
+        return self._too_often(scope["client"][0][:ADDRESS] if scope.get("client") else "") if is_form(scope) else None
 
     def _too_often(self, address: str) -> tuple[str, int] | None:
         now = time.monotonic()
