@@ -63,6 +63,10 @@ MODULES = {
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Imports torch lazily, so that the command line starts fast and can install its signal handlers first."""
     for module, names in MODULES.items():

@@ -19,7 +19,7 @@ Loss = Literal["mse", "softmax"]
 FrequencyScale = Literal["graph", "stretched", "rank"]
 
 
-SHORTEST = 0.01  # half-life: already the newest interaction but one counts for nothing
+SHORTEST = 0.01  # half-life below which even the second newest interaction has no weight
 
 
 def _number(default: Any, low: float, high: float, help: str, switch: bool = False) -> Any:
@@ -134,7 +134,9 @@ class Config:
         if self.folds == 1 or (self.folds and self.denoiser != "mlp"):
             raise SDiffError("folds must be 0, or at least 2 with denoiser=mlp: other estimators are not trained.")
         if 0 < self.half_life < SHORTEST:
-            raise SDiffError(f"half_life must be 0, or at least {SHORTEST:g}: nothing would be left of a history.")
+            raise SDiffError(
+                f"half_life must be 0, or at least {SHORTEST:g}: with a shorter one, only the newest item counts."
+            )
         if self.low_pass and self.denoiser != "filter":
             raise SDiffError("low_pass needs denoiser=filter: the other estimators do not use it.")
         if self.denoiser == "filter" and not (self.loss == "mse" and self.graph_entries and self.normalise):

@@ -1,4 +1,4 @@
-"""The page as the server sends it: with the first list already on it, so that nothing has to be asked for."""
+"""Renders the first list into the page that the server sends, so that it needs no further request."""
 
 from __future__ import annotations
 

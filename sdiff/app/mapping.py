@@ -1,4 +1,4 @@
-"""From the fields of the form for a table of one's own to a `Reading`, and what is proposed for these fields.
+"""Converts the form for a user's own table to a `Reading`, and proposes values for its fields.
 
 The fields are the options of `Reading`. Those of roles have the value NONE for no column, and UNSET for one that has to
 be chosen.

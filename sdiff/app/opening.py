@@ -220,7 +220,7 @@ class Opening:
         dataset, user = query.dataset, query.user
         if user and not attempt(lambda: state.open_dataset(dataset).history(user) is not None, False):
             user = ""
-        if not user and (query.user or query.history is None):  # else it is a history of one's own
+        if not user and (query.user or query.history is None):  # else it is a custom history
             user = pickers.pick_user(dataset, "typical")
         first = pickers.models(dataset)[0]
         parts = self.open_checkpoint([dataset, first if query.model else INSTANT], query.model or first)

@@ -152,7 +152,7 @@ def turn(abandoned: Event) -> Iterator[None]:
         pass
     try:
         if abandoned.is_set():
-            raise SDiffError("This was cancelled because nobody is waiting for it.")
+            raise SDiffError("Cancelled, because nobody is waiting for the result.")
         yield
     finally:
         if acquired:

@@ -161,7 +161,7 @@ def in_subprocess(
                 while abandoned is not None and not here.poll(POLL):
                     if abandoned.is_set():
                         process.terminate()
-                        raise SDiffError("This was cancelled because nobody is waiting for it.")
+                        raise SDiffError("Cancelled, because nobody is waiting for the result.")
                 value, error = here.recv()
             except (EOFError, OSError):
                 process.join()

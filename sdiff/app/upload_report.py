@@ -1,4 +1,4 @@
-"""How the files of an upload are understood, and what is lost of them, as HTML."""
+"""Reports on an upload as HTML: how its files are understood, and what is lost."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sdiff.base.errors import SDiffError, brief
 
 WARM_UP = 3  # calls before a capture, as torch recommends
-KEPT = 16  # graphs of one user of them
+KEPT = 16  # graphs per owner
 CAPTURING = Lock()  # a process can capture one graph at a time
 
 

@@ -46,7 +46,8 @@ def dispatch(argv: list[str]) -> int:
         if library not in EXTRA:
             raise
         raise SDiffError(
-            f"{library} is not installed: install the extra app, for example with pip install -e '.[app]'."
+            f"{library} is not installed: install the extra app, with pip install 'sdiff[app]' or, in a clone, with "
+            "pip install -e '.[app]'."
         ) from error
     return 0
 

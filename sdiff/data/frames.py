@@ -43,7 +43,10 @@ class Form:
             SDiffError: the library of the frame is not installed, or a column of ids is named like a further one.
         """
         if taken := [name for name in (self.user, self.item) if name in columns]:
-            raise SDiffError(f"The lists have a column {taken[0]}, too: rename that of the ids, and fit or load anew.")
+            raise SDiffError(
+                f"The column of ids {taken[0]} has the name of a column of the results: rename it, then fit or load "
+                "again."
+            )
         ids = {self.user: (users, self.user_type), self.item: (items, self.item_type)}
         data = {**{name: column.tolist() for name, (column, _) in ids.items()}, **columns}
         try:

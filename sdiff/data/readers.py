@@ -170,7 +170,7 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
             f"{table.name} has no column {' and no column '.join(absent)}: its columns are {table.listed}."
         )
     if shared := [name for name, n in Counter(named.values()).items() if n > 1]:
-        raise SDiffError(f"The column {shared[0]} cannot be several of {', '.join(PAIR)}: choose another for one.")
+        raise SDiffError(f"The column {shared[0]} has more than one role: name another column for one of them.")
     columns = {role: table.columns[name] for role, name in named.items()}
     guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in chosen}
     columns = {role: sql for role, sql in guessed.items() if sql not in columns.values()} | columns

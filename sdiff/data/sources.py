@@ -170,7 +170,7 @@ class Source:
                         header = header or line
                         yield line
             except UnicodeError as error:
-                raise SDiffError(f"{path} is not in the encoding {self.encoding}: name another.") from error
+                raise SDiffError(f"{path} cannot be decoded as {self.encoding}: set another encoding.") from error
 
     def proposal(self) -> str:
         """The likely encoding of a file that is not in the given one."""

@@ -170,7 +170,9 @@ def evaluated(
     n_items = len(model.items)
     new = ~np.isin(pairs.rows * n_items + pairs.indices, pasts.rows * n_items + pasts.indices)
     if not new.any():
-        raise SDiffError("Nothing can be measured: no interaction is with a known user and item and not in a history.")
+        raise SDiffError(
+            "There is nothing to evaluate: every interaction has an unknown user or item, or is in a history."
+        )
     nothing = pasts.empty
     return assess(score, Split(pasts, nothing, pairs.where(new)), "test", model.device, k)
 
@@ -180,7 +182,9 @@ def histories_of(model: Recommender, histories: Any, unknown: Unknown) -> tuple[
     given = model.attached
     if histories is None:
         if given.histories is None:
-            raise SDiffError("The model was not given the histories of any users: give them as histories=FRAME.")
+            raise SDiffError(
+                "The model has no histories of users: pass histories=FRAME, or load the model with interactions=FRAME."
+            )
         return given.histories, given.form
     if is_frame(histories):
         read, form, _ = read_frame(histories, replace(given.reading, core=1))

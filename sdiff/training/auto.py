@@ -18,7 +18,7 @@ from sdiff.training.checkpointing import Epochs
 from sdiff.training.trainer import CRITERION, Progress, Trainer
 
 CANDIDATES = ("filter", "gfcf", "instant", "tuned", "sparse", "temporal")  # the fastest first
-SPARSE = 0.005  # share of pairs of users and items with interactions, below which "sparse" takes the place of "tuned"
+SPARSE = 0.005  # density below which "sparse" replaces "tuned"
 MINUTES = 10.0  # for all candidates together
 # Settings of inference that are chosen on validation, one after the other, beside the preset's own value
 CHOICES = {"half_life": (1.0, 2.0, 4.0, 8.0, 16.0), "beta": (0.0, 0.1, 0.2, 0.3)}

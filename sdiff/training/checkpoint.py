@@ -153,7 +153,8 @@ class Checkpoint:
     def _load(cls, folder: Path) -> Checkpoint:
         if not (folder / "config.json").exists():
             raise SDiffError(
-                f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --out {folder}`."
+                f"There is no checkpoint in {folder} (no config.json): train one with `sdiff train --dataset "
+                f"DATA --out {folder}`."
             )
         try:
             card = read_json(folder / "config.json")

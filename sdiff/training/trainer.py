@@ -302,7 +302,7 @@ class Trainer:
 
     @cached_property
     def fixed(self) -> dict[str, Tensor]:
-        """What is not trained, but computed from the data, on the CPU. It may be large, so it is copied only once."""
+        """The tensors that are not trained, on the CPU. They may be large, so they are copied only once."""
         names = self.serving.state_dict().keys() - trained(self.serving).keys()
         return {name: tensor.cpu() for name, tensor in self.serving.state_dict().items() if name in names}
 

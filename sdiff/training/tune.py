@@ -185,7 +185,7 @@ class Study:
             seconds, failed = time.monotonic() - started, reason if state == "fail" else ""
             yield Trial(asked.number, asked.params, value, state, better, seconds, failed), trainer
         if self.best == -math.inf:
-            raise SDiffError(f"No settings could be tried to the end: {reason}")
+            raise SDiffError(f"No trial was completed: {reason}")
 
     def _epochs(self, asked: Any, trainer: Trainer, end: float) -> Generator[Progress, None, bool]:
         """Trains until the trial is pruned or the time is over. Returns whether it was pruned."""

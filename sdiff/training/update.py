@@ -17,7 +17,7 @@ from sdiff.method.spectrum import SpectralBasis, normalised_adjacency_root
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.trainer import Trainer
 
-PART = 6  # the short training takes this part of the epochs that a full one waits for an improvement
+PART = 6  # an update trains for patience / PART epochs
 LEAST = 0.5  # share of the former interactions that are expected among the present ones, of which some may be left out
 FOLDS = 4  # maximum, because a fold takes as much time as an epoch
 
@@ -50,8 +50,8 @@ def update(
     before, now = int(checkpoint.item_counts.sum()), int(split.train.item_counts[: len(checkpoint.items)].sum())
     if now < before * LEAST:
         raise SDiffError(
-            f"The training part has {now:,} interactions with items that the model knows, which was trained on "
-            f"{before:,}: give the former interactions, too, as the model would forget them otherwise."
+            f"The training part has only {now:,} interactions with known items, but the model was trained on "
+            f"{before:,}: include the former interactions, because the model forgets them otherwise."
         )
     if config.denoiser != "mlp":
         return Trainer(config, split, seed, device, ranks)
@@ -63,9 +63,9 @@ def update(
 def grown(checkpoint: Checkpoint, split: Split) -> Checkpoint:
     """The checkpoint for the items of a split, whose vocabulary begins with that of the checkpoint.
 
-    The spectrum is the former one, carried over to the grown graph, so that a coordinate means to the network what it
-    meant before. What a learnt basis has learnt beyond its start is kept for known items. For a new one, it is the mean
-    of its neighbours.
+    The spectrum is the former one, carried over to the grown graph, so that each coordinate keeps its meaning for the
+    network. In a learnt basis, known items keep their offset from the initial basis. A new item gets the mean offset of
+    its neighbours.
     """
     config, former, known = checkpoint.config, checkpoint.spectrum, checkpoint.item_counts
     root = normalised_adjacency_root(split.train.matrix(), config.user_power)

@@ -1,6 +1,7 @@
 """Folders with the parts of a split, as tables or as lists, and folders with the pieces of one table."""
 
 import gzip
+import os
 
 import duckdb
 import numpy as np
@@ -100,3 +101,10 @@ def test_the_name_of_a_folder_is_no_column(tmp_path, suffix):
     form = {".parquet": "parquet", ".csv": "csv, HEADER", ".jsonl": "json"}[suffix]
     duckdb.sql(f"COPY (SELECT unnest([1, 2]) AS user, unnest(['a', 'b']) AS item) TO '{path}' (FORMAT {form})")
     assert pairs(load_dataset(str(path)).split.merged().train) == {"1": ["a"], "2": ["b"]}
+
+
+def test_a_pipe_among_the_parts_of_a_table_is_refused(tmp_path):
+    (tmp_path / "part-0.csv").write_text("user,item\n1,a\n")
+    os.mkfifo(tmp_path / "part-1.csv")
+    with pytest.raises(SDiffError, match=r"part-1\.csv: it is a pipe"):
+        load_dataset(str(tmp_path))

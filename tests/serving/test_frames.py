@@ -234,12 +234,12 @@ def test_users_that_a_column_of_numbers_cannot_hold_are_texts(model, user):
 def test_ids_are_not_replaced_by_a_column_of_the_lists_with_their_name(numbered, name):
     quick = preset("instant").override({"K": 4})
     model = Recommender.fit(numbered[0].rename(columns={"item_id": name}), quick, item=name)
-    with pytest.raises(SDiffError, match=f"The lists have a column {name}, too: rename"):
+    with pytest.raises(SDiffError, match=f"column of ids {name} has the name of a column"):
         model.recommend(users=[1], k=3)
 
 
 def test_one_column_cannot_be_both_user_and_item(numbered):
-    with pytest.raises(SDiffError, match="item_id cannot be several of user, item"):
+    with pytest.raises(SDiffError, match="item_id has more than one role"):
         Recommender.fit(numbered[0], preset("instant"), user="item_id", item="item_id")
     with pytest.raises(SDiffError, match="no column item"):
         Recommender.fit(numbered[0], preset("instant"), user="item_id")
@@ -312,7 +312,7 @@ def test_one_history_or_many_but_not_both(model):
         with pytest.raises(SDiffError, match="either one history, or users"):
             model.recommend(**wrong)
     bare = Recommender(model.checkpoint, CPU)
-    with pytest.raises(SDiffError, match="not given the histories of any users"):
+    with pytest.raises(SDiffError, match="no histories of users"):
         bare.recommend(users=[1])
     found = bare.recommend(histories=[[1]])
     assert list(found) == ["user", "item", "score", "rank"] and found["item"].iloc[0] in bare.items
@@ -348,7 +348,7 @@ def test_only_new_interactions_with_known_users_and_items_are_measured(model, nu
     with pytest.raises(SDiffError, match="Unknown item 88"):
         model.evaluate(more)
     assert model.evaluate(more, unknown="ignore").means == model.evaluate(test).means
-    with pytest.raises(SDiffError, match="Nothing can be measured"):
+    with pytest.raises(SDiffError, match="nothing to evaluate"):
         model.evaluate(train)
     users = pd.unique(test["user_id"])[:7]
     some = model.evaluate(test, histories=train[train.user_id.isin(users)], unknown="ignore")

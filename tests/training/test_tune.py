@@ -103,7 +103,7 @@ def test_a_failed_trial_is_reported_and_the_search_goes_on(split, tmp_path):
     tried = finished(study(tmp_path, split, ["basis=tied,fixed"], base).iter_trials(4, device=CPU))
     states = {trial.settings["basis"]: (trial.state, trial.reason) for trial in tried}
     assert states["fixed"] == ("complete", "") and states["tied"][0] == "fail" and "softmax" in states["tied"][1]
-    with pytest.raises(SDiffError, match="No settings could be tried to the end: basis=tied needs"):
+    with pytest.raises(SDiffError, match="No trial was completed: basis=tied needs"):
         [*study(tmp_path / "all", split, ["basis=tied,directional"], base).iter_trials(2, device=CPU)]
 
 

@@ -107,7 +107,7 @@ def test_new_interactions_alone_are_refused(former_split, config):
     former = trained(config, former_split)
     nothing = former_split.train.empty
     few = former_split.train.where(former_split.train.rows < 20)
-    with pytest.raises(SDiffError, match=r"was trained on \d+: give the former interactions, too"):
+    with pytest.raises(SDiffError, match=r"was trained on \d+: include the former interactions"):
         update(former, Split(few, nothing, nothing), 0, CPU)
 
 

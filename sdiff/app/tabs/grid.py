@@ -1,4 +1,4 @@
-"""Measurements that can be stopped, and one of them: how recall responds to the signal floor and the noise ceiling."""
+"""Buttons that start and stop a measurement, and the sensitivity of recall to the signal floor and noise ceiling."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class RecommendTab:
 
     @guarded
     def take(self, event: gr.EventData, values: Values) -> Parts:
-        """Adds an item or a whole shelf of them to a history of one's own. An item that is in it is taken out again."""
+        """Adds an item or a whole shelf of them to a custom history. An item that is in it is removed."""
         query = self.page.query(values)
         own = _own(query)
         if event.item in own:
@@ -215,7 +215,7 @@ class RecommendTab:
         return _shelves(self.page.query(values))
 
     def _put_away(self) -> Parts:
-        """The shelves when a history of one's own is not what is shown."""
+        """The shelves while no custom history is shown."""
         return {self.taste: gr.Accordion(open=False), self.shelves: ""}
 
     def shown(self, query: Query) -> Parts:
@@ -283,12 +283,12 @@ def for_everybody(query: Query) -> str:
 
 
 def _own(query: Query) -> list[str]:
-    """The items of a history of one's own. That of a user has none."""
+    """The items of a custom history; empty for that of a user."""
     return [] if query.user or query.history is None else query.history
 
 
 def _shelves(query: Query) -> str:
-    """Well-known items to choose from. Those in a history of one's own are marked."""
+    """Well-known items to choose from. Those in a custom history are marked."""
     return lists.taste_grid(item_pages.shelves(query.dataset), {*_own(query)})
 
 
