@@ -196,12 +196,14 @@ def visit(request, profile, url):
         return page
 
     yield opened
-    for page in profile.pages[1:]:
-        page.wait_for_function("window.atRest()")
-    found = list(problems)  # before the pages close: an answer that is cut off is an error on the console
-    for page in profile.pages[1:]:
-        page.close()
-    profile.clear_permissions()
+    try:
+        for page in profile.pages[1:]:
+            page.wait_for_function("window.atRest()")
+        found = list(problems)  # before the pages close: an answer that is cut off is an error on the console
+    finally:
+        for page in profile.pages[1:]:
+            page.close()
+        profile.clear_permissions()
     assert not found
 
 

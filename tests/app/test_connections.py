@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse
 from sdiff.app import server
 from sdiff.app.server import connections, documents
 from sdiff.app.server.connections import Connection
+from tests.conftest import run
 
 ROOM = 20
 
@@ -135,4 +136,4 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch):
     async def never():
         await asyncio.sleep(60)
 
-    assert asyncio.run(documents._body(never)) is None
+    assert run(documents._body(never)) is None
