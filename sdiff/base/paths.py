@@ -26,13 +26,12 @@ def expanded(path: Path | str) -> Path:
 
 def cache_dir() -> Path:
     """`$SDIFF_CACHE_DIR`, by default `sdiff` in the user's cache folder."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return expanded(os.environ.get("SDIFF_CACHE_DIR") or home / "sdiff")
+    return _chosen("SDIFF_CACHE_DIR") or _home("XDG_CACHE_HOME", ".cache", "SDIFF_CACHE_DIR") / "sdiff"
 
 
 def data_dir() -> Path:
     """The folder of data sets: `$SDIFF_DATA_DIR`, by default `data` in the cache folder."""
-    return expanded(os.environ.get("SDIFF_DATA_DIR") or cache_dir() / "data")
+    return _chosen("SDIFF_DATA_DIR") or cache_dir() / "data"
 
 
 def runs_dir() -> Path:
@@ -40,8 +39,9 @@ def runs_dir() -> Path:
 
     In a repository checkout the default is `runs`.
     """
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return expanded(os.environ.get("SDIFF_RUNS_DIR") or (data / "sdiff" if INSTALLED else HOME) / "runs")
+    if chosen := _chosen("SDIFF_RUNS_DIR"):
+        return chosen
+    return (_home("XDG_DATA_HOME", ".local/share", "SDIFF_RUNS_DIR") / "sdiff" if INSTALLED else HOME) / "runs"
 
 
 def checkpoint_dir(name: Path | str) -> Path:
@@ -55,3 +55,16 @@ def checkpoint_dir(name: Path | str) -> Path:
 def uploads_dir() -> Path:
     """The folder of tables uploaded to the app."""
     return runs_dir() / "uploads"
+
+
+def _chosen(variable: str) -> Path | None:
+    """The folder that an environment variable names, if it is set."""
+    return expanded(value) if (value := os.environ.get(variable)) else None
+
+
+def _home(variable: str, default: str, instead: str) -> Path:
+    """The user's folder of a kind, as `variable` names it. Raises SDiffError if the user has no home folder."""
+    try:
+        return Path(os.environ.get(variable) or Path.home() / default)
+    except RuntimeError:
+        raise SDiffError(f"This user has no home folder: set the environment variable {instead} to a folder.") from None

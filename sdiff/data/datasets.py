@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import data_dir, expanded
 from sdiff.data.download import fetch
 from sdiff.data.formats import are_lists, own_lists, own_split, own_table
@@ -23,6 +23,7 @@ from sdiff.data.registry import REGISTRY, Source
 from sdiff.data.sources import is_blank
 
 OWN = "your own data"
+FRAME = "frame"  # in place of the key of a data set, in a model of a data frame
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
@@ -100,7 +101,7 @@ def available(key: str) -> Source:
     return source
 
 
-def load_dataset(key: str) -> Dataset:
+def load_dataset(key: str | Path) -> Dataset:
     """Loads a data set.
 
     Args:
@@ -117,6 +118,11 @@ def load_dataset(key: str) -> Dataset:
     Raises:
         SDiffError: the key is unknown, a file is missing or unreadable, or columns, values or options are invalid.
     """
+    if not isinstance(key, str | Path):
+        raise SDiffError(
+            f"Give the name of a data set or the path of a table, not {brief(key)}. Use frame_dataset for a data frame."
+        )
+    key = str(key)
     if key in REGISTRY:
         source = available(key)
         found = source.read(source.path)
@@ -131,6 +137,10 @@ def load_dataset(key: str) -> Dataset:
         name = name.removeprefix("hf:")
         table = hub_table(name, data_dir() / "hub")
         return Dataset(key, name, "see its page on the Hugging Face Hub", *own_table(table, reading))
+    if name == FRAME:
+        raise SDiffError("The model was trained on a data frame: give the path of a table with the same ids.")
+    if not name.strip():
+        raise SDiffError("The name of the data set is empty: give a name, or . for the current folder.")
     path = expanded(name)
     if path.is_dir():
         return _folder(key, path, reading)

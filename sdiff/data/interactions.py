@@ -120,8 +120,17 @@ class Interactions:
             item: (n,) item index of each pair.
             timestamps: (n,) time of each pair in seconds, None if unknown.
             ordered: whether each user's pairs are in chronological order. Implied by `timestamps`.
+
+        Raises:
+            SDiffError: an index is outside of its vocabulary.
         """
         user, item = (np.asarray(indices, dtype=np.int64) for indices in (user, item))  # an empty list would be float
+        for role, indices, known in (("user", user, users), ("item", item, items)):
+            if len(indices) and not 0 <= indices.min() <= indices.max() < len(known):
+                raise SDiffError(
+                    f"The {role} indices must be between 0 and {len(known) - 1}, but they go from {indices.min()} to "
+                    f"{indices.max()}."
+                )
         order = np.lexsort((user,) if timestamps is None else (timestamps, user))  # stable
         user, item = user[order], item[order]
         _, first = np.unique(user * len(items) + item, return_index=True)

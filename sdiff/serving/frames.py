@@ -11,6 +11,7 @@ import numpy as np
 from sdiff.base.device import Device
 from sdiff.base.errors import SDiffError, brief
 from sdiff.config import AUTO, Config, preset
+from sdiff.data.datasets import FRAME
 from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, titles_of
 from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
 from sdiff.data.readers import Reading, split_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 FORMAT = ("names", "delimiter", "encoding", "items")  # options of files only, or their beginnings
 OF_ITEMS = ("items_id", "items_title")  # which name columns of frames, too
-ORIGIN = "frame"  # in place of the key of a data set
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def fitted(
             epochs = Trainer(config, split, seed, device).fit().best.epoch
     trainer = Trainer(config.override({"epochs": epochs}), _without_held_out(interactions), seed, device)
     trainer.served = served
-    return trainer.fit().checkpoint(ORIGIN, name)
+    return trainer.fit().checkpoint(FRAME, name)
 
 
 def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tuple[Checkpoint, Attached]:
@@ -111,7 +111,7 @@ def updated(model: Recommender, interactions: Any, titles: Any, seed: int) -> tu
         if model.config.denoiser == "mlp" and len(valid):
             epochs = update(model.checkpoint, split, seed, model.device).fit().best.epoch
     trainer = update(model.checkpoint, _without_held_out(histories), seed, model.device, epochs=epochs).fit()
-    checkpoint = continued(trainer, model.checkpoint, ORIGIN)
+    checkpoint = continued(trainer, model.checkpoint, FRAME)
     by_id = {**given.titles, **titles_of(new_items, titles, interactions, given.reading, report)}
     return checkpoint, Attached(histories.among(checkpoint.items), by_id, form, given.reading)
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
+from sdiff.data.datasets import FRAME
 from sdiff.data.registry import REGISTRY
-from sdiff.serving.frames import ORIGIN
 from sdiff.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def command(checkpoint: Checkpoint) -> str:
     """The `sdiff train` command that repeats the training; empty if it was not trained by one command."""
     origin = checkpoint.provenance
     several = origin.trained or "updated" in checkpoint.metrics  # settings of inference were chosen after the training
-    if origin.preset not in PRESETS or origin.dataset == ORIGIN or several:
+    if origin.preset not in PRESETS or origin.dataset == FRAME or several:
         return ""
     words = ["--dataset", dataset_name(origin.dataset), "--preset", origin.preset, "--seed", str(origin.seed)]
     if changed := _changed(checkpoint.config, PRESETS[origin.preset]):

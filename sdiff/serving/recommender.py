@@ -294,12 +294,13 @@ class Recommender:
 
         Raises:
             SDiffError: an unknown id; a setting that is unknown, out of range or fixed in training; an invalid k, seed
-                or `candidates`; or not exactly one of a history, and users or histories, is given.
+                or `candidates`; or a history and users or histories are given, or none of them and the model has no
+                histories.
         """
         config, mask = self.config.at_inference(settings), self._mask(candidates, unknown)
         if not isinstance(exclude_seen, bool | np.bool_):
             raise SDiffError(f"exclude_seen must be True or False, not {brief(exclude_seen)}.")
-        if (history is None) == (users is None and histories is None):
+        if history is not None and not (users is None and histories is None):
             raise SDiffError("Pass either one history, or users, histories or both.")
         if history is None:
             return frames.recommended(self, users, histories, k, config, seed, exclude_seen, mask, unknown)

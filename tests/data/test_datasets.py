@@ -259,3 +259,12 @@ def test_the_same_bytes_are_made_again(tmp_path):
     films.make(real_data("ml-latest-small"), tmp_path)
     for name in ("ratings.csv", "movies.csv"):
         assert (tmp_path / name).read_bytes() == (ASSETS / "ml-latest-small" / name).read_bytes()
+
+
+def test_a_data_set_is_a_name_or_a_path_and_nothing_else(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item\n1,a\n2,b\n")
+    assert load_dataset(path).split.fingerprint == load_dataset(str(path)).split.fingerprint
+    for wrong, message in ((None, "not None"), (5, "not 5"), ("", "is empty"), ("frame", "trained on a data frame")):
+        with pytest.raises(SDiffError, match=message):
+            load_dataset(wrong)

@@ -141,3 +141,9 @@ def test_the_last_interaction_is_for_test_and_the_one_before_for_validation():
     assert [part.history(0).tolist() for part in (split.train, split.valid, split.test)] == [[3, 1], [2], [0]]
     assert split.train.history(1).tolist() == [5, 6] and not split.test.lengths[1]
     assert [part.history(2).tolist() for part in (split.train, split.valid, split.test)] == [[6], [7], [8]]
+
+
+@pytest.mark.parametrize(("users", "items"), [([0, 2], [0, 1]), ([0, 1], [0, 7]), ([-1, 0], [0, 1])])
+def test_indices_outside_of_their_vocabulary_are_refused(users, items):
+    with pytest.raises(SDiffError, match="indices must be between 0 and 1"):
+        Interactions.from_pairs(vocabulary("u", 2), vocabulary("i", 2), users, items)

@@ -308,12 +308,14 @@ def test_unknown_ids_are_refused_or_left_out_on_request(model, numbered):
 
 
 def test_one_history_or_many_but_not_both(model):
-    for wrong in ({}, {"history": [1], "users": [2]}, {"history": [1], "histories": [[2]]}):
+    assert set(model.recommend(k=1)["user_id"]) == {*range(60)}, "all users by default"
+    for wrong in ({"history": [1], "users": [2]}, {"history": [1], "histories": [[2]]}):
         with pytest.raises(SDiffError, match="either one history, or users"):
             model.recommend(**wrong)
     bare = Recommender(model.checkpoint, CPU)
-    with pytest.raises(SDiffError, match="no histories of users"):
-        bare.recommend(users=[1])
+    for few in ({}, {"users": [1]}):
+        with pytest.raises(SDiffError, match="no histories of users"):
+            bare.recommend(**few)
     found = bare.recommend(histories=[[1]])
     assert list(found) == ["user", "item", "score", "rank"] and found["item"].iloc[0] in bare.items
 
