@@ -103,10 +103,16 @@ const tell = (id, text) => {
     }
     document.getElementById("sheet").textContent = changed ? `Controls · ${changed} changed` : "Controls";
   };
-  const isUnmarked = (name) => input(name) && !document.querySelector(`#${name} button.trained`);
+  // Gradio builds a control that was folded away in several steps, and may enable it again.
+  const isUnmarked = (name) => {
+    const parts = [...document.querySelectorAll(`#${name} input`)];
+    const marked = document.querySelector(`#${name} button.trained`);
+    return parts.length && (!marked || parts.some((part) => part.disabled !== (name in idle)));
+  };
   new MutationObserver(() => Object.keys(trained).some(isUnmarked) && mark()).observe(document.documentElement, {
     childList: true,
     subtree: true,
+    attributeFilter: ["disabled"],
   });
   let first = true;
   // The page comes with the first list. An address that asks for another one replaces it.

@@ -203,6 +203,7 @@ def test_ids_are_stripped_of_any_white_space(tmp_path):
 
 
 def test_a_stream_of_arrow_data_is_read_once_and_whole():
+    pytest.importorskip("pyarrow")
     rows = duckdb.sql("SELECT i % 50 AS user, i AS item, i AS timestamp FROM range(30000) t(i)")
     reader = rows.arrow() if hasattr(rows.arrow(), "read_all") else rows.fetch_record_batch()
     assert len(read_interactions(reader)[0]) == 30_000
