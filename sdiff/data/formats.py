@@ -110,8 +110,10 @@ def _parts(paths: Mapping[str, Path], reading: Reading) -> tuple[dict[str, Inter
             )
         for role in ("users", "items"):
             known, given = (getattr(table, role).ids for table in (train, tables[part]))
-            differing = "" if {*known} & {*given} else difference(known, given)
-            if differing or (role == "users" and not {*known} & {*given}):
+            if {*known} & {*given}:
+                continue
+            differing = difference(known, given)
+            if differing or role == "users":  # items may all be new
                 cause = f", because their ids differ by {differing}" if differing else ""
                 raise SDiffError(
                     f"None of the {role} in {path} is in {paths['train']}{cause}: write the ids the same way in both."

@@ -23,12 +23,12 @@ from sdiff.training.trainer import CRITERION, Progress, Trainer
 SEARCH = {
     "paper": "K=64:512:log hidden=256:2048:log lr=1e-5:1e-3:log mask=0.1:0.9 dropout=0:0.5",
     "tuned": "K=100,200,400 hidden=128:1024:log lr=3e-4:1e-2:log mask=0.1:0.6 dropout=0.2:0.9 q=0:0.6",
-    "sparse": "K=100,200,400 hidden=128:1024:log lr=3e-4:1e-2:log mask=0.1:0.6 dropout=0.2:0.9 q=0:0.6",
     "temporal": "K=32,64,128,256 lr=1e-3:2e-2:log dropout=0.2:0.8 half_life=0.5:8:log horizon=1:20:log",
     "instant": "K=32:1000:log mask=0.3:0.99 beta=0:0.4",
     "filter": "beta=0:0.4",
     "gfcf": "K=32:1000:log low_pass=0.03:3:log beta=0:0.4",
 }
+SEARCH["sparse"] = SEARCH["tuned"]
 FILE = "study.db"  # in the folder of the checkpoint
 WARM_UP = 5  # trials before one may be pruned
 
