@@ -21,6 +21,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
+from uvicorn.config import LOGGING_CONFIG
 
 from sdiff.base.errors import SDiffError
 
@@ -37,6 +38,7 @@ def begin(verbose: bool) -> None:
     handler.setFormatter(_Line())
     for log in (LOG, logging.getLogger("mcp")):  # the MCP server quotes its clients
         log.handlers, log.propagate = [handler], False
+    LOGGING_CONFIG["formatters"]["default"] = {"()": _Line}  # of the web server, which sets up its log when it starts
     LOG.setLevel(logging.INFO if verbose else logging.WARNING)
 
 

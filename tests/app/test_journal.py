@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import subprocess
 import sys
 import urllib.request
 from contextvars import copy_context
@@ -20,6 +21,7 @@ from sdiff.app.page import Page
 from sdiff.app.state import serve
 from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def lines(monkeypatch):
     def begun(verbose=True):
         written = io.StringIO()
         monkeypatch.setattr(sys, "stderr", written)
+        monkeypatch.setattr(journal, "LOGGING_CONFIG", {"formatters": {}})
         journal.begin(verbose)
 
         def new():
@@ -137,6 +140,15 @@ def test_concurrent_events_do_not_share_a_log_line(lines):
     second, first = new()
     assert second["model"] == "b" and "data" not in second
     assert first["data"] == "a" and "model" not in first
+
+
+def test_the_lines_of_the_web_server_are_json_too():
+    script = (
+        "import logging, uvicorn; from sdiff.app import journal; journal.begin(False); uvicorn.Config(None);"
+        "logging.getLogger('uvicorn.error').warning('Unsupported upgrade request.')"
+    )
+    lines = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stderr
+    assert json.loads(lines)["event"] == "Unsupported upgrade request."
 
 
 def test_every_event_of_the_page_is_observed():

@@ -190,6 +190,10 @@ def test_the_running_app_serves_no_closed_route(url):
             assert answer.status_code in (404, 405), path
 
 
+def test_the_running_app_keeps_no_history_of_runs(url):
+    assert httpx.get(f"{url}config").json()["run_history"] is False
+
+
 def test_the_running_app_serves_its_page_and_all_its_assets(url):
     answers = {path: httpx.get(url + path) for path in ("", "config", "theme.css", "gradio_api/info", "favicon.ico")}
     answers["assets"] = httpx.get(f"{url}assets/" + re.findall(r"assets/([\w.-]+\.js)", answers[""].text)[0])

@@ -98,6 +98,12 @@ def test_one_step_or_no_guidance_takes_one_forward_pass_per_step(T, s):
     assert len(passes) == T
 
 
+def test_several_guided_steps_share_the_work_on_the_condition():
+    model = network()
+    model.register_forward_hook(lambda *_: pytest.fail("a full pass where the condition is known"))
+    assert sample(model, NoiseSchedule("vp"), LAM, C, 5, 0.5, noise(5)).shape == V.shape
+
+
 def test_film_is_initialised_as_addition_and_is_elementwise():
     film = FiLM(6)
     v_t = torch.ones(4, 6)

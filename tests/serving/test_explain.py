@@ -76,6 +76,9 @@ def test_explaining_one_item_does_not_score_all_items_repeatedly(models, split, 
     with Largest() as largest:
         explain(model, history, history[0])
     assert 0 < largest.size <= len(split.items) * (STEPS + 2) < len(split.items) * len(history)
+    with Largest() as largest:
+        explain(model, history, history[0], T=1)
+    assert 0 < largest.size < len(split.items) * STEPS, "one step needs the scores of no other item"
 
 
 def test_an_explanation_of_several_steps_in_blocks_is_the_same(models, split, monkeypatch):

@@ -48,7 +48,7 @@ class Origins:
             if self._hosts is not None and _host(headers) not in self._hosts:
                 reason = "Unknown host name. Behind a proxy, set GRADIO_ROOT_PATH."
                 return await refuse(reason, 421, scope, receive, send)
-            if _is_foreign(headers):
+            if _is_foreign(scope["method"], headers):
                 return await refuse("This request comes from a page of another site.", 403, scope, receive, send)
         await self._app(scope, receive, send)
 
@@ -60,15 +60,18 @@ def _host(headers: Headers) -> str | None:
     return (parts[1] or parts[2]) if parts else None
 
 
-def _is_foreign(headers: Headers) -> bool:
+def _is_foreign(method: str, headers: Headers) -> bool:
     """Whether a browser sends the request for a page of another origin.
 
     The header `Sec-Fetch-Site` decides: pages cannot set it, and it is reliable behind proxies. Browsers omit it on
     plain HTTP; the origin is then compared with the host, as in Go's `http.CrossOriginProtection`.
     """
-    if (origin := headers.get("origin")) is None:
-        return False
-    if (site := headers.get("sec-fetch-site")) is not None:
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is None and method in ("GET", "HEAD"):
+        return False  # a link
+    if site is not None:
         return site not in ("same-origin", "none")
+    if origin is None:
+        return False  # no browser
     host = origin.lower().partition("://")[2]  # empty for "null", the origin of a sandboxed page
     return not host or host not in (headers.get(name, "").lower() for name in ("host", "x-forwarded-host"))
