@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 from tqdm import tqdm
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.datasets import download, load_dataset
+from sdiff.base.paths import expanded
+from sdiff.data.datasets import download, key_parts, load_dataset
+from sdiff.data.preview import preview
+from sdiff.data.reading import Reading
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import summarize
+
+CELL = 40  # characters of a cell that are printed
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
@@ -29,10 +35,11 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     if len(arguments.words) > 1:
         raise SDiffError("Give one data set, or use `sdiff datasets fetch KEY`.")
     if arguments.words:
+        start = previewed(arguments.words[0])  # first, because it shows why the table may not be readable
         summary = asdict(summarize(load_dataset(arguments.words[0])))
         for name, value in summary.items():
             print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
-        return summary
+        return summary | start
     rows = [
         {
             "key": source.key,
@@ -51,3 +58,18 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
             print(f"{'':<16} {size[0]:,} users, {size[1]:,} items, {size[2]:,} interactions")
         print(f"{'':<16} {row['terms']}; from {row['origin']}; in {row['path']}")
     return rows
+
+
+def previewed(key: str) -> dict[str, Any]:
+    """Prints the first rows of a table file and how it is understood, and returns both. Nothing for other data sets."""
+    name, query = key_parts(key)
+    if key in REGISTRY or not expanded(name).is_file():
+        return {}
+    start = preview(expanded(name), Reading.parse(query))
+    how = [start.format, start.encoding, f"columns separated by {start.delimiter!r}" * bool(start.delimiter)]
+    print(f"{'format':<14} {', '.join(filter(None, how))}")
+    role = {column: role for role, column in start.roles.items()}
+    for column, *cells in zip_longest(start.columns, *start.rows, fillvalue=""):
+        start_of_each = " | ".join(" ".join(cell.split())[:CELL] for cell in cells)
+        print(f"{role.get(column, ''):<14} {column:<20} {start_of_each}")
+    return {"preview": asdict(start)}

@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command("recommend", "recommend items for a user, a history or all users")
     sub.add_argument("--checkpoint", type=path, required=True, help=CHECKPOINT)
     who = sub.add_mutually_exclusive_group(required=True)
-    who.add_argument("--user", help="id of a user in the data set; uses the train part of the history")
+    who.add_argument("--user", help="id of a user in the data set")
     who.add_argument("--history", help="item ids, oldest first, such as 12,7,31; quote ids with commas as in CSV")
     who.add_argument("--all", action="store_true", help="all users of the data set; writes to --out")
     sub.add_argument(
@@ -155,6 +155,13 @@ def parser() -> argparse.ArgumentParser:
         help="with --all: a .parquet, .csv or .csv.gz file, or a folder",
     )
     sub.add_argument("--titles", action="store_true", help="with --all: add title, year and genres to each row")
+    sub.add_argument(
+        "--parts",
+        choices=("train", "train+valid", "all"),
+        default="all",
+        help="with --user or --all: the parts of the data set that are a history, and left out of its list; with "
+        "train, lists are those that are measured by sdiff evaluate (default: all)",
+    )
     sub.add_argument("--dataset", help="source of users and titles (default: the one used for training)")
     sub.add_argument("-k", type=int, default=10, help="number of items to recommend")
     sub.add_argument("--set", metavar="KEY=VALUE", help="sampling settings to change", **repeatable)

@@ -6,20 +6,16 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from tqdm import tqdm
 
 from sdiff.base.errors import SDiffError
-from sdiff.cli.evaluate import dataset_of, hidden
+from sdiff.cli.common import dataset_of, hidden, shown, with_titles
 from sdiff.config import parse_assignments
-from sdiff.data.catalog import Catalog
-from sdiff.data.datasets import Dataset
 from sdiff.serving import export
-from sdiff.serving.recommender import Recommendations, Recommender
+from sdiff.serving.recommender import Recommender
 from sdiff.serving.shards import write_shards
 
 
@@ -34,7 +30,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     if arguments.user is not None:
         assert dataset is not None
         user = int(dataset.split.users.encode([arguments.user], "user")[0])
-        history = [dataset.split.items.ids[i] for i in dataset.split.train.history(user)]
+        history = [dataset.split.items.ids[i] for i in dataset.split.known(arguments.parts).history(user)]
     else:
         try:
             history = [id.strip() for id in next(csv.reader([arguments.history], skipinitialspace=True), [])]
@@ -48,36 +44,6 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     model.config.at_inference(settings)  # check now: a key such as "seed" would be taken for a parameter below
     recommendations = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
     return shown(recommendations, dataset)
-
-
-def with_titles(model: Recommender, arguments: argparse.Namespace, required: bool = False) -> Dataset | None:
-    """The data set of --dataset. Without it, None and a note on stderr, or an SDiffError if it is required."""
-    try:
-        return dataset_of(model, arguments)[1]
-    except SDiffError as error:
-        if required:
-            raise
-        print(f"sdiff: no titles: {error}", file=sys.stderr)
-        return None
-
-
-def shown(
-    listed: Recommendations, dataset: Dataset | None, more: Mapping[str, Sequence[int]] = {}
-) -> list[dict[str, Any]]:
-    """Prints a list, with titles if there is a data set, and returns its rows. `more` are further columns by name."""
-    if dataset is not None:
-        rows = [asdict(row) for row in Catalog(dataset).rows(listed.indices, listed.scores)]
-        rows = [{key: row[key] for key in ("rank", "id", "title", "year", "genres", "score")} for row in rows]
-    else:
-        pairs = zip(listed.ids, listed.scores, strict=True)
-        rows = [{"rank": n, "id": id, "title": None, "score": score} for n, (id, score) in enumerate(pairs, 1)]
-    rows = [row | {name: values[n] for name, values in more.items()} for n, row in enumerate(rows)]
-    print(f"{'rank':>4}  {'item':>8}  {'score':>8}", *(f"{name:>8}" for name in more), "title", sep="  ")
-    for row in rows:
-        title = f"{row['title']} ({row['year']})" if row.get("year") else row["title"] or ""
-        columns = (f"{row[name]:>8}" for name in more)
-        print(f"{row['rank']:>4}  {row['id']:>8}  {row['score']:>8.4f}", *columns, title, sep="  ")
-    return rows
 
 
 def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -95,9 +61,10 @@ def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
     bar = partial(tqdm, unit="batch", leave=False, disable=hidden(ranks))
     k, seed, titles = arguments.k, arguments.seed, arguments.titles
     if in_shards:
-        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar)
+        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar, arguments.parts)
     else:
-        lists = export.ranked(model, dataset.split.train, k, config, seed, progress=bar)
+        histories = dataset.split.known(arguments.parts)
+        lists = export.ranked(model, histories, k, config, seed, progress=bar)
         rows, users = export.write(out, lists, dataset, titles)
     seconds = round(time.perf_counter() - started, 3)
     print(f"{out}: {rows:,} rows for {users:,} users, {seconds} s")

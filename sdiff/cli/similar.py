@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sdiff.cli.recommend import shown, with_titles
+from sdiff.cli.common import shown, with_titles
 from sdiff.serving.recommender import Recommender
 
 

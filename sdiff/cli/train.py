@@ -6,26 +6,17 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 from tqdm import tqdm
 
-from sdiff.base.device import device_name, peak_memory_mb
-from sdiff.base.distributed import Ranks
 from sdiff.base.errors import SDiffError
-from sdiff.base.files import claimed
-from sdiff.cli.evaluate import announce, hidden, measure
+from sdiff.cli.common import announce, hidden
+from sdiff.cli.saving import check_empty, finish, output
 from sdiff.config import AUTO, Config, parse_assignments, preset
 from sdiff.data.datasets import Dataset, absolute, load_dataset
-from sdiff.evaluation.baselines import baseline_metrics
-from sdiff.evaluation.evaluate import Part
-from sdiff.serving.recommender import Recommender
 from sdiff.training.auto import MINUTES, Failure, Step, compare
-from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.checkpointing import checkpointed
 from sdiff.training.run_state import resume
 from sdiff.training.trainer import CRITERION, Trainer
@@ -54,24 +45,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         announce(dataset)
     with output(arguments.out, arguments.ranks):
         return train_into(arguments, config, dataset, started)
-
-
-@contextmanager
-def output(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """Claims the folder of a run during the block.
-
-    Raises:
-        SDiffError: another run uses the folder, or it is not writable.
-    """
-    with ExitStack() as claim:
-        try:
-            if ranks.first:
-                claim.enter_context(claimed(folder))  # fail before hours of training, not after
-        except BlockingIOError:
-            raise SDiffError(f"Another run writes to {folder}: wait until it ends, or choose another --out.") from None
-        except OSError as error:
-            raise SDiffError(f"Cannot write to {folder}: {error.strerror}.") from error
-        yield
 
 
 def train_into(arguments: argparse.Namespace, config: Config, dataset: Dataset, started: float) -> dict[str, Any]:
@@ -130,41 +103,3 @@ def train_best(arguments: argparse.Namespace, dataset: Dataset, minutes: float, 
     ((trainer, name),) = best
     checkpoint = trainer.checkpoint(dataset.key, name)
     return finish(arguments, checkpoint, dataset, started, trainer.epoch) | {"candidates": rows}
-
-
-def check_empty(folder: Path, or_else: str = "") -> None:
-    """Raises SDiffError if the folder already has a checkpoint."""
-    if (folder / "config.json").exists():
-        raise SDiffError(f"{folder} already has a checkpoint: choose another --out{or_else}.")
-
-
-def finish(
-    arguments: argparse.Namespace, checkpoint: Checkpoint, dataset: Dataset, started: float, epochs: int
-) -> dict[str, Any]:
-    """Evaluates the best of `epochs` epochs and saves its checkpoint, with its metrics, to --out."""
-    ranks = arguments.ranks
-    model = Recommender(checkpoint)
-    metrics: dict[str, Any] = {
-        "dataset": dataset.key,
-        "data_fingerprint": dataset.split.fingerprint,
-        "seed": arguments.seed,
-        "command": arguments.command,
-        "device": device_name(model.device),
-        "processes": ranks.size,
-        "epoch": checkpoint.provenance.epoch,
-    } | checkpoint.metrics
-    parts: list[Part] = [part for part in ("valid", "test") if len(getattr(dataset.split, part))]
-    for part in parts:
-        metrics[part] = measure(model, dataset, part, arguments.seed, ranks)
-    if not ranks.first:
-        return metrics
-    metrics["references"] = baseline_metrics(dataset.split, parts)
-    replace(checkpoint, metrics=metrics).save(arguments.out)
-    metrics |= {"seconds": round(time.perf_counter() - started, 1), "peak_memory_mb": peak_memory_mb()}
-    print(
-        f"{arguments.out}: epoch {metrics['epoch']} of {epochs}, {metrics['seconds']} s",
-        *([f"{metrics['peak_memory_mb']} MB"] if metrics["peak_memory_mb"] else []),
-        *(f"{part} {CRITERION} {metrics[part][CRITERION]:.4f}" for part in ("valid", "test") if part in metrics),
-        sep=", ",
-    )
-    return metrics | {"checkpoint": str(arguments.out)}

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import write_atomically
-from sdiff.cli.evaluate import announce
-from sdiff.cli.train import check_empty, finish, output
+from sdiff.cli.common import announce
+from sdiff.cli.saving import check_empty, finish, output
 from sdiff.config import parse_assignments, preset
 from sdiff.data.datasets import Dataset, absolute, load_dataset
 from sdiff.training.checkpoint import Checkpoint

@@ -10,8 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sdiff.cli.evaluate import announce, hidden
-from sdiff.cli.train import check_empty, finish, output
+from sdiff.cli.common import announce, hidden
+from sdiff.cli.saving import check_empty, finish, output
 from sdiff.data.datasets import absolute, load_dataset
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.update import continued, update

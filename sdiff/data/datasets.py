@@ -24,6 +24,7 @@ from sdiff.data.sources import is_blank
 
 OWN = "your own data"
 FRAME = "frame"  # in place of the key of a data set, in a model of a data frame
+SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.(.+)")  # train-00000-of-00002.parquet, as on the Hugging Face Hub
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
@@ -110,7 +111,8 @@ def load_dataset(key: str | Path) -> Dataset:
             - the key of a registered data set, such as "demo";
             - the path of a table file of interactions;
             - the path of a folder with a table `interactions.*`, with the parts of a split `train.*`, `test.*` and
-              optionally `valid.*`, or with the parts `part-*` of one table, and optionally a table `items.*`;
+              optionally `valid.*`, or with the parts `part-*` of one table, and optionally a table `items.*`. A table
+              may have several shards, such as `train-00000-of-00002.parquet`;
             - "hf:" and the name of a data set on the Hugging Face Hub.
 
             All but registered keys may end in options of `Reading`: "ratings.csv?min_rating=4&core=5".
@@ -128,7 +130,7 @@ def load_dataset(key: str | Path) -> Dataset:
         found = source.read(source.path)
         report = found[2] if len(found) == 3 else None
         return Dataset(key, source.title, source.terms, found[0], found[1], report)
-    name, query = _parts(key)
+    name, query = key_parts(key)
     if name in REGISTRY:
         raise SDiffError(f"{name} has fixed options: leave out ?{query}.")
     reading = Reading.parse(query)
@@ -187,7 +189,7 @@ def located(key: str, folder: Path) -> str:
     """
     if not key.startswith(HERE):
         return key
-    name, query = _parts(str(folder.absolute() / key))
+    name, query = key_parts(str(folder.absolute() / key))
     with suppress(SDiffError):  # `load_dataset` will raise it
         reading = Reading.parse(query)
         if reading.items.startswith(HERE):
@@ -204,7 +206,7 @@ def _found(path: str) -> str:
 
 def _with_paths(key: str, convert: Callable[[str], str]) -> str:
     """The key with its paths converted, if it has any."""
-    name, query = _parts(key)
+    name, query = key_parts(key)
     if name in REGISTRY or name.startswith("hf:") or not os.path.exists(expanded(name)):
         return key
     reading = Reading.parse(query)
@@ -213,8 +215,8 @@ def _with_paths(key: str, convert: Callable[[str], str]) -> str:
     return convert(name) + (f"?{query}" if query else "")
 
 
-def _parts(key: str) -> tuple[str, str]:
-    """Path and options of a key. The path may itself have question marks, if there is such a file."""
+def key_parts(key: str) -> tuple[str, str]:
+    """Path and options of a key of `load_dataset`. The path may itself have question marks, if there is such a file."""
     pieces = key.split("?")
     for n in range(len(pieces), 1, -1):
         if os.path.isfile(expanded("?".join(pieces[:n]))):  # False for names that are too long
@@ -234,21 +236,50 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
     def dataset(parts: tuple[Split, Items, Report]) -> Dataset:
         return Dataset(key, path.name, OWN, *parts)
 
-    if tables := [file for file in files if file.name.startswith("interactions.")]:
-        return dataset(own_table(tables[0], reading))
-    parts = {part: [file for file in files if SPLIT[part] & {*re.split(r"[._-]", file.stem.lower())}] for part in SPLIT}
+    tables = _tables(path, files)
+    if names := [name for name in tables if name.startswith("interactions.")]:
+        return dataset(own_table(tables[names[0]], reading))
+    parts = {part: [name for name in tables if SPLIT[part] & {*re.split(r"[._-]", name.lower())}] for part in SPLIT}
     if parts["train"] and parts["test"]:
         if several := [names for names in parts.values() if len(names) > 1]:
-            names = ", ".join(file.name for file in several[0])
+            names = ", ".join(several[0])
             raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}, or join them.")
-        chosen = {part: names[0] for part, names in parts.items() if names}
-        if all(file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in chosen.values()):
-            return dataset(own_lists(chosen, reading))
+        chosen = {part: tables[names[0]] for part, names in parts.items() if names}
+        files = {part: file for part, file in chosen.items() if isinstance(file, Path)}
+        if len(files) == len(chosen) and all(
+            file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in files.values()
+        ):
+            return dataset(own_lists(files, reading))
         return dataset(own_split(chosen, reading))
     if pieces := [file for file in files if file.name.startswith("part-")]:
         full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
         return dataset(own_table(tuple(full or pieces), reading))
+    if sharded := [table for table in tables.values() if isinstance(table, tuple)]:
+        return dataset(own_table(sharded[0], reading))
     raise SDiffError(
         f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, such "
         "as train.csv and test.csv."
     )
+
+
+def _tables(path: Path, files: list[Path]) -> dict[str, Path | tuple[Path, ...]]:
+    """The tables in a folder by name: files, or the shards of one table, such as train-00000-of-00002.parquet.
+
+    Raises:
+        SDiffError: a shard is missing.
+    """
+    tables: dict[str, Path | tuple[Path, ...]] = {}
+    shards: dict[str, list[Path]] = {}
+    numbers: dict[str, int] = {}
+    for file in files:
+        if shard := SHARD.fullmatch(file.name):
+            name = f"{shard[1]}.{shard[4]}"
+            shards.setdefault(name, []).append(file)
+            numbers[name] = int(shard[3])
+        else:
+            tables[file.name] = file
+    for name, found in shards.items():
+        if len(found) != numbers[name]:
+            raise SDiffError(f"{path} has {len(found)} of {numbers[name]} shards of {name}: keep exactly these.")
+        tables[name] = tuple(found)
+    return tables

@@ -62,14 +62,14 @@ def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, ti
     return in_log or untitled(items)
 
 
-def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items, Report]:
+def own_split(paths: Mapping[str, Any], reading: Reading) -> tuple[Split, Items, Report]:
     """Reads the parts of a given split from a table for each, and item metadata like `own_table`.
 
     Held-out pairs that are also in an earlier part are dropped and counted. Without a valid part, a tenth of each
     user's train part is held out: the last one if the order is known, otherwise a random one.
 
     Args:
-        paths: of the parts train, test and optionally valid.
+        paths: of the parts train, test and optionally valid; a tuple of paths for a part that has several files.
 
     Raises:
         SDiffError: a part cannot be read, or there are options for splitting.
@@ -92,12 +92,13 @@ def own_split(paths: Mapping[str, Path], reading: Reading) -> tuple[Split, Items
     return split, own_items(paths["train"], items, reading, report), report
 
 
-def _parts(paths: Mapping[str, Path], reading: Reading) -> tuple[dict[str, Interactions], list[Report]]:
+def _parts(paths: Mapping[str, Any], reading: Reading) -> tuple[dict[str, Interactions], list[Report]]:
     """Reads the parts of a split, held-out ones like the train part. Raises SDiffError if they do not fit together."""
     train, report = read_interactions(paths["train"], reading)
     if "%" in report.times:
         reading = replace(reading, timestamp_format=report.times)
     tables, reports = {"train": train}, [report]
+    first = {part: path[0] if isinstance(path, tuple) else path for part, path in paths.items()}  # for messages
     for part, path in paths.items():
         if part == "train":
             continue
@@ -105,8 +106,8 @@ def _parts(paths: Mapping[str, Path], reading: Reading) -> tuple[dict[str, Inter
         reports.append(other)
         if report.times and other.times not in ("", report.times):
             raise SDiffError(
-                f"The times in {paths['train']} are read as {report.times}, those in {path} as {other.times}: write "
-                "them the same way in both, or set timestamp_format."
+                f"The times in {first['train']} are read as {report.times}, those in {first[part]} as "
+                f"{other.times}: write them the same way in both, or set timestamp_format."
             )
         for role in ("users", "items"):
             known, given = (getattr(table, role).ids for table in (train, tables[part]))
@@ -116,7 +117,8 @@ def _parts(paths: Mapping[str, Path], reading: Reading) -> tuple[dict[str, Inter
             if differing or role == "users":  # items may all be new
                 cause = f", because their ids differ by {differing}" if differing else ""
                 raise SDiffError(
-                    f"None of the {role} in {path} is in {paths['train']}{cause}: write the ids the same way in both."
+                    f"None of the {role} in {first[part]} is in {first['train']}{cause}: write the ids the same way in "
+                    "both."
                 )
     return tables, reports
 

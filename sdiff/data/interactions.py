@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from sdiff.base.errors import SDiffError, brief
 
 Unknown = Literal["error", "ignore"]
+Known = Literal["train", "train+valid", "all"]
 
 
 @dataclass(frozen=True)
@@ -279,6 +280,13 @@ class Split:
         Without timestamps, each user's valid part follows the train part.
         """
         return Split(self.train.joined(self.valid), self.valid.empty, self.test)
+
+    def known(self, parts: Known = "all") -> Interactions:
+        """The histories that these parts make together; without timestamps, one part follows the other."""
+        if parts == "train":
+            return self.train
+        merged = self.merged().train
+        return merged if parts == "train+valid" else merged.joined(self.test)
 
     def among(self, items: Vocabulary) -> Split:
         """The same split with another item vocabulary. Raises SDiffError if it lacks an item."""

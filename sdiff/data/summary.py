@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from sdiff.data.datasets import Dataset
+from sdiff.data.items import Titles
 
 HEAD = 0.2  # share of the items that counts as most popular
 
@@ -29,7 +30,7 @@ class Summary:
         item_degrees: numbers of items with 1, 2-3, 4-7, 8-15, ... interactions.
         left_out: number of rows in the file that did not become interactions, by reason.
         columns: names of the columns that were read, by role, and the format of the times; empty for registered data.
-        titles: how many items have a title, if there is a table of items.
+        titles: how many items have a title, and from which columns, if there are any.
     """
 
     users: int
@@ -84,10 +85,14 @@ def summarize(dataset: Dataset) -> Summary:
         )
         if report
         else "",
-        titles=f"{titles.found:,} of {titles.items:,} items have a title" + f"; {titles.note}" * bool(titles.note)
-        if titles
-        else "",
+        titles=_titles(titles) if titles else "",
     )
+
+
+def _titles(titles: Titles) -> str:
+    columns = ", ".join(f"{role}: {name}" for role, name in titles.columns.items())
+    covered = f"{titles.found:,} of {titles.items:,} items have a title"
+    return covered + f" ({columns})" * bool(columns) + f"; {titles.note}" * bool(titles.note)
 
 
 def _octaves(degrees: np.ndarray) -> list[int]:

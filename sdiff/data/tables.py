@@ -18,16 +18,14 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import database, identifier, literal, readable_errors, temporary
 from sdiff.data.dialect import NAMELESS, Dialect, Layout
 from sdiff.data.faults import FORGET, KEPT, QUOTES, REJECTED, REJECTS, Fault, Faults, rejection
-from sdiff.data.json_tables import arrangement, is_json
+from sdiff.data.json_tables import arrangement, field_paths, is_json
+from sdiff.data.quotes import need_quotes, swallow_rows
 from sdiff.data.roles import METADATA, PAIR, recognised
-from sdiff.data.sources import HEAD, Source, write
+from sdiff.data.sources import Source, write
 
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
 COLUMNS = 1000  # maximum per table; each column costs memory, however short the file
-MOST = 20  # delimiters counted in a line of a text that may be a row
 EXACT = {"FLOAT": 2**24, "DOUBLE": 2**53}  # larger whole numbers may have been rounded, by type of a column
-# A value in quotation marks, or without any, and one that needs them because it has some itself.
-WHOLE, DOUBLED = '[^"]*|"([^"]|"")*"', '"([^"]|"")*""([^"]|"")*"'
 INVALID = " invalid"  # name of an internal column
 DETECTED = Layout()
 
@@ -167,32 +165,14 @@ class Table:
         return [column for column in self.labels if column in named - free]
 
     def broken(self, one_line: Sequence[str]) -> str:
-        """SQL of whether a row seems to have swallowed the next ones, because a quotation mark is missing.
-
-        A value has a line break in one of the columns `one_line`, or the lines of a text look like rows. Where values
-        seem to have no quotation marks: whether some do need them; NULL if others would not be read right with them.
-        In a file of JSON lines: whether a line is not valid.
-        """
+        """SQL of whether a row is not what was written: a line that is not valid JSON, or see `sdiff.data.quotes`."""
         if self._lines_of_json:
             return identifier(INVALID)
         if not one_line or not self._dialect:
             return "false"
         if not self._dialect.quote:
-            marks = " OR ".join(f"contains({column}, '\"')" for column in one_line)
-            needed = " OR ".join(f"regexp_full_match({column}, {literal(DOUBLED)})" for column in one_line)
-            whole = " AND ".join(
-                f"coalesce(regexp_full_match({column}, {literal(WHOLE)}), true)" for column in one_line
-            )
-            return f"CASE WHEN {marks} THEN CASE WHEN {whole} THEN {needed} END ELSE false END"
-        end = rf"\x{{{ord(self._dialect.delimiter):x}}}"
-        cell = rf"[^\n{end}]*"
-        inner = rf"(({cell}{end}){{{min(len(self.columns) - 1, MOST)},}}{cell}\n)+[^\n]*"
-        rows = rf"[^\n]*\n({inner}|{cell}{end}[^\n]*)"
-        several = {column: f"contains({column}, chr(10))" for column in self.labels}
-        return " OR ".join(
-            lines if column in one_line else f"{lines} AND regexp_full_match({column}, {literal(rows)})"
-            for column, lines in several.items()
-        )
+            return need_quotes(one_line)
+        return swallow_rows([*self.labels], one_line, self._dialect.delimiter)
 
     def misquoted(self, scanned: str, one_line: Sequence[str]) -> bool:
         """Whether quotation marks have not been read right by a scan. If so, `scan` now does.
@@ -269,31 +249,13 @@ class Table:
         path, _ = self._prepared(origin, start, by_line)
         options = f"format = '{form}', ignore_errors = {by_line}, hive_partitioning = false"
         objects = f"read_json_objects({literal(str(path))}, {options})"
-        sample = f"(FROM {objects} LIMIT {HEAD})"
-        query = f"SELECT DISTINCT unnest(json_keys(json)) FROM {sample}"
-        keys = sorted(key for (key,) in self.con.execute(query).fetchall())
-        if not keys:
+        paths = field_paths(self.con, objects)
+        if not paths:
             raise SDiffError(f"{self.name} holds no JSON objects: write one for each row.")
-        paths: dict[str, str] = {}
-        for key in keys:
-            parts = self._fields_of(sample, key)
-            if len(parts) == 1 and parts[0].startswith("$"):  # a type, as in MongoDB's {"$oid": "5f..."}
-                paths[key] = _pointer(key, parts[0])
-            else:
-                paths |= {f"{key}.{part}": _pointer(key, part) for part in parts} or {key: _pointer(key)}
         fields = ", ".join(f"json ->> {literal(path)} AS {identifier(key)}" for key, path in paths.items())
         self._lines_of_json = by_line
         invalid = f", json IS NULL AS {identifier(INVALID)}" if by_line else ""
         return f"(SELECT {fields}{invalid} FROM {objects})", [*paths]
-
-    def _fields_of(self, sample: str, key: str) -> list[str]:
-        """The keys of the objects that a key has as its values; empty if it has others, too."""
-        path = literal(_pointer(key))
-        query = f"""
-            SELECT bool_and(json_type(json, {path}) IN ('OBJECT', 'NULL')), flatten(list(json_keys(json, {path})))
-            FROM {sample}"""
-        [(objects, fields)] = self.con.execute(query).fetchall()
-        return sorted({*fields}) if objects and fields else []
 
     def _prepared(self, origin: Source, start: bool, by_line: bool = False) -> tuple[Path, bool]:
         """A text file that DuckDB can scan, and whether it can do so in parallel: it drops long lines then.
@@ -340,11 +302,6 @@ class Table:
         assert isinstance(self._origin, Source)
         used, proposed, prefix = self._origin.encoding, self._origin.proposal(), self._layout.prefix
         return f"it is not in {used.upper()} (set the encoding of the file, such as {prefix}encoding={proposed})"
-
-
-def _pointer(*keys: str) -> str:
-    """The JSON pointer (RFC 6901) of a field."""
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Rows:
 
 def ranked(
     model: Recommender,
-    train: Interactions,
+    interactions: Interactions,
     k: int,
     config: Config,
     seed: int,
@@ -66,7 +66,7 @@ def ranked(
     exclude_seen: bool = True,
     allowed: np.ndarray | None = None,
 ) -> Iterator[Rows]:
-    """Yields the recommendations of users of `train`, in batches.
+    """Yields the recommendations of users of `interactions`, in batches.
 
     A user has fewer than k rows if fewer unseen items are left. Their list does not depend on the other users.
 
@@ -80,8 +80,8 @@ def ranked(
         exclude_seen: whether to exclude the items of each history.
         allowed: (n_items,) bool, the items that may be recommended; all by default.
     """
-    histories = Histories.from_interactions(train, model.device)
-    users = np.flatnonzero(train.lengths) if users is None else users
+    histories = Histories.from_interactions(interactions, model.device)
+    users = np.flatnonzero(interactions.lengths) if users is None else users
     batches = torch.from_numpy(users).to(model.device).split(batch_size)
     for number in progress(range(len(batches)) if only is None else only):
         batch = batches[number]

@@ -15,6 +15,7 @@ from sdiff.base.files import regular, sweep, write_atomically
 from sdiff.config import Config
 from sdiff.data.database import connect
 from sdiff.data.datasets import Dataset
+from sdiff.data.interactions import Known
 from sdiff.serving.export import MEMORY, ranked, write
 from sdiff.serving.recommender import Recommender
 
@@ -31,6 +32,7 @@ def write_shards(
     titles: bool,
     ranks: Ranks,
     progress: Callable[[Sequence[int]], Iterable[int]] = lambda numbers: numbers,
+    parts: Known = "all",
 ) -> tuple[int, int]:
     """Writes `part-00000.parquet` and so on, each with the recommendations of 10,000 users, as by `export.write`.
 
@@ -43,6 +45,7 @@ def write_shards(
         titles: whether to add the columns title, year and genres.
         ranks: as yielded by `torchrun`.
         progress: wraps the batch numbers, for a progress bar.
+        parts: those of the data set that are the histories, and left out of the lists.
 
     Returns:
         The number of rows, and the number of users with at least one row, over all ranks; (0, 0) on other ranks than
@@ -51,8 +54,8 @@ def write_shards(
     Raises:
         SDiffError: k or the seed is invalid, or the folder contains other recommendations or cannot be written to.
     """
-    train = dataset.split.train
-    n_batches = -(-int((train.lengths > 0).sum()) // BATCH)
+    histories = dataset.split.known(parts)
+    n_batches = -(-int((histories.lengths > 0).sum()) // BATCH)
     shards = {
         folder / f"part-{i:05d}.parquet": range(start, min(start + BATCHES, n_batches))
         for i, start in enumerate(range(0, max(n_batches, 1), BATCHES))  # at least one, which may be empty
@@ -63,6 +66,7 @@ def write_shards(
             "checkpoint": model.checkpoint.fingerprint,
             "dataset": dataset.key,
             "data_fingerprint": dataset.split.fingerprint,
+            "parts": parts,
             "k": k,
             "settings": config.to_dict(),
             "seed": whole("seed", seed, 0),
@@ -72,7 +76,7 @@ def write_shards(
         _open(folder, description)
     ranks.wait()
     missing = [path for path in list(shards)[ranks.rank :: ranks.size] if not path.exists()]
-    lists = ranked(model, train, k, config, seed, BATCH, progress, [n for path in missing for n in shards[path]])
+    lists = ranked(model, histories, k, config, seed, BATCH, progress, [n for path in missing for n in shards[path]])
     for path in missing:
         write(path, islice(lists, len(shards[path])), dataset, titles)
     ranks.wait()
@@ -95,8 +99,8 @@ def _open(folder: Path, description: dict[str, Any]) -> None:
             write_atomically(card, (json.dumps(description, indent=2) + "\n").encode())
         elif json.loads(regular(card).read_text(encoding="utf-8")) != description:
             raise SDiffError(
-                f"{folder} contains recommendations of another checkpoint, data set, k, seed or settings: choose "
-                f"another --out, or delete the folder."
+                f"{folder} contains recommendations of another checkpoint, data set, parts, k, seed or settings: "
+                f"choose another --out, or delete the folder."
             )
         sweep(folder)
     except OSError as error:

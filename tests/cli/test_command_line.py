@@ -9,6 +9,7 @@ import pytest
 from sdiff.base.files import claimed
 from sdiff.cli.main import main, parser
 from sdiff.config import PRESETS
+from sdiff.data.datasets import load_dataset
 from sdiff.evaluation.protocols import PROTOCOLS
 from tests.conftest import real_data
 
@@ -115,6 +116,39 @@ def test_recommend_all_writes_the_list_of_every_user(folder, tmp_path, capsys):
     assert duckdb.connect().execute(query, [str(path)]).fetchall() == alone
     assert main([*words[:-1], "--all", "--out", str(tmp_path / "seeded.csv"), "--seed", "3"]) == 0
     assert len((tmp_path / "seeded.csv").read_text().splitlines()) == document["rows"] + 1
+
+
+@pytest.mark.parametrize("parts", ["train", "train+valid", "all"])
+def test_the_parts_that_are_known_are_the_history_and_are_not_recommended(folder, tmp_path, capsys, parts):
+    split = load_dataset("demo").split
+    user = next(u for u in range(99) if len(split.valid.history(u)) and len(split.test.history(u)))
+    words = ["recommend", "--checkpoint", str(folder), "--parts", parts, "-k", "2000", "--set", "noise=false"]
+    assert main([*words, "--user", split.users.ids[user], "--json"]) == 0
+    listed = {row["id"] for row in last_line(capsys)}
+    known = {"train": [split.train], "train+valid": [split.train, split.valid]}.get(
+        parts, [split.train, split.valid, split.test]
+    )
+    history = {split.items.ids[i] for part in known for i in part.history(user)}
+    assert listed == {*split.items.ids} - history
+    assert main([*words, "--all", "--out", str(tmp_path / "lists.parquet")]) == 0
+    query = "SELECT item FROM read_parquet(?) WHERE user = ?"
+    rows = duckdb.connect().execute(query, [str(tmp_path / "lists.parquet"), split.users.ids[user]]).fetchall()
+    assert {item for (item,) in rows} == listed
+
+
+def test_a_table_is_shown_as_it_is_understood_even_if_it_cannot_be_read(tmp_path, capsys):
+    path = tmp_path / "sold.csv"
+    path.write_text("customer_id;sku;product_name;bought_at\nc1;s1;Tea\tpot;2020-01-03\nc2;s1;Tea\tpot;soon\n")
+    assert main(["datasets", f"{path}?core=1", "--json"]) == 2
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["user", "customer_id", "c1", "|", "c2"] in shown and ["item", "sku", "s1", "|", "s1"] in shown
+    assert (
+        "columns separated by ';'" in " ".join(shown[0]) and ["product_name", "Tea", "pot", "|", "Tea", "pot"] in shown
+    )
+    assert main(["datasets", f"{path}?core=1&timestamp=-", "--json"]) == 0
+    document = last_line(capsys)
+    assert document["preview"]["roles"] == {"user": "customer_id", "item": "sku"}
+    assert document["titles"] == "1 of 1 items have a title (item: sku, title: product_name)"
 
 
 def test_all_and_user_are_mutually_exclusive(folder, capsys):
@@ -325,7 +359,6 @@ REAL = [pytest.param(name, "ml-1m-diffrec", marks=pytest.mark.slow) for name in 
 def test_shipped_checkpoints_reach_their_stated_metrics_and_beat_popularity(
     name, dataset, capsys, request, monkeypatch
 ):
-    from sdiff.data.datasets import load_dataset
     from sdiff.evaluation.baselines import popularity
     from sdiff.evaluation.evaluate import evaluate
     from sdiff.training.checkpoint import Checkpoint

@@ -108,3 +108,22 @@ def test_a_pipe_among_the_parts_of_a_table_is_refused(tmp_path):
     os.mkfifo(tmp_path / "part-1.csv")
     with pytest.raises(SDiffError, match=r"part-1\.csv: it is a pipe"):
         load_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("parts", [("train",), ("interactions",), ("train", "test"), ("train", "validation", "test")])
+def test_shards_of_a_table_or_of_the_parts_of_a_split_are_read_as_one(tmp_path, parts):
+    rows = [(f"u{u}", f"i{(u + n) % 12}") for u in range(20) for n in range(len(parts) * 4)]
+    for part, name in enumerate(parts):
+        own = [row for n, row in enumerate(rows) if n // 4 % len(parts) == part]
+        for shard in range(3):
+            lines = "".join(f"{user},{item}\n" for user, item in own[shard::3])
+            (tmp_path / f"{name}-0000{shard}-of-00003.csv").write_text("user,item\n" + lines)
+    split = load_dataset(str(tmp_path) if len(parts) > 1 else f"{tmp_path}?core=1").split
+    assert {*split.known().rows * 12 + split.known().indices} == {
+        split.users.index[user] * 12 + split.items.index[item] for user, item in rows
+    }
+    if len(parts) > 1:
+        assert len(split.test) == 80
+    (tmp_path / f"{parts[-1]}-00001-of-00003.csv").unlink()
+    with pytest.raises(SDiffError, match=f"has 2 of 3 shards of {parts[-1]}.csv"):
+        load_dataset(str(tmp_path))

@@ -49,7 +49,7 @@ def rows(path):
 
 @pytest.fixture
 def single(model, dataset, tmp_path):
-    write(tmp_path / "one.parquet", ranked(model, dataset.split.train, 5, model.config, 3, 7), dataset, titles=True)
+    write(tmp_path / "one.parquet", ranked(model, dataset.split.known(), 5, model.config, 3, 7), dataset, titles=True)
     return rows(tmp_path / "one.parquet")
 
 
