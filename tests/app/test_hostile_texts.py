@@ -103,6 +103,7 @@ def test_text_from_data_is_escaped(nasty):
         assert not re.search(r"(?<!\\)[<*\[]", found.summary.split("has ")[0].removeprefix("**User ").rstrip("* "))
 
 
+@pytest.mark.slow
 def test_text_from_data_does_not_run_in_a_browser(nasty, visit):
     key, users = nasty
     for user in (users[2], users[8]):

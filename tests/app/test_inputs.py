@@ -60,6 +60,7 @@ def events(demo) -> list[Any]:
     return [fn for fn in demo.fns.values() if fn.fn and fn.api_name not in SLOW]
 
 
+@pytest.mark.slow
 def test_every_event_accepts_what_the_page_sends(demo, client, capsys):
     refused = {}
     for n, fn in enumerate(events(demo)):

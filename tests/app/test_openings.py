@@ -537,6 +537,7 @@ def test_mcp_results_are_json(url):
     assert [row["rank"] for row in rows] == [1, 2] and why["title"] and found[0]["id"]
 
 
+@pytest.mark.slow
 def test_the_page_shows_that_a_data_set_is_being_opened_and_can_cancel_it(page):
     """On real data, because embedded data sets open too fast to observe."""
     real_data("ml-1m_clean")

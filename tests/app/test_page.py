@@ -91,6 +91,7 @@ def test_sessions_are_independent(page, visit):
     assert page.locator("#guidance input[type=range]").input_value() == "0"
 
 
+@pytest.mark.slow
 @WIDTHS
 def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     first = titles(page)
@@ -174,6 +175,7 @@ def test_an_invalid_url_parameter_is_reported_and_the_rest_is_opened(visit, url)
     settle(page)
 
 
+@pytest.mark.slow
 def test_a_list_can_be_filtered_by_genre_and_years(page):
     first = titles(page)
     page.get_by_role("button", name="Filter items").click()
@@ -243,6 +245,7 @@ def test_a_changed_control_updates_the_list_and_can_be_reset_alone_or_with_all(p
     assert changed(page, moved) == first
 
 
+@pytest.mark.slow
 def test_the_list_length_follows_its_slider_and_seen_items_can_be_included(page):
     first = titles(page)
     page.get_by_role("button", name="More settings").click()
@@ -308,6 +311,7 @@ def test_a_redrawn_plot_keeps_its_zoom(page):
     assert page.evaluate(shown) == zoomed
 
 
+@pytest.mark.slow
 @WIDTHS
 def test_the_tour_is_offered_only_on_the_first_visit(profile, visit):
     profile.pages[0].evaluate("localStorage.clear()")
@@ -351,6 +355,7 @@ def test_on_a_phone_the_first_screen_shows_five_rows_and_a_swipe_reaches_every_t
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("visit", [390], indirect=True)
 def test_on_a_phone_the_controls_leave_what_they_change_in_sight_and_close_on_a_tap_outside(page):
     slider, handle = page.locator("#guidance"), page.locator("#sheet")
@@ -390,6 +395,7 @@ def test_an_emptied_number_box_is_restored_and_a_value_too_high_is_clamped(page)
     assert not [text for text in page.locator(".toast-wrap").all_inner_texts() if "Error" in text]
 
 
+@pytest.mark.slow
 @WIDTHS
 def test_a_model_is_chosen_by_keyboard(page):
     first = titles(page)
@@ -471,6 +477,7 @@ def test_a_list_can_be_shown_as_cards_and_stays_so(page):
     cover.wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_a_control_without_effect_is_switched_off_with_the_reason(page):
     assert page.locator("#sigma_max input[type=range]").is_enabled()
     move(page, "noise", 0)
@@ -484,6 +491,7 @@ def test_a_control_without_effect_is_switched_off_with_the_reason(page):
     assert page.locator("#sigma_max input[type=range]").is_enabled()
 
 
+@pytest.mark.slow
 def test_a_parameter_of_somebody_else_in_the_url_changes_nothing(visit):
     page = visit("?utm_source=letter")
     page.wait_for_function("document.querySelector('#guidance button.trained')?.textContent === 'model: 0'")

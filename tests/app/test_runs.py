@@ -87,6 +87,7 @@ def test_a_killed_run_is_reported_and_the_next_run_starts():
     assert last.saved_as == "next"
 
 
+@pytest.mark.slow
 def test_a_failure_to_start_a_process_is_reported_and_the_next_run_starts(tmp_path, monkeypatch):
     next(runs.in_subprocess(counting, tmp_path / "first"))
     forks = vars(forkserver._forkserver)["_forkserver_pid"]

@@ -71,6 +71,7 @@ def test_a_model_can_be_trained_stopped_saved_and_used(page):
     page.get_by_text("These 16 waves hold").wait_for()
 
 
+@pytest.mark.slow
 def test_clocks_count_between_the_updates_of_a_run(page):
     open_tab(page, "Train")
     settle(page)
@@ -394,6 +395,7 @@ def test_the_url_restores_both_sides(visit):
     page.wait_for_selector("#b-list tbody tr")
 
 
+@pytest.mark.slow
 def test_the_url_names_the_sides_of_its_own_data_set(visit):
     def changed_to(title: str, key: str) -> str | None:
         page.get_by_label("Data set", exact=True).click()
@@ -458,6 +460,7 @@ def points(csv_text: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(csv_text.decode())))
 
 
+@pytest.mark.slow
 def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
     errors = []
     page.on("pageerror", lambda error: errors.append(error))
@@ -479,6 +482,7 @@ def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
     assert not errors, "a picture is drawn from a copy of the plot outside of the page's blocks"
 
 
+@pytest.mark.slow
 def test_a_text_in_the_data_of_a_plot_is_no_formula(page):
     open_tab(page, "Recommend")
     page.wait_for_selector("#snr .js-plotly-plot")

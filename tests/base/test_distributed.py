@@ -168,7 +168,7 @@ def test_shards_of_killed_ranks_are_kept_and_together_equal_the_single_file(tmp_
     assert "2,700 rows for 900 users" in done.stdout
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     model, dataset = Recommender.load(ROOT / "checkpoints" / "demo-paper", CPU), load_dataset("demo")
-    single = ranked(model, dataset.split.train, 3, model.config, 0, batch_size=50)
+    single = ranked(model, dataset.split.known(), 3, model.config, 0, batch_size=50)
     write(tmp_path / "one.parquet", single, dataset)
     whole, one = lists(tmp_path / "lists" / "*.parquet"), lists(tmp_path / "one.parquet")
     assert [row[:3] for row in whole] == [row[:3] for row in one]

@@ -382,6 +382,7 @@ def test_shipped_checkpoints_reach_their_stated_metrics_and_beat_popularity(
     assert size < 10 * 2**20
 
 
+@pytest.mark.slow
 def test_auto_prints_every_candidate_and_keeps_the_best(monkeypatch, tmp_path, capsys):
     few = {
         name: PRESETS[name].override({"K": 16, "epochs": 2, "hidden": 32}) for name in ("filter", "instant", "tuned")

@@ -49,7 +49,10 @@ def test_gf_cf_equals_its_formula_in_dense_matrices(split):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [*LEARNT, *(name for name in CLOSED if name != "popularity")])
+LONGER = [pytest.param(name, marks=pytest.mark.slow) for name in LEARNT]
+
+
+@pytest.mark.parametrize("name", [*LONGER, *(name for name in CLOSED if name != "popularity")])
 def test_every_baseline_learns_tastes_that_popularity_misses(name, split):
     score = LEARNT[name](split, 0, 100)[0] if name in LEARNT else CLOSED[name](split)
     popular = evaluate(CLOSED["popularity"](split), split, "test", CPU)["recall@10"]

@@ -41,6 +41,7 @@ def test_the_grid_has_every_combination_of_settings():
     assert model.settings() == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_and_others_that_are_not_installed_are_left_out(monkeypatch, capsys):
     monkeypatch.setitem(
         ecosystem.MODELS, "absent", ecosystem.Model("no_such_library", ecosystem.s_diff, {"preset": ("filter",)})

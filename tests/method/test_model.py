@@ -110,6 +110,7 @@ def top_hit(config: Config, split: Split) -> float:
     return sum(found[u] == f"i{split.valid.history(u)[0]}" for u in range(100)) / 100
 
 
+@pytest.mark.slow
 def test_the_temporal_preset_learns_what_comes_next_and_the_tuned_one_cannot(walks):
     assert top_hit(PRESETS["temporal"], walks) > 0.9
     assert top_hit(PRESETS["tuned"], walks) < 0.7
@@ -123,6 +124,7 @@ def test_the_temporal_preset_refuses_data_without_an_order(walks):
     Trainer(PRESETS["tuned"], unordered, 0, CPU)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_learnt_basis_is_saved_loaded_and_resumed(walks, tmp_path):
     config = PRESETS["temporal"].override(QUICK | {"epochs": 40})
     whole = Trainer(config, walks, 0, CPU)
