@@ -27,6 +27,8 @@ def best_device(wanted: Device | None = None) -> torch.device:
         device = torch.device(wanted)
     except RuntimeError:
         raise SDiffError(f"Unknown device {brief(wanted)}: choose cpu or cuda, or leave it out.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise SDiffError(f"{device} is not supported: choose cpu or cuda, or leave it out.")
     if device.type == "cuda":
         n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= n_gpus:

@@ -23,8 +23,23 @@ CHECKPOINT = "a folder, or the name of a checkpoint that was trained in the app 
 DATASET = "a data set key, or the path of a table file or folder"
 
 
+class Once(argparse._StoreAction):
+    """Refuses an option that is given twice, of which argparse would use the last."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        given = vars(namespace).setdefault("given", set())
+        if option and self.dest in given:
+            raise argparse.ArgumentError(self, "it is given more than once.")
+        given.add(self.dest)
+        super().__call__(parser, namespace, values, option)
+
+
 class Parser(argparse.ArgumentParser):
-    """Does not ignore that its output cannot be written."""
+    """Does not ignore that its output cannot be written, nor options that are given twice."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.register("action", None, Once)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message or "")

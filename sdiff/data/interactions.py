@@ -62,7 +62,8 @@ class Vocabulary:
             raise SDiffError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {brief(unknown)}.")
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single value.")
-        texts = [str(id) for id in ids]
+        # A column of numbers with gaps holds whole numbers as floats.
+        texts = [str(int(id) if isinstance(id, float | np.floating) and float(id).is_integer() else id) for id in ids]
         absent = [text for text in texts if text not in self.index]
         if absent and unknown == "error":
             listed = ", ".join(text or brief(text) for text in absent[:5]) + " ..." * (len(absent) > 5)
@@ -259,6 +260,13 @@ class Split:
     train: Interactions
     valid: Interactions
     test: Interactions
+
+    def __post_init__(self) -> None:
+        """Raises SDiffError if the parts have different vocabularies, so that equal indices are different items."""
+        for role in ("users", "items"):
+            first, *others = (getattr(part, role) for part in (self.train, self.valid, self.test))
+            if any(other is not first and other != first for other in others):
+                raise SDiffError(f"The parts of a split must have the same {role} in the same order: use `among`.")
 
     def __repr__(self) -> str:
         pairs = f"{len(self.train):,} train + {len(self.valid):,} valid + {len(self.test):,} test pairs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +14,7 @@ from torch import Tensor
 from sdiff.base.checks import whole
 from sdiff.base.device import Device, best_device
 from sdiff.base.distributed import ALONE, Ranks
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions, Split
 from sdiff.evaluation.metrics import METRICS
 from sdiff.evaluation.protocols import PROTOCOLS, Protocol
@@ -190,6 +190,8 @@ def evaluate_users(
         SDiffError: as `evaluate`, or k is not one or more whole numbers of at least 1.
     """
     cutoffs = list_lengths(k)
+    if part not in get_args(Part):
+        raise SDiffError(f"Unknown part {brief(part)}: evaluate valid or test.")
     held_out: Interactions = getattr(split, part)
     measured = torch.from_numpy(np.flatnonzero(held_out.lengths) if users is None else users)
     if not len(measured):

@@ -93,6 +93,8 @@ def _open(folder: Path, description: dict[str, Any]) -> None:
     card = folder / "lists.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "config.json").exists():
+            raise SDiffError(f"{folder} contains a checkpoint: choose another --out.")
         if not card.exists():
             if next(folder.glob("*.parquet"), None):
                 raise SDiffError(f"{folder} contains other Parquet files: choose another --out.")

@@ -183,7 +183,9 @@ class Checkpoint:
             raise SDiffError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
         except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
             if isinstance(error, SDiffError):
-                raise
+                if str(folder) in str(error):
+                    raise
+                raise SDiffError(f"Cannot use the checkpoint in {folder}: {error}") from error
             reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise SDiffError(
                 f"The checkpoint in {folder} is damaged ({reason:.200}): copy it again, or train it again."

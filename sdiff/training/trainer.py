@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -315,7 +316,11 @@ class Trainer:
 
         Its metrics also contain the time of all epochs so far, `train_seconds`, and the validation recall by epoch,
         `curve`, thinned to `CURVE` points.
+
+        Warns if nothing has been trained yet.
         """
+        if not self.epoch and not self.continues:
+            warnings.warn("The model is not trained yet: call fit() first.", stacklevel=2)
         versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
         provenance = Provenance(
             dataset=dataset,

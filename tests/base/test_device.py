@@ -14,7 +14,7 @@ from tests.conftest import CPU, SMALL
 
 def test_a_device_can_be_given_by_name(split):
     assert best_device("cpu") == best_device(CPU) == CPU
-    trainer = Trainer(SMALL, split, 0, "cpu")
+    trainer = Trainer(SMALL.override({"epochs": 1}), split, 0, "cpu").fit()
     model = Recommender(trainer.checkpoint("tastes", "paper"), "cpu")
     assert trainer.device == model.device == CPU
     score = popularity(split)
@@ -25,9 +25,9 @@ def test_a_device_can_be_given_by_name(split):
     assert device_name("cpu") == device_name(CPU)
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "", "CPU 0", "cuda:x", 0, 1.5, b"cpu"])
+@pytest.mark.parametrize("wanted", ["gpu", "", "CPU 0", "cuda:x", 0, 1.5, b"cpu", "mps", "meta"])
 def test_an_unknown_device_is_refused(wanted):
-    with pytest.raises(SDiffError, match=r"Unknown device .*: choose cpu or cuda|The device must be cpu, cuda or"):
+    with pytest.raises(SDiffError, match=r"choose cpu or cuda|The device must be cpu, cuda or"):
         best_device(wanted)
 
 

@@ -151,6 +151,14 @@ def test_a_table_is_shown_as_it_is_understood_even_if_it_cannot_be_read(tmp_path
     assert document["titles"] == "1 of 1 items have a title (item: sku, title: product_name)"
 
 
+def test_an_option_that_is_given_twice_is_refused_and_not_the_first_ignored(capsys):
+    with pytest.raises(SystemExit):
+        main(["recommend", "--checkpoint", "demo", "--user", "7", "-k", "3", "-k", "4"])
+    assert "argument -k: it is given more than once" in capsys.readouterr().err
+    words = ["recommend", "--checkpoint", "demo", "--user", "7", "--set", "guidance=1", "--set", "beta=.5"]
+    assert parser().parse_args(words).set == ["guidance=1", "beta=.5"]
+
+
 def test_all_and_user_are_mutually_exclusive(folder, capsys):
     for one in (["--user", "5"], ["--history", "1,2"]):
         with pytest.raises(SystemExit):

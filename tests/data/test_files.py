@@ -528,7 +528,7 @@ def test_an_items_table_without_any_of_the_items_is_refused_with_the_cause(tmp_p
 
 def test_the_summary_says_how_many_items_have_a_title(tmp_path):
     dataset = load_dataset(folder(tmp_path, "abc", "item,title\na,Heat\nb,Up\n"))
-    assert summarize(dataset).titles == "2 of 3 items have a title"
+    assert summarize(dataset).titles == "2 of 3 items have a title (item: item, title: title)"
 
 
 def test_faulty_rows_of_the_items_table_are_reported_and_can_be_skipped(tmp_path):

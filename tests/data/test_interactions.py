@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.interactions import Interactions, Vocabulary, k_core
+from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.splits import chronological_split, global_split, leave_last_out, random_split
 from tests.conftest import vocabulary
 
@@ -91,6 +91,20 @@ def test_an_unknown_id_is_named():
         Vocabulary(("1", "2")).encode(["1", "99"], "user")
     with pytest.raises(SDiffError, match="as a list"):
         Vocabulary(("1", "2")).encode("12")
+
+
+def test_whole_numbers_may_be_floats_as_in_a_column_with_gaps():
+    known = Vocabulary(("1", "2", "1.5"))
+    assert known.encode([2.0, np.float32(1), 1.5, 2]).tolist() == [1, 0, 2, 1]
+    with pytest.raises(SDiffError, match=r"Unknown item 2\.5"):
+        known.encode([2.5])
+
+
+@pytest.mark.parametrize("role", ["users", "items"])
+def test_parts_of_a_split_with_different_vocabularies_are_refused(tastes, role):
+    other = replace(tastes, **{role: Vocabulary(tuple(reversed(getattr(tastes, role).ids)))})
+    with pytest.raises(SDiffError, match=f"must have the same {role} in the same order"):
+        Split(tastes, tastes.empty, other)
 
 
 def test_the_fingerprint_depends_on_order_and_ids():

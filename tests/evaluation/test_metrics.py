@@ -174,6 +174,11 @@ def test_a_protocol_that_is_unknown_or_has_no_effect_is_refused(part, protocol, 
         evaluate(popularity(split), split, part, CPU, protocol=protocol)
 
 
+def test_an_unknown_part_is_refused(split):
+    with pytest.raises(SDiffError, match="Unknown part 'Test': evaluate valid or test"):
+        evaluate(lambda x: torch.zeros(len(x), len(split.items)), split, "Test", CPU)  # pyright: ignore
+
+
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_a_batch_may_be_empty(name):
     hits, relevant = torch.zeros(0, 5, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)

@@ -91,7 +91,7 @@ def test_complete_shards_are_kept_and_partial_ones_are_removed(make, single, tmp
 
 def test_a_folder_with_other_content_is_refused_and_unchanged(make, tmp_path):
     make()
-    with pytest.raises(SDiffError, match="another checkpoint, data set, k, seed or settings: choose another --out"):
+    with pytest.raises(SDiffError, match="checkpoint, data set, parts, k, seed or settings: choose another --out"):
         make(k=6)
     (tmp_path / "lists" / "lists.json").write_text("half")
     with pytest.raises(SDiffError, match="damaged"):

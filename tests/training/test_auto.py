@@ -38,7 +38,7 @@ def test_presets_that_need_an_order_are_tried_only_on_ordered_data(split):
 @pytest.mark.parametrize(("percent", "tried"), [(0.51, "tuned"), (0.49, "sparse")])
 def test_sparse_data_have_a_preset_of_their_own(split, percent, tried):
     items = round(len(split.train) / 60 / percent * 100)
-    wide = replace(split, train=replace(split.train, items=vocabulary("i", items)))
+    wide = Split(*(replace(part, items=vocabulary("i", items)) for part in (split.train, split.valid, split.test)))
     assert {"tuned", "sparse"} & {*auto.candidates(wide)} == {tried}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sdiff import SDiffError
 from sdiff.base.distributed import Ranks
+from sdiff.config import preset
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.checkpointing import checkpointed
 from sdiff.training.run_state import load_state, resume, save_state
@@ -59,6 +60,13 @@ def test_a_run_without_a_completed_epoch_leaves_no_checkpoint(split, tmp_path):
     with pytest.raises(SDiffError, match="at once"):
         next(checkpointed(trainer, tmp_path / "model", "", "", tmp_path / "state", lambda _: failing(error)))
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["paper", "instant"])
+def test_a_checkpoint_of_a_model_that_is_not_trained_warns(name, split):
+    trainer = Trainer(preset(name).override({"K": 8}), split, 0, CPU)
+    with pytest.warns(UserWarning, match="not trained yet"):
+        trainer.checkpoint("tastes", name)
 
 
 def test_the_training_state_is_saved_before_its_checkpoint(split, tmp_path, monkeypatch):

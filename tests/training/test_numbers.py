@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from sdiff import Recommender, SDiffError
-from sdiff.app import handlers, state, training
+from sdiff.app import state
+from sdiff.app.handlers import ranking, training
 from sdiff.app.query import Query
 from sdiff.cli.main import main
 from sdiff.evaluation.evaluate import top_n
@@ -79,7 +80,7 @@ def test_the_app_offers_the_best_weights_of_a_run_that_failed(name, in_this_proc
     monkeypatch.setitem(LOSSES, "mse", fails_in_the_second_epoch)
     *_, last = training.train("demo", "paper", 9, 0, TINY, f"fails-by-{name}", Event())
     assert last.saved_as == f"fails-by-{name}" and "Ended after 1 epoch" in last.status and message in last.status
-    assert len(handlers.recommend(Query("demo", last.saved_as, "1", k=5)).recommendations) == 5
+    assert len(ranking.recommend(Query("demo", last.saved_as, "1", k=5)).recommendations) == 5
     with pytest.raises(SDiffError, match=message):  # nothing to keep
         list(training.train("demo", "paper", 9, 0, TINY, f"fails-at-once-by-{name}", Event()))
     assert f"fails-at-once-by-{name}" not in state.checkpoints()
