@@ -24,8 +24,10 @@ import torch
 
 from benchmarks.mutations import archive, of_columns, of_json, of_table, of_tensors
 from benchmarks.processes import memory_mb
-from sdiff.app import handlers, pickers, state, uploads
+from sdiff.app import state
+from sdiff.app.handlers import pickers, ranking
 from sdiff.app.query import Query
+from sdiff.app.uploads import store
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS, Config
 from sdiff.data import download as fetching
@@ -199,12 +201,12 @@ def table(rng: random.Random, box: Box) -> Callable[[], Any]:
         with suppress(SDiffError):
             preview(path, reading)
         tables = path, items if rng.random() < 0.5 else None, reading
-        opened = state.opened_here(partial(uploads.keep, *tables, box.case / "uploads"))
+        opened = state.opened_here(partial(store.keep, *tables, box.case / "uploads"))
         key = opened.dataset.key
         state.keep_open(key, opened)
         opened.catalog.rows(opened.catalog.search("heat"))
         user = opened.dataset.split.users.ids[0]
-        handlers.recommend(Query(key, state.INSTANT, user, k=3))
+        ranking.recommend(Query(key, state.INSTANT, user, k=3))
 
     return read
 

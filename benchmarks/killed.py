@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from sdiff.app import uploads
+from sdiff.app.uploads import store
 from sdiff.base.files import MARK, write_atomically
 from sdiff.cli.main import main as sdiff
 from sdiff.data import download as fetch
@@ -119,7 +119,7 @@ def upload(world: World, folder: Path) -> None:
     for name in ("a.csv", "b.csv"):
         table = world.folder / name
         table.write_text("user,item\n" + f"u,{name}\n" * 200_000)
-        uploads.keep(table, table, Reading(), folder / "uploads")
+        store.keep(table, table, Reading(), folder / "uploads")
 
 
 def download_table(world: World, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from benchmarks import tables
 from benchmarks.tables import markdown, read
-from sdiff.app import results
+from sdiff.app.handlers import results
 from sdiff.config import AUTO, BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
 from sdiff.evaluation.protocols import PROTOCOLS
 from sdiff.experiments.baselines.recency import RECENT

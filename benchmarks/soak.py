@@ -35,8 +35,8 @@ import numpy as np
 
 from benchmarks.app import MOVED, Answer, Page, running_app
 from benchmarks.processes import all_memory_mb, own_memory_mb
-from sdiff.app import handlers
 from sdiff.app.controls import SLIDERS
+from sdiff.app.handlers import ranking
 from sdiff.app.query import Query
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
@@ -111,7 +111,7 @@ def soaked(dataset: Dataset, query: Query, sessions: int, seconds: float) -> See
 def check(seen: Seen) -> None:
     """Computes every list again and counts those that differ."""
     for query, items in seen.lists:
-        if [row.id for row in handlers.recommend(query).recommendations] != items:
+        if [row.id for row in ranking.recommend(query).recommendations] != items:
             seen.wrong["a list of another query"] += 1
 
 

@@ -55,7 +55,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Executes runs of the app in this process, so that tests can patch them."""
-    monkeypatch.setattr("sdiff.app.runs.in_subprocess", lambda generator, *arguments, **_: generator(*arguments))
+    monkeypatch.setattr(
+        "sdiff.app.processes.runs.in_subprocess", lambda generator, *arguments, **_: generator(*arguments)
+    )
 
 
 @pytest.fixture(scope="session")

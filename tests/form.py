@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app.mapping import LAYOUT
 from sdiff.app.tabs.own_data import FILTERS, OwnData
+from sdiff.app.uploads.mapping import LAYOUT
 from tests.conftest import last
 
 

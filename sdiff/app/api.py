@@ -6,12 +6,13 @@ import math
 from dataclasses import asdict, replace
 from typing import Any, TypeVar, get_type_hints
 
-from sdiff.app import answers, comparison, explanations, handlers, pickers, spectral, state
-from sdiff.app import leaderboard as standings
-from sdiff.app import waves as named_waves
+from sdiff.app import answers, state
 from sdiff.app.endpoints import answering, present
+from sdiff.app.handlers import comparison, explanations, pickers, ranking, spectral
+from sdiff.app.handlers import leaderboard as standings
+from sdiff.app.handlers import waves as named_waves
 from sdiff.app.query import MOST, K, Query, text
-from sdiff.app.words import public_message
+from sdiff.app.server.public import public_message
 from sdiff.base.checks import whole
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.catalog import Row
@@ -97,7 +98,7 @@ def recommend(
         history: item ids that replace the user's history, oldest first.
     """
     query = make_query(dataset, checkpoint, user, history, settings, seed, k)
-    return [_as(answers.RankedItem, row) for row in handlers.recommend(query).recommendations]
+    return [_as(answers.RankedItem, row) for row in ranking.recommend(query).recommendations]
 
 
 @answering

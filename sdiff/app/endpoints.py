@@ -14,10 +14,11 @@ from gradio.context import get_blocks_context
 from gradio.events import api as add_endpoint
 from gradio.utils import get_function_description
 
-from sdiff.app import answers, measuring, openings
+from sdiff.app import answers
 from sdiff.app.controls import SLIDERS
+from sdiff.app.handlers import measuring, openings
 from sdiff.app.query import Query
-from sdiff.app.words import public_message
+from sdiff.app.server.public import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.config import BOUNDS
 

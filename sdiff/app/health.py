@@ -10,11 +10,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import sdiff
-from sdiff.app.pickers import models
-from sdiff.app.space import serving_device
+from sdiff.app.handlers.pickers import models
+from sdiff.app.handlers.training import QUEUE
+from sdiff.app.processes.space import serving_device
+from sdiff.app.server.public import public_message
 from sdiff.app.state import serve
-from sdiff.app.training import QUEUE
-from sdiff.app.words import public_message
 from sdiff.base.device import device_name
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import EMBEDDED

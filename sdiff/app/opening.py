@@ -10,12 +10,17 @@ from typing import Any
 import gradio as gr
 from anyio.to_thread import run_sync
 
-from sdiff.app import gate, journal, openings, pickers, runs, state, uploads
+from sdiff.app import state
 from sdiff.app.controls import Parts, adjustable, at
+from sdiff.app.handlers import openings, pickers
+from sdiff.app.labels import literal
+from sdiff.app.messages import attempt, guarded, warn
 from sdiff.app.page import IN_ORDER, QUIETLY, Page
+from sdiff.app.processes import runs
 from sdiff.app.query import KEYS, LONGEST, NUMBERS, Query
+from sdiff.app.server import gate, journal
 from sdiff.app.state import INSTANT, serve
-from sdiff.app.words import attempt, guarded, literal, warn
+from sdiff.app.uploads import store
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from sdiff.data.registry import REGISTRY
@@ -191,7 +196,7 @@ class Opening:
 
     def _busy(self, dataset: str, stage: openings.Stage) -> Parts:
         """The page while a data set is opened: progress and a cancel button."""
-        title = REGISTRY[dataset].title if dataset in REGISTRY else uploads.title_of(dataset)
+        title = REGISTRY[dataset].title if dataset in REGISTRY else store.title_of(dataset)
         words = f"Opening **{literal(title)}**: {stage.html()}"
         return {self.page.dataset: gr.Dropdown(interactive=False), **self._status(words, cancel=True)}
 

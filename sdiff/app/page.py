@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import pickers
 from sdiff.app.controls import Controls, Values, changed
+from sdiff.app.handlers import pickers
+from sdiff.app.labels import TABS
+from sdiff.app.messages import guarded
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, serve
-from sdiff.app.words import TABS, guarded
 from sdiff.base.errors import SDiffError
 from sdiff.data.registry import EMBEDDED
 from sdiff.training.validate import parse_json

@@ -15,8 +15,9 @@ from threading import Condition, Lock
 
 from cachetools import LRUCache, cached
 
-from sdiff.app import journal, prepare
-from sdiff.app.space import serving_device
+from sdiff.app.processes import prepare
+from sdiff.app.processes.space import serving_device
+from sdiff.app.server import journal
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import MARK, claimed, scratch
 from sdiff.base.paths import CHECKPOINTS, runs_dir, uploads_dir

@@ -18,7 +18,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sdiff.app import experiment_figures, results
+from sdiff.app.handlers import results
+from sdiff.app.views import experiment_figures
 from sdiff.base.device import best_device, device_name
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import write_atomically

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from sdiff.app import comparison, handlers, leaderboard, lists, measuring, spectral
 from sdiff.app.controls import Controls
+from sdiff.app.handlers import comparison, leaderboard, measuring, ranking, spectral
+from sdiff.app.labels import BASELINE_LABELS, literal
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import keep_open, open_dataset, opened_here, serve
@@ -25,7 +26,7 @@ from sdiff.app.tabs import take_away
 from sdiff.app.tabs.compare import CompareTab
 from sdiff.app.tabs.grid import Grid
 from sdiff.app.tabs.sides import Side
-from sdiff.app.words import BASELINE_LABELS, literal
+from sdiff.app.views import lists
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.data.catalog import ALL
@@ -48,7 +49,7 @@ def ids(rows):
 
 def test_a_list_compared_with_itself_does_not_differ():
     found = comparison.compare([ONE, ONE, ONE])
-    assert all(ids(rows) == ids(handlers.recommend(ONE).recommendations) for rows in found.lists)
+    assert all(ids(rows) == ids(ranking.recommend(ONE).recommendations) for rows in found.lists)
     assert found.shifts == [[0] * 20] * 3 and found.overlaps == [20, 20]
     assert found.words.count("**20 of 20** items in common, in the same order.") == 2
 
@@ -58,7 +59,7 @@ def test_ranking_does_not_modify_the_scores():
     scores = torch.arange(float(len(catalog.allowed(ALL))))[None]
     before = scores.clone()
     x = Histories.from_lists([[3, 4]], CPU)
-    ranked = [handlers.ranked(scores, x, query, catalog) for query in (replace(ONE, genres=["Comedy"]), ONE)]
+    ranked = [ranking.ranked(scores, x, query, catalog) for query in (replace(ONE, genres=["Comedy"]), ONE)]
     assert torch.equal(scores, before) and len(ranked[0]) < len(ranked[1]) == 1000
 
 
@@ -78,7 +79,7 @@ def test_shifts_are_ranks_in_the_other_list(other):
 
 
 def test_both_sides_have_the_same_filters_and_history():
-    asked = replace(ONE, genres=["Comedy"], history=handlers.history_of(ONE)[:5])
+    asked = replace(ONE, genres=["Comedy"], history=ranking.history_of(ONE)[:5])
     found = comparison.compare([asked, replace(asked, model="popularity")])
     assert all("Comedy" in row.genres for rows in found.lists for row in rows) and all(map(len, found.lists))
     assert not {row.id for rows in found.lists for row in rows} & set(asked.history or ())
@@ -161,7 +162,7 @@ def test_a_trained_model_is_offered_to_both_sides_and_their_choices_stay():
 def test_a_side_that_cannot_be_computed_is_reported_and_another_model_can_be_chosen(monkeypatch):
     tab, said = compare_tab(), []
     monkeypatch.setattr(gr, "Warning", lambda text, **_: said.append(text))
-    monkeypatch.setattr("sdiff.app.comparison.sides", lambda _: ["gone", "popularity"])
+    monkeypatch.setattr("sdiff.app.handlers.comparison.sides", lambda _: ["gone", "popularity"])
     values = {part: part.value for side in tab.sides for part in side.inputs}
     values |= {tab.page.tab_states["Compare"]: json.dumps({"address": ONE.encode()}), tab.offered: ""}
     parts = tab.follow(SimpleNamespace(query_params={}), values)
@@ -238,7 +239,7 @@ def test_the_film_goes_from_the_history_over_noise_to_the_list():
     assert [frame.title for frame in film.frames[:3]] == ["The history", "Noised", "Step 1 of 5"]
     np.testing.assert_allclose([frame.t for frame in film.frames], [0, 1, 0.8, 0.6, 0.4, 0.2, 0], atol=1e-6)
     first, noised, *_, last = film.frames
-    assert ids(last.lists["vp"]) == ids(handlers.recommend(PAPER).recommendations)[:10]
+    assert ids(last.lists["vp"]) == ids(ranking.recommend(PAPER).recommendations)[:10]
     for kind in ("vp", "ve", "ddpm"):
         np.testing.assert_array_equal(first.energy[kind], film.history)
         assert first.moves[kind] is None and (noised.energy[kind] != film.history).any()
@@ -269,7 +270,7 @@ def test_a_film_of_many_steps_shows_a_selection_of_them_and_says_so(monkeypatch)
 
 
 def test_the_csv_contains_the_list_and_escapes_formulas(monkeypatch):
-    rows = handlers.recommend(ONE).recommendations
+    rows = ranking.recommend(ONE).recommendations
     read = list(csv.DictReader(io.StringIO(take_away.list_csv(ONE))))
     assert [row["item"] for row in read] == ids(rows) and [row["title"] for row in read] == [r.title for r in rows]
     assert [float(row["score"]) for row in read] == pytest.approx([row.score for row in rows])
@@ -294,13 +295,13 @@ def test_the_csv_of_the_plots_contains_every_plot():
     ],
 )
 def test_the_script_prints_the_list(query):
-    rows = handlers.recommend(query).recommendations
+    rows = ranking.recommend(query).recommendations
     found = [line.split("\t")[1:3] for line in printed(take_away.python(query)).splitlines()]
     assert found == [[row.id, row.title] for row in rows]
 
 
 def test_seen_items_are_listed_on_request():
-    shown = handlers.recommend(replace(ONE, seen=True, k=100))
+    shown = ranking.recommend(replace(ONE, seen=True, k=100))
     assert {row.id for row in shown.recommendations} & shown.past
     html = lists.recommended_table(shown.recommendations, None, shown.past)
     assert html.count("in the history") == len({row.id for row in shown.recommendations} & shown.past)
@@ -316,7 +317,7 @@ def test_a_model_with_its_items_in_another_order_gives_the_same_list_and_hits():
     known = replace(PAPER, user="7")  # who has hits in both
     other = replace(known, model="reordered")
     found = comparison.compare([known, other])
-    lists = [handlers.recommend(query).recommendations for query in (known, other)]
+    lists = [ranking.recommend(query).recommendations for query in (known, other)]
     films = [spectral.film(query).frames[-1].lists["vp"] for query in (known, other)]
     shutil.rmtree(folder)
     assert any(row.held_out for row in lists[0])

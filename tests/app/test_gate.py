@@ -19,9 +19,10 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from benchmarks.app import running_app
-from sdiff.app import gate, journal, layout, pickers, training
+from sdiff.app import layout
+from sdiff.app.handlers import pickers, training
 from sdiff.app.opening import download
-from sdiff.app.server import limits
+from sdiff.app.server import gate, journal, limits
 from sdiff.app.server.routes import MCP, PROTECTED, Routes
 from sdiff.app.state import INSTANT
 from sdiff.base.errors import SDiffError

@@ -10,10 +10,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdiff.app import explanations, handlers, item_pages, lists, spectral, state, tables, uploads, waves
+from sdiff.app import state
+from sdiff.app.handlers import explanations, item_pages, ranking, spectral, waves
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.app.tabs import recommend, take_away
+from sdiff.app.uploads import store
+from sdiff.app.views import lists, tables
 from sdiff.base.paths import uploads_dir
 from sdiff.data.readers import Reading
 from tests.conftest import ROOT
@@ -30,8 +33,8 @@ def test_text_in_sql_is_always_quoted(tmp_path):
             csv.writer(file).writerows(
                 [("user", "item", text), *((f"u{n}{text}", f"i{n % 4}{text}", text) for n in range(20))]
             )
-        key = uploads.keep(table, table, Reading(), tmp_path / "kept").key
-        found = uploads.load(key, tmp_path / "kept")
+        key = store.keep(table, table, Reading(), tmp_path / "kept").key
+        found = store.load(key, tmp_path / "kept")
         assert found.split.users.ids[0].endswith(text) and found.items.extra[text.lower()] == [text] * 4
 
 
@@ -71,7 +74,7 @@ def nasty(tmp_path_factory):
     with titles.open("w", newline="") as file:
         head = ("item", "title", "genres", "=1+1<i>")
         csv.writer(file).writerows([head, *((item, item, item, item) for item in items)])
-    opened = state.opened_here(lambda: uploads.keep(table, titles, Reading(), uploads_dir()))
+    opened = state.opened_here(lambda: store.keep(table, titles, Reading(), uploads_dir()))
     state.keep_open(opened.dataset.key, opened)
     return opened.dataset.key, users
 
@@ -80,7 +83,7 @@ def test_text_from_data_is_escaped(nasty):
     key, users = nasty
     for user in users:
         query = Query(key, INSTANT, user)
-        found, why = handlers.recommend(query), explanations.why(query, users[0])
+        found, why = ranking.recommend(query), explanations.why(query, users[0])
         catalog, carried = state.open_dataset(key).catalog, waves.carried(query)
         pages = [
             lists.history_table(found.history),

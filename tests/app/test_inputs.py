@@ -17,11 +17,11 @@ import orjson
 import pytest
 from gradio.utils import LRUCache
 
+from sdiff.app.labels import TABS
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.server import inputs
 from sdiff.app.tabs import train as train_tab
-from sdiff.app.words import TABS
 from sdiff.base.errors import SDiffError
 from tests.conftest import ROOT
 

@@ -15,9 +15,10 @@ from gradio.context import LocalContext
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from sdiff.app import api, health, journal
+from sdiff.app import api, health
 from sdiff.app.layout import build
 from sdiff.app.page import Page
+from sdiff.app.server import journal
 from sdiff.app.state import serve
 from sdiff.app.tabs import train as train_tab
 from sdiff.base.errors import SDiffError
@@ -144,7 +145,7 @@ def test_concurrent_events_do_not_share_a_log_line(lines):
 
 def test_the_lines_of_the_web_server_are_json_too():
     script = (
-        "import logging, uvicorn; from sdiff.app import journal; journal.begin(False); uvicorn.Config(None);"
+        "import logging, uvicorn; from sdiff.app.server import journal; journal.begin(False); uvicorn.Config(None);"
         "logging.getLogger('uvicorn.error').warning('Unsupported upgrade request.')"
     )
     lines = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True).stderr

@@ -11,8 +11,9 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from sdiff.app import item_pages, leaderboard, measuring, pickers, state, training
-from sdiff.app.leaderboard import Standing
+from sdiff.app import state
+from sdiff.app.handlers import item_pages, leaderboard, measuring, pickers, training
+from sdiff.app.handlers.leaderboard import Standing
 from sdiff.app.page import Page
 from sdiff.app.state import INSTANT, open_dataset
 from sdiff.app.tabs import leaderboard as board

@@ -28,23 +28,14 @@ from starlette.datastructures import QueryParams
 
 from benchmarks.app import Page as VisitedPage
 from sdiff import SDiffError
-from sdiff.app import (
-    api,
-    controls,
-    endpoints,
-    explanations,
-    figures,
-    handlers,
-    layout,
-    openings,
-    pickers,
-    state,
-    uploads,
-)
+from sdiff.app import api, controls, endpoints, layout, state
 from sdiff.app.controls import Controls
+from sdiff.app.handlers import explanations, openings, pickers, ranking
 from sdiff.app.page import Page
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
+from sdiff.app.uploads import store
+from sdiff.app.views import figures
 from sdiff.base.paths import CHECKPOINTS, uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.readers import Reading
@@ -316,7 +307,7 @@ def test_an_upload_that_cannot_be_opened_leaves_no_files(in_this_process, tmp_pa
 
 def test_a_list_does_not_open_a_data_set_that_is_not_in_memory(tmp_path):
     with pytest.raises(SDiffError, match="reload the page"):
-        handlers.recommend(Query("steam", INSTANT, "1"))
+        ranking.recommend(Query("steam", INSTANT, "1"))
 
 
 def test_the_least_recently_used_data_set_is_evicted(monkeypatch):
@@ -342,7 +333,7 @@ def test_a_refused_table_is_not_kept(in_this_process, tmp_path, monkeypatch):
         assert key == "" and not [*(tmp_path / "runs").rglob("interactions*")]
     path = table(tmp_path / "read.csv")
     key, _ = Form().drop(path).open()
-    assert (uploads.folder_of(key, uploads_dir()) / "interactions.csv").read_text() == path.read_text()
+    assert (store.folder_of(key, uploads_dir()) / "interactions.csv").read_text() == path.read_text()
 
 
 @pytest.mark.parametrize("field", ["encoding", "user", "item", "rating", "timestamp", "items_title", "split"])
@@ -356,7 +347,7 @@ def test_an_unknown_choice_of_the_form_is_refused(field, choice, in_this_process
 
 
 def test_an_endpoint_defaults_to_the_model_and_user_of_the_page(in_this_process, tmp_path):
-    opened = state.opened_here(lambda: uploads.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
+    opened = state.opened_here(lambda: store.keep(table(tmp_path / "mine.csv"), None, Reading(), uploads_dir()))
     state.keep_open(key := opened.dataset.key, opened)
     assert len(api.recommend(key, k=3)) == 3, "by the untrained model, the only one"
     assert len(api.spectrum(key)["eigenvalues"]) <= 12
@@ -380,7 +371,7 @@ def test_a_list_reads_only_the_files_of_its_own_model(tmp_path, monkeypatch):
     read, head = [], validate._head
     monkeypatch.setattr(validate, "_head", lambda path: read.append(path.parent.name) or head(path))
     query = Query("demo", "mine", pickers.pick_user("demo", "typical"))
-    for make in (handlers.recommend, handlers.recommend, lambda query: explanations.why(query, "5")):
+    for make in (ranking.recommend, ranking.recommend, lambda query: explanations.why(query, "5")):
         make(query)
     assert {*read} == {"mine"}
     assert {"mine", "other", "third"} <= {*pickers.models("demo")} and {*read} > {"mine", "other"}
@@ -401,9 +392,9 @@ def test_an_edited_history_without_own_items_has_no_held_out_items():
     own = state.open_dataset("demo").history(user)
     strangers = [id for id in state.open_dataset("demo").dataset.split.items.ids if id not in own][:5]
     for whose, history in ((user, []), (user, strangers), ("", own)):
-        found = handlers.recommend(Query("demo", "demo", whose, history))
+        found = ranking.recommend(Query("demo", "demo", whose, history))
         assert not any(row.held_out for row in found.recommendations) and "no held-out items" in found.summary
-    found = handlers.recommend(Query("demo", "demo", user, own[1:]))
+    found = ranking.recommend(Query("demo", "demo", user, own[1:]))
     assert "of the 10 held-out items" in found.summary and any(row.held_out for row in found.recommendations)
 
 
@@ -465,7 +456,7 @@ def keys(tmp_path_factory) -> dict[str, str]:
         titles = folder / f"{name}-titles.csv"
         titles.write_text(text)
         pairs = table(folder / f"{name}.csv")
-        opened = state.opened_here(partial(uploads.keep, pairs, titles, Reading(), uploads_dir()))
+        opened = state.opened_here(partial(store.keep, pairs, titles, Reading(), uploads_dir()))
         state.keep_open(found.setdefault(name, opened.dataset.key), opened)
     return found
 

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from sdiff.app import experiment_figures, results
+from sdiff.app.handlers import results
+from sdiff.app.views import experiment_figures
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS
 from sdiff.experiments.reproduce import CAPS

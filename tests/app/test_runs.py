@@ -13,7 +13,8 @@ from threading import Event
 import pytest
 
 from sdiff import SDiffError
-from sdiff.app import runs, training
+from sdiff.app.handlers import training
+from sdiff.app.processes import runs
 from sdiff.app.state import checkpoints, open_dataset
 from sdiff.base.paths import runs_dir
 from sdiff.config import preset
@@ -109,7 +110,7 @@ def test_killing_the_app_keeps_the_model_of_its_run(number):
     name = f"left-by-{number.name}"
     script = f"""if __name__ == "__main__":
     from threading import Event
-    from sdiff.app import training
+    from sdiff.app.handlers import training
     for view in training.train("demo", "paper", 100_000, 0, "{TINY}", "{name}", Event()):
         print(len(view.epochs), flush=True)
 """

@@ -9,7 +9,7 @@ import pytest
 
 from sdiff.app import api, layout, serving
 from sdiff.app.query import Query
-from sdiff.app.words import public_message
+from sdiff.app.server.public import public_message
 from sdiff.base.errors import SDiffError
 from sdiff.base.terminal import OUTPUT
 from tests.conftest import ROOT

@@ -16,7 +16,8 @@ import torch
 from gradio_client import Client
 
 from benchmarks.app import running_app
-from sdiff.app import space, training
+from sdiff.app.handlers import training
+from sdiff.app.processes import space
 from sdiff.app.state import open_dataset
 from sdiff.base.errors import SDiffError
 from sdiff.config import preset

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from sdiff.app import results
-from sdiff.app.experiment_figures import called
+from sdiff.app.handlers import results
 from sdiff.app.tabs.experiments import experiments
+from sdiff.app.views.experiment_figures import called
 from sdiff.data.registry import REGISTRY
 from tests.page import WIDTHS, changed, move, open_tab, reload, settle, titles
 

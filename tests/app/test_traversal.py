@@ -14,7 +14,8 @@ import duckdb
 import gradio as gr
 import pytest
 
-from sdiff.app import api, handlers, openings, state, training
+from sdiff.app import api, state
+from sdiff.app.handlers import openings, ranking, training
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT
 from sdiff.base.errors import SDiffError
@@ -104,7 +105,7 @@ KEYS = (
 
 
 def listed(key: str, model: str = INSTANT) -> None:
-    handlers.recommend(Query.parse([("dataset", key), ("model", model), ("user", "1")]))
+    ranking.recommend(Query.parse([("dataset", key), ("model", model), ("user", "1")]))
 
 
 def opened(key: str) -> None:

@@ -16,23 +16,22 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from sdiff.app import (
+from sdiff.app import state
+from sdiff.app.controls import Controls
+from sdiff.app.handlers import (
     explanations,
-    figures,
-    handlers,
     item_pages,
-    lists,
     measuring,
     openings,
     pickers,
-    runs,
+    ranking,
     spectral,
-    state,
     training,
     waves,
 )
-from sdiff.app.controls import Controls
+from sdiff.app.labels import PRESET_LABELS, RECALL, SOLVED, preset_label
 from sdiff.app.page import Page, query_of
+from sdiff.app.processes import runs
 from sdiff.app.query import Query
 from sdiff.app.state import checkpoints, keep_open, new_run, open_dataset, open_model, opened_here, serve
 from sdiff.app.tabs.compare import CompareTab
@@ -40,7 +39,7 @@ from sdiff.app.tabs.diffusion import DiffusionTab
 from sdiff.app.tabs.recommend import RecommendTab
 from sdiff.app.tabs.train import TrainTab
 from sdiff.app.tabs.waves import WavesTab
-from sdiff.app.words import PRESET_LABELS, RECALL, SOLVED, preset_label
+from sdiff.app.views import figures, lists
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import claimed
 from sdiff.base.paths import runs_dir
@@ -75,7 +74,7 @@ def assert_plotly_finds_nothing_wrong(unchecked):
 
 def test_a_view_contains_the_history_the_list_and_its_notes():
     split = open_dataset("demo").dataset.split
-    shown = handlers.recommend(Query("demo", "demo-paper", "1", k=15))
+    shown = ranking.recommend(Query("demo", "demo-paper", "1", k=15))
     history = [split.items.ids[i] for i in split.train.history(0)]
     assert [row.id for row in shown.history] == history[::-1]
     assert len(shown.recommendations) == 15 and not {row.id for row in shown.recommendations} & set(history)
@@ -85,42 +84,42 @@ def test_a_view_contains_the_history_the_list_and_its_notes():
 
 
 def test_the_list_equals_that_of_the_python_api():
-    shown = handlers.recommend(Query("demo", "demo-paper", "1", None, {"guidance": 1.5}, 3, 10))
+    shown = ranking.recommend(Query("demo", "demo-paper", "1", None, {"guidance": 1.5}, 3, 10))
     split = open_dataset("demo").dataset.split
     history = [split.items.ids[i] for i in split.train.history(0)]
     same = open_model("demo-paper", "demo").recommend(history, 10, seed=3, guidance=1.5)
     assert [row.id for row in shown.recommendations] == same.ids
     assert shown.changed.startswith("Guidance 0.02 → **1.5**, noise seed 0 → **3**: **")
-    off = handlers.recommend(Query("demo", "demo-paper", "1", None, {"noise": False}, 3, 10))
+    off = ranking.recommend(Query("demo", "demo-paper", "1", None, {"noise": False}, 3, 10))
     assert off.changed.startswith("Sampling noise 1 → **0**: **"), "without noise, the seed has no effect"
 
 
 def test_a_longer_half_life_changes_the_list_of_a_model_that_uses_the_order():
-    recent = handlers.recommend(ONE)
-    longer = handlers.recommend(replace(ONE, settings={"half_life": 30}))
+    recent = ranking.recommend(ONE)
+    longer = ranking.recommend(replace(ONE, settings={"half_life": 30}))
     assert longer.changed.startswith("Recency half-life 1.4 → **30**: **")
     assert {row.id for row in longer.recommendations} != {row.id for row in recent.recommendations}
     assert all(0 < row.score < 1 for row in recent.recommendations), "a score is a probability"
 
 
 def test_an_edited_history_shows_the_moves_from_the_original_list():
-    true = handlers.history_of(ONE)
-    shown = handlers.recommend(ONE)
-    same = handlers.recommend(replace(ONE, history=true))
+    true = ranking.history_of(ONE)
+    shown = ranking.recommend(ONE)
+    same = ranking.recommend(replace(ONE, history=true))
     assert shown.moves is None and same.moves is None and same.recommendations == shown.recommendations
     first = shown.recommendations[0].id
-    changed = handlers.recommend(replace(ONE, history=[*true[1:], first]))
+    changed = ranking.recommend(replace(ONE, history=[*true[1:], first]))
     assert changed.history[0].id == first and "(1 added, 1 removed)" in changed.summary
-    assert "what if** (reordered)" in handlers.recommend(replace(ONE, history=[*true[1:], true[0]])).summary
-    before = [row.id for row in handlers.recommend(replace(ONE, k=1000)).recommendations]
+    assert "what if** (reordered)" in ranking.recommend(replace(ONE, history=[*true[1:], true[0]])).summary
+    before = [row.id for row in ranking.recommend(replace(ONE, k=1000)).recommendations]
     after = [row.id for row in changed.recommendations]
     assert first not in after
     expected = [before.index(id) - rank if id in before else None for rank, id in enumerate(after)]
     assert changed.moves == expected and any(expected)
-    fresh = handlers.recommend(replace(ONE, history=[]))
+    fresh = ranking.recommend(replace(ONE, history=[]))
     assert fresh.history == [] and len(fresh.recommendations) == 20
     with pytest.raises(SDiffError, match="Unknown item nothing"):
-        handlers.recommend(replace(ONE, history=["nothing"]))
+        ranking.recommend(replace(ONE, history=["nothing"]))
     bands = [spectral.spectral_view(replace(ONE, history=ids)).energy[0] for ids in (None, true, [])]
     assert (bands[0] == bands[1]).all() and bands[0].sum() > bands[2].sum()
 
@@ -128,27 +127,27 @@ def test_an_edited_history_shows_the_moves_from_the_original_list():
 def test_a_filter_keeps_only_matching_items():
     catalog = open_dataset("demo").catalog
     wanted = replace(ONE, genres=["Comedy"], first_year=1990)
-    shown = handlers.recommend(wanted)
+    shown = ranking.recommend(wanted)
     assert len(shown.recommendations) == 20
     assert all("Comedy" in row.genres and row.year >= 1990 for row in shown.recommendations)
     assert f"the {catalog.allowed(wanted.wanted).sum()} of 1,185 items that pass the filters" in shown.summary
-    best = [row.id for row in handlers.recommend(replace(ONE, k=1185)).recommendations]
+    best = [row.id for row in ranking.recommend(replace(ONE, k=1185)).recommendations]
     assert [row.id for row in shown.recommendations] == [
         id for id in best if id in {r.id for r in shown.recommendations}
     ]
     with pytest.raises(SDiffError, match="No item has the genre 'None such'"):
-        handlers.recommend(replace(ONE, genres=["None such"]))
+        ranking.recommend(replace(ONE, genres=["None such"]))
 
 
 def test_what_cannot_be_shown_is_refused_with_a_reason():
     with pytest.raises(SDiffError, match="Unknown user"):
-        handlers.recommend(Query("demo", "demo", "nobody"))
+        ranking.recommend(Query("demo", "demo", "nobody"))
     with pytest.raises(SDiffError, match="Unknown data set"):
         run(openings.wait_until_open("/etc/passwd"))
     with pytest.raises(SDiffError, match=r"no checkpoint '\.\./demo'"):
         open_model("../demo", "demo")
     with pytest.raises(SDiffError, match="Unknown setting 'exclude_seen'"):
-        handlers.recommend(replace(ONE, settings={"exclude_seen": False}))
+        ranking.recommend(replace(ONE, settings={"exclude_seen": False}))
     with pytest.raises(SDiffError, match=r"does not know .* items of demo"):
         serve("demo", "ml-1m")
 
@@ -163,7 +162,7 @@ def test_a_model_serves_another_split_of_its_items_with_a_note(monkeypatch):
     monkeypatch.setitem(REGISTRY, "raw", raw)
     assert pickers.models("raw")[0] == "demo"
     keep_open("raw", opened_here(partial(load_dataset, "raw")))
-    shown, own = (handlers.recommend(Query(key, "demo", "1", k=10)) for key in ("raw", "demo"))
+    shown, own = (ranking.recommend(Query(key, "demo", "1", k=10)) for key in ("raw", "demo"))
     titles = [[row.title for row in listing.recommendations] for listing in (shown, own)]
     assert titles[0] == titles[1]
     assert ["trained on another split" in listing.summary for listing in (shown, own)] == [True, False]
@@ -179,9 +178,9 @@ def test_recall_is_defined_alike_wherever_it_is_shown():
 
 def test_every_data_set_has_a_model_that_needs_no_training():
     assert pickers.models("demo")[0] == "demo" and pickers.models("demo")[-1] == "instant"
-    shown = handlers.recommend(Query("demo", "instant", "1", k=5))
+    shown = ranking.recommend(Query("demo", "instant", "1", k=5))
     assert len(shown.recommendations) == 5
-    again = handlers.recommend(Query("demo", "instant", "1", k=5, seed=9))
+    again = ranking.recommend(Query("demo", "instant", "1", k=5, seed=9))
     assert shown.recommendations == again.recommendations, "without noise the seed has no effect"
     assert "not trained" in pickers.model_card("demo", "instant")
     spectral.spectral_view(Query("demo", "instant", "1"))
@@ -327,7 +326,7 @@ def test_the_curves_have_the_name_of_the_preset_that_was_trained_last(monkeypatc
             yield Candidate(name, {}, {"recall@20": 0.3}, {}, 1, 1.0)
         yield runs.Ended(1, 1, 0.3, 0.1, None)
 
-    monkeypatch.setattr("sdiff.app.space.choose", out_of_time_after_two)
+    monkeypatch.setattr("sdiff.app.processes.space.choose", out_of_time_after_two)
     *_, before_last, last = training.choose("demo", 5, 0, "out-of-time", Event())
     assert before_last.preset == last.preset == "gfcf" and PRESET_LABELS["instant"] in before_last.status
 
@@ -458,9 +457,9 @@ def test_buttons_name_their_item_and_arrows_show_its_move():
 
 @pytest.mark.parametrize("name", ["demo", "demo-paper", "instant"])
 def test_an_explanation_names_the_parts_of_a_score_and_they_add_up(name):
-    true = handlers.history_of(ONE)
+    true = ranking.history_of(ONE)
     query = Query("demo", name, "1", k=5, seed=2)
-    [*_, row] = handlers.recommend(query).recommendations
+    [*_, row] = ranking.recommend(query).recommendations
     found = explanations.why(query, row.id)
     assert found.row.title == row.title and (found.unit == "score") == (name != "demo")
     if found.unit == "score":
@@ -516,7 +515,7 @@ def test_a_filtered_list_carries_its_filters_wherever_it_stands():
     assert re.findall('data-unfilter="(.*?)"', filters) == ["genre:Comedy", "genre:Drama", "from"]
     assert "to" in re.findall('data-unfilter="(.*?)"', lists.filters(replace(ONE, last_year=1999)))
     assert lists.filters(ONE) == ""
-    rows = handlers.recommend(wanted).recommendations
+    rows = ranking.recommend(wanted).recommendations
     film = lists.film(spectral.film(replace(wanted, model="demo-paper")), filters)
     for html in (lists.recommended_table(rows, filters=filters), lists.moving_table("A", rows, None, "B", filters)):
         assert filters in html.split("</caption>")[0]
@@ -589,7 +588,7 @@ def test_a_model_is_opened_with_the_noise_seed_of_its_own_settings(opening):
 
 def test_every_title_of_an_item_opens_its_page():
     query = Query("demo", "demo-paper", "1", k=5)
-    rows = handlers.recommend(query).recommendations
+    rows = ranking.recommend(query).recommendations
     found = waves.carried(query)
     for html in (
         lists.history_table(rows),
@@ -612,7 +611,7 @@ def test_every_title_of_an_item_opens_its_page():
 @pytest.mark.parametrize("name", ["instant", "demo"])
 def test_an_empty_history_is_explained_by_what_ranks_the_list(name):
     query = Query("demo", name, "", history=[], k=3)
-    first, *_ = handlers.recommend(query).recommendations
+    first, *_ = ranking.recommend(query).recommendations
     found = explanations.why(query, first.id)
     panel = lists.why_panel(found)
     assert found.popularity == (name == "instant")

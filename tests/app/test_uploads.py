@@ -10,12 +10,14 @@ import duckdb
 import numpy as np
 import pytest
 
-from sdiff.app import handlers, lists, openings, pickers, spectral, uploads
-from sdiff.app.mapping import NONE
+from sdiff.app.handlers import openings, pickers, ranking, spectral
 from sdiff.app.opening import download
 from sdiff.app.query import Query
 from sdiff.app.state import INSTANT, open_dataset
 from sdiff.app.tabs.data import describe
+from sdiff.app.uploads import store
+from sdiff.app.uploads.mapping import NONE
+from sdiff.app.views import lists
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
 from sdiff.data import datasets
@@ -75,7 +77,7 @@ def test_a_table_is_read_with_the_form_options_and_opens_like_any_data_set(log, 
     assert len(found.split.users) == 24 and found.title == "my visits_ 2024"
     model = pickers.models(key)
     assert model == [INSTANT]
-    assert len(handlers.recommend(Query(key, INSTANT, "v3", k=3)).recommendations) == 3
+    assert len(ranking.recommend(Query(key, INSTANT, "v3", k=3)).recommendations) == 3
     facts, figure, *_ = describe(key)
     assert "<dd>24</dd>" in facts and "1 repeated" in facts and "2020-09-13" in facts
     assert "user: visitor, item: item, timestamp: time (seconds)" in facts
@@ -279,10 +281,10 @@ def test_the_sample_to_download_is_understood_as_a_whole(form):
 def test_the_key_of_an_upload_depends_on_its_content(log):
     root = uploads_dir()
     form = {"user": "visitor", "rating": "-"}
-    first, again = (uploads.keep(log, None, Reading(**form), root).key for _ in range(2))
-    assert first == again == uploads.key_of(log, None, Reading(**form))
+    first, again = (store.keep(log, None, Reading(**form), root).key for _ in range(2))
+    assert first == again == store.key_of(log, None, Reading(**form))
     log.write_text(log.read_text() + "v1,thing 2,3,1600000001\n")
-    assert uploads.keep(log, None, Reading(**form), root).key != first
+    assert store.keep(log, None, Reading(**form), root).key != first
 
 
 @pytest.mark.parametrize(
@@ -300,14 +302,14 @@ def test_the_key_of_an_upload_depends_on_its_content(log):
 def test_no_key_leaves_the_folder(key):
     with pytest.raises(SDiffError, match="Unknown data set"):
         run(openings.wait_until_open(key))
-    assert uploads.choices([key], uploads_dir()) == []
+    assert store.choices([key], uploads_dir()) == []
 
 
 def test_an_option_cannot_name_a_file_and_a_deleted_upload_is_reported(log, form):
     key, _ = form.drop(log).open()
     with pytest.raises(SDiffError, match="together with the interactions"):
         run(openings.wait_until_open(key + "?items=/etc/passwd"))
-    assert uploads.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
+    assert store.choices([key, "own:0123456789abcdef/gone"], uploads_dir()) == [("my visits_ 2024 (yours)", key)]
     with pytest.raises(SDiffError, match="gone no longer exists: upload it again"):
         run(openings.wait_until_open("own:0123456789abcdef/gone"))
 
@@ -377,7 +379,7 @@ def test_tiny_tables_open_and_a_user_who_has_seen_everything_gets_an_empty_list(
     key, _ = form.drop(table).open()
     parts = last(opening.open_own(key, ["demo", INSTANT], []))
     assert parts[opening.page.dataset].value == key
-    shown = handlers.recommend(Query(key, INSTANT, user := parts[opening.page.user], k=5))
+    shown = ranking.recommend(Query(key, INSTANT, user := parts[opening.page.user], k=5))
     assert len(shown.recommendations) == left and f"{left} " in shown.summary.partition(".")[2]
     assert ("No item is left" in lists.recommended_table(shown.recommendations)) == (left == 0)
     view = spectral.spectral_view(Query(key, INSTANT, user))
@@ -392,21 +394,21 @@ def test_a_compression_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
     plain.write_text("user,item\n" + "1,1\n" * 3000)
     packed.write_bytes(gzip.compress(b"user,item\n" + b"1" * (3 << 20)))
     for name in ("load_dataset", "read_interactions"):
-        monkeypatch.setattr(uploads, name, lambda *_: pytest.fail("it is read"))
+        monkeypatch.setattr(store, name, lambda *_: pytest.fail("it is read"))
 
     def refused(table: Path, said: str) -> bool:
         return said in Form().drop(table).check()
 
     assert rows.stat().st_size < 1 << 20 and refused(rows, "30,000,000 rows")
-    monkeypatch.setattr(uploads, "UNPACKED", 2 << 20)
+    monkeypatch.setattr(store, "UNPACKED", 2 << 20)
     assert refused(packed, "more than 2 MB uncompressed") and refused(cells, "more than 2 MB uncompressed")
-    monkeypatch.setattr(uploads, "ROWS", 1000)
+    monkeypatch.setattr(store, "ROWS", 1000)
     assert refused(plain, "3,001 rows") and "3,001 rows" in Form().drop(plain).open()[1]
     assert not list(uploads_dir().rglob("*rows*"))
     for name in ("packed.csv.ZST", "packed.csv"):
         (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd" + b"0" * 100)
         with pytest.raises(SDiffError, match="zstd"):
-            uploads.keep(tmp_path / name, None, Reading(), uploads_dir())
+            store.keep(tmp_path / name, None, Reading(), uploads_dir())
 
 
 def test_a_preview_truncates_long_cells_and_tables_have_at_most_1000_columns(tmp_path, form):

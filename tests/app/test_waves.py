@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdiff.app import figures, handlers, item_pages, lists, waves
 from sdiff.app.controls import SLIDERS, without_effect
+from sdiff.app.handlers import item_pages, ranking, waves
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
+from sdiff.app.views import figures, lists
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from tests.app.test_ui import assert_plotly_finds_nothing_wrong
@@ -73,8 +74,8 @@ def test_the_map_holds_every_item_and_its_marks_are_those_of_the_history_and_the
     assert {id for trace in genres for id in trace.ids} == {*split.items.ids} and len(listed.x) == len(history.x) == 0
     assert sum(len(trace.x) for trace in genres) == len(split.items)
     assert waves.marks(ONE) == {
-        "history": handlers.history_of(ONE),
-        "list": [row.id for row in handlers.recommend(ONE).recommendations],
+        "history": ranking.history_of(ONE),
+        "list": [row.id for row in ranking.recommend(ONE).recommendations],
     }
     assert waves.item_map(ONE, 0, 999, 8).waves[1].number == 128, "numbers beyond the waves give the nearest"
 
@@ -142,13 +143,13 @@ def test_shelves_hold_well_known_items_of_their_genre_and_no_item_twice():
 def test_a_control_that_is_switched_off_changes_no_list_and_the_others_change_one(name):
     query = Query("demo", name, "1", k=100)
     config = serve("demo", name)[1].config
-    usual = [row.id for row in handlers.recommend(query).recommendations]
+    usual = [row.id for row in ranking.recommend(query).recommendations]
     off = without_effect(config)
     for setting, (_, _, (low, high), _, _) in SLIDERS.items():
         if setting == "half_life" and not config.half_life:
             continue  # not on the page
         values = [low, (low + high) // 2 or (low + high) / 2, high]
-        moved = [handlers.recommend(replace(query, settings={setting: value})).recommendations for value in values]
+        moved = [ranking.recommend(replace(query, settings={setting: value})).recommendations for value in values]
         differ = any([row.id for row in rows] != usual for rows in moved)
         assert differ == (setting not in off), setting
     quiet = without_effect(replace(config, noise=0.0))

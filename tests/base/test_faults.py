@@ -15,10 +15,11 @@ import torch
 
 from benchmarks.killed import contents
 from sdiff import Recommender, SDiffError
-from sdiff.app import handlers, state, training
+from sdiff.app import state
+from sdiff.app.handlers import ranking, training
 from sdiff.app.query import Query
+from sdiff.app.server.public import public_message
 from sdiff.app.tabs import train as train_tab
-from sdiff.app.words import public_message
 from sdiff.base import files
 from sdiff.base.files import write_atomically
 from sdiff.cli.main import main
@@ -147,7 +148,7 @@ def test_the_app_survives_a_checkpoint_being_deleted_or_replaced(split, warned, 
     for path in folder.iterdir():
         path.unlink()
     with pytest.raises(SDiffError, match="no checkpoint 'in-use'"):
-        handlers.recommend(Query("demo", "in-use", "1"))
+        ranking.recommend(Query("demo", "in-use", "1"))
     assert opening.open_checkpoint(["demo", "in-use"], "in-use")[page.opened] == ["demo", "instant"]
     assert len(warned) == 2 and "damaged" in warned[0] and "no checkpoint" in warned[1]
     assert not any(str(folder.parent) in text for text in warned), "no path of the machine"

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.faults import measured
 from benchmarks.killed import KINDS, contents
 from sdiff import Recommender, SDiffError
-from sdiff.app import uploads
+from sdiff.app.uploads import store
 from sdiff.base import files
 from sdiff.base.files import CLAIM, claimed, lock, replacing, scratch, sweep, write_atomically
 from sdiff.data.catalog import Catalog
@@ -68,7 +68,7 @@ def test_a_file_is_synced_before_its_rename_and_the_rename_before_the_writer_ret
         monkeypatch.setattr(os, move, checked(getattr(os, move)))
     for save, folders in (
         (lambda: write_atomically(tmp_path / "file", b"whole"), 1),
-        (lambda: uploads.keep(table, None, Reading(), root), 3),
+        (lambda: store.keep(table, None, Reading(), root), 3),
     ):
         save()
         where = [named[-1], *named[-1].parents] if named[-1].is_dir() else named[-1].parents

@@ -18,7 +18,7 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("program", "processes"),
     [
         pytest.param(
-            "import os; from sdiff.app.runs import in_subprocess; next(in_subprocess(os.walk, '.'))",
+            "import os; from sdiff.app.processes.runs import in_subprocess; next(in_subprocess(os.walk, '.'))",
             2,  # this one and the fork server of the runs
             marks=pytest.mark.slow,
         ),

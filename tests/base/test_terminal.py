@@ -259,7 +259,7 @@ def test_the_fork_server_outlives_its_terminal():
 from multiprocessing import forkserver
 from pathlib import Path
 import os, signal
-from sdiff.app.runs import in_subprocess
+from sdiff.app.processes.runs import in_subprocess
 next(in_subprocess(os.walk, "."))
 status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()
 ignored = int(status.split("SigIgn:")[1].split()[0], 16)

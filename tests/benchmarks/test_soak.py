@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.app import Page
 from benchmarks.soak import Seen, broken, by_minute, check, growth, soaked, summary
-from sdiff.app import handlers, layout
+from sdiff.app import layout
+from sdiff.app.handlers import ranking
 from sdiff.app.query import Query
 from sdiff.base.paths import CHECKPOINTS
 from sdiff.data.datasets import load_dataset
@@ -73,7 +74,7 @@ def test_growth_is_measured_over_whole_minutes_after_the_caches_are_full():
 
 def test_a_list_of_another_session_is_detected():
     mine = Query("demo", "demo", "1")
-    items = [row.id for row in handlers.recommend(mine).recommendations]
+    items = [row.id for row in ranking.recommend(mine).recommendations]
     seen = Seen(lists=[(mine, items), (replace(mine, user="2"), items)])
     check(seen)
     assert seen.wrong == {"a list of another query": 1}

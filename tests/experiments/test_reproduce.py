@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdiff.app import experiment_figures
+from sdiff.app.views import experiment_figures
 from sdiff.cli.main import main
 from sdiff.config import Config
 from sdiff.data.datasets import Dataset, load_dataset

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 from gradio.components.api_component import Api
 
-from sdiff.app import journal
-from sdiff.app.words import TABS, public_message
+from sdiff.app.labels import TABS
+from sdiff.app.server import journal
+from sdiff.app.server.public import public_message
 from sdiff.base.errors import SDiffError
 
 LONG = 10_000  # maximum number of characters of a text field

@@ -10,7 +10,7 @@ from cachetools import TTLCache
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdiff.app.gate import READ_ONLY_MESSAGE, read_only
+from sdiff.app.server.gate import READ_ONLY_MESSAGE, read_only
 from sdiff.app.server.refusals import UPLOAD, is_form, refuse
 
 BODY = 4 << 20  # maximum bytes of a request without a file

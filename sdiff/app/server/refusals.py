@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sdiff.app import journal
+from sdiff.app.server import journal
 
 UNLOGGED = (401, 404)  # statuses that ordinary browsing causes
 UPLOAD = "/gradio_api/upload"

@@ -8,14 +8,15 @@ from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from sdiff.app import comparison, lists, measuring, tables
 from sdiff.app.controls import Parts, Values, moves
+from sdiff.app.handlers import comparison, measuring
+from sdiff.app.messages import attempt, guarded
 from sdiff.app.page import QUIETLY, Page, query_of
 from sdiff.app.query import Query
 from sdiff.app.tabs.grid import MEASURE, Grid
 from sdiff.app.tabs.leaderboard import Leaderboard
 from sdiff.app.tabs.sides import NONE, Side
-from sdiff.app.words import attempt, guarded
+from sdiff.app.views import lists, tables
 
 
 class CompareTab:

@@ -7,12 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import figures, gate, lists, pickers
 from sdiff.app.controls import Parts, Values
+from sdiff.app.handlers import pickers
 from sdiff.app.page import Page
+from sdiff.app.server import gate
 from sdiff.app.state import open_dataset
 from sdiff.app.tabs.own_data import OwnData
-from sdiff.app.upload_report import faults_table
+from sdiff.app.uploads.feedback import faults_table
+from sdiff.app.views import figures, lists
 from sdiff.data.datasets import Dataset
 from sdiff.data.registry import REGISTRY
 from sdiff.data.summary import summarize

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gradio as gr
 
-from sdiff.app import figures, lists, spectral
 from sdiff.app.controls import Parts, Values
+from sdiff.app.handlers import spectral
+from sdiff.app.labels import SOLVED
 from sdiff.app.page import Page, plot_area
 from sdiff.app.tabs import take_away
-from sdiff.app.words import SOLVED
+from sdiff.app.views import figures, lists
 
 INTRO = """## From history to list: noise in, noise out
 Items that the same people choose are neighbours in a graph. A history is a sum of waves over this graph. Diffusion

@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import experiment_figures, results, tables
-from sdiff.app.words import preset_label
+from sdiff.app.handlers import results
+from sdiff.app.labels import preset_label
+from sdiff.app.views import experiment_figures, tables
 from sdiff.data.registry import REGISTRY
 
 METRICS = "R: recall, N: NDCG, of lists of 10 or 20 on the test part; valid: on the validation part"

@@ -10,11 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import comparison, experiment_figures, measuring
 from sdiff.app.controls import Parts, Values
+from sdiff.app.handlers import comparison, measuring
+from sdiff.app.labels import literal
 from sdiff.app.page import Page, plot_area
+from sdiff.app.server.public import public_message
 from sdiff.app.state import open_dataset
-from sdiff.app.words import literal, public_message
+from sdiff.app.views import experiment_figures
 from sdiff.base.errors import SDiffError
 
 MEASURE: dict[str, Any] = measuring.LINE | dict(api_visibility="private")

@@ -9,14 +9,17 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import comparison, experiment_figures, gate, leaderboard, measuring, tables
 from sdiff.app.controls import Parts, Values
-from sdiff.app.leaderboard import Standing
+from sdiff.app.handlers import comparison, leaderboard, measuring
+from sdiff.app.handlers.leaderboard import Standing
+from sdiff.app.labels import RECALL, literal
 from sdiff.app.page import Page, plot_area
+from sdiff.app.server import gate
+from sdiff.app.server.public import public_message
 from sdiff.app.state import open_dataset
-from sdiff.app.tables import Cell, Head
 from sdiff.app.tabs.grid import Buttons
-from sdiff.app.words import RECALL, literal, public_message
+from sdiff.app.views import experiment_figures, tables
+from sdiff.app.views.tables import Cell, Head
 from sdiff.base.errors import SDiffError
 
 HERE, WRITTEN = "measured here", "from its training"

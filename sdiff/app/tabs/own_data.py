@@ -16,11 +16,15 @@ import gradio as gr
 from anyio.to_thread import run_sync
 from gradio.utils import LRUCache
 
-from sdiff.app import gate, mapping, openings, runs, state, upload_report, uploads
+from sdiff.app import state
 from sdiff.app.controls import Parts, Values
-from sdiff.app.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
-from sdiff.app.upload_report import ADVICE, DELIMITERS, beginning, faults_table, meaning, paragraph, problem, size
-from sdiff.app.words import public_message
+from sdiff.app.handlers import openings
+from sdiff.app.processes import runs
+from sdiff.app.server import gate
+from sdiff.app.server.public import public_message
+from sdiff.app.uploads import feedback, mapping, store
+from sdiff.app.uploads.feedback import ADVICE, DELIMITERS, beginning, faults_table, meaning, paragraph, problem, size
+from sdiff.app.uploads.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
 from sdiff.data.preview import Preview
@@ -273,9 +277,9 @@ class OwnData:
             gate.require_writable()
             yield "", paragraph(f"Looking at {table.name} …"), no_cancel
             reading = await run_sync(mapping.reading, table, items, self._options(values))
-            key, root = await run_sync(uploads.key_of, table, items, reading), uploads_dir()
-            undo = None if uploads.is_kept(key, root) else partial(uploads.discard, key, root)
-            async for stage in openings.join_opening(key, partial(uploads.keep, table, items, reading, root), undo):
+            key, root = await run_sync(store.key_of, table, items, reading), uploads_dir()
+            undo = None if store.is_kept(key, root) else partial(store.discard, key, root)
+            async for stage in openings.join_opening(key, partial(store.keep, table, items, reading, root), undo):
                 yield "", f"<p>{escape(table.name)}: {stage.html()}</p>", cancel
             summary = await run_sync(summarize, state.open_dataset(key).dataset)
         except FaultyRows as error:
@@ -303,14 +307,12 @@ def _checked(table: Path, items: Path | None, options: Options, abandoned: Event
         gate.require_writable()
         reading = mapping.reading(table, items, options)
         process: dict[str, Any] = dict(niceness=openings.NICENESS, abandoned=abandoned)
-        arguments = uploads.check, table, items, reading
+        arguments = store.check, table, items, reading
         with openings.turn(abandoned), closing(runs.in_subprocess(*arguments, **process)) as steps:
             checked = next(steps)
     except SDiffError as error:
         return problem(public_message(error))
-    return upload_report.report(
-        checked, {"interactions": table.name} | ({"items": items.name} if items else {}), options
-    )
+    return feedback.report(checked, {"interactions": table.name} | ({"items": items.name} if items else {}), options)
 
 
 def _time_formats(start: Preview, chosen: str) -> Any:

@@ -11,12 +11,15 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import explanations, figures, handlers, item_pages, lists, measuring, pickers, spectral, state, tables
+from sdiff.app import state
 from sdiff.app.controls import Parts, Values, without_effect
+from sdiff.app.handlers import explanations, item_pages, measuring, pickers, ranking, spectral
+from sdiff.app.labels import SOLVED
+from sdiff.app.messages import attempt, guarded, warn
 from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area, query_of
 from sdiff.app.query import Query
 from sdiff.app.tabs import take_away
-from sdiff.app.words import SOLVED, attempt, guarded, warn
+from sdiff.app.views import figures, lists, tables
 from sdiff.base.errors import SDiffError
 
 FURTHER = """<p><button type="button" data-view="Diffusion">Play the diffusion</button>
@@ -161,13 +164,13 @@ class RecommendTab:
     def remove(self, event: gr.EventData, values: Values) -> Parts:
         """Removes the pressed item from the history, and updates the list."""
         query = self.page.query(values)
-        return self._edited(query, [id for id in handlers.history_of(query) if id != event.item])
+        return self._edited(query, [id for id in ranking.history_of(query) if id != event.item])
 
     @guarded
     def add(self, event: gr.EventData, values: Values) -> Parts:
         """Adds the pressed item to the history as the newest one, and updates the list."""
         query = self.page.query(values)
-        return self._edited(query, [*(id for id in handlers.history_of(query) if id != event.item), event.item])
+        return self._edited(query, [*(id for id in ranking.history_of(query) if id != event.item), event.item])
 
     @guarded
     def take(self, event: gr.EventData, values: Values) -> Parts:
@@ -220,7 +223,7 @@ class RecommendTab:
 
     def shown(self, query: Query) -> Parts:
         """The list of a query, and its state for the page's script. Clears the explanation. Raises SDiffError."""
-        listing = handlers.recommend(query)
+        listing = ranking.recommend(query)
         config = state.serve(query.dataset, query.model)[1].config
         trained = {"seed": 0} | {name: getattr(config, name) for name in self.page.controls.settings}
         return {

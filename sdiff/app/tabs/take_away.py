@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sdiff.app.handlers import history_of, recommend
+from sdiff.app.handlers.ranking import history_of, recommend
+from sdiff.app.handlers.spectral import schedule_view, spectral_view
 from sdiff.app.query import Query
-from sdiff.app.spectral import schedule_view, spectral_view
 from sdiff.app.state import INSTANT, open_dataset, serve
-from sdiff.app.uploads import KEY
+from sdiff.app.uploads.store import KEY
 from sdiff.data.catalog import ALL
 from sdiff.serving.export import FORMULA
 

@@ -12,11 +12,16 @@ from typing import Any
 import gradio as gr
 from gradio.utils import LRUCache
 
-from sdiff.app import figures, gate, space, state, training
+from sdiff.app import state
 from sdiff.app.controls import Parts
+from sdiff.app.handlers import training
+from sdiff.app.handlers.training import TrainingView
+from sdiff.app.labels import PRESET_LABELS, preset_label
 from sdiff.app.page import Page
-from sdiff.app.training import TrainingView
-from sdiff.app.words import PRESET_LABELS, preset_label, public_message
+from sdiff.app.processes import space
+from sdiff.app.server import gate
+from sdiff.app.server.public import public_message
+from sdiff.app.views import figures
 from sdiff.base.errors import SDiffError
 from sdiff.training.auto import MINUTES
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app import figures, lists, waves
 from sdiff.app.controls import Parts, Values
+from sdiff.app.handlers import waves
+from sdiff.app.labels import literal
 from sdiff.app.page import Page, plot_area
-from sdiff.app.plot_style import GENRE_COLOURS
-from sdiff.app.words import literal
+from sdiff.app.views import figures, lists
+from sdiff.app.views.plot_style import GENRE_COLOURS
 
 INTRO = """## The waves of this history
 Items that the same people choose are neighbours in a graph. A wave gives each item a height. Slow waves change

@@ -16,8 +16,10 @@ from tempfile import gettempdir
 from threading import Event, Lock, Semaphore, Thread
 from typing import Any
 
-from sdiff.app import prepare, runs, state, uploads
-from sdiff.app.space import serving_device
+from sdiff.app import state
+from sdiff.app.processes import prepare, runs
+from sdiff.app.processes.space import serving_device
+from sdiff.app.uploads import store
 from sdiff.base.errors import SDiffError
 from sdiff.base.files import scratch
 from sdiff.base.paths import uploads_dir
@@ -162,7 +164,7 @@ def turn(abandoned: Event) -> Iterator[None]:
 def _loader(key: str) -> Callable[[], Dataset]:
     """A function that reads a data set in another process. Raises SDiffError at once if files are missing."""
     if key not in REGISTRY:
-        uploads.folder_of(key, uploads_dir())
-        return partial(uploads.load, key, uploads_dir())
+        store.folder_of(key, uploads_dir())
+        return partial(store.load, key, uploads_dir())
     available(key)
     return partial(load_dataset, key)

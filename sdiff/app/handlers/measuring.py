@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache, cached
 
-from sdiff.app.comparison import NAMES, differing, scorer, title
 from sdiff.app.controls import without_effect
+from sdiff.app.handlers.comparison import NAMES, differing, scorer, title
+from sdiff.app.labels import PARTS, RECALL
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
-from sdiff.app.words import PARTS, RECALL
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split
 from sdiff.evaluation.beyond_accuracy import measures, reach

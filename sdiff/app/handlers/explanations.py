@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdiff.app.handlers import history_of
+from sdiff.app.handlers.ranking import history_of
+from sdiff.app.handlers.waves import Carried, carried
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.waves import Carried, carried
 from sdiff.data.catalog import Row
 from sdiff.serving.explain import explain
 from sdiff.serving.recommender import Recommender

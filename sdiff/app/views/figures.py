@@ -11,10 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sdiff.app.plot_style import COLOURS, DASHES, GENRE_COLOURS, NAMES, PALETTE, SERIES, plain, unchecked
+from sdiff.app.views.plot_style import COLOURS, DASHES, GENRE_COLOURS, NAMES, PALETTE, SERIES, plain, unchecked
 
 if TYPE_CHECKING:
-    from sdiff.app.waves import Map
+    from sdiff.app.handlers.waves import Map
 
 SNR_RANGE = (-5.0, 5.0)  # log10; an infinite SNR (no noise) is drawn at the upper end
 POINTS = 400  # maximum number of points of a training curve

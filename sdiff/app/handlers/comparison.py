@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from cachetools import LRUCache, cached
 
-from sdiff.app.handlers import changes, held_out_of, history_of, ranked, shifts
-from sdiff.app.pickers import model_title, models
+from sdiff.app.handlers.pickers import model_title, models
+from sdiff.app.handlers.ranking import changes, held_out_of, history_of, ranked, shifts
+from sdiff.app.labels import BASELINE_LABELS, literal
 from sdiff.app.query import Query
 from sdiff.app.state import Opened, open_dataset, serve
-from sdiff.app.words import BASELINE_LABELS, literal
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from sdiff.evaluation.baselines import BASELINES, Scorer

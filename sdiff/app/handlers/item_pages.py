@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,17 +10,13 @@ import numpy as np
 
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
+from sdiff.app.views.links import link
 from sdiff.base.errors import SDiffError
 from sdiff.data.catalog import Row
 from sdiff.data.interactions import Interactions
 
 ALIKE = 8  # similar items on an item's page
 KNOWN, SHELVES, SHELF = 500, 10, 8  # most popular items, and shelves of them by genre, to choose a history from
-# Metadata columns with ids of other sites: name of the site, form of an id, and address of an item's page.
-LINKS = {
-    "imdbid": ("IMDb", "(?:tt)?([0-9]{1,12})", "https://www.imdb.com/title/tt{}/"),
-    "tmdbid": ("TMDB", "([0-9]{1,12})", "https://www.themoviedb.org/movie/{}"),
-}
 
 
 @dataclass(frozen=True)
@@ -60,19 +55,6 @@ def item_facts(query: Query, item: str) -> ItemFacts:
     links = [found for column in row.extra.items() if (found := link(*column))]
     extra = [column for column in row.extra.items() if not link(*column)]
     return ItemFacts(row, seen, links, extra, catalog.rows(together.tolist()), catalog.rows(near))
-
-
-def link(column: str, text: str) -> tuple[str, str] | None:
-    """(site, URL) of an item's page, if `text` in a metadata column of this name is an id of another site.
-
-    Names are compared without case and punctuation, such as "IMDb ID".
-    """
-    known = LINKS.get(re.sub(r"[\W_]", "", column.lower()))
-    if known is None:
-        return None
-    site, form, url = known
-    found = re.fullmatch(form, text)
-    return (site, url.format(found[1])) if found else None
 
 
 def co_occurring(train: Interactions, item: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

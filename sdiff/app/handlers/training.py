@@ -10,8 +10,12 @@ from html import escape
 from pathlib import Path
 from threading import Event, Lock
 
-from sdiff.app import gate, journal, runs, space, state, tables
-from sdiff.app.words import RECALL, preset_label, public_message
+from sdiff.app import state
+from sdiff.app.labels import RECALL, preset_label
+from sdiff.app.processes import runs, space
+from sdiff.app.server import gate, journal
+from sdiff.app.server.public import public_message
+from sdiff.app.views import tables
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.training.auto import Candidate, Failure, Step, candidates

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from sdiff.app import tables
-from sdiff.app.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
-from sdiff.app.uploads import Checked
-from sdiff.app.words import public_message
+from sdiff.app.server.public import public_message
+from sdiff.app.uploads.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
+from sdiff.app.uploads.store import Checked
+from sdiff.app.views import tables
 from sdiff.base.errors import SDiffError
 from sdiff.data.faults import Faults
 from sdiff.data.summary import Summary

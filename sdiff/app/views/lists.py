@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sdiff.app.explanations import Why
-from sdiff.app.item_pages import ItemFacts, link
 from sdiff.app.query import Query
-from sdiff.app.spectral import Film, Frame
-from sdiff.app.tables import table
-from sdiff.app.waves import Wave
+from sdiff.app.views.links import link
+from sdiff.app.views.tables import table
 from sdiff.data.catalog import Row
+
+if TYPE_CHECKING:
+    from sdiff.app.handlers.explanations import Why
+    from sdiff.app.handlers.item_pages import ItemFacts
+    from sdiff.app.handlers.spectral import Film, Frame
+    from sdiff.app.handlers.waves import Wave
 
 FILM_NAMES = {"vp": "VP · the method", "ve": "VE", "ddpm": "DDPM"}
 SHELF = " shelf:"  # before the number of a shelf, in place of an item's id, which never begins with a space

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from sdiff.app.controls import without_effect
-from sdiff.app.handlers import held_out_of, history_of, ranked, shifts
+from sdiff.app.handlers.ranking import held_out_of, history_of, ranked, shifts
+from sdiff.app.handlers.waves import carried
 from sdiff.app.query import Query
 from sdiff.app.state import serve
-from sdiff.app.waves import carried
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row
 from sdiff.method.diffusion import condition, denoise, neighbourhood_scores

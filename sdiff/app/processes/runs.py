@@ -37,7 +37,7 @@ NICENESS = 19  # of a run; 19 is the lowest priority on Unix
 # first use. A fork of the app itself could hang because the app has threads.
 if "forkserver" in multiprocessing.get_all_start_methods():
     PROCESSES = multiprocessing.get_context("forkserver")
-    PROCESSES.set_forkserver_preload([__name__, "torch._dynamo", "sdiff.app.ignore_hangup"])
+    PROCESSES.set_forkserver_preload([__name__, "torch._dynamo", "sdiff.app.processes.ignore_hangup"])
 else:  # Windows
     PROCESSES = multiprocessing.get_context("spawn")
 

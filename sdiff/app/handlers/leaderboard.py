@@ -10,11 +10,12 @@ from threading import Condition
 import numpy as np
 from cachetools import LRUCache, cached
 
-from sdiff.app.comparison import sides
-from sdiff.app.measuring import NOTHING_HELD_OUT, lists_of, sample
+from sdiff.app.handlers.comparison import sides
+from sdiff.app.handlers.measuring import NOTHING_HELD_OUT, lists_of, sample
+from sdiff.app.labels import PARTS
 from sdiff.app.query import Query
+from sdiff.app.server.public import public_message
 from sdiff.app.state import checkpoints, open_dataset, size, stamps
-from sdiff.app.words import PARTS, public_message
 from sdiff.base.errors import SDiffError
 from sdiff.evaluation.baselines import BASELINES
 from sdiff.evaluation.beyond_accuracy import reach

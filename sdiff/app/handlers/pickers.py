@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from cachetools import LRUCache, cached
 
-from sdiff.app import uploads
+from sdiff.app.labels import BASELINE_LABELS, PARTS, RECALL, literal, preset_label
 from sdiff.app.query import K
 from sdiff.app.state import INSTANT, checkpoints, folder_of, open_dataset, open_model, origin, serve
-from sdiff.app.words import BASELINE_LABELS, PARTS, RECALL, literal, preset_label
+from sdiff.app.uploads import store
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import uploads_dir
 from sdiff.data.registry import REGISTRY
@@ -108,7 +108,7 @@ def model_title(name: str, short: bool = False) -> str:
 def choices(uploaded: list[str]) -> list[tuple[str, str]]:
     """(title, key) of the visitor's uploads, then of the registered data sets that are here."""
     here = [(source.title, key) for key, source in REGISTRY.items() if not source.missing]
-    return [*uploads.choices(uploaded, uploads_dir()), *here]
+    return [*store.choices(uploaded, uploads_dir()), *here]
 
 
 def missing_choices() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from threading import Condition
 import numpy as np
 from cachetools import LRUCache, cached
 
-from sdiff.app.handlers import history_of, recommend
+from sdiff.app.handlers.ranking import history_of, recommend
 from sdiff.app.query import Query
 from sdiff.app.state import serve
 from sdiff.data.catalog import Catalog, Row

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from sdiff.app.controls import SLIDERS
+from sdiff.app.labels import literal
 from sdiff.app.query import Query
 from sdiff.app.state import open_dataset, serve
-from sdiff.app.words import literal
 from sdiff.base.device import device_name
 from sdiff.config import Config
 from sdiff.data.catalog import ALL, Catalog, Row

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import gradio as gr
 import torch
 
-from sdiff.app import runs
+from sdiff.app.processes import runs
 from sdiff.base.device import best_device
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config

@@ -1,0 +1,1 @@
+"""Tables of visitors: stored, understood, and reported on."""

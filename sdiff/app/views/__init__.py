@@ -1,0 +1,1 @@
+"""Figures and HTML, drawn from what `handlers` returns. Without gradio."""
