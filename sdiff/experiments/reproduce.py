@@ -67,57 +67,65 @@ def reproduce(
             f"{', '.join(sorted(unfit))} cannot run on {key}: the data set has too many items for it, or no order: "
             f"choose another data set."
         )
-    preset_key = name if experiment.of_preset else None
     capped = {} if experiment.exact else {k: min(getattr(config, k), v) for k, v in CAPS.items()}
-    config = config.override(QUICK if quick else capped)
-    identity = {
-        "dataset": key,
-        "data_fingerprint": dataset.split.fingerprint,
-        "preset": preset_key,
-        "command": f"python -m sdiff reproduce {what} --dataset {key}"
-        + (f" --preset {name}" if experiment.of_preset else "")
-        + f" --seed {seed}"
-        + (" --quick" if quick else ""),
-        "seed": seed,
-        "versions": versions("torch"),
-        "device": device_name(best_device()),
-        "config": config.to_dict() if experiment.of_preset else None,
-    }
-    folder = folder or (Path("results-quick") if quick else OUTPUT)
-    path = folder / f"{what}.json"
-    document = read(path) or {"what": what, "runs": []}
-    document |= {"title": experiment.title, "figure": experiment.figure}
-    runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
-    run = runs.get((key, preset_key), {})
-    with suppress(SDiffError):  # a setting of another version: start again
-        run["config"] = run.get("config") and Config.from_dict(run["config"]).to_dict()  # later settings added
-    if {k: run.get(k) for k in identity} != identity:  # other data, settings or versions: start again
-        run = identity | {"jobs": {}}
-    run.setdefault("seconds", {})
-    run["paper"] = experiment.paper.get(key, {})
+    study = Study(dataset, config.override(QUICK if quick else capped), seed, quick)
+    path = (folder or (Path("results-quick") if quick else OUTPUT)) / f"{what}.json"
+    document, run = opened(path, what, identity_of(what, name, study))
 
-    def save() -> None:
-        for name in ("jobs", "seconds"):  # in the order of the experiment
-            run[name] = {job: run[name][job] for job in jobs if job in run[name]}
-        runs[key, preset_key] = run
-        document["runs"] = list(runs.values())
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(document, indent=1).encode())
-
-    study = Study(dataset, config, seed, quick)
     for job in tqdm([job for job in fitting if not only or job in only], desc=what, unit="job", disable=None):
         if not (job in run["jobs"] and experiment.current(run["jobs"][job])):
             started = time.perf_counter()
             run["jobs"][job] = jobs[job](study)
             run["seconds"][job] = round(time.perf_counter() - started, 1)
-        save()
+        for column in ("jobs", "seconds"):  # in the order of the experiment
+            run[column] = {job: run[column][job] for job in jobs if job in run[column]}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(document, indent=1).encode())
     for row in rows(run):
         if "test" in row:
             labels = (f"{k} {v}" for k, v in row.items() if k not in (*PARTS, "protocols", "config"))
             print(*labels, *(f"{part} {CRITERION} {row[part][CRITERION]:.4f}" for part in PARTS), sep="  ")
-    picture = path.with_name("-".join(filter(None, (what, key, preset_key))) + ".svg")
+    picture = path.with_name("-".join(filter(None, (what, key, run["preset"]))) + ".svg")
     draw(what, run, picture)
+    print(f"{path}, {picture}")
     return run | {"file": str(path), "picture": str(picture)}
+
+
+def identity_of(what: str, name: str, study: Study) -> dict[str, Any]:
+    """What determines the results of a run: data, preset, seed, versions and machine."""
+    experiment, key = EXPERIMENTS[what], study.dataset.key
+    return {
+        "dataset": key,
+        "data_fingerprint": study.dataset.split.fingerprint,
+        "preset": name if experiment.of_preset else None,
+        "command": f"python -m sdiff reproduce {what} --dataset {key}"
+        + (f" --preset {name}" if experiment.of_preset else "")
+        + f" --seed {study.seed}"
+        + (" --quick" if study.quick else ""),
+        "seed": study.seed,
+        "versions": versions("torch"),
+        "device": device_name(best_device()),
+        "config": study.config.to_dict() if experiment.of_preset else None,
+    }
+
+
+def opened(path: Path, what: str, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The contents of a result file, and its run of this identity, which is empty unless it was begun before."""
+    experiment = EXPERIMENTS[what]
+    document = read(path) or {"what": what, "runs": []}
+    document |= {"title": experiment.title, "figure": experiment.figure}
+    runs = {(run["dataset"], run["preset"]): run for run in document["runs"]}
+    key = identity["dataset"], identity["preset"]
+    run = runs.get(key, {})
+    with suppress(SDiffError):  # a setting of another version: start again
+        run["config"] = run.get("config") and Config.from_dict(run["config"]).to_dict()  # later settings added
+    if {k: run.get(k) for k in identity} != identity:  # other data, settings or versions: start again
+        run = identity | {"jobs": {}}
+    run.setdefault("seconds", {})
+    run["paper"] = experiment.paper.get(identity["dataset"], {})
+    runs[key] = run
+    document["runs"] = [*runs.values()]
+    return document, run
 
 
 def rows(run: dict[str, Any]) -> list[Row]:
