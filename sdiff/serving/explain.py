@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sdiff.base.device import generator
+from sdiff.config import Config
 from sdiff.method.diffusion import mean_memory, memory_inputs, sample, sampling_noise
+from sdiff.method.histories import Histories
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY
 from sdiff.serving.recommender import Recommender
@@ -73,16 +76,65 @@ def explain(
     parts = torch.stack(
         [basis.gft(replace(weighted, offsets=one_per_row)) for weighted in memory_inputs(x, config)], dim=1
     )  # (n, M, K)
-    a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
-    weights = (torch.arange(len(a), device=model.device) < STEPS) / STEPS  # of the integral; the last two are its ends
     # Neighbourhood scores (n_items or 1,). Only several steps need those of all items.
     shown = EVERY if config.T > 1 else of_item
     whole = mean_memory(x, config)
-    whole_near = None if graph is None else graph.dot(whole)[0, shown]
-    noise = sampling_noise(model.model, 1, config, generator(seed))
-    scores, v0_hat = [], parts.new_zeros(0, K)
-    whole_c = parts.sum(0)  # (M, K)
-    by_c, by_near = torch.zeros_like(whole_c), parts.new_zeros(n_items)  # the integrals
+    near = None if graph is None else graph.dot(whole)[0, shown]
+    integral = _integral(model, config, x, parts.sum(0), near, i, generator(seed))
+    by_item = torch.einsum("nmk,mk->n", parts, integral.by_c)
+    if graph is not None:
+        by_near = by_item.new_zeros(n_items)
+        by_near[shown] = integral.by_near
+        by_item = by_item + whole.weights * graph.pull(x.items, by_near)
+
+    single = torch.cat([integral.v0_hat.diag(), integral.v0_hat.new_zeros(1, K)])  # each frequency; last row: none
+    single_scores = model.model.scores(single, None, of_item, config.beta)[:, 0]
+    by_frequency = (single_scores[:-1] - single_scores[-1]).double()
+    return Explanation(
+        score=integral.score,
+        without=integral.without,
+        by_item=by_item.cpu().numpy(),
+        remainder=integral.score - integral.without - by_item.sum().item(),
+        by_frequency=by_frequency.cpu().numpy(),
+        beside=integral.score - by_frequency.sum().item(),
+    )
+
+
+class _Integral(NamedTuple):
+    """The gradients of a score by c (M, K) and by the neighbourhood scores, integrated over a from 0 to 1.
+
+    `without`, `score` and `v0_hat` (K,) are the score at a = 0, and score and estimate at a = 1.
+    """
+
+    by_c: Tensor
+    by_near: Tensor
+    without: float
+    score: float
+    v0_hat: Tensor
+
+
+def _integral(
+    model: Recommender,
+    config: Config,
+    x: Histories,
+    whole_c: Tensor,
+    whole_near: Tensor | None,
+    item: int,
+    random: torch.Generator,
+) -> _Integral:
+    """Integrates the gradients of the score of an item along a c and a times the neighbourhood scores.
+
+    Args:
+        whole_c: (M, K) the condition.
+        whole_near: the neighbourhood scores, of all items or of this one; None without a graph.
+    """
+    of_item, n_items = slice(item, item + 1), len(model.items)
+    a = torch.cat([(torch.arange(STEPS) + 0.5) / STEPS, torch.tensor([0.0, 1.0])]).to(model.device)
+    weights = (torch.arange(len(a), device=model.device) < STEPS) / STEPS  # of the integral; the last two are its ends
+    noise = sampling_noise(model.model, 1, config, random)
+    scores: list[float] = []
+    v0_hat = by_c = torch.zeros_like(whole_c)
+    by_near = torch.zeros_like(whole_c if whole_near is None else whole_near)
     block = len(a) if config.T == 1 else max(BLOCK // n_items, 1)
     for a_b, weights_b in zip(a.split(block), weights.split(block), strict=True):
         c = (a_b[:, None, None] * whole_c).requires_grad_()  # (B, M, K)
@@ -91,34 +143,20 @@ def explain(
         v0_hat = sample(
             model.denoiser,
             NoiseSchedule.of(config),
-            frequencies(basis.lam, config),
+            frequencies(model.basis.lam, config),
             c,
             config.T,
             config.guidance,
             noise,
             as_v_0=lambda v0_hat, c=c, rows=rows, near=near: model.model.v_0(v0_hat, c.mean(1), rows, near),
         )
-        near_item = near if near is None or shown is of_item else near[:, of_item]
+        near_item = near[:, of_item] if near is not None and near.shape[1] == n_items else near
         score = model.model.scores(v0_hat, near_item, of_item, config.beta)[:, 0]
         inputs = [c] if near is None else [c, near]
         of_c, *of_near = torch.autograd.grad((weights_b * score).sum(), inputs, materialize_grads=True)
-        by_c += of_c.sum(0)
+        by_c = by_c + of_c.sum(0)
         if of_near:
-            by_near[shown] += of_near[0].sum(0)
+            by_near = by_near + of_near[0].sum(0)
         scores += score.tolist()
-    by_item = torch.einsum("nmk,mk->n", parts, by_c)
-    if graph is not None:
-        by_item = by_item + whole.weights * graph.pull(x.items, by_near)
-
-    *_, without_history, full_score = scores
-    single = torch.cat([v0_hat[-1].detach().diag(), v0_hat.new_zeros(1, K)])  # each frequency alone; last row: none
-    single_scores = model.model.scores(single, None, of_item, config.beta)[:, 0]
-    by_frequency = (single_scores[:-1] - single_scores[-1]).double()
-    return Explanation(
-        score=full_score,
-        without=without_history,
-        by_item=by_item.cpu().numpy(),
-        remainder=full_score - without_history - by_item.sum().item(),
-        by_frequency=by_frequency.cpu().numpy(),
-        beside=full_score - by_frequency.sum().item(),
-    )
+    *_, without, score = scores
+    return _Integral(by_c, by_near, without, score, v0_hat[-1].detach())
