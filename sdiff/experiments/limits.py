@@ -67,7 +67,7 @@ def curve(config: Config, split: Split) -> list[dict[str, Any]]:
     rows = []
     for progress in tqdm(trainer.iter_epochs(), total=config.epochs, unit="epoch", disable=None):
         if progress.epoch % EVERY == 0:
-            score = scorer(trainer.serving.eval(), config)
+            score = scorer(trainer.ema_model.eval(), config)
             parts = {part: evaluate(score, split, part, trainer.device) for part in PARTS}
             rows.append({"epoch": progress.epoch, "loss": progress.loss} | parts)
             recalls = (f"{part} recall@20 {parts[part]['recall@20']:.4f}" for part in PARTS)
@@ -81,8 +81,8 @@ def mean_of_models(config: Config, split: Split, seeds: int) -> list[dict[str, A
     rows = []
     for seed in range(seeds):
         trainer = fitted(config, split, seed)
-        trainer.serving.load_state_dict(trainer.best.weights)
-        scorers.append(scorer(trainer.serving.eval(), config))
+        trainer.ema_model.load_state_dict(trainer.best.weights)
+        scorers.append(scorer(trainer.ema_model.eval(), config))
         rows.append(
             {"models": len(scorers)}
             | {

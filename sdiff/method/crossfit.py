@@ -75,7 +75,7 @@ def cross_fit(
     for own in np.array_split(users, min(folds, len(users))):
         others = train.where(~np.isin(train.rows, own))
         if exact:
-            U = aligned(shared_basis(others, len(spectrum.lam), device, ranks, p).U, spectrum.U)
+            U = procrustes(shared_basis(others, len(spectrum.lam), device, ranks, p).U, spectrum.U)
         else:
             U = carried(normalised_adjacency_root(others.matrix(), p), spectrum.U)
         graph = ItemGraph(len(train.items), entries).to(device) if entries else None
@@ -85,7 +85,7 @@ def cross_fit(
     return result
 
 
-def aligned(U_f: Tensor, U: Tensor) -> Tensor:
+def procrustes(U_f: Tensor, U: Tensor) -> Tensor:
     """U_f (n_items, K_f) rotated to U (n_items, K), so that a coordinate means the same in both.
 
     The rotation R = P Q' minimises || U_f R - U || (orthogonal Procrustes, Schönemann 1966), with P S Q' = U_f'U.

@@ -12,7 +12,7 @@ from torch.nn.functional import linear, silu
 from sdiff.config import Config
 
 
-def time_code(t: Tensor, dim: int) -> Tensor:
+def timestep_embedding(t: Tensor, dim: int) -> Tensor:
     """Sinusoidal embedding (B, dim) of times t (B,), as in DDPM. t in [0, 1] covers DDPM's 1,000 steps."""
     half = dim // 2
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
@@ -74,7 +74,7 @@ class Denoiser(nn.Module):
 
     def forward(self, v_t: Tensor, c: Tensor, t: Tensor) -> Tensor:
         fused = self.fuse(v_t, c)  # (B, parts, K)
-        v0_hat = self.mlp(torch.cat([fused.flatten(1), time_code(t, self.time_dim)], dim=1))
+        v0_hat = self.mlp(torch.cat([fused.flatten(1), timestep_embedding(t, self.time_dim)], dim=1))
         return v0_hat if self.skip is None else v0_hat + (self.skip * fused).sum(1)
 
     def conditioned(self, c: Tensor, s: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -92,7 +92,7 @@ class Denoiser(nn.Module):
         W_v = W_in.unflatten(1, fused.shape[1:])[:, entered].sum(1)  # (hidden, K)
 
         def estimate(v_t: Tensor, t: Tensor) -> Tensor:
-            of_v = linear(v_t, W_v, first.bias) + linear(time_code(t, self.time_dim), W_time)
+            of_v = linear(v_t, W_v, first.bias) + linear(timestep_embedding(t, self.time_dim), W_time)
             hidden = silu(of_v + of_c)
             if s:
                 hidden = (1 + s) * hidden - s * silu(of_v + of_nothing)

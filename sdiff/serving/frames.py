@@ -84,14 +84,14 @@ def fitted(
     split = _with_last_fifth_as_validation(interactions, reading)
     if chosen == AUTO:
         best, name = auto.best_of(split, seed, minutes, device)
-        config, epochs, served = best.config, best.best.epoch, best.served
+        config, epochs, settings = best.config, best.best.epoch, best.inference_settings
     else:
         config, name = (chosen, "") if isinstance(chosen, Config) else (preset(chosen), chosen)
-        epochs, served = config.epochs, {}
+        epochs, settings = config.epochs, {}
         if config.denoiser == "mlp" and len(split.valid):
             epochs = Trainer(config, split, seed, device).fit().best.epoch
     trainer = Trainer(config.override({"epochs": epochs}), _without_held_out(interactions), seed, device)
-    trainer.served = served
+    trainer.inference_settings = settings
     return trainer.fit().checkpoint(FRAME, name)
 
 

@@ -137,8 +137,8 @@ def best_of(split: Split, seed: int, minutes: float, device: Device | None = Non
 
 def _choose(trainer: Trainer) -> tuple[dict[str, float], dict[str, float], dict[str, dict[float, float]]]:
     """Sets the values of `CHOICES` that are best on validation. Returns them, their metrics, and all recalls."""
-    trainer.serving.load_state_dict(trainer.best.weights)
-    model = trainer.serving.eval()
+    trainer.ema_model.load_state_dict(trainer.best.weights)
+    model = trainer.ema_model.eval()
 
     def measured(config: Config) -> dict[str, float]:
         noise = generator(trainer.seed, 0)
@@ -149,10 +149,10 @@ def _choose(trainer: Trainer) -> tuple[dict[str, float], dict[str, float], dict[
     for name, values in CHOICES.items():
         if name == "half_life" and not trainer.split.train.ordered:
             continue
-        config, own = trainer.config.at_inference(trainer.served), getattr(trainer.config, name)
+        config, own = trainer.config.at_inference(trainer.inference_settings), getattr(trainer.config, name)
         results = {value: measured(config.at_inference({name: value})) for value in dict.fromkeys((own, *values))}
         chosen[name] = max(results, key=lambda value: results[value][CRITERION])
         valid_by[name] = {value: result[CRITERION] for value, result in results.items()}
-        trainer.served[name] = chosen[name]
+        trainer.inference_settings[name] = chosen[name]
         trainer.best.valid = results[chosen[name]]
     return chosen, trainer.best.valid, valid_by

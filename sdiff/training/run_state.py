@@ -32,7 +32,9 @@ def save_state(trainer: Trainer, path: Path) -> None:
     tensors = {"generator": trainer.generator.get_state()}
     for part, module in trainer.modules().items():
         tensors |= {f"{part}.{name}": tensor for name, tensor in trained(module).items()}
-    tensors |= {f"best.{name}": trainer.best.weights[name] for name in trained(trainer.serving) if trainer.best.weights}
+    tensors |= {
+        f"best.{name}": trainer.best.weights[name] for name in trained(trainer.ema_model) if trainer.best.weights
+    }
     for i, adam in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{name}": tensor for name, tensor in adam.items()}
     state = {
@@ -87,7 +89,7 @@ def resume(trainer: Trainer, path: Path) -> None:
                 f"{path} belongs to another run (settings, seed or data differ): choose another folder for this run."
             )
         own = [tensor for module in trainer.modules().values() for tensor in trained(module).values()]
-        if _size(header.values()) > 4 * _size(own) + _size(trainer.serving.state_dict().values()) + SPARE:
+        if _size(header.values()) > 4 * _size(own) + _size(trainer.ema_model.state_dict().values()) + SPARE:
             raise ValueError("its tensors are larger than those of this run")
         _restore(trainer, load_state(path)[0], state)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
@@ -114,7 +116,7 @@ def _damaged(path: Path, error: Exception) -> SDiffError:
 
 
 def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    names = trained(trainer.serving)  # states of earlier versions also have what is computed from the data
+    names = trained(trainer.ema_model)  # states of earlier versions also have what is computed from the data
     weights = {name: tensor for name, tensor in _strip(tensors, "best.").items() if name in names}
     if weights or not names:
         check_alike(weights, names)

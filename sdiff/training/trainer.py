@@ -137,7 +137,7 @@ class Trainer:
         less = "lower hidden, K, memories or time_dim, and train again"
         with enough_memory(less), self._global_generator(self.seed):  # used by the initialisation of nn.Linear
             self.model = Model(config, spectrum, counts).to(self.device)
-        self.continues = start is not None
+        self.warm_start = start is not None
         if start is not None:
             self.model.load_state_dict(start.weights, strict=False)  # without the graph, which is built next
         if self.model.graph is not None:
@@ -158,10 +158,10 @@ class Trainer:
         self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True, capturable=graphs)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
-        self.serving = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
-        self.averaging = [*trained(self.serving).values()], [*trained(self.model).values()]  # means, and weights
+        self.ema_model = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
+        self.averaging = [*trained(self.ema_model).values()], [*trained(self.model).values()]  # means, and weights
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
-        self.served: dict[str, Any] = {}  # settings of inference that were chosen after the training
+        self.inference_settings: dict[str, Any] = {}  # settings of inference that were chosen after the training
         self.curve: list[tuple[int, float]] = []  # epoch and validation recall@20
 
     @property
@@ -191,7 +191,7 @@ class Trainer:
             SDiffError: loss, weights or scores are not finite, or memory is too small; the best weights so far are
                 kept. Or there is no epoch to train, or the ranks did not resume from the same state.
         """
-        if not (self.epochs or self.continues):
+        if not (self.epochs or self.warm_start):
             raise SDiffError("With epochs=0, nothing would be trained: set epochs to at least 1.")
         epochs = self.ranks.sum(torch.tensor([self.epoch], device=self.device)).item()
         if epochs != self.epoch * self.ranks.size:
@@ -205,7 +205,7 @@ class Trainer:
             steps = StaticSteps(histories, len(self.split.items), self.folds, self.generator, self.step)
         validates = len(self.split.valid) > 0
         less = f"lower batch_size (now {self.config.batch_size}), hidden or K, and train again"
-        if self.continues and validates and not self.epoch:
+        if self.warm_start and validates and not self.epoch:
             self._validate(0)
         while not self.finished:
             started, epoch = time.perf_counter(), self.epoch + 1
@@ -282,7 +282,7 @@ class Trainer:
         return math.isfinite(get_total_norm(weights, math.inf))  # waits for a GPU once
 
     def _validate(self, epoch: int) -> dict[str, float]:
-        model = self.serving.eval()
+        model = self.ema_model.eval()
         noise = torch.Generator(self.device).manual_seed(self.seed + self.ranks.rank)
         valid = evaluate(
             lambda x: score(model, x, self.config, noise),
@@ -298,14 +298,14 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the weights on the CPU."""
-        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained(self.serving).items()}
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained(self.ema_model).items()}
         return self.fixed | copies
 
     @cached_property
     def fixed(self) -> dict[str, Tensor]:
         """The tensors that are not trained, on the CPU. They may be large, so they are copied only once."""
-        names = self.serving.state_dict().keys() - trained(self.serving).keys()
-        return {name: tensor.cpu() for name, tensor in self.serving.state_dict().items() if name in names}
+        names = self.ema_model.state_dict().keys() - trained(self.ema_model).keys()
+        return {name: tensor.cpu() for name, tensor in self.ema_model.state_dict().items() if name in names}
 
     def checkpoint(self, dataset: str, preset: str) -> Checkpoint:
         """A checkpoint of the best weights so far, or of the last weights if nothing was validated.
@@ -319,7 +319,7 @@ class Trainer:
 
         Warns if nothing has been trained yet.
         """
-        if not self.epoch and not self.continues:
+        if not self.epoch and not self.warm_start:
             warnings.warn("The model is not trained yet: call fit() first.", stacklevel=2)
         versions = {"sdiff": sdiff.__version__, "torch": version("torch")}
         provenance = Provenance(
@@ -330,7 +330,11 @@ class Trainer:
             preset=preset,
             created=datetime.now(UTC).strftime("%Y-%m-%d"),
             versions=versions,
-            trained={name: own for name, value in self.served.items() if (own := getattr(self.config, name)) != value},
+            trained={
+                name: own
+                for name, value in self.inference_settings.items()
+                if (own := getattr(self.config, name)) != value
+            },
         )
         metrics: dict[str, Any] = {"train_seconds": round(self.seconds, 3)}
         if self.best.valid:
@@ -340,7 +344,7 @@ class Trainer:
             epochs, recalls = zip(*(self.curve[i] for i in kept), strict=True)
             metrics["curve"] = {"epoch": [*epochs], CRITERION: [round(recall, 5) for recall in recalls]}
         return Checkpoint(
-            self.config.at_inference(self.served),
+            self.config.at_inference(self.inference_settings),
             self.split.items,
             torch.from_numpy(self.split.train.item_counts),
             self.model.spectrum.to("cpu"),
@@ -351,7 +355,7 @@ class Trainer:
 
     def modules(self) -> dict[str, Model]:
         """The models with trained weights, by name: the model and, with `ema`, the running mean of its weights."""
-        return {"model": self.model} | ({"mean": self.serving} if self.config.ema else {})
+        return {"model": self.model} | ({"mean": self.ema_model} if self.config.ema else {})
 
 
 def trained(model: Model) -> dict[str, Tensor]:

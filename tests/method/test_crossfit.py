@@ -6,7 +6,7 @@ import torch
 
 from sdiff.config import Config
 from sdiff.data.interactions import Split
-from sdiff.method.crossfit import aligned, cross_fit
+from sdiff.method.crossfit import cross_fit, procrustes
 from sdiff.method.diffusion import neighbourhood_scores
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
@@ -53,17 +53,17 @@ def test_training_takes_the_power_of_the_setting_for_the_basis_and_the_folds(spl
     assert torch.equal(trainer.model.spectrum.U, spectral_basis(split.train, SMALL.K, p=1 / 4).U)
     fold = trainer.folds[0]
     others = split.train.where(~np.isin(split.train.rows, fold.users.numpy()))
-    torch.testing.assert_close(fold.U, aligned(spectral_basis(others, SMALL.K, p=1 / 4).U, trainer.model.spectrum.U))
+    torch.testing.assert_close(fold.U, procrustes(spectral_basis(others, SMALL.K, p=1 / 4).U, trainer.model.spectrum.U))
 
 
 def test_alignment_undoes_a_rotation_and_keeps_the_subspace(basis):
     R, _ = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0)))
-    torch.testing.assert_close(aligned(basis.U @ R, basis.U), basis.U, atol=1e-5, rtol=0)
+    torch.testing.assert_close(procrustes(basis.U @ R, basis.U), basis.U, atol=1e-5, rtol=0)
     U, _ = torch.linalg.qr(torch.randn(30, 12, generator=torch.Generator().manual_seed(1)))
-    turned = aligned(U, basis.U)
+    turned = procrustes(U, basis.U)
     torch.testing.assert_close(turned @ turned.T, U @ U.T, atol=1e-5, rtol=0)
     assert (turned - basis.U).norm() < (U - basis.U).norm()
-    assert aligned(U[:, :5], basis.U).shape == basis.U.shape, "also if a fold has fewer frequencies"
+    assert procrustes(U[:, :5], basis.U).shape == basis.U.shape, "also if a fold has fewer frequencies"
 
 
 @pytest.mark.parametrize("name", FOLDED)

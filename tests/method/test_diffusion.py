@@ -6,7 +6,7 @@ import torch
 
 from sdiff.config import Config
 from sdiff.data.interactions import Interactions, Split
-from sdiff.method.denoiser import Denoiser, FiLM, time_code
+from sdiff.method.denoiser import Denoiser, FiLM, timestep_embedding
 from sdiff.method.diffusion import guided, sample, sampling_noise
 from sdiff.method.histories import Histories
 from sdiff.method.losses import LOSSES, denoising_loss, noised
@@ -119,10 +119,10 @@ def test_film_is_initialised_as_addition_and_is_elementwise():
 
 
 def test_the_time_encoding_distinguishes_times():
-    codes = time_code(torch.linspace(0, 1, 50), 16)
+    codes = timestep_embedding(torch.linspace(0, 1, 50), 16)
     assert codes.shape == (50, 16) and codes.abs().max() <= 1
     assert torch.cdist(codes, codes).fill_diagonal_(1).min() > 1e-3
-    assert time_code(torch.zeros(2), 7).shape == (2, 7)
+    assert timestep_embedding(torch.zeros(2), 7).shape == (2, 7)
 
 
 @pytest.mark.parametrize("dim", [6, 16])
@@ -131,7 +131,9 @@ def test_the_time_encoding_equals_that_of_ddpm_with_1000_steps(dim):
     for t, step in ((0.0, 0), (0.25, 250), (1.0, 1000)):
         angles = [step / 10_000 ** (i / half) for i in range(half)]
         expected = [math.cos(a) for a in angles] + [math.sin(a) for a in angles]
-        torch.testing.assert_close(time_code(torch.tensor([t]), dim)[0], torch.tensor(expected), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            timestep_embedding(torch.tensor([t]), dim)[0], torch.tensor(expected), atol=1e-4, rtol=0
+        )
 
 
 @pytest.mark.parametrize("fusion", ["film", "concat"])

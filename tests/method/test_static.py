@@ -116,7 +116,7 @@ def test_loss_and_gradients_do_not_depend_on_padding(name, split, equal_draws):
 def test_static_scores_are_the_scores(name, rows, split):
     config = PRESETS[name].override(SMALL)
     trainer = Trainer(config.override({"epochs": 0}), split, 0, CPU)
-    model, x = trainer.serving.eval(), Histories.from_lists(rows, CPU)
+    model, x = trainer.ema_model.eval(), Histories.from_lists(rows, CPU)
     static = StaticScore(model)
     for settings in ({}, {"noise": 0.5, "guidance": 0.5, "beta": 0.2}):
         own = config.at_inference(settings)

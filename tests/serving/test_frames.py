@@ -387,7 +387,7 @@ def test_fit_trains_again_as_the_chosen_model_was_trained(numbered, monkeypatch)
     monkeypatch.setattr("sdiff.training.auto.CANDIDATES", ("tuned",))
 
     def choose(trainer):
-        trainer.served = {"half_life": 2.0}
+        trainer.inference_settings = {"half_life": 2.0}
         return {"half_life": 2.0}, {"recall@20": 1.0, "ndcg@20": 1.0}, {}
 
     monkeypatch.setattr("sdiff.training.auto._choose", choose)

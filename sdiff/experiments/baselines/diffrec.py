@@ -15,7 +15,7 @@ from torch.nn.functional import dropout
 from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer
 from sdiff.experiments.baselines.training import CPU, Recipe, layers, train
-from sdiff.method.denoiser import time_code
+from sdiff.method.denoiser import timestep_embedding
 from sdiff.method.histories import Histories
 
 WIDTHS, TIME, DROPOUT = (600, 200, 600), 10, 0.5
@@ -66,7 +66,7 @@ class DiffRec(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Estimates x_0 (B, n_items) from x_t (B, n_items) at steps t (B,)."""
-        h = torch.cat([dropout(x_t, DROPOUT, self.training), self.time(time_code(t / 1000, TIME))], dim=1)
+        h = torch.cat([dropout(x_t, DROPOUT, self.training), self.time(timestep_embedding(t / 1000, TIME))], dim=1)
         for layer in self.layers[:-1]:
             h = torch.tanh(layer(h))
         return self.layers[-1](h)

@@ -20,7 +20,7 @@ from sdiff.data.interactions import Split
 from sdiff.evaluation.baselines import Scorer, smoothing
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.experiments.baselines.training import CPU, Recipe, train
-from sdiff.method.denoiser import time_code
+from sdiff.method.denoiser import timestep_embedding
 from sdiff.method.histories import Histories
 from sdiff.method.spectrum import normalised_adjacency_root
 from sdiff.training.trainer import CRITERION
@@ -45,7 +45,7 @@ class Mixer(nn.Module):
     def forward(self, inputs: list[Tensor], t: Tensor) -> Tensor:
         """Maps inputs, each (B, n), and t (B,) to (B, n)."""
         *of_inputs, of_time = self.inner.weight.unbind(1)  # (2,) each
-        time = self.time(time_code(t / 1000, TIME))  # (B, 1)
+        time = self.time(timestep_embedding(t / 1000, TIME))  # (B, 1)
         stacked = torch.stack([x.flatten() for x in inputs])  # (inputs, B n)
         inner = torch.stack(of_inputs, dim=1) @ stacked
         inner = inner.view(-1, *inputs[0].shape) + (of_time * time + self.inner.bias).T[:, :, None]  # (2, B, n)
