@@ -18,7 +18,7 @@ from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 
 DENSE = 128  # with at least one entry in so many cells, a dense product is faster than one row per entry
-SCORES = 10_000_000  # with more scores in a batch, a GPU does not wait for launches
+AT_ONCE = 10_000_000  # with more scores in a batch, a GPU does not wait for launches
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,7 +106,7 @@ class StaticScore:
     def __call__(self, x: Histories, config: Config, generator: torch.Generator, shared: bool = False) -> Tensor:
         """Scores (B, n_items) in a new tensor. Arguments are those of `score`."""
         noise = sampling_noise(self.model, 1 if shared else len(x), config, generator)
-        if not 0 < len(x) * len(self.model.log_counts) <= SCORES:
+        if not 0 < len(x) * len(self.model.log_counts) <= AT_ONCE:
             return score_with(noise, self.model, x, config)
         capacity = capacity_for(len(x.items))
         items, weights = (pad(part, (0, capacity - len(part))) for part in (x.items, x.weights))

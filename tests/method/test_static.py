@@ -216,7 +216,7 @@ def test_another_value_of_the_switch_is_refused(monkeypatch):
 
 
 def test_the_scores_of_a_large_batch_are_not_padded(split, monkeypatch):
-    monkeypatch.setattr("sdiff.method.static.SCORES", 2 * len(split.items))
+    monkeypatch.setattr("sdiff.method.static.AT_ONCE", 2 * len(split.items))
     monkeypatch.setattr(Padded, "of", None)
     spectrum = Trainer(PRESETS["instant"], split, 0, CPU).model.spectrum
     model = Model(PRESETS["paper"], spectrum, torch.ones(30))
