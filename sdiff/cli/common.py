@@ -53,6 +53,8 @@ def announce(dataset: Dataset) -> None:
         return
     summary = summarize(dataset)
     left_out = (f"{n:,} {reason}" for reason, n in summary.left_out.items() if n)
+    for note in summary.notes:
+        print(f"sdiff: {dataset.title}: {note}", file=sys.stderr)
     if facts := "; ".join(filter(None, (summary.columns, summary.titles, ", ".join(left_out)))):
         print(f"sdiff: {dataset.title}: {facts}", file=sys.stderr)
 

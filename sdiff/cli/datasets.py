@@ -70,6 +70,10 @@ def previewed(key: str) -> dict[str, Any]:
     print(f"{'format':<14} {', '.join(filter(None, how))}")
     role = {column: role for role, column in start.roles.items()}
     for column, *cells in zip_longest(start.columns, *start.rows, fillvalue=""):
-        start_of_each = " | ".join(" ".join(cell.split())[:CELL] for cell in cells)
+        start_of_each = " | ".join(_printable(cell) for cell in cells)
         print(f"{role.get(column, ''):<14} {column:<20} {start_of_each}")
     return {"preview": asdict(start)}
+
+
+def _printable(cell: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in cell).split())[:CELL]

@@ -38,10 +38,11 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
             raise SDiffError(f"Cannot read --history ({error}): separate ids with commas, in one line.") from None
         if "" in history:
             raise SDiffError("--history has an empty id: separate ids with one comma, or give '' for an empty history.")
-    if not history and model.needs_history:
-        print("sdiff: the history is empty: these are the most popular items.", file=sys.stderr)
     settings = parse_assignments(arguments.set)
-    model.config.at_inference(settings)  # check now: a key such as "seed" would be taken for a parameter below
+    config = model.config.at_inference(settings)  # check now: "seed" would be taken for a parameter below
+    if model.by_popularity(model.encode(history), config):
+        why = "nothing connects the history with other items" if history else "the history is empty"
+        print(f"sdiff: {why}: these are the most popular items.", file=sys.stderr)
     recommendations = model.recommend(history, arguments.k, seed=arguments.seed, **settings)
     return shown(recommendations, dataset)
 

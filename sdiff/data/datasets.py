@@ -25,6 +25,7 @@ from sdiff.data.sources import is_blank
 OWN = "your own data"
 FRAME = "frame"  # in place of the key of a data set, in a model of a data frame
 SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.(.+)")  # train-00000-of-00002.parquet, as on the Hugging Face Hub
+TEXTS = {".md", ".readme", ".html", ".pdf", ".doc", ".docx"}  # suffixes of what is written about tables
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
@@ -230,14 +231,19 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
         files = sorted(file for file in path.iterdir() if not file.is_dir() and file.name[0] not in "._")
     except OSError as error:
         raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
-    titles = next((str(file) for file in files if file.stem.split(".")[0] == "items"), "")
-    reading = replace(reading, items=reading.items or titles)
+    tables = _tables(path, files)
+    titles = [table for name, table in tables.items() if name.lower().startswith("items.")]
+    if titles and not reading.items:
+        if len(titles) > 1 or isinstance(titles[0], tuple):
+            raise SDiffError(f"{path} has several files of items: keep one, join them, or name one with items=.")
+        reading = replace(reading, items=str(titles[0]))
 
     def dataset(parts: tuple[Split, Items, Report]) -> Dataset:
         return Dataset(key, path.name, OWN, *parts)
 
-    tables = _tables(path, files)
-    if names := [name for name in tables if name.startswith("interactions.")]:
+    if names := [name for name in tables if name.lower().startswith("interactions.")]:
+        if len(names) > 1:
+            raise SDiffError(f"{path} has several tables of interactions: keep one of {', '.join(names)}.")
         return dataset(own_table(tables[names[0]], reading))
     parts = {part: [name for name in tables if SPLIT[part] & {*re.split(r"[._-]", name.lower())}] for part in SPLIT}
     if parts["train"] and parts["test"]:
@@ -254,7 +260,8 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
     if pieces := [file for file in files if file.name.startswith("part-")]:
         full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
         return dataset(own_table(tuple(full or pieces), reading))
-    if sharded := [table for table in tables.values() if isinstance(table, tuple)]:
+    sharded = [table for table in tables.values() if isinstance(table, tuple)]
+    if len(sharded) == 1:
         return dataset(own_table(sharded[0], reading))
     raise SDiffError(
         f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, such "
@@ -268,18 +275,18 @@ def _tables(path: Path, files: list[Path]) -> dict[str, Path | tuple[Path, ...]]
     Raises:
         SDiffError: a shard is missing.
     """
-    tables: dict[str, Path | tuple[Path, ...]] = {}
-    shards: dict[str, list[Path]] = {}
-    numbers: dict[str, int] = {}
+    tables: dict[str, Path | tuple[Path, ...]] = {
+        file.name: file for file in files if not SHARD.fullmatch(file.name) and file.suffix.lower() not in TEXTS
+    }
+    shards: dict[str, list[tuple[int, int, Path]]] = {}
     for file in files:
         if shard := SHARD.fullmatch(file.name):
-            name = f"{shard[1]}.{shard[4]}"
-            shards.setdefault(name, []).append(file)
-            numbers[name] = int(shard[3])
-        else:
-            tables[file.name] = file
+            shards.setdefault(f"{shard[1]}.{shard[4]}", []).append((int(shard[2]), int(shard[3]), file))
     for name, found in shards.items():
-        if len(found) != numbers[name]:
-            raise SDiffError(f"{path} has {len(found)} of {numbers[name]} shards of {name}: keep exactly these.")
-        tables[name] = tuple(found)
+        numbers, totals, parts = zip(*sorted(found), strict=True)
+        if {*totals} != {len(parts)} or {*numbers} not in ({*range(len(parts))}, {*range(1, len(parts) + 1)}):
+            raise SDiffError(f"{path} must have exactly {max(totals)} shards of {name}, but has {len(parts)}.")
+        if name in tables:
+            raise SDiffError(f"{path} has {name} and shards of it: keep one of them.")
+        tables[name] = tuple(part for part in parts if not is_blank(part)) or parts
     return tables

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import compress, islice, pairwise
 from typing import Any
 
+from sdiff.data.roles import recognised
+
 DELIMITERS = (",", "\t", ";", "|", "::")
 UNQUOTED = {"\t", "|", "::"}  # usually without quotation marks
 TABS = {".tsv", ".inter", ".item", ".user"}  # the last three are RecBole's file types
@@ -66,15 +68,18 @@ class Dialect:
         delimiter = layout.delimiter or start[1] or _delimiter(lines, suffix, len(layout.names))
         runs = delimiter in " \t" and _has_runs(lines, delimiter)
         quote = "" if delimiter in UNQUOTED and not _is_quoted(every, delimiter) else '"'
+        if all(re.fullmatch("'.*'", cell) for line in every for cell in line.split(delimiter)):
+            quote = "'"
         inside = rf'\\"(?!"|{re.escape(delimiter)}|$)'  # a mark that does not end a value, and is not doubled
         escape = "\\" if quote and any(re.search(inside, line) for line in every) else quote
         made = cls(layout.names, text[: start.end()].count("\n"), [], delimiter, runs, quote, escape, [])
         rows = [made.cells(line) for line in lines]
         if layout.names:
-            return replace(made, rows=rows)
+            return replace(made, header=rows[0], rows=rows[1:]) if _counts(rows) else replace(made, rows=rows)
         comment = re.search(r"^#[^\S\n]+(\S.*?)\s*\Z", start[0], re.MULTILINE)
         names = made.cells(comment[1]) if comment else []
-        if len(names) == len(rows[0]) > 1 and not any(map(is_value, names)):
+        headed = {"user", "item"} <= recognised(rows[0]).keys()
+        if len(names) == len(rows[0]) > 1 and not (headed or any(map(is_value, names))):
             return replace(made, names=_names(names, rows), rows=rows)
         return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
 
@@ -237,6 +242,16 @@ def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
     if any(map(is_value, names)):  # no header: equal values need different names
         names = [name if name not in names[:n] else f"{name} ({n + 1})" for n, name in enumerate(names)]
     return tuple(names)
+
+
+def _counts(rows: list[list[str]]) -> bool:
+    """Whether the first row numbers the columns, as the header of a data frame without names does.
+
+    The values below one of these numbers are longer, unlike ratings.
+    """
+    first, *others = rows
+    longer = any(all(len(row[n]) > 2 for row in others if len(row) > n) for n in range(2, len(first)))
+    return len(first) > 2 and first == [*map(str, range(len(first)))] and longer and bool(others)
 
 
 def _numbers_rows(values: list[str]) -> bool:

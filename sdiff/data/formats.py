@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sdiff.base.errors import SDiffError
+from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import regular
 from sdiff.base.paths import expanded
 from sdiff.data.database import database, readable_errors
@@ -44,7 +44,9 @@ def own_table(path: Any, reading: Reading, titles: Any = None) -> tuple[Split, I
         titles: a data frame of items, in place of `reading.items`.
     """
     interactions, report = read_interactions(path, reading)
-    return split_of(interactions, reading), own_items(path, interactions.items, reading, report, titles), report
+    split = split_of(interactions, reading)
+    report = replace(report, unsplit=len(interactions) - len(split.train) - len(split.valid) - len(split.test))
+    return split, own_items(path, interactions.items, reading, report, titles), report
 
 
 def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, titles: Any = None) -> Items:
@@ -111,10 +113,14 @@ def _parts(paths: Mapping[str, Any], reading: Reading) -> tuple[dict[str, Intera
             )
         for role in ("users", "items"):
             known, given = (getattr(table, role).ids for table in (train, tables[part]))
-            if {*known} & {*given}:
-                continue
-            differing = difference(known, given)
-            if differing or role == "users":  # items may all be new
+            new = [id for id in given if id not in getattr(train, role)]
+            differing = difference(new, known, 1 / 2) if len(new) < len(given) else difference(known, given)
+            if differing and len(new) < len(given):
+                raise SDiffError(
+                    f"{len(new):,} {role} in {first[part]}, such as {brief(new[0])}, are not in {first['train']}, and "
+                    f"most differ from one there by {differing}: write the ids the same way in both."
+                )
+            if len(new) == len(given) and (differing or role == "users"):  # items may all be new
                 cause = f", because their ids differ by {differing}" if differing else ""
                 raise SDiffError(
                     f"None of the {role} in {first[part]} is in {first['train']}{cause}: write the ids the same way in "

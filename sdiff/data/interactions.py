@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -62,8 +62,7 @@ class Vocabulary:
             raise SDiffError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {brief(unknown)}.")
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             raise SDiffError(f"Give {what} ids as a list, such as [{brief(ids)}], not as a single value.")
-        # A column of numbers with gaps holds whole numbers as floats.
-        texts = [str(int(id) if isinstance(id, float | np.floating) and float(id).is_integer() else id) for id in ids]
+        texts = [self._text(id) for id in ids]
         absent = [text for text in texts if text not in self.index]
         if absent and unknown == "error":
             listed = ", ".join(text or brief(text) for text in absent[:5]) + " ..." * (len(absent) > 5)
@@ -72,6 +71,12 @@ class Vocabulary:
             known = f"{', '.join(self.ids[:3])} ... {self.ids[-1]}"
             raise SDiffError(f"Unknown {what} {listed}: the {len(self):,} known ids are {known}.")
         return np.array([self.index[text] for text in texts if text in self.index], dtype=np.int64)
+
+    def _text(self, id: Any) -> str:
+        """An id as text. A column of numbers with gaps holds whole numbers as floats: 7.0 is 7, unless 7.0 is an id."""
+        text = str(id)
+        whole = isinstance(id, float | np.floating) and text not in self.index and float(id).is_integer()
+        return str(int(id)) if whole else text
 
     def union(self, other: Vocabulary) -> Vocabulary:
         """These ids, at the same indices, and then the new ids of another vocabulary."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from sdiff.data.dialect import Layout
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.readers import FaultyRows, Report
-from sdiff.data.roles import METADATA, MISSING, candidates, suggested_item_names
+from sdiff.data.roles import DIFFERENCES, METADATA, MISSING, candidates, suggested_item_names
 from sdiff.data.tables import DETECTED, Table, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
@@ -228,7 +228,9 @@ def _metadata(
     found = con.execute(f"""
         SELECT coalesce(nullif(title, ''), 'Item ' || id), coalesce(TRY_CAST(year AS INTEGER), 0),
             coalesce(nullif(genres, '(no genres listed)'), ''){others}, first IS NOT NULL, coalesce(title, '') <> ''
-        FROM ids LEFT JOIN (SELECT min(rowid) AS first, id FROM metadata GROUP BY id) USING (id)
+        FROM ids LEFT JOIN (
+            SELECT coalesce(min(rowid) FILTER (WHERE title <> ''), min(rowid)) AS first, id FROM metadata GROUP BY id
+        ) USING (id)
         LEFT JOIN metadata ON metadata.rowid = first ORDER BY i""").fetchall()
     title, year, genres, *others, known, titled = map(list, zip(*found, strict=True))
     note = (
@@ -274,15 +276,6 @@ def _named(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
     if absent := [chosen[role] for role, name in names.items() if name not in table.columns]:
         raise SDiffError(f"{table.name} has no column {absent[0]}: its columns are {table.listed}.")
     return {role: table.columns[name] for role, name in names.items()}
-
-
-# Differences between ids that mean the same, and how ids look without them.
-DIFFERENCES: dict[str, Callable[[str], str]] = {
-    "leading zeros": lambda id: id.lstrip("0") or "0",
-    "a decimal point, such as 1.0 and 1": lambda id: re.sub(r"\.0+$", "", id),
-    "upper and lower case": str.lower,
-    "punctuation": lambda id: re.sub(r"[\W_]", "", id).lower(),
-}
 
 
 def difference(ids: Sequence[str], given: Sequence[str], share: float = 0.0) -> str:

@@ -32,7 +32,8 @@ def arrangement(text: str) -> str:
 def field_paths(con: duckdb.DuckDBPyConnection, objects: str) -> dict[str, str]:
     """JSON pointers of the columns by name, from the first objects of a relation. Objects in objects are unnested."""
     sample = f"(FROM {objects} LIMIT {HEAD})"
-    keys = con.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {sample}").fetchall()
+    query = f"FROM (SELECT DISTINCT unnest(json_keys(json)) AS key FROM {sample}) WHERE key <> ''"
+    keys = con.execute(query).fetchall()
     paths: dict[str, str] = {}
     for (key,) in sorted(keys):
         parts = _fields_of(con, sample, key)

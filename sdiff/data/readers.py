@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from sdiff.data.database import literal, readable_errors
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.reading import SPLITS, Reading
-from sdiff.data.roles import MISSING, PAIR, describing, recognised, suggested_names
+from sdiff.data.roles import DATE, DIFFERENCES, MISSING, PAIR, describing, recognised, suggested_names
 from sdiff.data.tables import LONGEST, Table, open_table
 from sdiff.data.times import Times, find_times, settle
 
@@ -22,7 +23,8 @@ SHOWN = 3  # invalid rows quoted in an error
 BLANK = r"[\s\x0b\x{85}\p{Z}]+"  # white space of any script
 # Lists and objects, but not titles such as [REC] or ids such as {6f9619ff-8b86}.
 NESTED = r"""(?s)\[(\s*[-.\d]*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[,:=].*\}|\(\s*['"].*['"],?\s*\)"""
-ROUNDED = r"\d(\.\d+)?[eE]\+\d+"  # a number as a spreadsheet shows it
+ROUNDED = r"\d([.,]\d+)?[eE]\+\d+"  # a number as a spreadsheet shows it
+ROUNDED_TIME = r"\d([.,]\d{1,3})?[eE]\+\d+"  # with fewer digits than a time has
 SPACES = " \t\n\r\x0b\x0c\u00a0\u2007\u202f\u3000\ufeff"
 BREAK = "has a line break: a quotation mark may be missing"
 
@@ -70,6 +72,8 @@ class Report:
         columns: name of the column of each role.
         times: the unit or the format of the times.
         describing: name of each column that may describe the items, by role.
+        unsplit: pairs dropped by a global split, because their user has none in the training part.
+        notes: what may be wrong although it can be read, each a sentence.
     """
 
     faults: Faults
@@ -80,6 +84,8 @@ class Report:
     columns: dict[str, str] = field(default_factory=dict)
     times: str = ""
     describing: dict[str, str] = field(default_factory=dict)
+    unsplit: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -88,6 +94,8 @@ class Report:
 
 
 DEFAULT = Reading()
+SAMPLED = 100  # rows in which dates are looked for
+SAME = 0.05  # share of ids that may differ only in their spelling, without a note
 
 
 def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true") -> tuple[Interactions, Report]:
@@ -135,6 +143,8 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
         labels = {role: table.labels[sql] for role, sql in columns.items()}
         names = {sql: name for name, sql in table.columns.items()}
         others = describing(table.columns, {role: names[sql] for role, sql in columns.items()})
+        notes = [] if "timestamp" in columns or reading.timestamp else _unused_dates(table, columns)
+        notes += [note for role, ids in (("users", users), ("items", items)) if (note := _spellings(role, ids))]
     user, item = (arrays[name].astype(np.int64) for name in ("u", "i"))
     timestamps = arrays["timestamp"].astype(np.float64) if "timestamp" in columns else None
     unfiltered = Interactions.from_pairs(users, items, user, item, timestamps)
@@ -147,7 +157,35 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
             "limits."
         )
     dropped = usable - len(user), len(user) - len(unfiltered), len(unfiltered) - len(remaining)
-    return remaining, Report(faults, *dropped, columns=labels, times=unit, describing=others)
+    return remaining, Report(faults, *dropped, columns=labels, times=unit, describing=others, notes=tuple(notes))
+
+
+def _unused_dates(table: Table, columns: dict[str, str]) -> list[str]:
+    """A note of each column that seems to hold dates, which are not used because its name is not known."""
+    others = [sql for sql in table.labels if sql not in columns.values()]
+    if not others:
+        return []
+    rows = table.con.execute(f"SELECT {', '.join(others)} FROM {table.scan} LIMIT {SAMPLED}").fetchall()
+    found = [
+        table.labels[sql]
+        for sql, values in zip(others, zip(*rows, strict=True), strict=True)
+        if (given := [value for value in values if value]) and all(re.fullmatch(DATE, value) for value in given)
+    ]
+    return [
+        f"{name} seems to hold dates, which are not used: if they are the times, set timestamp={name}."
+        for name in found
+    ]
+
+
+def _spellings(role: str, ids: Vocabulary) -> str:
+    """A note if many ids differ from another one only in their spelling; empty otherwise."""
+    if all(id.isdigit() and id[0] != "0" for id in ids.ids):  # the usual case, and fast
+        return ""
+    for name, plain in DIFFERENCES.items():
+        same = len(ids) - len({*map(plain, ids.ids)})
+        if same > SAME * len(ids):
+            return f"{same:,} of the {len(ids):,} {role} differ from another one only by {name}: they may be the same."
+    return ""
 
 
 def split_of(interactions: Interactions, reading: Reading = DEFAULT) -> Split:
@@ -192,6 +230,10 @@ def _roles(table: Table, reading: Reading) -> dict[str, str]:
                 f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name the "
                 f"columns, such as ?names={','.join(suggested_names([first, *table.rows]))}."
             )
+        if encoding := table.proposed_encoding():
+            raise SDiffError(
+                f"{table.name} is not in UTF-8, so its columns' names cannot be read: set encoding={encoding}."
+            )
         hint = f"Name them in the options, such as ?{'&'.join(f'{role}=COLUMN' for role in lacking)}"
         if table.is_frame:
             hint = f"Rename one, or name it, as in {lacking[0]}='COLUMN'."
@@ -222,8 +264,10 @@ def _times(table: Table, columns: dict[str, str], reading: Reading) -> Times:
 
 
 def as_text(column: str) -> str:
-    """SQL of a column's text without blanks around it, NULL if it is empty."""
-    return f"nullif(trim({column}, {literal(SPACES)}), '')"
+    """SQL of a column's text without blanks around it, NULL if it is empty. Excel's ="007" is the text 007."""
+    inner = f"""regexp_replace({column}, '^="(.*)"$', '\\1')"""
+    plain = f"""CASE WHEN starts_with({column}, '="') THEN {inner} ELSE {column} END"""
+    return f"nullif(trim({plain}, {literal(SPACES)}), '')"
 
 
 def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_line: list[str]) -> None:
@@ -235,11 +279,17 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
     """
     text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
-    header = " AND ".join(
-        f"""lower("{role}") = {literal(table.labels[columns[role]].lower())}""" for role in ("user", "item")
-    )
-    faults.append(f"WHEN {header} THEN 'the header is repeated'")
+    if not table.is_frame:
+        header = " AND ".join(
+            f"""lower("{role}") = {literal(table.labels[columns[role]].lower())}""" for role in ("user", "item")
+        )
+        faults.append(f"WHEN {header} THEN 'the header is repeated'")
     kinds = {"rating": ("rating", "a number"), "timestamp": ("coalesce(number, date)", "seconds or a date")}
+    if "timestamp" in columns:
+        rounded = (
+            f"contains(lower(timestamp_text), 'e+') AND regexp_full_match(timestamp_text, {literal(ROUNDED_TIME)})"
+        )
+        faults.append(f"WHEN {rounded} THEN 'timestamp is ' || timestamp_text || ', rounded by a spreadsheet'")
     for role, (value, kind) in kinds.items():
         if role in columns:
             reason = f"""'{role} is ''' || left(coalesce({role}_text, ''), {LONGEST}) || ''', not {kind}'"""
@@ -256,8 +306,9 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
                     SELECT {text["user"]} AS "user", {text["item"]} AS item, {text["rating"]} AS rating_text,
                         {text["timestamp"]} AS timestamp_text, {where} AS included, {table.broken(one_line)} AS broken
                     FROM {table.scan})))""")
+    names = {role: "NULL::VARCHAR" if table.is_frame else literal(table.labels[columns[role]]) for role in columns}
     ids = " UNION ALL ".join(
-        f"""SELECT '{role}' AS role, id, {literal(table.labels[columns[role]])} AS header,
+        f"""SELECT '{role}' AS role, id, {names[role]} AS header,
                 {table.exact.get(columns[role], "NULL")}::DOUBLE AS exact
             FROM (SELECT DISTINCT "{role}" AS id FROM pairs WHERE included)"""
         for role in ("user", "item")
@@ -275,6 +326,8 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
                 THEN 'is ' || id || ', rounded by a spreadsheet: export the ids as text'
             WHEN regexp_full_match(id, '[0-9]+[.]0+') AND whole IS NOT NULL
                 THEN 'is ' || id || ', but another row has ' || whole || ': write ids the same way'
+            WHEN regexp_full_match(id, '[-=:+]{{2,}}')
+                THEN 'is ' || id || ', a line of a drawn table: export the table as CSV'
             WHEN regexp_full_match(id, {literal(NESTED)})
                 THEN 'is ''' || left(id, {LONGEST}) || ''', a list or an object: write one row for each pair'
             WHEN contains(id, chr(10)) THEN '{BREAK}' END AS reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
@@ -63,6 +63,8 @@ PAIR = {
         *("orderedon", "purchasedon", "createdon", "createdtime", "creationdate", "datecreated", "submittedat"),
         *("reviewedon", "watchedon", "watcheddate", "dateread", "playedon", "lastplayed", "scrobbledat", "endtime"),
         *("startedat", "servedat"),
+        *("datum", "fecha", "dt", "zeit", "zeitpunkt", "zeitstempel", "bestelldatum", "kaufdatum", "fechahora"),
+        *("datahora", "horodatage", "orderts", "eventts", "purchasets", "purchased", "日期", "时间"),
         *("occurredat", "logdate", "logtime", "sessiondate", "checkoutdate", "borrowedat", "loandate", "rentaldate"),
     ),
 }
@@ -87,8 +89,16 @@ METADATA = {
 # What programs write for a missing value, as in pandas, and \N of databases, in lower case.
 MISSING = (
     *("null", "(null)", "[null]", "<null>", "nan", "-nan", "none", "undefined", "na", "<na>", "#na", "n/a", "#n/a"),
+    *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "-", "--"),  # errors of spreadsheets, and dashes
     *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
 )
+# Differences between ids that mean the same, and how ids look without them.
+DIFFERENCES: dict[str, Callable[[str], str]] = {
+    "leading zeros": lambda id: id.lstrip("0") or "0",
+    "a decimal point, such as 1.0 and 1": lambda id: re.sub(r"\.0+$", "", id),
+    "upper and lower case": str.lower,
+    "punctuation": lambda id: re.sub(r"[\W_]", "", id).lower(),
+}
 # How values look, if nothing else is known about them.
 LIST = r"[\w-]+( [\w-]+)+"  # ids separated by blanks, if all have the same form
 RATING, FRACTION = r"\d{1,2}([.,][05])?", r"[+-]?\d*[.,]\d*[1-9]\d*"

@@ -11,7 +11,7 @@ import io
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -42,6 +42,7 @@ OTHERS = ("cp1251", "gb18030", "big5", "shift_jis", "euc_kr", "cp1253", "cp1255"
 # European languages in cp1252.
 CENTRAL, HUNGARIAN = rb"[\x8a\x8d-\x8f\x9a\x9d-\x9f\xa3\xa5\xaa\xaf\xb3\xb9\xba\xbc\xbe\xbf]", rb"[\xd5\xdb\xf5\xfb]"
 WESTERN = rb"[\xc0\xc7-\xc8\xca\xd1\xe0\xe3\xe5-\xe8\xea\xf1\xf8]"
+KANA = {"shift_jis": rb"[\x82\x83][\x40-\xf1]", "euc_jp": rb"[\xa4\xa5][\xa1-\xf6]"}  # Japanese syllables
 WILD = re.compile(r"[*?\[\]]")  # characters in a file name that DuckDB takes for patterns
 
 
@@ -146,28 +147,28 @@ class Source:
             uniform &= returns == 0 or returns == pairs == feeds
         return uniform, short
 
-    def lines(self, headed: bool = False) -> Iterator[str]:
+    def lines(self, is_header: Callable[[str, Path], bool] | None = None) -> Iterator[str]:
         """The lines of all files, each with \\n at its end. Bytes that cannot be decoded are surrogates.
 
         Args:
-            headed: whether the first file starts with a header. It is left out where another file repeats it.
+            is_header: whether the first line of another file than the first one repeats the header, and is left out.
 
         Raises:
-            SDiffError: the text is not in this encoding, or a file has the columns of the header in another order.
+            SDiffError: the text is not in this encoding.
         """
-        header = ""
         for path in self.paths:
+            later = is_header if path != self.paths[0] else None
             try:
                 with opened(path) as file:
                     for n, line in enumerate(io.TextIOWrapper(file, self.encoding, errors="surrogateescape")):
                         line = line if line.endswith("\n") else line + "\n"
                         line = line if n else line.removeprefix("\ufeff")
-                        if n == 0 and headed and path != self.paths[0]:
-                            if line == header:
+                        if later:
+                            if not line.strip() or re.fullmatch(r"sep=.\n", line):
                                 continue
-                            if sorted(re.split(r"\W+", line.lower())) == sorted(re.split(r"\W+", header.lower())):
-                                raise SDiffError(f"{path} has other columns than {self.paths[0]}: write them alike.")
-                        header = header or line
+                            is_again, later = later(line, path), None
+                            if is_again:
+                                continue
                         yield line
             except UnicodeError as error:
                 raise SDiffError(f"{path} cannot be decoded as {self.encoding}: set another encoding.") from error
@@ -177,6 +178,9 @@ class Source:
         sample = b"".join(islice(self._foreign(), 1000))
         if not sample:
             return "utf-8"
+        for encoding, kana in KANA.items():
+            if 3 * 2 * len(re.findall(kana, sample)) > len(re.findall(b"[\x80-\xff]", sample)):
+                return encoding
         marked, latin = len(re.findall(b"[\x80-\xff]", sample)), len(re.findall(b"[A-Za-z]", sample))
         if marked > 2 * latin + 2:
             best = from_bytes(sample, cp_isolation=list(OTHERS)).best()
@@ -187,6 +191,12 @@ class Source:
             central = hungarian or 20 * len(re.findall(CENTRAL, sample)) > marked
             encoding = "cp1250" if central else "cp1252"
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
+
+    def example(self, encoding: str) -> str:
+        """The beginning of a line that is not in UTF-8, in another encoding; empty if it cannot be decoded."""
+        text = next(self._foreign(), b"").decode(encoding, errors="replace")
+        place = next((n for n, letter in enumerate(text) if ord(letter) > 127), 0)
+        return " ".join(text[max(place - 10, 0) : place + 20].split())
 
     def _foreign(self) -> Iterator[bytes]:
         """The lines that are not in UTF-8."""
@@ -269,6 +279,6 @@ def _is_utf8(line: bytes) -> bool:
 def _unmarked(head: bytes) -> str:
     """The encoding of a text without a byte order mark: UTF-16 if every other byte of it tends to be zero."""
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) < len(head) // 4:
+    if max(even, odd) < max(len(head) // 4, 1):
         return "utf-8"
     return "utf-16-le" if odd > even else "utf-16-be"

@@ -31,6 +31,7 @@ class Summary:
         left_out: number of rows in the file that did not become interactions, by reason.
         columns: names of the columns that were read, by role, and the format of the times; empty for registered data.
         titles: how many items have a title, and from which columns, if there are any.
+        notes: what may be wrong with a table although it can be read, each a sentence.
     """
 
     users: int
@@ -46,6 +47,7 @@ class Summary:
     left_out: dict[str, int]
     columns: str = ""
     titles: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def summarize(dataset: Dataset) -> Summary:
@@ -76,6 +78,7 @@ def summarize(dataset: Dataset) -> Summary:
             "outside the k-core": report.outside_core,
         }
         | ({"held out, but in train": report.in_train} if report.in_train else {})
+        | ({"of users without a training part": report.unsplit} if report.unsplit else {})
         | ({"invalid, of items": titles.faults.count} if titles and titles.faults.count else {})
         if report
         else {},
@@ -86,6 +89,7 @@ def summarize(dataset: Dataset) -> Summary:
         if report
         else "",
         titles=_titles(titles) if titles else "",
+        notes=report.notes if report else (),
     )
 
 

@@ -75,10 +75,9 @@ class Table:
         if len(names) > COLUMNS:
             raise SDiffError(f"{name} has {len(names):,} columns, but the maximum is {COLUMNS:,}: remove some.")
         named = [column for column in names if not re.fullmatch(NAMELESS, column)]
-        repeated = [n for n, k in Counter(column.strip().lower() for column in named).items() if k > 1]
-        if repeated and self._dialect:
-            raise SDiffError(f"{name} has more than one column {repeated[0][:LONGEST]!r}: rename or remove one.")
         short = {column: re.sub(r":(token|float)(_seq)?$", "", column.strip().lower()) for column in named}
+        if repeated := [column for column, n in Counter(short.values()).items() if n > 1]:
+            raise SDiffError(f"{name} has more than one column {repeated[0][:LONGEST]!r}: rename or remove one.")
         self.columns = {key: self._column(column) for column, key in short.items()}
         self.labels = {self._column(column): column.strip() for column in named}
         kinds = {self._column(column): self._types.get(column, "") for column in named}
@@ -199,7 +198,10 @@ class Table:
         self.forget()
         indices = {n for n, name in enumerate(made.names) if self._column(name) in one_line}
         faulty: list[int] = []
-        write(self._copy, made.recovered(made.plain(origin.lines(bool(made.header))), indices, faulty))
+        write(
+            self._copy,
+            made.recovered(made.plain(self._lines(origin)), indices, faulty),
+        )
         self.scan, self._unclosed = self._csv(self._copy, False), {*faulty}
         return True
 
@@ -222,7 +224,7 @@ class Table:
         column, kind = identifier(name), self._types.get(name, "VARCHAR")
         text = f"CAST({column} AS VARCHAR)"
         if kind in EXACT:  # also for whole numbers, if the column has gaps
-            return rf"regexp_replace({text}, '\.0$', '')"
+            return rf"CASE WHEN {column} = 0 THEN '0' ELSE regexp_replace({text}, '\.0$', '') END"
         if kind == "BLOB":
             return f"coalesce(TRY(decode({column})), {text})"
         nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
@@ -236,9 +238,24 @@ class Table:
         return (
             f"read_csv({literal(str(path))}, auto_detect = false, columns = {{{columns}}}, "
             f"skip = {made.skip}, header = {bool(made.header)}, "
-            f"delim = {literal(made.delimiter)}, quote = '{made.quote}', escape = '{made.escape}', "
+            f"delim = {literal(made.delimiter)}, quote = {literal(made.quote)}, escape = {literal(made.escape)}, "
             f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel}, hive_partitioning = false)"
         )
+
+    def _lines(self, origin: Source) -> Iterator[str]:
+        """The lines of all files, with the header of the first one only."""
+        return origin.lines(self._repeats_header if self._dialect and self._dialect.header else None)
+
+    def _repeats_header(self, line: str, path: Path) -> bool:
+        """Whether the first line of a further file is the header again. Raises SDiffError if it is another header."""
+        assert self._dialect
+        cells, names = (
+            [name.strip().lower() for name in row if name.strip()]
+            for row in (self._dialect.cells(line.rstrip("\n")), self._dialect.header)
+        )
+        if cells != names and (sorted(cells) == sorted(names) or {"user", "item"} <= recognised(cells).keys()):
+            raise SDiffError(f"{path} has other columns than the first file of {self.name}: write them alike.")
+        return cells == names
 
     def _json(self, origin: Source, start: bool) -> tuple[str, list[str]]:
         """SQL of the scan of a JSON file, and the keys of its first objects."""
@@ -274,7 +291,10 @@ class Table:
         uniform, short = origin.survey()
         if origin.plain and uniform and not (made and made.runs):
             return origin.paths[0], short and not origin.packed
-        write(self._copy, made.plain(origin.lines(bool(made.header))) if made else origin.lines())
+        write(
+            self._copy,
+            made.plain(self._lines(origin)) if made else origin.lines(),
+        )
         return self._copy, short
 
     def _rejected(self) -> list[Fault]:
@@ -301,7 +321,11 @@ class Table:
     def _encoding_advice(self) -> str:
         assert isinstance(self._origin, Source)
         used, proposed, prefix = self._origin.encoding, self._origin.proposal(), self._layout.prefix
-        return f"it is not in {used.upper()} (set the encoding of the file, such as {prefix}encoding={proposed})"
+        example = self._origin.example(proposed)
+        return (
+            f"it is not in {used.upper()} (set the encoding of the file, such as {prefix}encoding={proposed}, if "
+            f"{brief(example)} is right)"
+        )
 
 
 @contextmanager
@@ -328,6 +352,11 @@ def open_table(origin: Any, layout: Layout = DETECTED, start: bool = False) -> I
                 origin = read_all() if read_all else origin
                 con.register("frame", Stream(origin) if _is_stream(origin) else origin)
             except (duckdb.Error, TypeError):
+                if odd := _odd_columns(origin):
+                    raise SDiffError(
+                        f"The columns {', '.join(odd)} of the data frame have a type that cannot be read: convert them "
+                        "to text or numbers, or leave them out."
+                    ) from None
                 raise SDiffError(
                     f"Give the path of a table or a data frame of pandas, Polars or PyArrow, not {brief(origin)}."
                 ) from None
@@ -342,6 +371,19 @@ class Stream:
 
     def __arrow_c_stream__(self, schema: Any = None) -> Any:
         return self.frame.__arrow_c_stream__(schema)
+
+
+def _odd_columns(frame: Any) -> list[str]:
+    """The columns of a data frame that DuckDB cannot read, each with its type."""
+    odd = []
+    for name in getattr(frame, "columns", ()):
+        try:
+            with duckdb.connect() as con:
+                con.register("one", Stream(frame[[name]]) if _is_stream(frame) else frame[[name]])
+                con.execute("DESCRIBE FROM one")
+        except (duckdb.Error, TypeError, ValueError, NotImplementedError):
+            odd.append(f"{name} ({frame[name].dtype})")
+    return odd
 
 
 def _is_stream(frame: Any) -> bool:

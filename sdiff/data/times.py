@@ -17,7 +17,10 @@ from sdiff.data.tables import Table
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # per second
 LARGEST = 1e11  # seconds: the year 5138. Larger numbers are in a smaller unit
 # Dates that look like numbers, and the place of the year in them.
-DIGITS = {"%Y": 1e0, "%Y%m": 1e2, "%Y%m%d": 1e4, "%Y%m%d%H%M": 1e8, "%Y%m%d%H%M%S": 1e10}
+DIGITS = {
+    **{"%Y": 1e0, "%Y%m": 1e2, "%Y%m%d": 1e4, "%Y%m%d%H": 1e6},
+    **{"%Y%m%d%H%M": 1e8, "%Y%m%d%H%M%S": 1e10, "%Y%m%d%H%M%S%g": 1e13},
+}
 YEARS = (1900, 2100)  # in which dates are expected, unless they are in ISO 8601
 DAYS = (
     "%Y-%m-%d",  # not in ISO 8601 with some of the clocks
@@ -52,12 +55,16 @@ WHOLE = (
 )
 MONTHS = r"(0?[1-9]|1[0-2])\.(19|20)\d\d|(19|20)\d\d\.(0[1-9]|1[0-2])"  # which look like numbers
 FORMATS = (*(day + clock for day, clock in product(DAYS, CLOCKS)), *WHOLE)
+SHEET_DAYS = (25_569, 73_051)  # days that spreadsheets count from 1899-12-30: 1970 to 2099. Few times are so early
+TICKS = (630_822_816_000_000_000, 662_380_416_000_000_000)  # .NET's tenths of a microsecond since year 1: 2000 to 2100
 SAMPLE, TRIED = 1000, 50  # rows examined, and dates in which formats are tried
 # SQL of the seconds of a text in ISO 8601, with an offset or the name of a time zone. DuckDB reads 01/02/20 as year 1,
 # and other abbreviations than UTC as zones that they do not usually mean, such as BST as the time of Dhaka.
 ABBREVIATION = r".*([^A-Za-z/_][A-Za-z]{{1,5}}|\(.*)"
 ISO = (
-    "CASE WHEN year(TRY_CAST({0} AS TIMESTAMPTZ)) > 999 AND (NOT regexp_full_match({0}, '" + ABBREVIATION + "')"
+    "CASE WHEN year(TRY_CAST({0} AS TIMESTAMPTZ)) BETWEEN 1901 AND 2099 AND (NOT regexp_full_match({0}, '"
+    + ABBREVIATION
+    + "')"
     " OR regexp_full_match({0}, '.*(UTC|GMT|Z)', 'i')) THEN epoch(TRY_CAST({0} AS TIMESTAMPTZ)) END"
 )
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "": "dates"}
@@ -186,12 +193,16 @@ def find_times(table: Table, text: str, chosen: str, whole: bool) -> Times:
 
 
 def _digits(times: list[str]) -> tuple[str, ...]:
-    """The formats of times that are six or eight digits and no numbers: days before years, or years of two digits."""
-    width = len(times[0])
-    forms = {8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"), 6: ("%Y%m", "%y%m%d")}.get(width, ())
-    if not all(len(time) == width and time.isdigit() for time in times):
+    """The formats of times that are six or eight digits and no numbers: days before years, or years of two digits.
+
+    A few may be no dates; they are invalid rows.
+    """
+    widths = {*map(len, times)}
+    forms = {8: ("%Y%m%d", "%d%m%Y", "%m%d%Y"), 6: ("%Y%m", "%y%m%d")}.get(max(widths), ())
+    if not (widths in ({6}, {8}, {7, 8}) and all(map(str.isdigit, times))):
         return ()
-    fitting = tuple(form for form in forms if all(_fits(time, form) for time in times))
+    padded = [time.zfill(max(widths)) for time in times]  # a spreadsheet leaves out the zero of 1022020
+    fitting = tuple(form for form in forms if 10 * sum(_fits(time, form) for time in padded) >= 9 * len(times))
     return () if fitting[:1] == ("%Y%m%d",) or fitting == ("%Y%m",) else fitting
 
 
@@ -234,6 +245,10 @@ def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
         return "number", "s"
     unit, n, least, most = kinds[0]
     seconds, name = (f"number / {UNITS[unit]}", NAMES[unit]) if unit else ("date", NAMES[""])
+    if unit == "s" and SHEET_DAYS[0] <= least and most < SHEET_DAYS[1]:
+        seconds, name = f"(number - {SHEET_DAYS[0]}) * 86400", "days of a spreadsheet"
+    if unit == "ns" and TICKS[0] <= least and most < TICKS[1]:
+        seconds, name = "number / 1e7 - 62135596800", "ticks of .NET"
     for form, place in DIGITS.items():
         if unit and YEARS[0] * place <= least and most < (YEARS[1] + 1) * place:
             digits = _seconds("CAST(CASE WHEN number = floor(number) THEN number::BIGINT END AS VARCHAR)", form)
@@ -252,5 +267,7 @@ def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
 
 def _seconds(text: str, form: str) -> str:
     """SQL of the seconds of a text in a format, NULL if it has another."""
+    if form in ("%d%m%Y", "%m%d%Y"):
+        text = f"CASE WHEN len({text}) = 7 THEN '0' || {text} ELSE {text} END"
     time = f"try_strptime({text}, {literal(form)})"
     return f"CASE WHEN year({time}) BETWEEN {YEARS[0]} AND {YEARS[1]} THEN epoch({time}) END"

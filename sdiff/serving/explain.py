@@ -28,7 +28,7 @@ class Explanation:
 
     Attributes:
         score: the score by which the item is ranked; a logit if the model was trained with a softmax loss, and the
-            number of training interactions of the item if the history is empty and the model `needs_history`.
+            number of training interactions of the item where `Recommender.by_popularity`.
         without: the score with an empty condition, the baseline of the integral. Between steps, items of the history
             are still left out of the expected hidden items.
         by_item: (n,) contribution of each item of the history, in the order of the history.
@@ -69,9 +69,9 @@ def explain(
     of_item = slice(i, i + 1)
     basis, graph = model.basis, model.model.graph
     n, K, n_items = len(x.items), len(basis.lam), len(model.items)
-    if not n and model.needs_history:  # as in `Recommender.scores`
+    if model.by_popularity(x, config):
         popularity = float(model.checkpoint.item_counts[i])
-        return Explanation(popularity, popularity, np.zeros(0), 0.0, np.zeros(K), popularity)
+        return Explanation(popularity, popularity, np.zeros(n), 0.0, np.zeros(K), popularity)
     one_per_row = torch.arange(n + 1, device=model.device)  # offsets: each history item in a row of its own
     parts = torch.stack(
         [basis.gft(replace(weighted, offsets=one_per_row)) for weighted in memory_inputs(x, config)], dim=1

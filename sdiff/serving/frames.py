@@ -15,6 +15,7 @@ from sdiff.data.datasets import FRAME
 from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, titles_of
 from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
 from sdiff.data.readers import Reading, split_of
+from sdiff.data.roles import PAIR
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.report import Evaluation, assess
 from sdiff.serving.export import Rows, ranked
@@ -71,7 +72,8 @@ def reading_of(options: dict[str, Any]) -> Reading:
     known = [f.name for f in fields(Reading) if f.name in OF_ITEMS or not f.name.startswith(FORMAT)]
     if unknown := [name for name in options if name not in known]:
         raise SDiffError(f"There is no option {', '.join(unknown)} for a frame: the options are {', '.join(known)}.")
-    return Reading(**options)
+    named: dict[str, Any] = {role: str(name) for role, name in options.items() if role in PAIR and type(name) is int}
+    return Reading(**options | named)  # columns of a frame may be named by numbers
 
 
 def fitted(

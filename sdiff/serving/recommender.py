@@ -30,6 +30,7 @@ from sdiff.serving import frames, hub
 from sdiff.training.auto import MINUTES
 from sdiff.training.checkpoint import Checkpoint
 
+ROUNDING = 1e-6  # relative error of a score that should be 0
 NEGLIGIBLE = 1e-6  # length of a row of U (1 - lam), up to which it is only rounding error
 
 
@@ -273,7 +274,8 @@ class Recommender:
         """The k best items for one history, or a frame with those of many users, who are ranked in batches.
 
         Args:
-            history: item ids, oldest first. If it is empty, a model that `needs_history` gives the most popular items.
+            history: item ids, oldest first. If it is empty, or nothing connects it with other items, a model that
+                `needs_history` gives the most popular items.
             k: number of items; fewer are returned if fewer are left.
             users: ids of users of `histories`; all of them by default.
             histories: a frame of interactions, item ids by user (a dict), or a list of lists of item ids. By default,
@@ -448,13 +450,17 @@ class Recommender:
         """Scores x_hat (B, n_items) of histories x, in a new tensor: logits if the loss is softmax, else without unit.
 
         `noise` is a CPU generator, so that the sampling noise is the same on every device. With `shared`, all histories
-        have the same noise, that of a batch of one. If the model `needs_history`, the score for an empty one is the
-        number of training interactions of the item.
+        have the same noise, that of a batch of one. If the model `needs_history`, the score for one that is empty, or
+        that nothing connects with other items, is the number of training interactions of the item.
         """
         scores = self._score(x, config, noise, shared)
-        if self.needs_history and (empty := x.offsets.diff() == 0).any():
-            scores[empty] = self.checkpoint.item_counts.to(scores)  # (n_items,)
+        if self.needs_history and (alone := _unconnected(scores, x)).any():
+            scores[alone] = self.checkpoint.item_counts.to(scores)  # (n_items,)
         return scores
+
+    def by_popularity(self, x: Histories, config: Config) -> bool:
+        """Whether the `scores` of one history are the popularity of the items, because the model says nothing."""
+        return self.needs_history and bool(_unconnected(self._score(x, config, generator(0), False), x).any())
 
     def scorer(self, seed: int = 0, rank: int = 0, /, **settings: Any) -> Callable[[Histories], Tensor]:
         """`scores` with settings of `Config.at_inference` and one stream of sampling noise, as `evaluate` takes it.
@@ -468,3 +474,14 @@ class Recommender:
     def needs_history(self) -> bool:
         """Whether the model is linear without a bias, so that its own scores for an empty history are all 0."""
         return self.config.denoiser != "mlp" and self.config.loss != "softmax"
+
+
+def _unconnected(scores: Tensor, x: Histories) -> Tensor:
+    """Whether the scores (B, n_items) are 0, but for rounding errors, outside of each history: (B,) bool."""
+    own = x.at(scores)
+    x.fill_(scores, 0.0)  # and back: a copy would take longer
+    low, high = torch.aminmax(scores, dim=1)
+    scores[x.rows, x.items] = own
+    outside = torch.maximum(high, -low)
+    inside = torch.zeros_like(outside).index_reduce_(0, x.rows, own.abs(), "amax")
+    return (outside <= ROUNDING * inside) & (x.offsets.diff() < scores.shape[1])  # there may be no other items

@@ -125,5 +125,5 @@ def test_shards_of_a_table_or_of_the_parts_of_a_split_are_read_as_one(tmp_path, 
     if len(parts) > 1:
         assert len(split.test) == 80
     (tmp_path / f"{parts[-1]}-00001-of-00003.csv").unlink()
-    with pytest.raises(SDiffError, match=f"has 2 of 3 shards of {parts[-1]}.csv"):
+    with pytest.raises(SDiffError, match=f"must have exactly 3 shards of {parts[-1]}.csv, but has 2"):
         load_dataset(str(tmp_path))

@@ -58,7 +58,7 @@ def why(query: Query, item: str) -> Why:
         others = f"the other {rest} item{'s' * (rest > 1)}"
         parts.append((others, float(by_item.sum() - by_item[first].sum())))
     causes = [(row, value) for row, value in named if value > 0]
-    popularity = model.needs_history and not past
+    popularity = model.by_popularity(model.encode(past), model.config.at_inference(query.settings))
     outside = _outside(model, popularity)
     unit = "logit of its score" if model.config.loss == "softmax" else "score"
     return Why(

@@ -102,6 +102,7 @@ def describe(dataset: str) -> tuple[str, Any]:
         "Time range": f"{summary.from_day} – {summary.to_day}" if summary.from_day else "no timestamps",
         "Columns": summary.columns,
         "Titles": summary.titles,
+        "Notes": " ".join(summary.notes),
         "Rows left out": left_out or "none" if opened.report else "",
         "Terms": opened.terms,
         "Source": REGISTRY[dataset].origin if dataset in REGISTRY else "",

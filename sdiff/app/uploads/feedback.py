@@ -91,7 +91,8 @@ def size(summary: Summary) -> str:
 
 def _lost(summary: Summary) -> str:
     lost = ", ".join(f"{n:,} {reason}" for reason, n in summary.left_out.items() if n)
-    return f"Left out: {lost or 'nothing'}. {summary.titles or 'Items have no titles, only ids'}."
+    titles = summary.titles or "Items have no titles, only ids"
+    return " ".join([f"Left out: {lost or 'nothing'}. {titles}.", *summary.notes])
 
 
 def faults_table(name: str, faults: Faults) -> str:

@@ -190,7 +190,9 @@ def _part(part: str | Row) -> str:
 def _because(why: Why) -> str:
     if why.popularity:
         people = f"{why.score:,.0f} {'person has' if why.score == 1 else 'people have'}"
-        return f"The history is empty, so the list is ranked by popularity: {people} this item."
+        return (
+            f"Nothing connects the history with other items, so the list is ranked by popularity: {people} this item."
+        )
     if not why.causes:
         return "No single history item raises its score."
     titles = [f"<strong>{_opening(row)}</strong>" for row in why.causes]
