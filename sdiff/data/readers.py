@@ -264,10 +264,8 @@ def _times(table: Table, columns: dict[str, str], reading: Reading) -> Times:
 
 
 def as_text(column: str) -> str:
-    """SQL of a column's text without blanks around it, NULL if it is empty. Excel's ="007" is the text 007."""
-    inner = f"""regexp_replace({column}, '^="(.*)"$', '\\1')"""
-    plain = f"""CASE WHEN starts_with({column}, '="') THEN {inner} ELSE {column} END"""
-    return f"nullif(trim({plain}, {literal(SPACES)}), '')"
+    """SQL of a column's text without blanks around it, NULL if it is empty."""
+    return f"nullif(trim({column}, {literal(SPACES)}), '')"
 
 
 def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_line: list[str]) -> None:
@@ -278,6 +276,8 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
     `odd` has the texts that are not ids, and why.
     """
     text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
+    if any(cell.startswith('="') for row in table.rows for cell in row):  # ="007", with which Excel keeps a text
+        text = {role: f"""regexp_replace({sql}, '^="(.*)"$', '\\1')""" for role, sql in text.items()}
     faults = [f"""WHEN "{role}" IS NULL THEN '{role} is empty'""" for role in ("user", "item")]
     if not table.is_frame:
         header = " AND ".join(
