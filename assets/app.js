@@ -162,14 +162,20 @@ const tell = (id, text) => {
     tell("view-name", query.get("view")); // what can be seen
     setTimeout(() => window.dispatchEvent(new Event("resize")), 100); // plots drawn in a hidden tab took any width
   });
-  document.addEventListener("click", ({ target }) => target.dataset?.view && window.openTab(target.dataset.view));
+  document.addEventListener("click", ({ target }) => {
+    if (!target.dataset?.view) return;
+    window.openTab(target.dataset.view);
+    if ("play" in target.dataset) scrubber() ? play() : (playFrom = Date.now());
+  });
 
   // The film of the diffusion: one frame is shown, in its lists and in its plot. The address keeps it.
   let playing = 0;
+  let playFrom = 0; // when a film was asked for that had not come yet
   const scrubber = () => document.getElementById("frame");
   window.showFrame = () => {
     const control = scrubber();
     if (!control) return;
+    if (Date.now() - playFrom < 15000) return play();
     const asked = new URLSearchParams(location.search).get("frame");
     control.value = asked ?? control.max;
     for (const section of document.querySelectorAll("#film [data-frame]"))
@@ -193,6 +199,8 @@ const tell = (id, text) => {
     if (button) button.textContent = "Play";
   };
   const play = () => {
+    playFrom = 0;
+    clearInterval(playing);
     goTo(0);
     document.getElementById("play").textContent = "Pause";
     playing = setInterval(() => {

@@ -100,7 +100,7 @@ def recommend(query: Query) -> Listing:
         moves = shifts(recommended.indices, before)
         first = catalog.rows(before[: len(rows)], held_out=held_out)
         causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))
-        changed = f"{causes}: {_effect(first, rows, len(split.users), bool(held_out))}"
+        changed = f"{causes[:1].upper()}{causes[1:]}: {_effect(first, rows, len(split.users), bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
     if not rows:
         summary += "0 items are left to recommend."
@@ -115,8 +115,12 @@ def recommend(query: Query) -> Listing:
 
 def _effect(before: Sequence[Row], after: Sequence[Row], n_users: int, scored: bool) -> str:
     """Describes how a list differs from another one. `scored`: whether items are held out to count hits."""
-    kept = len({row.id for row in before} & {row.id for row in after})
-    texts = [f"**{kept} of {len(after)}** stay in the list"]
+    ranks = {row.id: row.rank for row in before}
+    kept = [row for row in after if row.id in ranks]
+    moved = sum(ranks[row.id] != row.rank for row in kept)
+    if not moved and len(kept) == len(before) == len(after):
+        return "the list stays the same."
+    texts = [f"**{len(kept)} of {len(after)}** stay in the list" + f", {moved} of them at another rank" * bool(moved)]
     if scored:
         texts.append(f"hits {sum(row.held_out for row in before)} → **{sum(row.held_out for row in after)}**")
     if before and after:

@@ -125,6 +125,8 @@ def item_map(query: Query, horizontal: int, vertical: int, genres: int) -> Map:
     catalog, items = opened.catalog, opened.dataset.split.items
     waves = _named(catalog, model.model.spectrum)
     chosen = [min(max(number, 1), len(waves)) for number in (horizontal, vertical)]
+    if chosen[0] == chosen[1]:  # a diagonal would show nothing
+        chosen[1] += 1 if chosen[1] < len(waves) else -1
     x, y = (model.model.spectrum.U[:, number - 1].cpu().numpy() for number in chosen)
     common = catalog.genres()[:genres]
     rows = catalog.rows(range(len(items)))

@@ -22,7 +22,7 @@ from sdiff.app.tabs import take_away
 from sdiff.app.views import figures, lists, tables
 from sdiff.base.errors import SDiffError
 
-FURTHER = """<p><button type="button" data-view="Diffusion">Play the diffusion</button>
+FURTHER = """<p><button type="button" data-view="Diffusion" data-play>Play the diffusion</button>
 <button type="button" data-view="Waves">See the waves and the map</button></p>"""
 ADDABLE = 6  # maximum number of items found
 # Buttons in a list send the id of their item.

@@ -35,7 +35,7 @@ class WavesTab:
                 self.strongest = gr.HTML(elem_id="strongest", padding=False)
         gr.Markdown("## A map of all items\nEach point is an item. Its position is its height on two waves.")
         with gr.Row(elem_id="axes"):
-            look: dict[str, Any] = dict(precision=0, minimum=1, min_width=120)
+            look: dict[str, Any] = dict(precision=0, min_width=120)  # a number out of range is moved into it
             self.axes = [
                 gr.Number(number, label=label, elem_id=f"wave-{axis}", **look)
                 for number, label, axis in zip(FIRST, ("Wave from left to right", "Wave upwards"), "xy", strict=True)
@@ -64,7 +64,9 @@ class WavesTab:
         names, lam = [wave.name for wave in found.waves], [wave.lam for wave in found.waves]
         still = sum(value == 0 for value in lam)
         return {
-            self.words: f"These {len(names)} waves hold **{found.kept:.0%}** of the history. Bars are signed: up and "
+            self.words: "The history is empty, so it has no waves."
+            if not found.kept
+            else f"These {len(names)} waves hold **{found.kept:.0%}** of the history. Bars are signed: up and "
             "down are the two ends of a wave. Hover for names; click a bar to draw the map along it.",
             self.amplitudes: figures.amplitudes(found.amplitude, names),
             self.strongest: lists.waves_table(found.waves, found.amplitude, found.share),

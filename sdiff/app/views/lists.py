@@ -85,7 +85,7 @@ def recommended_table(
         f'<td class="mark">{"✓" if row.held_out else ""}</td><td>{_button(row, "Why?", "Why")}</td></tr>'
         for row, move in zip(rows, moved, strict=True)
     )
-    head = f'<th class="number">#</th><th>Title</th>{_SCORE}{_SEEN}{_LATER}<td></td>'
+    head = f'<th class="number">#</th><th>Title</th>{_SCORE}{_SEEN}{_LATER}<th aria-label="explanation"></th>'
     switch = '<button type="button" id="cards-switch">List / cards</button>'
     return table(f"Recommended · top {len(rows)}", head, body, filters + switch)
 
