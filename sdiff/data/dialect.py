@@ -68,6 +68,8 @@ class Dialect:
         delimiter = layout.delimiter or start[1] or _delimiter(lines, suffix, len(layout.names))
         runs = delimiter in " \t" and _has_runs(lines, delimiter)
         quote = "" if delimiter in UNQUOTED and not _is_quoted(every, delimiter) else '"'
+        if len(delimiter) > 1:
+            quote = '"' if _encloses(lines, delimiter) else ""
         if all(re.fullmatch("'.*'", cell) for line in every for cell in line.split(delimiter)):
             quote = "'"
         inside = rf'\\"(?!"|{re.escape(delimiter)}|$)'  # a mark that does not end a value, and is not doubled
@@ -101,21 +103,34 @@ class Dialect:
 
     def cells(self, line: str) -> list[str]:
         """The values of a line."""
-        if self.runs:
-            line = self._collapsed(line)
-        if len(self.delimiter) > 1:
-            return [cell.strip(self.quote) if self.quote else cell for cell in line.split(self.delimiter)]
+        if self.rewritten:
+            line = self._rewritten(line)
+        if len(self.separator) > 1:
+            return line.split(self.delimiter)
         try:
             return next(csv.reader([line], **self._csv()))
         except csv.Error:  # too long a value
-            return line.split(self.delimiter)
+            return line.split(self.separator)
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether lines are rewritten before they are scanned: see `plain`."""
+        return self.runs or self.separator != self.delimiter
+
+    @property
+    def separator(self) -> str:
+        """The delimiter in the lines of `plain`: one character if values are in quotation marks, to check these."""
+        return "\x1f" if self.quote and len(self.delimiter) > 1 else self.delimiter
 
     def plain(self, lines: Iterable[str]) -> Iterator[str]:
-        """The lines with one delimiter between columns."""
-        return (self._collapsed(line) + "\n" for line in lines) if self.runs else iter(lines)
+        """The lines with one `separator` between columns."""
+        return (self._rewritten(line) + "\n" for line in lines) if self.rewritten else iter(lines)
 
-    def _collapsed(self, line: str) -> str:
-        return re.sub(r"\s+" if self.delimiter == " " else "\t+", self.delimiter, line.strip())
+    def _rewritten(self, line: str) -> str:
+        if self.runs:
+            return re.sub(r"\s+" if self.delimiter == " " else "\t+", self.delimiter, line.strip())
+        parts = re.split('("[^"]*")', line.rstrip("\n"))  # every other one is in quotation marks
+        return "".join(part if n % 2 else part.replace(self.delimiter, self.separator) for n, part in enumerate(parts))
 
     def recovered(self, lines: Iterator[str], one_line: set[int], faulty: list[int]) -> Iterator[str]:
         """The lines, with one that DuckDB rejects in place of each line whose quotation marks do not match.
@@ -145,7 +160,7 @@ class Dialect:
                 row = WRONG
             if row is OPEN or row is WRONG:
                 faulty.append(number)
-                yield self.delimiter * len(self.names) + "x\n"  # too many values
+                yield self.separator * len(self.names) + "x\n"  # too many values
             else:
                 yield line
                 yield from (ahead.popleft() for _ in range(extent))
@@ -171,9 +186,9 @@ class Dialect:
     def _csv(self) -> dict[str, Any]:
         """Options of `csv.reader`."""
         if not self.quote:
-            return {"delimiter": self.delimiter, "quoting": csv.QUOTE_NONE}
+            return {"delimiter": self.separator, "quoting": csv.QUOTE_NONE}
         escape = {} if self.escape == self.quote else {"doublequote": False, "escapechar": self.escape}
-        return {"delimiter": self.delimiter, "quotechar": self.quote, **escape}
+        return {"delimiter": self.separator, "quotechar": self.quote, **escape}
 
 
 def _delimiter(lines: list[str], suffix: str, width: int) -> str:
@@ -226,6 +241,12 @@ def _is_quoted(lines: list[str], delimiter: str) -> bool:
     )
     columns = zip(*(cells for cells, _ in rows if len(cells) == width), strict=True)
     return needed > against or any(all(cell.startswith('"') for cell in column) for column in columns)
+
+
+def _encloses(lines: list[str], delimiter: str) -> bool:
+    """Whether all values of a column are in quotation marks."""
+    columns = zip(*(line.split(delimiter) for line in lines[1:]), strict=False)
+    return any(all(re.fullmatch('".*"', cell) for cell in column) for column in columns)
 
 
 def _names(header: list[str], rows: list[list[str]]) -> tuple[str, ...]:

@@ -326,6 +326,8 @@ def _scan(table: Table, columns: dict[str, str], where: str, times: Times, one_l
                 THEN 'is ' || id || ', rounded by a spreadsheet: export the ids as text'
             WHEN regexp_full_match(id, '[0-9]+[.]0+') AND whole IS NOT NULL
                 THEN 'is ' || id || ', but another row has ' || whole || ': write ids the same way'
+            WHEN {table.keeps_quotes} AND regexp_full_match(id, '".*"')
+                THEN 'is ' || id || ', with its quotation marks: write all ids with them, or none'
             WHEN regexp_full_match(id, '[-=:+]{{2,}}')
                 THEN 'is ' || id || ', a line of a drawn table: export the table as CSV'
             WHEN regexp_full_match(id, {literal(NESTED)})

@@ -114,6 +114,11 @@ class Table:
         return self._dialect is not None and self._dialect.first_is_header
 
     @property
+    def keeps_quotes(self) -> bool:
+        """Whether quotation marks around values would be part of them, because of a delimiter of several characters."""
+        return self._dialect is not None and len(self._dialect.separator) > 1
+
+    @property
     def rows(self) -> list[list[str]]:
         """The first rows of a delimited text file."""
         return self._dialect.rows if self._dialect else []
@@ -156,7 +161,7 @@ class Table:
         can be no quotation marks.
         """
         made = self._dialect
-        if not made or len(made.delimiter) > 1:
+        if not made or len(made.separator) > 1:
             return []
         ids = {columns.get("user"), columns.get("item")}
         named = {*columns.values(), *self.guessed(PAIR).values(), *self.guessed(METADATA).values()}
@@ -171,7 +176,7 @@ class Table:
             return "false"
         if not self._dialect.quote:
             return need_quotes(one_line)
-        return swallow_rows([*self.labels], one_line, self._dialect.delimiter)
+        return swallow_rows([*self.labels], one_line, self._dialect.separator)
 
     def misquoted(self, scanned: str, one_line: Sequence[str]) -> bool:
         """Whether quotation marks have not been read right by a scan. If so, `scan` now does.
@@ -238,7 +243,7 @@ class Table:
         return (
             f"read_csv({literal(str(path))}, auto_detect = false, columns = {{{columns}}}, "
             f"skip = {made.skip}, header = {bool(made.header)}, "
-            f"delim = {literal(made.delimiter)}, quote = {literal(made.quote)}, escape = {literal(made.escape)}, "
+            f"delim = {literal(made.separator)}, quote = {literal(made.quote)}, escape = {literal(made.escape)}, "
             f"store_rejects = true, rejects_limit = {REJECTS}, parallel = {parallel}, hive_partitioning = false)"
         )
 
@@ -289,7 +294,7 @@ class Table:
         if start and origin.plain:  # an array in JSON, which cannot be cut; it may be large
             return origin.paths[0], False
         uniform, short = origin.survey()
-        if origin.plain and uniform and not (made and made.runs):
+        if origin.plain and uniform and not (made and made.rewritten):
             return origin.paths[0], short and not origin.packed
         write(
             self._copy,

@@ -223,3 +223,25 @@ def test_a_history_that_nothing_connects_with_other_items_is_answered_by_popular
     capsys.readouterr()
     assert main(["recommend", "--checkpoint", str(tmp_path / "run"), "--history", "p99"]) == 0
     assert "nothing connects the history with other items: these are the most popular" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("delimiter", ["||", "~~", "::"])
+def test_a_delimiter_of_several_characters_may_enclose_values_in_quotation_marks(tmp_path, delimiter):
+    def text(*rows):
+        return "".join(delimiter.join(row) + "\n" for row in [("user", "item", "note"), *rows])
+
+    plain = [(f"u{n}", f"i{n}", "x") for n in range(3000)]
+    quoted = [tuple(f'"{cell}"' for cell in row) for row in plain]
+    for rows in (plain, quoted):
+        found, _ = read(tmp_path, text(*rows), delimiter=delimiter)
+        assert len(found) == 3000 and "i7" in found.items.ids
+    quoted[10] = ('"u10"', f'"a{delimiter}b"', '"x"')
+    assert f"a{delimiter}b" in read(tmp_path, text(*quoted), delimiter=delimiter)[0].items.ids
+    quoted[10] = ('"u10"', '"i10', '"x"')
+    found, report = read(tmp_path, text(*quoted), delimiter=delimiter, skip_faulty=True)
+    assert len(found) == 2999 and report.rows == 3000
+    plain[10] = ("u10", 'i10"', '"x')
+    assert len(read(tmp_path, text(*plain), delimiter=delimiter)[0]) == 3000, "no row is swallowed"
+    plain[10] = ("u10", '"i10"', "x")
+    with pytest.raises(SDiffError, match='item is "i10", with its quotation marks'):
+        read(tmp_path, text(*plain), delimiter=delimiter)
