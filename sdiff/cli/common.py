@@ -1,4 +1,4 @@
-"""What several commands share: opening their data set, saying how it was understood, and printing lists."""
+"""What several commands share: opening their data set, reporting how it was read, and printing lists."""
 
 from __future__ import annotations
 

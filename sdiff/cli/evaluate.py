@@ -22,8 +22,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures a checkpoint on a part of the data set, and writes each user's metrics to --out."""
     model = Recommender.load(arguments.checkpoint)
     key, dataset = dataset_of(model, arguments)
-    announce(dataset)
-    if dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
+    if arguments.ranks.first:
+        announce(dataset)
+    if arguments.ranks.first and dataset.split.fingerprint != model.checkpoint.provenance.data_fingerprint:
         print(
             f"sdiff: {arguments.checkpoint} was trained on another split ({model.checkpoint.provenance.dataset}): "
             f"its training data may include held-out interactions of {key}.",

@@ -24,7 +24,7 @@ DATASET = "a data set key, or the path of a table file or folder"
 
 
 class Once(argparse._StoreAction):
-    """Refuses an option that is given twice, of which argparse would use the last."""
+    """Rejects an option that is given twice; argparse would keep the last."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
         given = vars(namespace).setdefault("given", set())
@@ -35,7 +35,7 @@ class Once(argparse._StoreAction):
 
 
 class Parser(argparse.ArgumentParser):
-    """Does not ignore that its output cannot be written, nor options that are given twice."""
+    """Rejects repeated options, and does not hide a failure to write the output."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -173,7 +173,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--parts",
         choices=("train", "train+valid", "all"),
-        default="all",
         help="with --user or --all: the parts of the data set that are a history, and left out of its list; with "
         "train, lists are those that are measured by sdiff evaluate (default: all)",
     )

@@ -25,12 +25,14 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
         return recommend_all(arguments)
     if arguments.out or arguments.titles:
         raise SDiffError("--out and --titles need --all: a single list is printed, with titles.")
+    if arguments.user is None and arguments.parts:
+        raise SDiffError("--parts is for --user and --all: leave it out with --history.")
     model = Recommender.load(arguments.checkpoint)
     dataset = with_titles(model, arguments, required=arguments.user is not None)
     if arguments.user is not None:
         assert dataset is not None
         user = int(dataset.split.users.encode([arguments.user], "user")[0])
-        history = [dataset.split.items.ids[i] for i in dataset.split.known(arguments.parts).history(user)]
+        history = [dataset.split.items.ids[i] for i in dataset.split.known(arguments.parts or "all").history(user)]
     else:
         try:
             history = [id.strip() for id in next(csv.reader([arguments.history], skipinitialspace=True), [])]
@@ -62,9 +64,9 @@ def recommend_all(arguments: argparse.Namespace) -> dict[str, Any]:
     bar = partial(tqdm, unit="batch", leave=False, disable=hidden(ranks))
     k, seed, titles = arguments.k, arguments.seed, arguments.titles
     if in_shards:
-        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar, arguments.parts)
+        rows, users = write_shards(out, model, dataset, k, config, seed, titles, ranks, bar, arguments.parts or "all")
     else:
-        histories = dataset.split.known(arguments.parts)
+        histories = dataset.split.known(arguments.parts or "all")
         lists = export.ranked(model, histories, k, config, seed, progress=bar)
         rows, users = export.write(out, lists, dataset, titles)
     seconds = round(time.perf_counter() - started, 3)

@@ -1,4 +1,4 @@
-"""What the commands share that write a checkpoint: a folder of their own, and its metrics."""
+"""Shared by commands that write a checkpoint: claiming the output folder and saving metrics."""
 
 from __future__ import annotations
 

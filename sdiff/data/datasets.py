@@ -25,7 +25,17 @@ from sdiff.data.sources import is_blank
 OWN = "your own data"
 FRAME = "frame"  # in place of the key of a data set, in a model of a data frame
 SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.(.+)")  # train-00000-of-00002.parquet, as on the Hugging Face Hub
-TEXTS = {".md", ".readme", ".html", ".pdf", ".doc", ".docx"}  # suffixes of what is written about tables
+TEXTS = {
+    ".bak",
+    ".old",
+    ".tmp",
+    ".md",
+    ".readme",
+    ".html",
+    ".pdf",
+    ".doc",
+    ".docx",
+}  # not tables
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 

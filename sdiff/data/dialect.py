@@ -220,7 +220,7 @@ def _has_runs(lines: list[str], delimiter: str) -> bool:
 
 
 def _is_quoted(lines: list[str], delimiter: str) -> bool:
-    """Whether values are in quotation marks, rather than having some: all of a column, or those that need them.
+    """Whether quotation marks enclose values rather than belong to them: all of a column, or those that need them.
 
     Rows with a value that goes on after its quotation marks speak against it.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -43,13 +44,16 @@ def own_table(path: Any, reading: Reading, titles: Any = None) -> tuple[Split, I
         path: of a file, or a data frame: see `open_table`.
         titles: a data frame of items, in place of `reading.items`.
     """
+    path = path.read_all() if hasattr(path, "read_all") else path  # a stream of Arrow can be read once
     interactions, report = read_interactions(path, reading)
     split = split_of(interactions, reading)
     report = replace(report, unsplit=len(interactions) - len(split.train) - len(split.valid) - len(split.test))
     return split, own_items(path, interactions.items, reading, report, titles), report
 
 
-def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, titles: Any = None) -> Items:
+def own_items(
+    path: Any, items: Vocabulary, reading: Reading, report: Report, titles: Any = None, log: Any = None
+) -> Items:
     """Item metadata for a table of interactions, without a table of items from its own columns: see `own_table`."""
     if titles is None and reading.items not in ("", "-"):
         titles = expanded(reading.items)
@@ -58,10 +62,12 @@ def own_items(path: Any, items: Vocabulary, reading: Reading, report: Report, ti
         titles = next((file for file in (path.with_suffix(".item"), sibling) if file.exists()), None)
     if titles is not None:
         return read_items(titles, items, reading.items_layout, {}, reading.items_columns, reading.skip_faulty)
-    in_log = None
-    if reading.items != "-":
-        in_log = items_in_log(path, items, reading.layout, report, reading.items_columns)
-    return in_log or untitled(items)
+    if reading.items == "-":
+        return untitled(items)
+    if log is not None:
+        with suppress(SDiffError):  # the parts may have different columns
+            return items_in_log(log, items, reading.layout, report, reading.items_columns) or untitled(items)
+    return items_in_log(path, items, reading.layout, report, reading.items_columns) or untitled(items)
 
 
 def own_split(paths: Mapping[str, Any], reading: Reading) -> tuple[Split, Items, Report]:
@@ -91,7 +97,8 @@ def own_split(paths: Mapping[str, Any], reading: Reading) -> tuple[Split, Items,
         repeated=sum(report.repeated for report in reports),
         in_train=in_train,
     )
-    return split, own_items(paths["train"], items, reading, report), report
+    parts = [part if isinstance(part, tuple) else (part,) for part in paths.values()]
+    return split, own_items(paths["train"], items, reading, report, log=tuple(chain.from_iterable(parts))), report
 
 
 def _parts(paths: Mapping[str, Any], reading: Reading) -> tuple[dict[str, Interactions], list[Report]]:

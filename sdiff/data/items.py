@@ -14,17 +14,17 @@ from sdiff.data.database import literal, readable_errors
 from sdiff.data.dialect import Layout
 from sdiff.data.faults import Faults
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.readers import FaultyRows, Report
+from sdiff.data.readers import FaultyRows, Report, as_text
 from sdiff.data.roles import DIFFERENCES, METADATA, MISSING, candidates, suggested_item_names
 from sdiff.data.tables import DETECTED, Table, open_table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
 SAMPLE = 100_000  # ids compared to find out why some do not match
-CONSTANT = 0.9  # least share of an item's rows with its most frequent value, in a column that describes items
+CONSTANT = 0.9  # minimum share of an item's rows that hold its most frequent value, in a column that describes items
 FOUR = r"(?:^|[^0-9])([0-9]{4})(?:[01][0-9][0-3][0-9])?(?:[^0-9]|$)"  # not part of a number, unless that is a date
 ROLES = ("title", "year", "genres")
-NOTHING = "''"  # SQL of a column that there is not
+NOTHING = "''"  # SQL of an absent column
 ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
 
 
@@ -173,7 +173,7 @@ def _fitting(table: Table, first: str) -> str:
     columns = [table.columns[name] for name in candidates(list(table.columns), METADATA["item"])]
     if len(columns) < 2:
         return first
-    counts = ", ".join(f"count(*) FILTER (trim({column}) IN (SELECT id FROM ids))" for column in columns)
+    counts = ", ".join(f"count(*) FILTER ({as_text(column)} IN (SELECT id FROM ids))" for column in columns)
     with readable_errors(table.name):
         [found] = table.con.execute(f"SELECT {counts} FROM {table.scan}").fetchall()
     table.forget()
@@ -194,7 +194,7 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], on
         title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
     others = "".join(f", {_present(sql)} AS extra_{n}" for n, sql in enumerate(extra.values()))
     selected = f"""
-        SELECT trim({columns["item"]}) AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
+        SELECT {as_text(columns["item"])} AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
             {table.broken(one_line)} AS broken"""
     with readable_errors(table.name):
         table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")

@@ -17,7 +17,9 @@ SUFFIXES = {".jsonl", ".ndjson", ".json"}
 def is_json(text: str, suffix: str) -> bool:
     """Whether a file is JSON, from its start and the suffix of its name."""
     text = text.lstrip()
-    return text[:1] in "[{" and (suffix in SUFFIXES or _is_object(text.split("\n")[0]))
+    if text[:1] not in ("[", "{"):
+        return False
+    return suffix in SUFFIXES or _is_object(text.split("\n")[0]) or re.match(r'\[\s*\{\s*"', text) is not None
 
 
 def arrangement(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Recognises quotation marks that were not read as they were meant, from the values of a table."""
+"""Detects quotation marks that were misread, from the values of a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sdiff.data.database import literal
 
-# A value in quotation marks, or without any, and one that needs them because it has some itself.
+# A whole value, and one that contains doubled quotation marks.
 WHOLE, DOUBLED = '[^"]*|"([^"]|"")*"', '"([^"]|"")*""([^"]|"")*"'
 MOST = 20  # delimiters counted in a line of a text that may be a row
 
@@ -34,7 +34,7 @@ def swallow_rows(columns: Sequence[str], one_line: Sequence[str], delimiter: str
 def need_quotes(columns: Sequence[str]) -> str:
     """SQL of whether a row that was read without quotation marks has values that need them.
 
-    It is NULL if another of its values would not be read right with them.
+    It is NULL if reading with quotation marks would break another value of the row.
     """
     marks = " OR ".join(f"contains({column}, '\"')" for column in columns)
     needed = " OR ".join(f"regexp_full_match({column}, {literal(DOUBLED)})" for column in columns)

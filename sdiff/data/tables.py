@@ -155,10 +155,10 @@ class Table:
         return Faults(rows + len(rejected), count + len(rejected), every[:KEPT])
 
     def one_line(self, columns: Mapping[str, str]) -> list[str]:
-        """SQL of the columns whose values have no line breaks: one means that a quotation mark is missing.
+        """SQL of the columns that should not hold line breaks. One in them suggests a missing quotation mark.
 
-        These are `columns`, by role, and others with usual names, except descriptions that are not ids. None if there
-        can be no quotation marks.
+        These are `columns`, by role, and others with usual names, except descriptions that are not ids. There are none
+        if the table can have no quotation marks.
         """
         made = self._dialect
         if not made or len(made.separator) > 1:

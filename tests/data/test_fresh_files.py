@@ -245,3 +245,31 @@ def test_a_delimiter_of_several_characters_may_enclose_values_in_quotation_marks
     plain[10] = ("u10", '"i10"', "x")
     with pytest.raises(SDiffError, match='item is "i10", with its quotation marks'):
         read(tmp_path, text(*plain), delimiter=delimiter)
+
+
+def test_titles_in_a_held_out_part_count_too(tmp_path):
+    write(tmp_path / "train.csv", "user,item,title\n1,a,Heat\n2,a,Heat\n")
+    write(tmp_path / "test.csv", "user,item,title\n1,b,Up\n2,b,Up\n")
+    assert load_dataset(str(tmp_path)).items.title == ["Heat", "Up"]
+
+
+def test_a_stream_of_arrow_keeps_its_titles():
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"user": ["1", "2"], "item": ["a", "b"], "title": ["Heat", "Up"]})
+    assert frame_dataset(table.to_reader(), Reading(items_title="title")).items.title == ["Heat", "Up"]
+
+
+def test_ids_of_items_are_stripped_like_those_of_interactions(tmp_path):
+    write(tmp_path / "interactions.csv", "user,item\n1,a\n2,b\n")
+    write(tmp_path / "items.csv", "item,title\na\t,Heat\n\u00a0b,Up\n")
+    assert load_dataset(f"{tmp_path}?core=1").items.title == ["Heat", "Up"]
+
+
+def test_an_array_of_objects_is_json_whatever_the_file_is_called(tmp_path):
+    path = write(tmp_path / "log.txt", json.dumps([{"user": 1, "item": "a"}, {"user": 2, "item": "b"}], indent=1))
+    assert pairs(load_dataset(f"{path}?core=1").split.known()) == {"1": ["a"], "2": ["b"]}
+
+
+def test_parts_are_for_users_of_the_data_set(capsys):
+    words = ["recommend", "--checkpoint", "demo", "--history", "1", "--parts", "train"]
+    assert main(words) == 2 and "leave it out with --history" in capsys.readouterr().err
