@@ -35,7 +35,7 @@ from gradio_client import Client
 from gradio_client.client import Endpoint
 
 from benchmarks.processes import add_beside, busy_processes, memory_mb
-from sdiff.app.controls import SLIDERS
+from sdiff.app.settings import SLIDERS
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset

@@ -35,9 +35,9 @@ import numpy as np
 
 from benchmarks.app import MOVED, Answer, Page, running_app
 from benchmarks.processes import all_memory_mb, own_memory_mb
-from sdiff.app.controls import SLIDERS
 from sdiff.app.handlers import ranking
 from sdiff.app.query import Query
+from sdiff.app.settings import SLIDERS
 from sdiff.base.device import best_device, device_name
 from sdiff.base.paths import HOME
 from sdiff.data.datasets import Dataset, load_dataset

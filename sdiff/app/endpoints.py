@@ -15,10 +15,10 @@ from gradio.events import api as add_endpoint
 from gradio.utils import get_function_description
 
 from sdiff.app import answers
-from sdiff.app.controls import SLIDERS
 from sdiff.app.handlers import measuring, openings
 from sdiff.app.query import Query
 from sdiff.app.server.public import public_message
+from sdiff.app.settings import SLIDERS
 from sdiff.base.errors import SDiffError
 from sdiff.config import BOUNDS
 

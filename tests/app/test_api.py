@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from sdiff.app import answers, api, endpoints
-from sdiff.app.controls import SLIDERS
+from sdiff.app.settings import SLIDERS
 from sdiff.app.state import open_dataset
 from sdiff.base.paths import CHECKPOINTS, runs_dir
 from sdiff.config import BOUNDS, Config

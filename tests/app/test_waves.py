@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdiff.app.controls import SLIDERS, without_effect
 from sdiff.app.handlers import item_pages, ranking, waves
 from sdiff.app.query import Query
+from sdiff.app.settings import SLIDERS, without_effect
 from sdiff.app.state import open_dataset, serve
 from sdiff.app.views import figures, lists
 from sdiff.base.errors import SDiffError

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache, cached
 
-from sdiff.app.controls import without_effect
 from sdiff.app.handlers.comparison import NAMES, differing, scorer, title
 from sdiff.app.labels import PARTS, RECALL
 from sdiff.app.query import Query
+from sdiff.app.settings import without_effect
 from sdiff.app.state import open_dataset, serve
 from sdiff.base.errors import SDiffError
 from sdiff.data.interactions import Split

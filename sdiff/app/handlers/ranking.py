@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdiff.app.controls import SLIDERS
 from sdiff.app.labels import literal
 from sdiff.app.query import Query
+from sdiff.app.settings import SLIDERS
 from sdiff.app.state import open_dataset, serve
 from sdiff.base.device import device_name
 from sdiff.config import Config

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdiff.app.controls import without_effect
 from sdiff.app.handlers.ranking import held_out_of, history_of, ranked, shifts
 from sdiff.app.handlers.waves import carried
 from sdiff.app.query import Query
+from sdiff.app.settings import without_effect
 from sdiff.app.state import serve
 from sdiff.config import Config, Schedule
 from sdiff.data.catalog import Row

@@ -12,12 +12,13 @@ from typing import Any
 import gradio as gr
 
 from sdiff.app import state
-from sdiff.app.controls import Parts, Values, without_effect
+from sdiff.app.controls import Parts, Values
 from sdiff.app.handlers import explanations, item_pages, measuring, pickers, ranking, spectral
 from sdiff.app.labels import SOLVED
 from sdiff.app.messages import attempt, guarded, warn
 from sdiff.app.page import IN_ORDER, QUIETLY, Page, plot_area, query_of
 from sdiff.app.query import Query
+from sdiff.app.settings import without_effect
 from sdiff.app.tabs import take_away
 from sdiff.app.views import figures, lists, tables
 from sdiff.base.errors import SDiffError

@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app.controls import SLIDERS, Parts, Settings, Values, adjustable, changed, looks, slider, without_effect
+from sdiff.app.controls import Parts, Settings, Values, adjustable, changed, looks, slider
 from sdiff.app.handlers import comparison
 from sdiff.app.handlers.pickers import model_choices
 from sdiff.app.labels import BASELINE_LABELS
 from sdiff.app.messages import attempt
 from sdiff.app.query import Query
+from sdiff.app.settings import SLIDERS, without_effect
 from sdiff.app.state import serve
 from sdiff.base.errors import SDiffError
 from sdiff.config import INFERENCE_KEYS, Config
