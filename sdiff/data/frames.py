@@ -12,7 +12,8 @@ import numpy as np
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions, Vocabulary
 from sdiff.data.items import items_in_log, read_items, untitled
-from sdiff.data.readers import DEFAULT, Reading, Report, read_interactions
+from sdiff.data.readers import DEFAULT, Report, read_interactions
+from sdiff.data.reading import Reading
 
 REPEATED = "The data frame has more than one column of the same name: rename or remove one."
 WHOLE = nw.Int64()  # type of ids that are numbers in Python

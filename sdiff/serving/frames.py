@@ -14,7 +14,8 @@ from sdiff.config import AUTO, Config, preset
 from sdiff.data.datasets import FRAME
 from sdiff.data.frames import WHOLE, Form, is_frame, read_frame, titles_of
 from sdiff.data.interactions import Interactions, Split, Unknown, Vocabulary
-from sdiff.data.readers import Reading, split_of
+from sdiff.data.readers import split_of
+from sdiff.data.reading import Reading
 from sdiff.data.roles import PAIR
 from sdiff.evaluation.baselines import Scorer
 from sdiff.evaluation.report import Evaluation, assess

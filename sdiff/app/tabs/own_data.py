@@ -28,12 +28,13 @@ from sdiff.app.uploads.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Option
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
 from sdiff.data.preview import Preview
-from sdiff.data.readers import PAIR, SPLITS, FaultyRows
+from sdiff.data.readers import FaultyRows
+from sdiff.data.reading import SPLITS
+from sdiff.data.roles import PAIR
 from sdiff.data.summary import summarize
-from sdiff.data.times import TimeReading
+from sdiff.data.times import NAMES, TimeReading
 
-ENCODINGS = ("cp1252", "latin-1", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_kr", "utf-16")
-UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+ENCODINGS = ("cp1252", "latin-1", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr", "utf-16")
 INTRO = (
     "Drop a table with one row per interaction: a user, an item and, if known, a time. A second file with titles is "
     "optional. Both are kept on the machine that runs this app."
@@ -320,12 +321,13 @@ def _time_formats(start: Preview, chosen: str) -> Any:
     found, ambiguous = start.times, len(start.times) > 1
     first = "(choose)" if ambiguous else f"as found: {_format(found[0])}" if found else ""
     choices = [(first, ""), *((meaning(time), time.format) for time in found if ambiguous)]
-    choices += [(f"{name} since 1970", unit) for unit, name in UNITS.items()]
+    choices += [(f"{name} since 1970", unit) for unit, name in NAMES.items() if unit]
     return gr.Dropdown(choices, value=chosen, visible=bool(found))
 
 
 def _format(time: TimeReading) -> str:
-    return f"{time.format} since 1970" if time.format in UNITS.values() else time.format
+    units = [name for unit, name in NAMES.items() if unit]
+    return f"{time.format} since 1970" if time.format in units else time.format
 
 
 def _edits(fields: Iterable[Any]) -> list[Any]:

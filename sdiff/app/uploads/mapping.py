@@ -13,8 +13,8 @@ from typing import Any
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.preview import Preview, preview
-from sdiff.data.readers import PAIR, Reading
-from sdiff.data.roles import METADATA, describing, recognised, suggested_item_names
+from sdiff.data.reading import Reading
+from sdiff.data.roles import METADATA, PAIR, describing, recognised, suggested_item_names
 
 Options = Mapping[str, Any]  # values of the form, by option of `Reading`
 

@@ -22,7 +22,8 @@ from sdiff.data.datasets import OWN, Dataset, load_dataset
 from sdiff.data.faults import Faults
 from sdiff.data.formats import own_items
 from sdiff.data.items import untitled
-from sdiff.data.readers import FaultyRows, Reading, read_interactions, split_of
+from sdiff.data.readers import FaultyRows, read_interactions, split_of
+from sdiff.data.reading import Reading
 from sdiff.data.summary import Summary, summarize
 
 TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
