@@ -110,7 +110,7 @@ def test_an_edited_history_changes_the_list_and_can_be_restored(page):
     changed(page, added)
     assert "(1 added, 1 removed)" in page.locator("#summary").inner_text(), "a slider keeps the history"
     page.get_by_role("button", name="Back to the model's own settings").click()
-    page.locator("#changed").filter(has_text=re.compile(r"^\s*edited history: ")).wait_for()
+    page.locator("#changed").filter(has_text=re.compile(r"^\s*Edited history: ")).wait_for()
     page.get_by_role("button", name="Original history").click()
     page.locator("#summary").filter(has_text=re.compile(r"User \d+ has")).wait_for()
     assert titles(page) == first
