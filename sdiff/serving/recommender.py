@@ -483,5 +483,5 @@ def _unconnected(scores: Tensor, x: Histories) -> Tensor:
     low, high = torch.aminmax(scores, dim=1)
     scores[x.rows, x.items] = own
     outside = torch.maximum(high, -low)
-    inside = torch.zeros_like(outside).index_reduce_(0, x.rows, own.abs(), "amax")
+    inside = torch.zeros_like(outside).scatter_reduce_(0, x.rows, own.abs(), "amax")
     return (outside <= ROUNDING * inside) & (x.offsets.diff() < scores.shape[1])  # there may be no other items
