@@ -25,17 +25,7 @@ from sdiff.data.sources import is_blank
 OWN = "your own data"
 FRAME = "frame"  # in place of the key of a data set, in a model of a data frame
 SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.(.+)")  # train-00000-of-00002.parquet, as on the Hugging Face Hub
-TEXTS = {
-    ".bak",
-    ".old",
-    ".tmp",
-    ".md",
-    ".readme",
-    ".html",
-    ".pdf",
-    ".doc",
-    ".docx",
-}  # not tables
+NOT_TABLES = {".bak", ".old", ".tmp", ".md", ".readme", ".html", ".pdf", ".doc", ".docx"}  # of files beside tables
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
@@ -261,11 +251,11 @@ def _folder(key: str, path: Path, reading: Reading) -> Dataset:
             names = ", ".join(several[0])
             raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}, or join them.")
         chosen = {part: tables[names[0]] for part, names in parts.items() if names}
-        files = {part: file for part, file in chosen.items() if isinstance(file, Path)}
-        if len(files) == len(chosen) and all(
-            file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in files.values()
+        whole = {part: file for part, file in chosen.items() if isinstance(file, Path)}  # not in shards
+        if len(whole) == len(chosen) and all(
+            file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in whole.values()
         ):
-            return dataset(own_lists(files, reading))
+            return dataset(own_lists(whole, reading))
         return dataset(own_split(chosen, reading))
     if pieces := [file for file in files if file.name.startswith("part-")]:
         full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
@@ -283,10 +273,10 @@ def _tables(path: Path, files: list[Path]) -> dict[str, Path | tuple[Path, ...]]
     """The tables in a folder by name: files, or the shards of one table, such as train-00000-of-00002.parquet.
 
     Raises:
-        SDiffError: a shard is missing.
+        SDiffError: the shards of a table are not complete, or there is also the whole table.
     """
     tables: dict[str, Path | tuple[Path, ...]] = {
-        file.name: file for file in files if not SHARD.fullmatch(file.name) and file.suffix.lower() not in TEXTS
+        file.name: file for file in files if not SHARD.fullmatch(file.name) and file.suffix.lower() not in NOT_TABLES
     }
     shards: dict[str, list[tuple[int, int, Path]]] = {}
     for file in files:

@@ -129,7 +129,8 @@ class Dialect:
     def _rewritten(self, line: str) -> str:
         if self.runs:
             return re.sub(r"\s+" if self.delimiter == " " else "\t+", self.delimiter, line.strip())
-        parts = re.split('("[^"]*")', line.rstrip("\n"))  # every other one is in quotation marks
+        quoted = f"({self.quote}[^{self.quote}]*{self.quote})"
+        parts = re.split(quoted, line.rstrip("\n"))  # every other one is in quotation marks
         return "".join(part if n % 2 else part.replace(self.delimiter, self.separator) for n, part in enumerate(parts))
 
     def recovered(self, lines: Iterator[str], one_line: set[int], faulty: list[int]) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Why:
         unit: what the score is.
         by_item: items of the history, and other parts by their names.
         by_frequency: bands of frequencies, and other parts.
-        popularity: whether the score is the popularity of the item, because the model needs a history.
+        popularity: whether the score is the popularity of the item: see `Recommender.by_popularity`.
     """
 
     row: Row
