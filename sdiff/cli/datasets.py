@@ -22,6 +22,8 @@ CELL = 40  # characters of a cell that are printed
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     """Lists the registered data sets, or describes or downloads one."""
+    if arguments.words == ["fetch"]:
+        raise SDiffError("Name the data set to download, as in sdiff datasets fetch ml-latest-small.")
     if arguments.words[:1] == ["fetch"] and len(arguments.words) == 2:
         with tqdm(unit="B", unit_scale=True, disable=None) as bar:
 
@@ -38,7 +40,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
         start = previewed(arguments.words[0])  # first, because it shows why the table may not be readable
         summary = asdict(summarize(load_dataset(arguments.words[0])))
         for name, value in summary.items():
-            print(f"{name:<14} {value:.4g}" if isinstance(value, float) else f"{name:<14} {value}")
+            for line in value if name == "notes" else [_in_words(value)]:
+                print(f"{name.replace('_', ' '):<14} {line}")
         return summary | start
     rows = [
         {
@@ -73,6 +76,15 @@ def previewed(key: str) -> dict[str, Any]:
         start_of_each = " | ".join(_printable(cell) for cell in cells)
         print(f"{role.get(column, ''):<14} {column:<20} {start_of_each}")
     return {"preview": asdict(start)}
+
+
+def _in_words(value: Any) -> str:
+    """A value of a summary: counts by reason without zeros, or a histogram whose bins are 1, 2-3, 4-7, ..."""
+    if isinstance(value, list):
+        value = {str(2**n) if n == 0 else f"{2**n}-{2 ** (n + 1) - 1}": count for n, count in enumerate(value)}
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {count:,}" for name, count in value.items() if count) or "none"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _printable(cell: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,21 +12,18 @@ from typing import Any
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import data_dir, expanded
 from sdiff.data.download import fetch
-from sdiff.data.formats import are_lists, own_lists, own_split, own_table
+from sdiff.data.folders import read_folder
+from sdiff.data.formats import own_table
 from sdiff.data.hub import hub_table
 from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.items import Items
-from sdiff.data.readers import DEFAULT, Report
-from sdiff.data.reading import Reading
+from sdiff.data.reading import DEFAULT, Reading
 from sdiff.data.registry import REGISTRY, Source
-from sdiff.data.sources import is_blank
+from sdiff.data.report import Report
 
 OWN = "your own data"
 FRAME = "frame"  # in place of the key of a data set, in a model of a data frame
-SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.(.+)")  # train-00000-of-00002.parquet, as on the Hugging Face Hub
-NOT_TABLES = {".bak", ".old", ".tmp", ".md", ".readme", ".html", ".pdf", ".doc", ".docx"}  # of files beside tables
 HERE = "./"  # before a path that is relative to the folder of a checkpoint
-SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +109,8 @@ def load_dataset(key: str | Path) -> Dataset:
             - the path of a table file of interactions;
             - the path of a folder with a table `interactions.*`, with the parts of a split `train.*`, `test.*` and
               optionally `valid.*`, or with the parts `part-*` of one table, and optionally a table `items.*`. A table
-              may have several shards, such as `train-00000-of-00002.parquet`;
+              may have several shards, such as `train-00000-of-00002.parquet`. In other folders, tables are recognised
+              by their columns: see `sdiff.data.folders`;
             - "hf:" and the name of a data set on the Hugging Face Hub.
 
             All but registered keys may end in options of `Reading`: "ratings.csv?min_rating=4&core=5".
@@ -146,7 +143,7 @@ def load_dataset(key: str | Path) -> Dataset:
         raise SDiffError("The name of the data set is empty: give a name, or . for the current folder.")
     path = expanded(name)
     if path.is_dir():
-        return _folder(key, path, reading)
+        return Dataset(key, path.name, OWN, *read_folder(path, reading))
     if path.exists():
         return Dataset(key, path.name, OWN, *own_table(path, reading))
     if path.suffix or len(path.parts) > 1:
@@ -223,70 +220,3 @@ def key_parts(key: str) -> tuple[str, str]:
         if os.path.isfile(expanded("?".join(pieces[:n]))):  # False for names that are too long
             return "?".join(pieces[:n]), "?".join(pieces[n:])
     return pieces[0], "?".join(pieces[1:])
-
-
-def _folder(key: str, path: Path, reading: Reading) -> Dataset:
-    """A data set in a folder: see `load_dataset`. Raises SDiffError if there is none."""
-    try:
-        files = sorted(file for file in path.iterdir() if not file.is_dir() and file.name[0] not in "._")
-    except OSError as error:
-        raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
-    tables = _tables(path, files)
-    titles = [table for name, table in tables.items() if name.lower().startswith("items.")]
-    if titles and not reading.items:
-        if len(titles) > 1 or isinstance(titles[0], tuple):
-            raise SDiffError(f"{path} has several files of items: keep one, join them, or name one with items=.")
-        reading = replace(reading, items=str(titles[0]))
-
-    def dataset(parts: tuple[Split, Items, Report]) -> Dataset:
-        return Dataset(key, path.name, OWN, *parts)
-
-    if names := [name for name in tables if name.lower().startswith("interactions.")]:
-        if len(names) > 1:
-            raise SDiffError(f"{path} has several tables of interactions: keep one of {', '.join(names)}.")
-        return dataset(own_table(tables[names[0]], reading))
-    parts = {part: [name for name in tables if SPLIT[part] & {*re.split(r"[._-]", name.lower())}] for part in SPLIT}
-    if parts["train"] and parts["test"]:
-        if several := [names for names in parts.values() if len(names) > 1]:
-            names = ", ".join(several[0])
-            raise SDiffError(f"{path} has several files for one part of a split: keep one of {names}, or join them.")
-        chosen = {part: tables[names[0]] for part, names in parts.items() if names}
-        whole = {part: file for part, file in chosen.items() if isinstance(file, Path)}  # not in shards
-        if len(whole) == len(chosen) and all(
-            file.suffix == ".npy" or (not reading.names and are_lists(file)) for file in whole.values()
-        ):
-            return dataset(own_lists(whole, reading))
-        return dataset(own_split(chosen, reading))
-    if pieces := [file for file in files if file.name.startswith("part-")]:
-        full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
-        return dataset(own_table(tuple(full or pieces), reading))
-    sharded = [table for table in tables.values() if isinstance(table, tuple)]
-    if len(sharded) == 1:
-        return dataset(own_table(sharded[0], reading))
-    raise SDiffError(
-        f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, such "
-        "as train.csv and test.csv."
-    )
-
-
-def _tables(path: Path, files: list[Path]) -> dict[str, Path | tuple[Path, ...]]:
-    """The tables in a folder by name: files, or the shards of one table, such as train-00000-of-00002.parquet.
-
-    Raises:
-        SDiffError: the shards of a table are not complete, or there is also the whole table.
-    """
-    tables: dict[str, Path | tuple[Path, ...]] = {
-        file.name: file for file in files if not SHARD.fullmatch(file.name) and file.suffix.lower() not in NOT_TABLES
-    }
-    shards: dict[str, list[tuple[int, int, Path]]] = {}
-    for file in files:
-        if shard := SHARD.fullmatch(file.name):
-            shards.setdefault(f"{shard[1]}.{shard[4]}", []).append((int(shard[2]), int(shard[3]), file))
-    for name, found in shards.items():
-        numbers, totals, parts = zip(*sorted(found), strict=True)
-        if {*totals} != {len(parts)} or {*numbers} not in ({*range(len(parts))}, {*range(1, len(parts) + 1)}):
-            raise SDiffError(f"{path} must have exactly {max(totals)} shards of {name}, but has {len(parts)}.")
-        if name in tables:
-            raise SDiffError(f"{path} has {name} and shards of it: keep one of them.")
-        tables[name] = tuple(part for part in parts if not is_blank(part)) or parts
-    return tables

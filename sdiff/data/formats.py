@@ -16,14 +16,16 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import regular
 from sdiff.base.paths import expanded
 from sdiff.data.database import database, readable_errors
-from sdiff.data.dialect import Layout
-from sdiff.data.faults import Faults
+from sdiff.data.ids import difference
 from sdiff.data.interactions import Interactions, Split, Vocabulary
-from sdiff.data.items import Items, difference, items_in_log, read_items, untitled
-from sdiff.data.readers import DEFAULT, Report, read_interactions, split_of
-from sdiff.data.reading import Reading
-from sdiff.data.sources import HEAD
+from sdiff.data.items import Items, items_in_log, read_items, untitled
+from sdiff.data.readers import read_interactions, split_of
+from sdiff.data.reading import DEFAULT, Reading
+from sdiff.data.report import Report
 from sdiff.data.splits import given_split
+from sdiff.data.tables.dialect import Layout
+from sdiff.data.tables.faults import Faults
+from sdiff.data.tables.files import HEAD
 
 Format = Callable[[Path], tuple[Split, Items] | tuple[Split, Items, Report]]
 GENRES = (

@@ -12,8 +12,9 @@ import numpy as np
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.interactions import Interactions, Vocabulary
 from sdiff.data.items import items_in_log, read_items, untitled
-from sdiff.data.readers import DEFAULT, Report, read_interactions
-from sdiff.data.reading import Reading
+from sdiff.data.readers import read_interactions
+from sdiff.data.reading import DEFAULT, Reading
+from sdiff.data.report import Report
 
 REPEATED = "The data frame has more than one column of the same name: rename or remove one."
 WHOLE = nw.Int64()  # type of ids that are numbers in Python

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from sdiff.base.errors import SDiffError, brief
+from sdiff.base.errors import SDiffError
+from sdiff.data.columns import NOTHING, item_columns, named_columns
 from sdiff.data.database import literal, readable_errors
-from sdiff.data.dialect import Layout
-from sdiff.data.faults import Faults
+from sdiff.data.genres import separated
+from sdiff.data.ids import MISSING, as_text, cause_of_mismatch, difference
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.readers import FaultyRows, Report, as_text
-from sdiff.data.roles import DIFFERENCES, METADATA, MISSING, candidates, suggested_item_names
-from sdiff.data.tables import DETECTED, Table, open_table
+from sdiff.data.report import FaultyRows, Report
+from sdiff.data.roles import METADATA, candidates
+from sdiff.data.tables.dialect import Layout
+from sdiff.data.tables.faults import Faults
+from sdiff.data.tables.open import DETECTED, open_table
+from sdiff.data.tables.table import Table
 
 # For titles such as MovieLens's "Matrix, The (1999)".
 YEAR, NO_YEAR = r"\(([0-9]{4})\)$", r"\s*\([0-9]{4}\)$"
@@ -24,7 +27,6 @@ SAMPLE = 100_000  # ids compared to find out why some do not match
 CONSTANT = 0.9  # minimum share of an item's rows that hold its most frequent value, in a column that describes items
 FOUR = r"(?:^|[^0-9])([0-9]{4})(?:[01][0-9][0-3][0-9])?(?:[^0-9]|$)"  # not part of a number, unless that is a date
 ROLES = ("title", "year", "genres")
-NOTHING = "''"  # SQL of an absent column
 ARTICLE = r"^(.*), (The|A|An|Le|La|Les|L''|Il|El|Der|Die|Das)$"
 
 
@@ -140,7 +142,7 @@ def items_in_log(
     with open_table(path, layout) as table:
         sql = {label: column for column, label in table.labels.items()}
         pair = {role: sql[label] for role, label in report.columns.items()}
-        columns, item = _named(table, describing), pair["item"]
+        columns, item = named_columns(table, describing), pair["item"]
         year = {"year": NOTHING} if chosen.get("year") == "-" else {}
         _register(table, items)
         _load(table, {"item": item, **columns, **year}, {}, table.one_line(pair))
@@ -176,7 +178,7 @@ def _fitting(table: Table, first: str) -> str:
     counts = ", ".join(f"count(*) FILTER ({as_text(column)} IN (SELECT id FROM ids))" for column in columns)
     with readable_errors(table.name):
         [found] = table.con.execute(f"SELECT {counts} FROM {table.scan}").fetchall()
-    table.forget()
+    table.forget_rejected()
     return columns[found.index(max(found))]
 
 
@@ -198,7 +200,7 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], on
             {table.broken(one_line)} AS broken"""
     with readable_errors(table.name):
         table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
-        if table.misquoted("metadata", one_line):
+        if table.repair_quotes("metadata", one_line):
             table.con.execute(f"CREATE OR REPLACE TABLE metadata AS {selected} FROM {table.scan}")
     return table.faults("metadata", "CASE WHEN coalesce(id, '') = '' THEN 'item is empty' END")
 
@@ -240,7 +242,9 @@ def _metadata(
         unused = "SELECT id FROM metadata WHERE id <> '' AND id NOT IN (SELECT id FROM ids) LIMIT ?"
         given = [id for (id,) in con.execute(unused, [SAMPLE]).fetchall()]
         if not any(known):
-            raise SDiffError(f"0 of {len(items):,} items have a title in {table.name}: {_cause(items.ids, given)}.")
+            raise SDiffError(
+                f"0 of {len(items):,} items have a title in {table.name}: {cause_of_mismatch(items.ids, given)}."
+            )
         lacking = [id for id, there in zip(items.ids, known, strict=True) if not there]
         if differing := difference(lacking, given, 1 / 2):
             note = note or f"most others differ from an id in {table.name} by {differing}"
@@ -248,80 +252,6 @@ def _metadata(
     labels = {role: table.labels[sql] for role, sql in columns.items() if sql in table.labels}
     titles = Titles(sum(titled), len(items), faults, labels, note)
     return Items(title, year, separated(genres, sequence), dict(zip(extra, others, strict=True)), titles)
-
-
-def item_columns(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
-    """SQL of the columns of a table of items by role. Raises SDiffError if there is no column of item ids."""
-    named = _named(table, chosen)
-    guessed = table.guessed(METADATA).items()
-    columns = {role: sql for role, sql in guessed if role not in chosen and sql != named.get("item")} | named
-    if chosen.get("year") == "-":
-        columns["year"] = NOTHING
-    if "item" in columns:
-        return columns
-    if first := table.data_as_header:
-        raise SDiffError(
-            f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name its "
-            f"columns, such as items_names={','.join(suggested_item_names(len(first)))}."
-        )
-    raise SDiffError(
-        f"{table.name} has no column item: its columns are {table.listed}. Name the column of item ids, such as "
-        "items_id=COLUMN."
-    )
-
-
-def _named(table: Table, chosen: Mapping[str, str]) -> dict[str, str]:
-    """SQL of the named columns by role, without "-". Raises SDiffError if one is missing."""
-    names = {role: name.strip().lower() for role, name in chosen.items() if name != "-"}
-    if absent := [chosen[role] for role, name in names.items() if name not in table.columns]:
-        raise SDiffError(f"{table.name} has no column {absent[0]}: its columns are {table.listed}.")
-    return {role: table.columns[name] for role, name in names.items()}
-
-
-def difference(ids: Sequence[str], given: Sequence[str], share: float = 0.0) -> str:
-    """By what more than a share of `ids` differ from ids `given` in another table; empty if that is not known."""
-    for name, plain in DIFFERENCES.items():
-        others = {*map(plain, given)}
-        if sum(plain(id) in others for id in ids) > share * len(ids):
-            return name
-    return ""
-
-
-def _cause(ids: Sequence[str], given: Sequence[str]) -> str:
-    """Why none of `ids` is among the ids `given` in another table."""
-    examples = f"{', '.join(map(brief, given[:3]))} there, and {', '.join(map(brief, ids[:3]))} in the interactions"
-    if found := difference(ids, given):
-        return f"the ids differ by {found} ({examples}); write them the same way in both tables"
-    return f"its ids differ ({examples}); name the right column of ids, such as items_id=COLUMN"
-
-
-def separated(genres: list[str], sequence: bool = False) -> list[str]:
-    """Genres (n_items,) separated by `|`, from texts that may be lists or separated by other characters.
-
-    Args:
-        sequence: whether they are separated by blanks, as in RecBole's files.
-    """
-    texts = {*genres}
-    lists = {
-        text for text in texts if re.fullmatch(r"\[.*|\{.*\}|\(.*\)", text, re.DOTALL)
-    }  # the others: Postgres, Python
-    if lists:
-        as_list = {text: "|".join(_listed(text)) if text in lists else text for text in texts}
-        return [as_list[text] for text in genres]
-    separators = (r"\|", ";", ",", r"\s/\s", *([r"\s"] if sequence else []))
-    separator = next((each for each in separators if any(re.search(each, text) for text in texts)), None)
-    if separator is None:
-        return genres
-    parts = {text: "|".join(part.strip() for part in re.split(separator, text) if part.strip()) for text in texts}
-    return [parts[text] for text in genres]
-
-
-def _listed(text: str) -> list[str]:
-    """The names in a list as written by JSON, Python or DuckDB, of texts or of objects with a name."""
-    quoted = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\""""
-    named = re.findall(rf"""['"](?:name|description)['"]\s*:\s*(?:{quoted})""", text)
-    found = named or re.findall(quoted, text)
-    return ["".join(pair).strip() for pair in found] or [part.strip() for part in text.strip("[]{}() ").split(",")]
 
 
 def untitled(items: Vocabulary) -> Items:

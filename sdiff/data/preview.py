@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdiff.data.database import readable_errors
-from sdiff.data.readers import DEFAULT, as_text
-from sdiff.data.reading import Reading
+from sdiff.data.ids import as_text
+from sdiff.data.reading import DEFAULT, Reading
 from sdiff.data.roles import PAIR, suggested_names
-from sdiff.data.tables import open_table
+from sdiff.data.tables.open import open_table
 from sdiff.data.times import TimeReading, time_readings
 
 CELL, ROWS = 200, 6  # maximum length of a cell, and maximum number of rows, in a preview
@@ -69,9 +69,11 @@ def preview(path: Any, reading: Reading = DEFAULT) -> Preview:
             list(table.columns),
             {role: names[sql] for role, sql in columns.items()},
             [[text or "" for text in row] for row in rows],
-            *table.written,
+            table.format,
+            table.delimiter,
+            table.encoding,
             table.proposed_encoding(),
-            suggested_names([table.data_as_header, *table.rows]) if table.data_as_header else (),
+            suggested_names([*map(list, [table.data_as_header, *table.rows])]) if table.data_as_header else (),
             times,
             chosen[0] if len(chosen) == 1 else None,
         )

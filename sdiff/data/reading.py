@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from sdiff.base.checks import number, whole
 from sdiff.base.errors import SDiffError, brief
-from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Interactions, Split
 from sdiff.data.splits import chronological_split, global_split, leave_last_out, random_split
+from sdiff.data.tables.dialect import Layout
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "chronological": chronological_split,
@@ -159,3 +159,6 @@ def _delimiter(option: str, text: str) -> str:
             f"{option} must be at most 4 bytes, without quotation marks or line breaks, not {brief(text)}."
         )
     return text
+
+
+DEFAULT = Reading()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 USERS = (
     *("user", "customer", "visitor", "client", "member", "reviewer", "buyer", "shopper", "account", "person", "reader"),
@@ -86,22 +86,10 @@ METADATA = {
         *("style", "shelves", "keywords"),
     ),
 }
-# What programs write for a missing value, as in pandas, and \N of databases, in lower case.
-MISSING = (
-    *("null", "(null)", "[null]", "<null>", "nan", "-nan", "none", "undefined", "na", "<na>", "#na", "n/a", "#n/a"),
-    *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "-", "--"),  # errors of spreadsheets, and dashes
-    *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
-)
-# Differences between ids that mean the same, and how ids look without them.
-DIFFERENCES: dict[str, Callable[[str], str]] = {
-    "leading zeros": lambda id: id.lstrip("0") or "0",
-    "a decimal point, such as 1.0 and 1": lambda id: re.sub(r"\.0+$", "", id),
-    "upper and lower case": str.lower,
-    "punctuation": lambda id: re.sub(r"[\W_]", "", id).lower(),
-}
 # How values look, if nothing else is known about them.
-LIST = r"[\w-]+( [\w-]+)+"  # ids separated by blanks, if all have the same form
+LIST = r"[\w-]+([ ,;|]+[\w-]+)+"  # ids and what separates them, if all have the same form
 RATING, FRACTION = r"\d{1,2}([.,][05])?", r"[+-]?\d*[.,]\d*[1-9]\d*"
+TIME_OF_DAY = r"\d\d?:\d\d(:\d\d([.,]\d+)?)?(\s?[AaPp]\.?[Mm]\.?)?"
 DATE = r".*\d\d?:\d\d.*|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}.*"
 # Seconds from 1989 to 2033, also in smaller units, or dates in digits. Ids may look like them.
 SECONDS = r"([6-9]\d{8}|1\d{9})(\d{3}){0,3}|(19|20)\d\d[01]\d[0-3]\d(\d{4}|\d{6})?"
@@ -150,7 +138,7 @@ def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
     if len(columns) > 2 and len(rows) > 2 and columns[0] in ([str(n + k) for n in range(len(rows))] for k in (0, 1)):
         name("row", [0])
     times = like(DATE) or like(SECONDS)[-1:]
-    lists = [n for n in free if 2 * sum(map(_is_list, columns[n])) > len(columns[n])]
+    lists = [n for n in free if 2 * sum(map(is_list, columns[n])) > len(columns[n])]
     others = [n for n in free if n not in (*times, *lists)]
     if len(others) >= 2 or lists:
         name("timestamp", times)
@@ -163,9 +151,9 @@ def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
     return tuple(names.get(n, f"column{n + 1}") for n in range(len(columns)))
 
 
-def _is_list(text: str) -> bool:
+def is_list(text: str) -> bool:
     """Whether a text seems to be a list of ids, such as "N55189 N42782"."""
-    forms = {re.sub(r"\d+", "9", part) for part in text.split(" ")}
+    forms = {re.sub(r"\d+", "9", part) for part in re.split("[ ,;|]+", text)}
     return re.fullmatch(LIST, text) is not None and len(forms) == 1 and "9" in forms.pop()
 
 

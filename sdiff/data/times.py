@@ -12,7 +12,8 @@ import duckdb
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import literal, readable_errors
-from sdiff.data.tables import Table
+from sdiff.data.tables.faults import TIME
+from sdiff.data.tables.table import Table
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # per second
 LARGEST = 1e11  # seconds: the year 5138. Larger numbers are in a smaller unit
@@ -259,7 +260,7 @@ def settle(con: duckdb.DuckDBPyConnection, times: Times) -> tuple[str, str]:
         zero = "false" if seconds.startswith("number") else "number = 0"  # 0 is the same in all units
         value = "coalesce(TRY_CAST(number AS DECIMAL(38, 0))::VARCHAR, number::VARCHAR)"
         con.execute(f"""
-            UPDATE pairs SET fault = 'timestamp is ' || CASE WHEN number IS NULL THEN 'a date'
+            UPDATE pairs SET fault = '{TIME} ' || CASE WHEN number IS NULL THEN 'a date'
                 ELSE 'the number ' || {value} END || ', but most are {name}'
             WHERE {usable} AND ({zero} OR number IS DISTINCT FROM 0 AND {kind} <> '{unit}')""")
     return seconds, name

@@ -18,7 +18,7 @@ from sdiff.app.tabs import recommend, take_away
 from sdiff.app.uploads import store
 from sdiff.app.views import lists, tables
 from sdiff.base.paths import uploads_dir
-from sdiff.data.readers import Reading
+from sdiff.data.reading import Reading
 from tests.conftest import ROOT
 
 NASTY = ("<script>hacked=1</script>", "<img src=x onerror=hacked=1>", "=HYPERLINK(1)", "\"'><b>", "**[x](http://x)**")

@@ -38,7 +38,7 @@ from sdiff.app.uploads import store
 from sdiff.app.views import figures
 from sdiff.base.paths import CHECKPOINTS, uploads_dir
 from sdiff.data.datasets import Dataset, load_dataset
-from sdiff.data.readers import Reading
+from sdiff.data.reading import Reading
 from sdiff.training import validate
 from tests.conftest import last, real_data, run
 from tests.form import Form

@@ -22,8 +22,9 @@ from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
 from sdiff.data import datasets
 from sdiff.data.datasets import load_dataset
-from sdiff.data.readers import PAIR, Reading
+from sdiff.data.reading import Reading
 from sdiff.data.registry import REGISTRY
+from sdiff.data.roles import PAIR
 from tests.conftest import last, run
 from tests.form import Form
 

@@ -18,7 +18,7 @@ from sdiff.base import files
 from sdiff.base.files import CLAIM, claimed, lock, replacing, scratch, sweep, write_atomically
 from sdiff.data.catalog import Catalog
 from sdiff.data.datasets import load_dataset
-from sdiff.data.readers import Reading
+from sdiff.data.reading import Reading
 from sdiff.serving.export import ranked, write
 from sdiff.training import checkpoint
 from sdiff.training.run_state import save_state

@@ -12,8 +12,9 @@ from sdiff.data.frames import read_frame
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
 from sdiff.data.preview import preview
-from sdiff.data.readers import FaultyRows, read_interactions
+from sdiff.data.readers import read_interactions
 from sdiff.data.reading import Reading
+from sdiff.data.report import FaultyRows
 from tests.data.test_files import read, times, write
 from tests.data.test_readers import pairs
 

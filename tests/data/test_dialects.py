@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data import sources
 from sdiff.data.datasets import load_dataset
-from sdiff.data.faults import KEPT
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
 from sdiff.data.preview import preview
-from sdiff.data.readers import FaultyRows, read_interactions
+from sdiff.data.readers import read_interactions
 from sdiff.data.reading import Reading
-from sdiff.data.sources import HEAD, Source
+from sdiff.data.report import FaultyRows
+from sdiff.data.tables import files as sources
+from sdiff.data.tables.faults import KEPT
+from sdiff.data.tables.files import HEAD, TableFiles
 from tests.data.test_files import read, write
 from tests.data.test_readers import pairs
 
@@ -179,7 +180,7 @@ def test_a_value_too_many_in_each_row_is_no_number_of_a_row(tmp_path, users):
 
 
 def test_more_rows_than_can_be_recorded_are_not_read_in_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("sdiff.data.tables.REJECTS", 1000)
+    monkeypatch.setattr("sdiff.data.tables.text_table.REJECTS", 1000)
     text = "user,item\n" + "1,a\n" * 10 + "1,a,x\n" * 3000
     for options in ({}, {"skip_faulty": True}):
         with pytest.raises(
@@ -221,11 +222,11 @@ def test_parts_are_opened_one_after_the_other(tmp_path, monkeypatch):
             now -= 1
 
     monkeypatch.setattr(sources, "opened", counted)
-    assert len([*Source.of(paths).lines(lambda line, _: line == "user,item\n")]) == 31 and most == 1
+    assert len([*TableFiles.of(paths).lines(lambda line, _: line == "user,item\n")]) == 31 and most == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 def test_a_full_disk_is_not_a_fault_of_the_table(tmp_path):
     path = write(tmp_path / "log.csv", "user,item\n" + "1,a\n" * 10_000)
     with pytest.raises(OSError, match="No space left"):
-        sources.write(Path("/dev/full"), Source.of([path]).lines())
+        sources.write(Path("/dev/full"), TableFiles.of([path]).lines())

@@ -13,11 +13,13 @@ import pytest
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.datasets import absolute, frame_dataset, load_dataset, located, relative
+from sdiff.data.genres import separated
 from sdiff.data.interactions import Vocabulary
-from sdiff.data.items import read_items, separated
+from sdiff.data.items import read_items
 from sdiff.data.preview import preview
-from sdiff.data.readers import FaultyRows, read_interactions
+from sdiff.data.readers import read_interactions
 from sdiff.data.reading import Reading
+from sdiff.data.report import FaultyRows
 from sdiff.data.summary import summarize
 from tests.data.test_readers import pairs
 

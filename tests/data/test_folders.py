@@ -127,3 +127,49 @@ def test_shards_of_a_table_or_of_the_parts_of_a_split_are_read_as_one(tmp_path, 
     (tmp_path / f"{parts[-1]}-00001-of-00003.csv").unlink()
     with pytest.raises(SDiffError, match=f"must have exactly 3 shards of {parts[-1]}.csv, but has 2"):
         load_dataset(str(tmp_path))
+
+
+RATINGS, TAGS = "userId,movieId,rating,timestamp\n1,7,4,10\n1,8,3,11\n2,7,5,12\n", "userId,movieId,tag\n1,7,fun\n"
+MOVIES = "movieId,title,genres\n7,Heat (1995),Crime\n8,Alien (1979),Horror\n"
+
+
+def test_tables_of_a_folder_are_recognised_by_their_columns(tmp_path):
+    files = {"ratings.csv": RATINGS, "tags.csv": TAGS, "movies.csv": MOVIES, "links.csv": "movieId,imdbId\n7,1\n"}
+    for name, text in (files | {"README.txt": "About the data.\n\nuser: a person\n"}).items():
+        write(tmp_path / name, text)
+    dataset = load_dataset(str(tmp_path))
+    assert pairs(dataset.split.known())["1"] == ["7", "8"] and dataset.items.title == ["Heat", "Alien"]
+    assert dataset.report
+    assert dataset.report.notes == (
+        "Read from ratings.csv, with titles from movies.csv; not used: README.txt, links.csv, tags.csv.",
+    )
+    untitled = load_dataset(f"{tmp_path}?items=-")
+    assert untitled.items.title == ["Item 7", "Item 8"] and "titles" not in untitled.report.notes[0]
+
+
+def test_recbole_folders_are_read(tmp_path):
+    write(tmp_path / "ml.inter", "user_id:token\titem_id:token\ttimestamp:float\n1\t7\t10\n2\t8\t11\n2\t7\t12\n")
+    write(tmp_path / "ml.item", "item_id:token\tmovie_title:token_seq\n7\tHeat\n8\tAlien\n")
+    write(tmp_path / "ml.user", "user_id:token\tage:token\n1\t20\n")
+    assert load_dataset(str(tmp_path)).items.title == ["Heat", "Alien"]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"a.csv": "user,item\n1,2\n", "b.csv": "user,item\n1,3\n"}, r"several tables of interactions: .*a\.csv"),
+        ({"movies.csv": MOVIES}, r"with movies\.csv, contains no table of users and items"),
+        ({"u.data": "1\t7\t5\t874965758\n2\t8\t3\t874965759\n"}, r"u\.data\?names=user,item,rating,timestamp"),
+    ],
+)
+def test_a_folder_without_one_table_of_interactions_says_what_is_there(tmp_path, files, reason):
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    with pytest.raises(SDiffError, match=reason):
+        load_dataset(str(tmp_path))
+
+
+def test_shards_may_be_json_arrays(tmp_path):
+    for n, (user, item) in enumerate([("a", "x"), ("b", "y")]):
+        write(tmp_path / f"log-{n:05}-of-00002.json", f'[{{"user": "{user}", "item": "{item}"}}]')
+    assert pairs(load_dataset(str(tmp_path)).split.known()) == {"a": ["x"], "b": ["y"]}

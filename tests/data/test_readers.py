@@ -12,7 +12,8 @@ from sdiff.data import database
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
 from sdiff.data.preview import preview
-from sdiff.data.readers import Reading, read_interactions, split_of
+from sdiff.data.readers import read_interactions, split_of
+from sdiff.data.reading import Reading
 
 ROWS = [("9", "b", 4, 3), ("10", "ä", 5, 1), ("10", "b", 3, 2)]
 SKIP = Reading(skip_faulty=True)

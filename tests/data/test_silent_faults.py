@@ -5,11 +5,12 @@ import pytest
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.datasets import load_dataset
-from sdiff.data.dialect import Layout
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.items import read_items
-from sdiff.data.readers import FaultyRows, read_interactions
+from sdiff.data.readers import read_interactions
+from sdiff.data.report import FaultyRows
 from sdiff.data.roles import suggested_names
+from sdiff.data.tables.dialect import Layout
 from tests.data.test_files import read, write
 from tests.data.test_readers import pairs
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from sdiff import Recommender
 from sdiff.config import PRESETS
+from sdiff.data.ids import MISSING
 from sdiff.data.interactions import Interactions, Split
-from sdiff.data.readers import MISSING, read_interactions
+from sdiff.data.readers import read_interactions
 from sdiff.data.splits import chronological_split, random_split
 from sdiff.evaluation.metrics import ndcg, recall, recall_all
 from sdiff.method.diffusion import q_sample, sample

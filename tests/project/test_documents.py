@@ -12,7 +12,7 @@ import sdiff
 from benchmarks.report import PAGES, ROOT, TABLES, filled
 from sdiff.app.api import ENDPOINTS
 from sdiff.cli.main import parser
-from sdiff.data.readers import Reading
+from sdiff.data.reading import Reading
 from sdiff.experiments.studies import EXPERIMENTS
 
 DOCS = {path.relative_to(ROOT).as_posix(): path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md")}

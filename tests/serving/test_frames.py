@@ -9,7 +9,9 @@ import torch
 from sdiff import Recommender, SDiffError, preset
 from sdiff.data.frames import Form, read_frame
 from sdiff.data.interactions import Split
-from sdiff.data.readers import FaultyRows, Reading, read_interactions, split_of
+from sdiff.data.readers import read_interactions, split_of
+from sdiff.data.reading import Reading
+from sdiff.data.report import FaultyRows
 from sdiff.evaluation.evaluate import evaluate
 from sdiff.serving import frames
 from sdiff.training.trainer import Trainer

@@ -28,8 +28,8 @@ from sdiff.app.uploads.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Option
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
 from sdiff.data.preview import Preview
-from sdiff.data.readers import FaultyRows
 from sdiff.data.reading import SPLITS
+from sdiff.data.report import FaultyRows
 from sdiff.data.roles import PAIR
 from sdiff.data.summary import summarize
 from sdiff.data.times import NAMES, TimeReading

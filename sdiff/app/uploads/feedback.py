@@ -12,8 +12,8 @@ from sdiff.app.uploads.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Option
 from sdiff.app.uploads.store import Checked
 from sdiff.app.views import tables
 from sdiff.base.errors import SDiffError
-from sdiff.data.faults import Faults
 from sdiff.data.summary import Summary
+from sdiff.data.tables.faults import Faults
 from sdiff.data.times import TimeReading
 
 FORMATS = {"text": "Text", "json": "JSON", "parquet": "Parquet"}

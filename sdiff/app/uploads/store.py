@@ -19,12 +19,13 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
 from sdiff.data.database import database, readable_errors
 from sdiff.data.datasets import OWN, Dataset, load_dataset
-from sdiff.data.faults import Faults
 from sdiff.data.formats import own_items
 from sdiff.data.items import untitled
-from sdiff.data.readers import FaultyRows, read_interactions, split_of
+from sdiff.data.readers import read_interactions, split_of
 from sdiff.data.reading import Reading
+from sdiff.data.report import FaultyRows
 from sdiff.data.summary import Summary, summarize
+from sdiff.data.tables.faults import Faults
 
 TITLE = 60  # maximum number of characters: a folder name may have 255 bytes, a character up to 4
 KEY = re.compile(rf"own:(?P<digest>[0-9a-f]{{16}})/(?P<title>[\w .-]{{0,{TITLE - 1}}}\w)(\?(?P<query>.*))?")

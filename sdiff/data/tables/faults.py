@@ -6,8 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 KEPT = 200  # maximum number of invalid rows whose reasons are kept
 REJECTS = 100_000  # maximum number of unparsable rows that DuckDB records
+# In the reasons of faults, by which `FaultyRows` chooses its advice.
+TIME, UNREAD_TIME, NOT_ENCODED = "timestamp is", ", not seconds or a date", "it is not in"
 QUOTES = "a quotation mark is not closed or is inside a value"
 # SQL of the rows that DuckDB could not parse, with one of the errors of each, and what forgets them.
 REJECTED = """
@@ -55,3 +59,14 @@ def rejection(kind: str, message: str) -> str:
     if counts:
         return f"it has {counts[2]} value{'s' * (counts[2] != '1')}, not {counts[1]}"
     return "the line is longer than 2 MB" if kind == "LINE SIZE OVER MAXIMUM" else kind.lower()
+
+
+def row_numbers(positions: Sequence[int], first: int, others: Sequence[int]) -> list[int]:
+    """The numbers of the rows at `positions` (from 0) among the parsed ones.
+
+    Args:
+        first: number of the first row.
+        others: numbers of the rows that were not parsed, in ascending order.
+    """
+    before = np.array(others) - first - np.arange(len(others))  # how many parsed rows precede each of the others
+    return (np.array(positions) + first + np.searchsorted(before, positions, side="right")).tolist()

@@ -20,7 +20,7 @@ SPAN = 1000  # maximum number of lines in a quoted value
 # Empty lines, a line that names the delimiter as Excel writes it, and comments, before the first line of the table.
 START = r"(?:\s*\n)?(?:sep=(.)\n(?=\s*\S))?(?:\s*\n|[%#](?:[^\S\n].*)?\n(?=\s*\S))*"
 NAMELESS = r" \d*"  # pattern of the internal name of a column without a name
-OPEN, WRONG = ["open"], ["wrong"]  # rows whose quotation marks do not match
+OPEN, WRONG = ["open"], ["wrong"]  # in place of rows whose quotation marks do not match
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,31 @@ class Dialect:
         if len(names) == len(rows[0]) > 1 and not (headed or any(map(is_value, names))):
             return replace(made, names=_names(names, rows), rows=rows)
         return replace(made, names=_names(rows[0], rows[1:]), header=rows[0], rows=rows[1:])
+
+    @property
+    def first_row(self) -> int:
+        """The number of the first row after the header."""
+        return self.skip + bool(self.header) + 1
+
+    def blank_rows(self, lines: Iterable[str], rest: int) -> list[int]:
+        """The numbers of the blank rows after the header, as in a spreadsheet: a row may have several lines.
+
+        Args:
+            lines: of the whole file, as DuckDB reads it.
+            rest: number of other rows after which no blank ones are needed.
+        """
+        blank, number, inside = [], 0, False
+        for line in lines:
+            if not inside:
+                number += 1
+                if number >= self.first_row and line == "\n":
+                    blank.append(number)
+                elif number >= self.first_row and not (rest := rest - 1):
+                    break
+            if self.quote and self.quote in line:
+                escaped = 0 if self.escape == self.quote else line.count(self.escape + self.quote)
+                inside ^= (line.count(self.quote) - escaped) % 2 == 1
+        return blank
 
     @property
     def header_is_data(self) -> bool:

@@ -22,6 +22,7 @@ from charset_normalizer import from_bytes
 
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import regular
+from sdiff.data.tables.faults import NOT_ENCODED
 
 HEAD = 1 << 16  # bytes examined to find the format and the columns
 BLOCK = 1 << 23  # bytes; a quarter of DuckDB's CSV buffer
@@ -47,7 +48,7 @@ WILD = re.compile(r"[*?\[\]]")  # characters in a file name that DuckDB takes fo
 
 
 @dataclass(frozen=True)
-class Source:
+class TableFiles:
     """A table in one file, or in several files of the same format, which are read one after the other.
 
     Attributes:
@@ -67,7 +68,7 @@ class Source:
     garbled: bool = False
 
     @classmethod
-    def of(cls, paths: Sequence[Path], encoding: str = "") -> Source:
+    def of(cls, paths: Sequence[Path], encoding: str = "") -> TableFiles:
         """Examines the start of the first file. Without `encoding`, it is UTF-8 or UTF-16.
 
         Raises:
@@ -147,16 +148,21 @@ class Source:
             uniform &= returns == 0 or returns == pairs == feeds
         return uniform, short
 
-    def lines(self, is_header: Callable[[str, Path], bool] | None = None) -> Iterator[str]:
+    def first_lines(self) -> Iterator[str]:
+        """The lines in `text`, without the last one if it may be cut."""
+        return io.StringIO(self.text[: self.text.rfind("\n") + 1] or self.text)
+
+    def lines(self, is_header: Callable[[str, Path], bool] | None = None, only: Path | None = None) -> Iterator[str]:
         """The lines of all files, each with \\n at its end. Bytes that cannot be decoded are surrogates.
 
         Args:
             is_header: whether the first line of another file than the first one repeats the header, and is left out.
+            only: one of the files, in place of all.
 
         Raises:
             SDiffError: the text is not in this encoding.
         """
-        for path in self.paths:
+        for path in [only] if only else self.paths:
             later = is_header if path != self.paths[0] else None
             try:
                 with opened(path) as file:
@@ -192,7 +198,19 @@ class Source:
             encoding = "cp1250" if central else "cp1252"
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
 
-    def example(self, encoding: str) -> str:
+    def proposed(self) -> str:
+        """The likely encoding if `text` is not in the given one, else an empty text."""
+        return self.proposal() if self.garbled else ""
+
+    def advice(self, prefix: str) -> str:
+        """What to do about a line that is not in the encoding. `prefix` is that of the names of options."""
+        proposed = self.proposal()
+        return (
+            f"{NOT_ENCODED} {self.encoding.upper()} (set the encoding of the file, such as "
+            f"{prefix}encoding={proposed}, if {brief(self._example(proposed))} is right)"
+        )
+
+    def _example(self, encoding: str) -> str:
         """The beginning of a line that is not in UTF-8, in another encoding; empty if it cannot be decoded."""
         text = next(self._foreign(), b"").decode(encoding, errors="replace")
         place = next((n for n, letter in enumerate(text) if ord(letter) > 127), 0)
@@ -207,7 +225,7 @@ class Source:
 
 
 def write(target: Path, lines: Iterable[str]) -> None:
-    """Writes lines of `Source.lines` to a file."""
+    """Writes lines of `TableFiles.lines` to a file."""
     with target.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
         out.writelines(lines)
 

@@ -1,0 +1,87 @@
+"""Notes on what may be wrong, row numbers in reports, and columns that only later rows have."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sdiff.base.errors import SDiffError
+from sdiff.data.datasets import frame_dataset
+from sdiff.data.readers import read_interactions
+from sdiff.data.reading import Reading
+from sdiff.data.report import FaultyRows
+from sdiff.data.tables import json_table
+from tests.data.test_files import read, write
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        (["1,10 11 12", "2,12 14", "3,15 16"], "Most items seem to be lists of ids, such as 10 11 12"),
+        (["guest,a", "guest,b", "guest,c", "guest,d", "1,a", "2,b"], "The user guest has 4 of the 6 interactions"),
+        (["1,-1", "2,-1", "3,-1", "4,-1", "1,a", "2,b"], "The item -1 has 4 of the 6 interactions"),
+        (["a,1", "A,2", "b,1", "B,2"], "2 of the 4 users differ from another one only by upper and lower case"),
+    ],
+)
+def test_ids_that_may_be_wrong_are_noted(tmp_path, rows, note):
+    _, report = read(tmp_path, "user,item\n" + "\n".join(rows) + "\n")
+    [found] = report.notes
+    assert found.startswith(note)
+
+
+@pytest.mark.parametrize(
+    "rows", [["1,New York 2", "2,Room 9 a", "3,10"], ["guest,a", "1,a", "2,b"], ["0,a", "1,b", "2,a"]]
+)
+def test_ordinary_ids_are_not_noted(tmp_path, rows):
+    assert read(tmp_path, "user,item\n" + "\n".join(rows) + "\n")[1].notes == ()
+
+
+@pytest.mark.parametrize(("times", "noted"), [(["2020-01-01", "2020-01-02"], True), (["2020-01-01 10:00"] * 2, False)])
+def test_an_unused_time_of_day_is_noted(tmp_path, times, noted):
+    text = f"user,item,date,hour\n1,a,{times[0]},10:30\n2,b,{times[1]},9:15 PM\n"
+    notes = read(tmp_path, text)[1].notes
+    assert notes == (("hour seems to hold the time of day, which is not used: join it to the date.",) if noted else ())
+    assert not read(tmp_path, text, timestamp="-")[1].notes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user,item\n1,2\n\n\n,5\n3,4\n", [5]),
+        ("\n\nuser,item\n\n1,2\n\n,5\n\n1,2,3\n\n,6\n", [7, 9, 11]),
+        ('user,item,description\n1,2,"a\n\nb"\n\n,5,c\n', [4]),  # a row may have several lines, as in a spreadsheet
+        ("user,item,title\n1,2,'a\n\n,5,c\n", [4]),
+        (r"user,item,title" + '\n1,2,"a \\"b\\" c"\n\n,5,"\\" "\n', [4]),
+        ("user,item\r\n1,2\r\n\r\n,5\r\n", [4]),
+        ('{"user": 1, "item": 2}\n\n \n{"user": 1,\n{"item": 4}\n\n{"user": 1, "item": 3}\n', [4, 5]),
+    ],
+)
+def test_rows_are_numbered_as_in_the_file_with_blank_lines(tmp_path, text, expected):
+    path = write(tmp_path / ("t.jsonl" if text[0] == "{" else "t.csv"), text)
+    with pytest.raises(FaultyRows) as caught:
+        read_interactions(path)
+    assert [fault.row for fault in caught.value.faults.first] == expected
+
+
+def test_keys_that_only_late_objects_have_are_columns(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_table, "HEAD", 2)
+    rows = [{"user": n % 2, "item": n} | ({"rating": n} if n > 2 else {}) for n in range(6)]
+    path = write(tmp_path / "t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    _, report = read_interactions(path, Reading(min_rating=4, skip_faulty=True))
+    assert (report.faults.count, report.below_rating) == (3, 1)
+
+
+def test_advice_on_times_fits_what_is_wrong(tmp_path):
+    with pytest.raises(SDiffError, match="most are seconds") as mixed:
+        read(tmp_path, "user,item,time\n1,a,1500000000\n1,b,1500000001\n1,c,1500000000000\n")
+    assert "timestamp_format" not in str(mixed.value) and "timestamp=-" in str(mixed.value)
+    with pytest.raises(SDiffError, match=r"timestamp_format=%d/%m/%Y"):
+        read(tmp_path, "user,item,time\n1,a,2020-01-01\n1,b,2020-01-02\n1,c,yesterday\n")
+
+
+def test_the_index_of_a_frame_is_mentioned_if_a_column_is_missing():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"user": [1, 2], "item": [3, 4]}).set_index("user")
+    with pytest.raises(SDiffError, match=r"no column user.*Its index, user, is no column: use reset_index\(\)"):
+        frame_dataset(frame)
