@@ -43,15 +43,17 @@ const tell = (id, text) => {
 // A tab that the address names is opened then. Each control says that value, is marked where it differs, and has a button that brings it back.
 (() => {
   const kept = (key) => ["view", "frame", "map", "__theme"].includes(key) || /^[bc]-/.test(key);
-  const write = (query) => history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+  const write = (query, visited = false) =>
+    history[visited ? "pushState" : "replaceState"](null, "", query.size ? `?${query}` : location.pathname);
+  addEventListener("popstate", () => location.reload()); // an address brings back what it named
   let trained = {};
   let idle = {};
   // What Compare puts beside the page: sides B and C, which belong to one data set.
   const sides = new Map();
-  const putSides = (query, text) => {
+  const putSides = (query, text, visited = false) => {
     for (const key of [...query.keys()]) if (/^[bc]-/.test(key)) query.delete(key);
     for (const [key, value] of new URLSearchParams(text)) query.set(key, value);
-    write(query);
+    write(query, visited);
   };
   window.setSide = (text) => {
     const query = new URLSearchParams(location.search);
@@ -62,7 +64,9 @@ const tell = (id, text) => {
     const [now, next] = [new URLSearchParams(location.search), new URLSearchParams(text)];
     for (const [key, value] of now) if (kept(key)) next.set(key, value);
     const [former, dataset] = [now.get("dataset"), next.get("dataset")];
-    former && former !== dataset ? putSides(next, sides.get(dataset)) : write(next);
+    // Back goes to the former data set, model or user. Controls move too often to be kept.
+    const visited = former && ["dataset", "model", "user"].some((key) => now.get(key) !== next.get(key));
+    former && former !== dataset ? putSides(next, sides.get(dataset), visited) : write(next, visited);
   };
   // A slider, or the box of the seed.
   const input = (name) =>

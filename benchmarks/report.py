@@ -13,10 +13,10 @@ from typing import Any, get_args, get_type_hints
 
 from benchmarks import tables
 from benchmarks.tables import markdown, read
-from sdiff.app.handlers import results
 from sdiff.config import AUTO, BOUNDS, HELP, INFERENCE_KEYS, PRESETS, Config
 from sdiff.evaluation.protocols import PROTOCOLS
 from sdiff.experiments.baselines.recency import RECENT
+from sdiff.results import documents
 from sdiff.training.trainer import CRITERION
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def filled(page: str) -> str:
 
 def summary() -> str:
     """Table 1 on ml-1m-diffrec, reduced to `SUMMARY` and `COLUMNS`, and SASRec."""
-    run = results.read_run("table1", "ml-1m-diffrec")
+    run = documents.read_run("table1", "ml-1m-diffrec")
     rows = {row[0]: dict(zip(run.head, row, strict=True)) for row in run.cells}
     (sasrec,) = read("accuracy-ml-1m-diffrec-sasrec.json")
     test = sasrec["mean"]["test"]
@@ -75,13 +75,13 @@ def _written(value: Any) -> str:
 def accuracy() -> str:
     """Accuracy per data set: first the models that ignore the order of interactions, then those that use it."""
     cells = []
-    documents = read("accuracy-*.json")
-    for dataset in dict.fromkeys(d["dataset"] for d in documents):
-        runs = [d for d in documents if d["dataset"] == dataset]
+    measured = read("accuracy-*.json")
+    for dataset in dict.fromkeys(d["dataset"] for d in measured):
+        runs = [d for d in measured if d["dataset"] == dataset]
         rows = {run["preset"]: _reached(run) for run in runs}
         notes = {run["preset"]: ", ".join(run["set"] or sorted({*run.get("chosen", ())})) for run in runs}
         for name, reached in max((run["references"] for run in runs), key=len).items():
-            rows[name] = [f"{reached['test'][key]:.4f}" for key in results.METRICS] + [""]
+            rows[name] = [f"{reached['test'][key]:.4f}" for key in documents.METRICS] + [""]
         for name in sorted(rows, key=lambda name: name in IN_ORDER):
             label = f"**S-Diff `{name}`**" if name in (AUTO, *PRESETS) else {"sasrec": "SASRec"}.get(name, name)
             cells.append(
@@ -92,14 +92,14 @@ def accuracy() -> str:
                     *rows[name],
                 ]
             )
-    return markdown(["data", "model", "order", *results.METRICS.values(), "training"], cells)
+    return markdown(["data", "model", "order", *documents.METRICS.values(), "training"], cells)
 
 
 def ablation() -> str:
     """For each ablated preset what it reaches without one of its parts, and the difference that makes on test."""
     cells = []
-    for label in results.runs("ablation"):
-        run = results.read_run("ablation", label)
+    for label in documents.runs("ablation"):
+        run = documents.read_run("ablation", label)
         (whole,) = (row["test"][CRITERION] for row in run.rows if row["without"] == "nothing")
         for row in run.rows:
             values = [row["valid"][CRITERION], row["test"][CRITERION], row["test"]["ndcg@20"]]
@@ -110,7 +110,7 @@ def ablation() -> str:
 
 def experiments() -> str:
     """Every experiment but those that have a section of their own."""
-    others = ((title, name) for title, name in results.titles() if name not in ("table1", "ablation"))
+    others = ((title, name) for title, name in documents.titles() if name not in ("table1", "ablation"))
     return "\n\n".join(f"### {title}\n\n{experiment(name, '####')}" for title, name in others)
 
 
@@ -120,9 +120,9 @@ def experiment(name: str, level: str) -> str:
 
 
 def _runs(name: str, level: str) -> Iterator[str]:
-    title = {key: title for title, key in results.titles()}[name]
-    for label in results.runs(name):
-        run = results.read_run(name, label)
+    title = {key: title for title, key in documents.titles()}[name]
+    for label in documents.runs(name):
+        run = documents.read_run(name, label)
         picture = f"{name}-{label.replace(', ', '-')}.svg"
         yield f"{level} {label}\n\n![{title}, {label}](../benchmarks/results/{picture})\n\nMade by {run.source}"
         if run.cells:
@@ -132,7 +132,7 @@ def _runs(name: str, level: str) -> Iterator[str]:
 
 
 def _reached(run: dict[str, Any]) -> list[str]:
-    cells = [_spread(run["mean"]["test"][key], run["std"]["test"][key], run["seeds"]) for key in results.METRICS]
+    cells = [_spread(run["mean"]["test"][key], run["std"]["test"][key], run["seeds"]) for key in documents.METRICS]
     return [*cells, f"{run['seconds']:.0f} s, {run['seeds']} seed{'s' if run['seeds'] > 1 else ''}, {run['device']}"]
 
 

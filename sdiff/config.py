@@ -84,6 +84,12 @@ class Config:
     q: float = _number(
         0.0, 0.0, 1.0, "exponent of the generalised cross-entropy (0: cross-entropy); higher: unlikely items count less"
     )
+    negatives: int = _number(
+        0,
+        0,
+        1_000_000_000,
+        "with loss=softmax: items drawn for the softmax of a batch, beside those that its users hide; 0: all items",
+    )
     basis: Basis = _choice(
         "fixed", "U: fixed, tied (learnt), or directional (one learnt U for histories, one for scores)"
     )
@@ -123,6 +129,8 @@ class Config:
             object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
         if self.basis != "fixed" and self.loss != "softmax":
             raise SDiffError(f"basis={self.basis} needs loss=softmax: the squared error shrinks a learnt basis.")
+        if self.negatives and self.loss != "softmax":
+            raise SDiffError("negatives needs loss=softmax: the squared error compares spectra.")
         if self.graph_entries and self.loss != "softmax" and self.denoiser != "filter":
             raise SDiffError("graph_entries needs loss=softmax or denoiser=filter: the squared error compares spectra.")
         if self.graph_log and not (self.graph_entries and self.denoiser == "mlp"):

@@ -21,6 +21,7 @@ from sdiff.app.query import KEYS, LONGEST, NUMBERS, Query
 from sdiff.app.server import gate, journal
 from sdiff.app.state import INSTANT, serve
 from sdiff.app.uploads import store
+from sdiff.app.views.progress import opening_bar
 from sdiff.base.errors import SDiffError
 from sdiff.data import datasets
 from sdiff.data.registry import REGISTRY
@@ -197,7 +198,7 @@ class Opening:
     def _busy(self, dataset: str, stage: openings.Stage) -> Parts:
         """The page while a data set is opened: progress and a cancel button."""
         title = REGISTRY[dataset].title if dataset in REGISTRY else store.title_of(dataset)
-        words = f"Opening **{literal(title)}**: {stage.html()}"
+        words = f"Opening **{literal(title)}**: {opening_bar(stage)}"
         return {self.page.dataset: gr.Dropdown(interactive=False), **self._status(words, cancel=True)}
 
     def _as_before(self, opened: list[str], uploaded: list[str]) -> Parts:

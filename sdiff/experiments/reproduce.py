@@ -18,8 +18,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sdiff.app.handlers import results
-from sdiff.app.views import experiment_figures
 from sdiff.base.device import best_device, device_name
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import write_atomically
@@ -30,6 +28,7 @@ from sdiff.experiments.accuracy import PARTS
 from sdiff.experiments.record import versions
 from sdiff.experiments.studies import EXPERIMENTS
 from sdiff.experiments.study import Row, Study
+from sdiff.results import charts, documents
 from sdiff.training.trainer import CRITERION
 
 QUICK = {"K": 16, "hidden": 32, "epochs": 2}  # settings of a smoke run
@@ -136,7 +135,7 @@ def rows(run: dict[str, Any]) -> list[Row]:
 def draw(what: str, run: dict[str, Any], path: Path) -> None:
     """Draws the figure of a run to a file. Needs Chromium; without it, prints a warning."""
     experiment = EXPERIMENTS[what]
-    figure = experiment_figures.picture(rows(run), run["paper"], **experiment.figure)
+    figure = charts.picture(rows(run), run["paper"], **experiment.figure)
     of = ", ".join(filter(None, (run["dataset"], run["preset"])))
     title = {"text": f"{experiment.title} ({of})", "font_size": 14, "y": 1, "yanchor": "top", "pad": {"t": 16}}
     figure.update_layout(title=title)
@@ -151,7 +150,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """The saved results of an experiment, or None if it has not been run. Raises SDiffError for a damaged file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if not all(results.complete(run) for run in document.get("runs", ())):
+        if not all(documents.complete(run) for run in document.get("runs", ())):
             raise ValueError("a run is not complete")
     except FileNotFoundError:
         return None

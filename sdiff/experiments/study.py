@@ -45,7 +45,7 @@ class Experiment:
 
     Attributes:
         jobs: jobs by name.
-        figure: how `experiment_figures` draws the rows.
+        figure: how `sdiff.results.charts` draws the rows.
         paper: the values published in the paper, by data set and value of the first label.
         of_preset: whether it depends on a preset; results are then saved for each preset.
         exact: whether to train for as many epochs as the preset says; otherwise epochs are limited to shorten sweeps.

@@ -12,6 +12,7 @@ from sdiff.config import Config
 from sdiff.method.histories import Histories
 from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
+from sdiff.method.spectrum import EVERY, Items
 
 SCORES = 4_000_000  # scores computed at once; much larger arrays do not fit in the caches of a CPU
 
@@ -28,7 +29,7 @@ class Basis(Protocol):
     @property
     def lam(self) -> Tensor: ...
     def gft(self, x: Histories) -> Tensor: ...
-    def igft(self, v: Tensor, items: slice = ...) -> Tensor: ...
+    def igft(self, v: Tensor, items: Items = ...) -> Tensor: ...
 
 
 def scaled(x: Histories, config: Config) -> Histories:
@@ -48,9 +49,9 @@ def condition(basis: Basis, x: Histories, config: Config) -> Tensor:
     return torch.stack([basis.gft(c) for c in memory_inputs(x, config)], dim=1)
 
 
-def neighbourhood_scores(model: Model, x: Histories, config: Config) -> Tensor | None:
-    """A c (B, n_items) for the mean of the memories of x, with sum 1; None without an item graph."""
-    return None if model.graph is None else model.graph.dot(mean_memory(x, config))
+def neighbourhood_scores(model: Model, x: Histories, config: Config, items: Items = EVERY) -> Tensor | None:
+    """A c (B, n_items), or only of `items`, for the mean of the memories of x, with sum 1; None without a graph."""
+    return None if model.graph is None else model.graph.dot(mean_memory(x, config), items)
 
 
 def mean_memory(x: Histories, config: Config) -> Histories:

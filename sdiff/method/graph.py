@@ -10,7 +10,7 @@ from torch.nn.functional import silu
 
 from sdiff.data.interactions import Interactions
 from sdiff.method.histories import Histories
-from sdiff.method.spectrum import normalised_adjacency_root
+from sdiff.method.spectrum import EVERY, Items, normalised_adjacency_root
 
 BLOCK = 20_000_000  # entries of A' computed at once
 CELLS = 2_000_000  # neighbours added at once; with ten times as many, a CPU takes three times as long
@@ -53,21 +53,26 @@ class ItemGraph(nn.Module):
         if self.scaled:
             self.weights *= n_items / self.weights.sum(1).mean().clamp(min=1e-12)
 
-    def dot(self, x: Histories) -> Tensor:
-        """x A (B, n_items): each item of a history adds its weight to its neighbours.
+    def dot(self, x: Histories, items: Items = EVERY) -> Tensor:
+        """x A (B, n_items), or only the columns of `items`: each item of a history adds its weight to its neighbours.
 
         Items are added in blocks, which bounds the memory and suits the caches of a CPU.
         """
         if self.neighbours is None:
-            return x.dot(self.weights)
+            return x.dot(self.weights)[:, items]
         n_items, N = self.weights.shape
-        scores = self.weights.new_zeros(len(x) * n_items)
+        width, position = n_items, None
+        if isinstance(items, Tensor):  # the last column takes what the others do not
+            width, position = len(items) + 1, torch.full((n_items,), len(items), device=items.device)
+            position[items] = torch.arange(len(items), device=items.device)
+        scores = self.weights.new_zeros(len(x) * width)
         step = max(CELLS // N, 1)
         for parts in zip(*(part.split(step) for part in (x.rows, x.items, x.weights)), strict=True):
-            rows, items, weights = parts
-            cells = rows[:, None] * n_items + self.neighbours[items]  # (step, N)
-            scores.scatter_add_(0, cells.flatten(), (weights[:, None] * self.weights[items]).flatten())
-        return scores.view(len(x), n_items)
+            rows, own, weights = parts
+            columns = self.neighbours[own] if position is None else position[self.neighbours[own]]  # (step, N)
+            cells = rows[:, None] * width + columns
+            scores.scatter_add_(0, cells.flatten(), (weights[:, None] * self.weights[own]).flatten())
+        return scores.view(len(x), width)[:, items if isinstance(items, slice) else slice(-1)]
 
     def pull(self, items: Tensor, g: Tensor) -> Tensor:
         """sum_i A_ji g_i (n,) for items j: what each contributes to g'(x A), for g (n_items,)."""

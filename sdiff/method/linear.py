@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sdiff.method.histories import Histories
-from sdiff.method.spectrum import EVERY, SpectralBasis
+from sdiff.method.spectrum import EVERY, Items, SpectralBasis
 
 
 class LinearDenoiser(nn.Module):
@@ -54,7 +54,7 @@ class DegreeBasis:
         """U'D^-1/2 x (B, K) of sparse histories."""
         return replace(x, weights=x.weights / self.roots[x.items]).dot(self.spectrum.U)
 
-    def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+    def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """w D^1/2 U v (B, n_items), or only the columns of `items`."""
         roots = self.roots[items]
         return self.weight * (v @ self.spectrum.U[items].T) * roots if self.weight else v.new_zeros(len(v), len(roots))

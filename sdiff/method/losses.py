@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from sdiff.base.distributed import ALONE, Ranks
 from sdiff.config import Config
 from sdiff.config import Loss as Kind
+from sdiff.method.candidates import ALL, Candidates
 from sdiff.method.diffusion import condition, neighbourhood_scores, q_sample, scaled
 from sdiff.method.histories import TINY, Histories
 from sdiff.method.model import Model
@@ -56,7 +57,8 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
 
     n is the total weight of a user's hidden items: their number, unless weights fade with `half_life`. This is the
     generalised cross-entropy of Zhang & Sabuncu 2018 (NeurIPS), with the probability p relative to 1 / n, the best
-    value for n items. For q = 0 it is the limit -log(n p), in nats. Arguments are those of `denoising_loss`.
+    value for n items. For q = 0 it is the limit -log(n p), in nats. With `negatives`, p is an estimate from some of the
+    items. Arguments are those of `denoising_loss`.
     """
     # The steps of Algorithm 1 as above, repeated so that each loss can be read from top to bottom.
     shown, hidden = hide(x, config, generator)
@@ -64,11 +66,12 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
     c_or_none = drop_condition(c, config.p_uncond, generator)
     t = uniform_times(c, config.tau, generator)  # (B,)
     v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
-    near = neighbourhood_scores(model, shown, config)
-    v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator)
+    some = Candidates.draw(hidden, len(model.log_counts), config.negatives, generator) if config.negatives else ALL
+    near = neighbourhood_scores(model, shown, config, some.items)
+    v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator, some)
     v0_hat = model.denoiser(v_t, c_or_none, t)
-    logits = shown.fill_(model.scores(v0_hat, near), -torch.inf)  # (B, n_items)
-    log_n_p = hidden.at(logits.log_softmax(dim=1)) + hidden.size.clamp(min=TINY).log()[hidden.rows]
+    logits = some.logits(model.scores(v0_hat, near, some.items), shown, -torch.inf)  # (B, S)
+    log_n_p = some.within(hidden).at(logits.log_softmax(dim=1)) + hidden.size.clamp(min=TINY).log()[hidden.rows]
     surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
     return LossSum((hidden.weights * surprise).sum(), hidden.weights.sum())
 
@@ -104,6 +107,7 @@ def noised(
     near: Tensor | None,
     config: Config,
     generator: Generator,
+    candidates: Candidates = ALL,
 ) -> tuple[Tensor, Tensor]:
     """v_t (B, K) ~ q(v_t | v_0), and its t (B,).
 
@@ -126,6 +130,6 @@ def noised(
     v_k = v_tau = q(c.mean(1), tau)
     if config.T > 1:
         with torch.no_grad():
-            estimate = model.v_0(model.denoiser(v_tau, c_or_none, tau), c.mean(1), shown, near)
+            estimate = model.v_0(model.denoiser(v_tau, c_or_none, tau), c.mean(1), shown, near, candidates)
         v_k = torch.where((k == config.T)[:, None], v_tau, q(estimate, t_k))
     return torch.where(as_sampled[:, None], v_k, v_t), torch.where(as_sampled, t_k, t)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from sdiff.config import Config
+from sdiff.method.candidates import ALL, Candidates
 from sdiff.method.crossfit import Fold
 from sdiff.method.denoiser import Denoiser
 from sdiff.method.graph import FilterHead, FusionHead, ItemGraph
 from sdiff.method.histories import Histories
 from sdiff.method.linear import DegreeBasis, LinearDenoiser, PassThrough
-from sdiff.method.spectrum import EVERY, SpectralBasis
+from sdiff.method.spectrum import EVERY, Items, SpectralBasis
 
 
 class LearntBasis(nn.Module):
@@ -34,39 +35,51 @@ class LearntBasis(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-3.0))
         self.bias = nn.Parameter(torch.log(item_counts + 1.0))
         self.moved: tuple[Tensor, Tensor] | None = None  # U_in and U_out within `shifted`
+        self.shift: tuple[Tensor, Tensor] | None = None  # in place of `moved`, if only some rows are needed
+        self.sampled = config.negatives > 0
         self.lam: Tensor
         self.register_buffer("lam", spectrum.lam, persistent=False)
 
-    @property
-    def encoder(self) -> Tensor:
-        """U_in (n_items, K)."""
-        return self.U_in if self.moved is None else self.moved[0]
+    def encoder(self, items: Items = EVERY) -> Tensor:
+        """U_in (n_items, K), or the rows of `items`."""
+        return self.moved[0][items] if self.moved else self._rows(self.U_in, items)
 
-    @property
-    def decoder(self) -> Tensor:
-        """U_out (n_items, K)."""
-        if self.moved is not None:
-            return self.moved[1]
-        return self.U_in if self._U_out is None else self._U_out
+    def decoder(self, items: Items = EVERY) -> Tensor:
+        """U_out (n_items, K), or the rows of `items`."""
+        if self.moved:
+            return self.moved[1][items]
+        return self._rows(self.U_in if self._U_out is None else self._U_out, items)
+
+    def _rows(self, matrix: Tensor, items: Items) -> Tensor:
+        if self.shift is None:
+            return matrix[items]
+        U, U_f = self.shift
+        return matrix[items] + (U_f[items] - U[items]).mul_(math.sqrt(len(U)))
 
     @contextmanager
     def shifted(self, U: Tensor, U_f: Tensor) -> Iterator[None]:
         """In the block, U_in and U_out are shifted from the eigenvectors U to those of a fold, U_f."""
-        shift = (U_f - U).mul_(math.sqrt(len(U)))
-        U_in = self.U_in + shift
-        self.moved = U_in, U_in if self._U_out is None else self._U_out + shift
+        if self.sampled:
+            self.shift = U, U_f
+        else:
+            shift = (U_f - U).mul_(math.sqrt(len(U)))
+            U_in = self.U_in + shift
+            self.moved = U_in, U_in if self._U_out is None else self._U_out + shift
         try:
             yield
         finally:
-            self.moved = None
+            self.moved = self.shift = None
 
     def gft(self, x: Histories) -> Tensor:
         """U_in'x (B, K) of sparse histories."""
-        return x.dot(self.encoder)
+        if self.shift is None:
+            return x.dot(self.encoder())
+        some = Candidates(x.items.unique())
+        return some.within(x).dot(self.encoder(some.items))
 
-    def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+    def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """Logits (B, n_items), or only those of `items`."""
-        return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.decoder[items].T)
+        return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.decoder(items).T)
 
 
 class Model(nn.Module):
@@ -103,7 +116,7 @@ class Model(nn.Module):
         """Whether the denoiser is computed instead of trained."""
         return not isinstance(self.denoiser, Denoiser)
 
-    def scores(self, v0_hat: Tensor, near: Tensor | None, items: slice = EVERY, beta: float = 0.0) -> Tensor:
+    def scores(self, v0_hat: Tensor, near: Tensor | None, items: Items = EVERY, beta: float = 0.0) -> Tensor:
         """x_hat (B, n_items) = U v0_hat, or only of `items`.
 
         With a head, fused with `near`, the `neighbourhood_scores` of these items.
@@ -118,18 +131,18 @@ class Model(nn.Module):
         discount = beta * self.log_counts[items]
         return scores - discount if isinstance(self.basis, LearntBasis) else scores * torch.exp(-discount)
 
-    def v_0(self, v0_hat: Tensor, c: Tensor, x: Histories, near: Tensor | None) -> Tensor:
+    def v_0(self, v0_hat: Tensor, c: Tensor, x: Histories, near: Tensor | None, candidates: Candidates = ALL) -> Tensor:
         """The denoiser's output v0_hat as an estimate of v_0 (B, K), which the next step of Algorithm 2 noises again.
 
         With the softmax loss, the output gives logits. Their probabilities p over the items not in the history x are
         the expected hidden items: v_0 = (1 - m) c + m n U'p, with c = U'x, the share m of hidden items (`mask`), and
-        the number n of items in x, or 1 if histories are normalised.
+        the number n of items in x, or 1 if histories are normalised. `near` are scores of the `candidates`.
         """
         if not isinstance(self.basis, LearntBasis):
             return v0_hat
         least = torch.finfo(v0_hat.dtype).min  # not -inf: a history may contain every item
-        logits = x.fill_(self.scores(v0_hat, near), least)
-        hidden = logits.softmax(1) @ self.basis.encoder
+        logits = candidates.logits(self.scores(v0_hat, near, candidates.items), x, least)
+        hidden = logits.softmax(1) @ self.basis.encoder(candidates.items)
         return (1 - self.mask) * c + self.mask * (hidden if self.normalise else x.size[:, None] * hidden)
 
     @contextmanager

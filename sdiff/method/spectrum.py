@@ -22,6 +22,7 @@ from sdiff.method.histories import Histories
 
 CPU = torch.device("cpu")
 EVERY = slice(None)
+Items = slice | Tensor  # indices of some items
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class SpectralBasis:
         """Graph Fourier transform U'x (B, K) of sparse histories."""
         return x.dot(self.U)
 
-    def igft(self, v: Tensor, items: slice = EVERY) -> Tensor:
+    def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """Inverse transform U v (B, n_items), or only the columns of `items`."""
         return v @ self.U[items].T
 

@@ -153,7 +153,7 @@ class Trainer:
                 self.folds = cross_fit(split.train, spectrum, config.folds, entries, p, ranks, exact=start is None)
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
         parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
-        self.static = static_shapes() and not ranks.launched
+        self.static = static_shapes() and not ranks.launched and not config.negatives
         graphs = self.static and self.device.type == "cuda"
         self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True, capturable=graphs)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))

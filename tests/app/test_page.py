@@ -162,6 +162,24 @@ def test_a_url_restores_the_page_in_another_session(page, visit):
 
 
 @pytest.mark.slow
+def test_back_and_forward_lead_to_the_former_and_the_next_user(page):
+    first = titles(page)
+    page.get_by_label("User id").fill("7")
+    page.get_by_label("User id").press("Enter")
+    second = changed(page, first)
+    move(page, "guidance", 3)
+    moved = changed(page, second)
+    page.go_back()
+    page.wait_for_selector("#recommended tbody tr")
+    settle(page)
+    assert titles(page) == first, "a control is no step of its own"
+    page.go_forward()
+    page.locator("#summary").filter(has_text="User 7 has").wait_for()
+    settle(page)
+    assert titles(page) == moved
+
+
+@pytest.mark.slow
 def test_an_invalid_url_parameter_is_reported_and_the_rest_is_opened(visit, url):
     page = visit("?user=7&model=gone&guidance=99&item=nothing&genre=None&k=3")
     for said in ("There is no checkpoint 'gone'", "This data set has no genre None"):

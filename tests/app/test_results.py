@@ -5,12 +5,11 @@ import re
 
 import pytest
 
-from sdiff.app.handlers import results
-from sdiff.app.views import experiment_figures
 from sdiff.base.errors import SDiffError
 from sdiff.config import PRESETS
 from sdiff.experiments.reproduce import CAPS
 from sdiff.experiments.studies import EXPERIMENTS
+from sdiff.results import charts, documents
 
 ROWS = [
     {"model": "A <x>", "order": False, "test": {"recall@20": 0.15, "ndcg@20": 0.1}, "valid": {"recall@20": 0.12}},
@@ -42,13 +41,13 @@ def folder(tmp_path):
 
 
 def test_a_run_is_shown_with_the_value_of_the_paper_and_its_command(folder):
-    assert results.titles(folder) == [("Table 1", "table1")]
-    assert results.runs("table1", folder) == ["demo", "demo, paper"]
-    run = results.read_run("table1", "demo", folder)
+    assert documents.titles(folder) == [("Table 1", "table1")]
+    assert documents.runs("table1", folder) == ["demo", "demo, paper"]
+    run = documents.read_run("table1", "demo", folder)
     assert run.head == ["model", "order", "R@10", "R@20", "N@10", "N@20", "valid R@20", "paper R@20"]
     assert run.cells[1] == ["ours", "✓", "", "0.2000", "", "0.1300", "0.1400", "0.2500"]
     assert run.cells[0][-1] == "" and RUN["command"] in run.source
-    figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
+    figure = charts.picture(run.rows, run.paper, **run.figure)
     assert [list(bar.x) for bar in figure.data] == [
         [0.15, 0.2],
         [0.25],
@@ -61,12 +60,12 @@ def test_rows_under_other_protocols_have_tables_of_their_own(folder):
     for n, name in enumerate(("first", "second")):
         jobs[name] = [jobs[name][0] | {"protocols": {"paper": {"recall@20": 0.3 + n / 10}}}]
     (folder / "table1.json").write_text(json.dumps(document))
-    run = results.read_run("table1", "demo", folder)
+    run = documents.read_run("table1", "demo", folder)
     assert [row[3] for row in run.protocols["paper"]] == ["0.3000", "0.4000"]
     assert [row[3] for row in run.cells] == ["0.1500", "0.2000"] and "protocols" not in run.head
     del jobs["second"][0]["protocols"]
     (folder / "table1.json").write_text(json.dumps(document))
-    assert results.read_run("table1", "demo", folder).protocols == {}, "a table has all rows or none"
+    assert documents.read_run("table1", "demo", folder).protocols == {}, "a table has all rows or none"
 
 
 @pytest.mark.parametrize(
@@ -74,45 +73,45 @@ def test_rows_under_other_protocols_have_tables_of_their_own(folder):
 )
 def test_a_damaged_file_is_left_out_with_a_warning(folder, caplog, text):
     (folder / "table3.json").write_text(text)
-    assert results.titles(folder) == [("Table 1", "table1")]
+    assert documents.titles(folder) == [("Table 1", "table1")]
     assert "table3.json cannot be shown, because it is damaged" in caplog.text
 
 
 def test_an_unknown_experiment_or_run_is_refused(folder):
     for name, label in (("gone", "demo"), ("table1", "gone"), ("accuracy-demo-paper", "demo")):
         with pytest.raises(SDiffError, match="choose another"):
-            results.read_run(name, label, folder)
+            documents.read_run(name, label, folder)
     with pytest.raises(SDiffError, match="There is no experiment 'gone'"):
-        results.runs("gone", folder)
+        documents.runs("gone", folder)
 
 
 def test_a_long_curve_has_no_table(folder):
     document = json.loads((folder / "table1.json").read_text())
     document["runs"][0]["jobs"]["first"] = ROWS[:1] * 100
     (folder / "table1.json").write_text(json.dumps(document))
-    assert results.read_run("table1", "demo", folder).cells == []
+    assert documents.read_run("table1", "demo", folder).cells == []
 
 
 def test_a_preset_is_introduced_before_its_numbers(folder):
-    told = {label: results.read_run("table1", label, folder).words for label in ("demo", "demo, paper")}
+    told = {label: documents.read_run("table1", label, folder).words for label in ("demo", "demo, paper")}
     assert "The preset **paper**" not in told["demo"], "it has no row there"
     assert "The preset **paper**" in told["demo, paper"] and "chosen on validation" in told["demo, paper"]
     document = json.loads((folder / "table1.json").read_text())
     document["runs"][0]["jobs"]["first"][0]["model"] = "S-Diff paper"
     (folder / "table1.json").write_text(json.dumps(document))
-    assert "The preset **paper**" in results.read_run("table1", "demo", folder).words
+    assert "The preset **paper**" in documents.read_run("table1", "demo", folder).words
 
 
 def test_every_experiment_says_what_it_shows_without_a_measured_value():
-    assert set(results.WORDS["experiments"]) == set(EXPERIMENTS)
-    assert set(results.WORDS["presets"]) <= set(PRESETS)
-    for said in results.WORDS["experiments"].values():
+    assert set(documents.WORDS["experiments"]) == set(EXPERIMENTS)
+    assert set(documents.WORDS["presets"]) <= set(PRESETS)
+    for said in documents.WORDS["experiments"].values():
         assert set(said) == {"shows", "paper", "here"}
         assert not re.search(r"\d*\.\d|%", " ".join(said.values())), "a result file may be measured anew"
 
 
 def measured(name: str, key: str = "ml-1m-diffrec", preset: str = "paper") -> list[dict]:
-    return results.read_run(name, f"{key}, {preset}").rows
+    return documents.read_run(name, f"{key}, {preset}").rows
 
 
 def recalls(rows: list[dict], *labels: str) -> dict:
@@ -122,7 +121,7 @@ def recalls(rows: list[dict], *labels: str) -> dict:
 
 
 def test_what_is_said_of_table_1_is_what_was_measured():
-    run = results.read_run("table1", "ml-1m-diffrec")
+    run = documents.read_run("table1", "ml-1m-diffrec")
     recall = recalls(run.rows, "model")
     printed = {model: values["recall@20"] for model, values in run.paper.items()}
     rivals = {row["model"] for row in run.rows if not (row["order"] or row["model"].startswith("S-Diff"))}
@@ -194,13 +193,13 @@ def test_what_is_said_of_bounds_steps_times_and_speed_is_what_was_measured():
 
 @pytest.mark.parametrize("name", ["fig7", "fig8", "groups", "guidance", "tau", "steps"])
 def test_experiments_that_say_so_train_for_fewer_epochs_than_table_1(name):
-    assert "fewer epochs than in Table 1" in results.WORDS["experiments"][name]["here"]
+    assert "fewer epochs than in Table 1" in documents.WORDS["experiments"][name]["here"]
     assert not EXPERIMENTS[name].exact and CAPS["epochs"] < PRESETS["paper"].epochs
 
 
 def test_every_stored_result_can_be_shown():
-    assert results.titles()
-    for _, name in results.titles():
-        for label in results.runs(name):
-            run = results.read_run(name, label)
-            experiment_figures.picture(run.rows, run.paper, **run.figure)
+    assert documents.titles()
+    for _, name in documents.titles():
+        for label in documents.runs(name):
+            run = documents.read_run(name, label)
+            charts.picture(run.rows, run.paper, **run.figure)

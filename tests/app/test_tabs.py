@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from sdiff.app.handlers import results
 from sdiff.app.tabs.experiments import experiments
-from sdiff.app.views.experiment_figures import called
 from sdiff.data.registry import REGISTRY
+from sdiff.results import documents
+from sdiff.results.charts import called
 from tests.page import WIDTHS, changed, move, open_tab, reload, settle, titles
 
 ENDLESS = "K=16 hidden=32 eval_every=1 patience=100000"  # long enough for a slow page to stop it
@@ -251,7 +251,7 @@ def test_the_experiments_tab_shows_the_selected_run(page):
     page.get_by_role("option").filter(has_text="Recall by history length").click()
     page.locator("#experiment-source").filter(has_text="reproduce groups").wait_for()
     page.locator("#experiment-words").filter(has_text="The preset paper").wait_for()
-    first, second = results.runs("groups")[:2]
+    first, second = documents.runs("groups")[:2]
     key, preset = second.split(", ")
     page.get_by_label("Data set and model").click()
     page.get_by_role("option").filter(has_text=REGISTRY[key].title).click()
@@ -467,7 +467,7 @@ def test_a_plot_is_saved_as_png_svg_and_csv_under_its_name(page):
     open_tab(page, "Experiments")
     page.wait_for_selector("#experiment-plot .js-plotly-plot")
     _, name = experiments()[0]
-    run = results.read_run(name, results.runs(name)[0])
+    run = documents.read_run(name, documents.runs(name)[0])
     (png, picture), (svg, drawing), (table, data) = (
         exported(page, "experiment-plot", format) for format in ("png", "svg", "csv")
     )

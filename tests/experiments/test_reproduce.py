@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdiff.app.views import experiment_figures
 from sdiff.cli.main import main
 from sdiff.config import Config
 from sdiff.data.datasets import Dataset, load_dataset
@@ -16,6 +15,7 @@ from sdiff.data.items import Items
 from sdiff.experiments import record, reproduce, table1
 from sdiff.experiments.studies import EXPERIMENTS, log_snr
 from sdiff.experiments.study import Study
+from sdiff.results import charts
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(
         reproduce,
         "draw",
-        lambda what, run, path: experiment_figures.picture(reproduce.rows(run), {}, **EXPERIMENTS[what].figure),
+        lambda what, run, path: charts.picture(reproduce.rows(run), {}, **EXPERIMENTS[what].figure),
     )
 
 
@@ -127,10 +127,10 @@ def test_the_signal_power_is_that_of_the_basis_from_which_training_starts(split)
 
 def test_figures_show_test_metrics_by_group():
     rows = [{"T": T, "noise": on, "test": {"recall@20": T / 10}} for on in ("on", "off") for T in (1, 2)]
-    figure = experiment_figures.picture(rows, {}, **EXPERIMENTS["steps"].figure)
+    figure = charts.picture(rows, {}, **EXPERIMENTS["steps"].figure)
     assert [trace.name for trace in figure.data] == ["noise on", "noise off"]
     assert list(figure.data[0].y) == [0.1, 0.2]
-    grid = experiment_figures.picture(
+    grid = charts.picture(
         [{"alpha_min": 0, "sigma_max": 0.5, "test": {"recall@20": 0.3}}], {}, **EXPERIMENTS["fig8"].figure
     )
     assert list(grid.data[0].z) == [0.3]
@@ -200,7 +200,7 @@ def test_a_job_that_does_not_fit_the_data_set_is_refused_with_a_reason(tmp_path,
 
 def test_values_of_the_paper_overlay_the_bars():
     rows = [{"model": name, "order": name == "ours", "test": {"recall@20": 0.1}} for name in ("theirs", "ours")]
-    figure = experiment_figures.picture(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
+    figure = charts.picture(rows, {"ours": {"recall@20": 0.3}}, **EXPERIMENTS["table1"].figure)
     assert [(trace.name, *trace.y, *trace.x) for trace in figure.data] == [
         ("without order", "theirs", 0.1),
         ("with order", "ours", 0.1),

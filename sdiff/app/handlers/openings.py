@@ -44,11 +44,6 @@ class Stage:
     words: str
     seconds: float
 
-    def html(self) -> str:
-        """A progress bar with the label."""
-        bar = f'<progress max="{self.of}" value="{self.number + 0.5}"></progress>'
-        return f"{bar} {self.words} … {self.seconds:.0f} s"
-
 
 @dataclass(eq=False)
 class _Opening:

@@ -266,7 +266,7 @@ def _words_of(n: int, step: int, config: Config, now: dict[str, list[int]], last
 
 def inverse(basis: LearntBasis | SpectralBasis | DegreeBasis, v: Tensor) -> Tensor:
     """U v (B, n_items) without the bias and the scale that a learned basis has."""
-    return v @ (basis.encoder if isinstance(basis, LearntBasis) else basis.U).T
+    return v @ (basis.encoder() if isinstance(basis, LearntBasis) else basis.U).T
 
 
 def _resolve(query: Query) -> tuple[Config, Recommender, Histories]:

@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from threading import Event, Lock
 
 from sdiff.app import state
-from sdiff.app.labels import RECALL, preset_label
+from sdiff.app.labels import preset_label
 from sdiff.app.processes import runs, space
 from sdiff.app.server import gate, journal
 from sdiff.app.server.public import public_message
-from sdiff.app.views import tables
+from sdiff.app.views import progress
 from sdiff.base.errors import SDiffError
 from sdiff.config import Config, parse_assignments, preset
 from sdiff.training.auto import Candidate, Failure, Step, candidates
@@ -23,7 +22,6 @@ from sdiff.training.trainer import CRITERION, Progress
 
 WAIT = 0.5  # seconds between updates of a waiting run
 REDRAW = 1.0  # seconds between updates of the curves, which a slow browser takes long to draw
-KEPT = "The model that is open stays open until you choose the new one."
 CHOSEN = {"half_life": "half-life", "beta": "popularity discount"}  # settings that `choose` chooses
 Curves = tuple[list[int], list[float], list[tuple[int, float]]]  # epochs, their losses, (epoch, validation recall@20)
 
@@ -145,21 +143,6 @@ def choose(dataset: str, minutes: float, seed: int, name: str, stop: Event) -> G
     yield from _in_turn(name, dataset, 60 * minutes, stop, run)
 
 
-def status(doing: str, seconds: float, expected: str) -> str:
-    """What is being done, as HTML: a sentence, for how many seconds, and how long it is expected to take."""
-    return f'<p>{doing}</p><p class="clock">{clock(seconds)} so far · {expected}</p>'
-
-
-def clock(seconds: float, down: bool = False) -> str:
-    """A duration that the page's script counts up or down."""
-    return f'<time data-seconds="{seconds:.1f}"{" data-down" * down}>{duration(seconds)}</time>'
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
 def _in_turn(
     name: str,
     dataset: str,
@@ -179,22 +162,11 @@ def _in_turn(
         while ahead := QUEUE.ahead(place):
             if stop.is_set():
                 raise SDiffError("Stopped before it began: nothing was trained.")
-            yield TrainingView(_waiting(ahead, time.monotonic() - started), [], [], [])
+            known = [place.left for place in ahead if place.left is not None]
+            left = sum(known) if len(known) == len(ahead) else None
+            yield TrainingView(progress.waiting(len(ahead), time.monotonic() - started, left), [], [], [])
             time.sleep(WAIT)
         yield from run(folder, place)
-
-
-def _waiting(ahead: list[Place], seconds: float) -> str:
-    others = "one other run is" if len(ahead) == 1 else f"{len(ahead)} other runs are"
-    known = [place.left for place in ahead if place.left is not None]
-    expected = f"starts within {clock(sum(known), down=True)}" if len(known) == len(ahead) else "no estimate yet"
-    return status(f"<b>Waiting in line:</b> {others} trained before this one.", seconds, expected)
-
-
-def _left(place: Place) -> str:
-    if place.left is None:
-        return "the first epoch will show how long it takes"
-    return f"up to {clock(place.left, down=True)} to go"
 
 
 def _trained(
@@ -202,31 +174,27 @@ def _trained(
 ) -> Generator[TrainingView, None, None]:
     started = time.monotonic()
     opened = state.open_dataset(dataset).dataset
-    title = escape(opened.title)
-    preparing = f"<b>Preparing:</b> the spectrum of {title}, then the first epoch."
-    yield TrainingView(status(preparing, 0, _left(place)), [], [], [])
+    title = opened.title
+    yield TrainingView(progress.preparing(title, place.left), [], [], [])
     curves: Curves = ([], [], [])
     shown, stopped = 0.0, False
     with closing(space.run(config, opened.split, seed, dataset, preset_name, folder)) as run:
-        progress = next(run)
-        while isinstance(progress, Progress):
-            _extend(curves, progress)
-            place.end = time.monotonic() + progress.eta
+        step = next(run)
+        while isinstance(step, Progress):
+            _extend(curves, step)
+            place.end = time.monotonic() + step.eta
             stopped = stop.is_set()
             if not stopped and time.monotonic() - shown > REDRAW:
                 shown = time.monotonic()
-                doing = (
-                    f"<b>Training</b> on {title}: epoch {progress.epoch} of at most {progress.epochs} · loss "
-                    f"{progress.loss:.5f} · {_best(progress)}"
-                )
-                yield TrainingView(status(doing, shown - started, _left(place)), *curves, preset=preset_name)
-            progress = run.send(stopped)
-    how = "Ended" if progress.failure else "Stopped" if stopped else "Done"
-    why = escape(f" {public_message(progress.failure)}") if progress.failure else ""
+                doing = progress.training(title, step, shown - started, place.left)
+                yield TrainingView(doing, *curves, preset=preset_name)
+            step = run.send(stopped)
+    how = "Ended" if step.failure else "Stopped" if stopped else "Done"
+    why = public_message(step.failure) if step.failure else ""
+    seconds = time.monotonic() - started
     yield TrainingView(
-        f"{_result(progress)}<p>{how} after {progress.epoch} epoch{'s'[: progress.epoch != 1]} on {title} in "
-        f"{duration(time.monotonic() - started)}. The weights of epoch {progress.best_epoch} are saved as "
-        f"<b>{folder.name}</b>. {KEPT}{why}</p>",
+        progress.result(step.valid, step.popularity)
+        + progress.trained(how, step.epoch, title, seconds, step.best_epoch, folder.name, why),
         *curves,
         saved_as=folder.name,
         preset=preset_name,
@@ -239,15 +207,14 @@ def _chosen(
     started = time.monotonic()
     place.end = started + 60 * minutes
     opened = state.open_dataset(dataset).dataset
-    title, names = escape(opened.title), candidates(opened.split)
+    title, names = opened.title, candidates(opened.split)
     tried: list[Candidate | Failure] = []
     curves: Curves = ([], [], [])
 
     def view(doing: str) -> TrainingView:
-        number = f"{names.index(current) + 1} of {len(names)}"
-        doing = f"<b>Trying model {number}</b> on {title} · {escape(preset_label(current))} · {doing}"
-        now = status(doing, time.monotonic() - started, _left(place))
-        return TrainingView(now, *curves, tried=_table(tried), preset=drawn)
+        number, seconds = names.index(current) + 1, time.monotonic() - started
+        now = progress.trying(title, preset_label(current), number, len(names), doing, seconds, place.left)
+        return TrainingView(now, *curves, tried=progress.tried(_cells(tried)), preset=drawn)
 
     current, drawn, shown = names[0], "", 0.0  # the preset that is tried, and the one that the curves are of
     yield view("preparing")
@@ -255,14 +222,14 @@ def _chosen(
         step = next(run)
         while not isinstance(step, runs.Ended):
             if isinstance(step, Step):
-                progress = step.progress
-                if progress.epoch == 1:
+                epoch = step.progress
+                if epoch.epoch == 1:
                     current = drawn = step.preset
                     curves = ([], [], [])
-                _extend(curves, progress)
+                _extend(curves, epoch)
                 if time.monotonic() - shown > REDRAW:
                     shown = time.monotonic()
-                    yield view(f"epoch {progress.epoch} of at most {progress.epochs}")
+                    yield view(f"epoch {epoch.epoch} of at most {epoch.epochs}")
             else:
                 tried.append(step)
                 if len(tried) < len(names) and not stop.is_set():
@@ -272,11 +239,11 @@ def _chosen(
     best = max((each for each in tried if isinstance(each, Candidate)), key=lambda each: each.valid[CRITERION])
     how = "Stopped" if stop.is_set() else "Done"
     yield TrainingView(
-        f"{_result(step)}<p>{how} on {title} after {duration(time.monotonic() - started)}. Best on validation is "
-        f"<b>{escape(preset_label(best.preset))}</b>, which is saved as <b>{folder.name}</b>. {KEPT}</p>",
+        progress.result(step.valid, step.popularity)
+        + progress.chosen(how, title, time.monotonic() - started, preset_label(best.preset), folder.name),
         *curves,
         saved_as=folder.name,
-        tried=_table(tried),
+        tried=progress.tried(_cells(tried)),
         preset=drawn,
     )
 
@@ -289,20 +256,8 @@ def _extend(curves: Curves, progress: Progress) -> None:
         valid.append((progress.epoch, progress.valid[CRITERION]))
 
 
-def _result(ended: runs.Ended) -> str:
-    """How good the saved model is, in a sentence; empty if nothing was validated."""
-    if ended.valid is None or ended.popularity is None:
-        return ""
-    return (
-        f'<p class="result"><b>recall@20 {ended.valid:.3f} on validation, against {ended.popularity:.3f} for '
-        f"popularity</b>. Recall@20 is the {RECALL}.</p>"
-    )
-
-
-def _table(tried: list[Candidate | Failure]) -> str:
-    """The presets that were tried."""
-    if not tried:
-        return ""
+def _cells(tried: list[Candidate | Failure]) -> list[list[str]]:
+    """The presets that were tried, as rows of `progress.tried`."""
     cells = []
     for each in tried:
         label = preset_label(each.preset).partition(":")[0]
@@ -310,11 +265,5 @@ def _table(tried: list[Candidate | Failure]) -> str:
             cells.append([label, "", public_message(each.error), ""])
             continue
         chosen = ", ".join(f"{CHOSEN[name]} {value:g}" for name, value in each.chosen.items())
-        cells.append([label, f"{each.valid[CRITERION]:.3f}", chosen, duration(each.seconds)])
-    return tables.plain_table("Models tried", ["Model", "recall@20", "Chosen on validation", "Time"], cells)
-
-
-def _best(progress: Progress) -> str:
-    if progress.best is None:
-        return "not validated yet"
-    return f"best validation recall@20 {progress.best:.4f} at epoch {progress.best_epoch}"
+        cells.append([label, f"{each.valid[CRITERION]:.3f}", chosen, progress.duration(each.seconds)])
+    return cells

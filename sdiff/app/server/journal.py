@@ -25,7 +25,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from sdiff.base.errors import SDiffError
 
-LOG = logging.getLogger("sdiff.app")
+LOG = logging.getLogger("sdiff")
 SLOW = 1.0  # seconds after which an event is logged even without `verbose`
 LONGEST = 200  # maximum number of characters of a value, because clients choose some of them
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from sdiff.app.handlers import results
 from sdiff.app.labels import preset_label
-from sdiff.app.views import experiment_figures, tables
+from sdiff.app.views import tables
 from sdiff.data.registry import REGISTRY
+from sdiff.results import charts, documents
 
 METRICS = "R: recall, N: NDCG, of lists of 10 or 20 on the test part; valid: on the validation part"
 
@@ -38,15 +38,15 @@ def experiments_tab() -> None:
 
 
 def experiments() -> list[tuple[str, str]]:
-    """(title, name) of each experiment with results, in the order of `results.WORDS`."""
-    order = list(results.WORDS["experiments"])
-    return sorted(results.titles(), key=lambda title: order.index(title[1]))
+    """(title, name) of each experiment with results, in the order of `documents.WORDS`."""
+    order = list(documents.WORDS["experiments"])
+    return sorted(documents.titles(), key=lambda title: order.index(title[1]))
 
 
 def _runs(name: str) -> list[tuple[str, str]]:
     """(description, label) of the runs of an experiment."""
     described = []
-    for label in results.runs(name):
+    for label in documents.runs(name):
         key, _, preset = label.partition(", ")
         title = REGISTRY[key].title if key in REGISTRY else key
         described.append((f"{title} · {preset_label(preset)}" if preset else title, label))
@@ -65,9 +65,9 @@ def _show(name: str, label: str) -> tuple[Any, ...]:
 
 def _read(name: str, label: str) -> tuple[str, Any, str, str, str]:
     """Words, figure, name of the figure, table and origin of a run."""
-    run = results.read_run(name, label)
-    cells = [[experiment_figures.called(first), *others] for first, *others in run.cells]
-    head = [experiment_figures.AXES.get(name, name) for name in run.head]
+    run = documents.read_run(name, label)
+    cells = [[charts.called(first), *others] for first, *others in run.cells]
+    head = [charts.AXES.get(name, name) for name in run.head]
     table = tables.plain_table(f"{len(cells)} rows · {METRICS}", head, cells) if cells else ""
-    figure = experiment_figures.picture(run.rows, run.paper, **run.figure)
+    figure = charts.picture(run.rows, run.paper, **run.figure)
     return run.words, figure, f"{run.title}, {label}", table, f"Made by {run.source}"

@@ -16,8 +16,8 @@ from sdiff.app.labels import literal
 from sdiff.app.page import Page, plot_area
 from sdiff.app.server.public import public_message
 from sdiff.app.state import open_dataset
-from sdiff.app.views import experiment_figures
 from sdiff.base.errors import SDiffError
+from sdiff.results import charts
 
 MEASURE: dict[str, Any] = measuring.LINE | dict(api_visibility="private")
 
@@ -96,7 +96,7 @@ class Grid:
                     f"signal floor {best['alpha_min']:g} and noise ceiling {best['sigma_max']:g}, with recall@20 "
                     f"{best['recall@20']:.4f}; lowest {lowest:.4f}."
                 )
-                figure = gr.Plot(experiment_figures.heat_map(cells, "alpha_min", "sigma_max"), visible=True)
+                figure = gr.Plot(charts.heat_map(cells, "alpha_min", "sigma_max"), visible=True)
                 yield {self.words: words, self.plot: figure, **buttons.measuring(len(cells) < n)}
         except SDiffError as error:
             yield {self.words: escape(public_message(error)), **buttons.stopped()}

@@ -18,9 +18,10 @@ from sdiff.app.server import gate
 from sdiff.app.server.public import public_message
 from sdiff.app.state import open_dataset
 from sdiff.app.tabs.grid import Buttons
-from sdiff.app.views import experiment_figures, tables
+from sdiff.app.views import tables
 from sdiff.app.views.tables import Cell, Head
 from sdiff.base.errors import SDiffError
+from sdiff.results import charts
 
 HERE, WRITTEN = "measured here", "from its training"
 COSTS = {"training, s": "training time", "size, MB": "size on disk"}
@@ -119,7 +120,7 @@ class Leaderboard:
         best, cheapest = max(points, key=lambda row: row["recall@20"]), min(points, key=lambda row: row[cost])
         words = f"**{literal(best['model'])}** is the most accurate, with {best['recall@20']:.4f}; "
         words += f"**{literal(cheapest['model'])}** costs least, with {cheapest['recall@20']:.4f}."
-        figure = experiment_figures.points(points, cost, "recall@20", "model")
+        figure = charts.points(points, cost, "recall@20", "model")
         return {self.cost_words: words, self.cost_plot: gr.Plot(figure, visible=True)}
 
     def _curves(self, standings: list[Standing]) -> Parts:
@@ -136,7 +137,7 @@ class Leaderboard:
         best = max(rows, key=lambda row: row["recall@20"])
         words = "Validation recall@20 over all users by epoch. The highest point is "
         words += f"{best['recall@20']:.4f}, of **{literal(best['model'])}** at epoch {best['epoch']}."
-        figure = experiment_figures.lines(rows, "epoch", group="model")
+        figure = charts.lines(rows, "epoch", group="model")
         return {self.curve_words: words, self.curves: gr.Plot(figure, visible=True)}
 
 

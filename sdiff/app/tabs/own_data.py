@@ -25,6 +25,7 @@ from sdiff.app.server.public import public_message
 from sdiff.app.uploads import feedback, mapping, store
 from sdiff.app.uploads.feedback import ADVICE, DELIMITERS, beginning, faults_table, meaning, paragraph, problem, size
 from sdiff.app.uploads.mapping import ITEMS, LABELS, LAYOUT, NONE, UNSET, Options, Understood
+from sdiff.app.views.progress import opening_bar
 from sdiff.base.errors import SDiffError
 from sdiff.base.paths import ASSETS, uploads_dir
 from sdiff.data.preview import Preview
@@ -281,7 +282,7 @@ class OwnData:
             key, root = await run_sync(store.key_of, table, items, reading), uploads_dir()
             undo = None if store.is_kept(key, root) else partial(store.discard, key, root)
             async for stage in openings.join_opening(key, partial(store.keep, table, items, reading, root), undo):
-                yield "", f"<p>{escape(table.name)}: {stage.html()}</p>", cancel
+                yield "", f"<p>{escape(table.name)}: {opening_bar(stage)}</p>", cancel
             summary = await run_sync(summarize, state.open_dataset(key).dataset)
         except FaultyRows as error:
             name = public_message(SDiffError(error.table))

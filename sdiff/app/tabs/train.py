@@ -21,7 +21,7 @@ from sdiff.app.page import Page
 from sdiff.app.processes import space
 from sdiff.app.server import gate
 from sdiff.app.server.public import public_message
-from sdiff.app.views import figures
+from sdiff.app.views import figures, progress
 from sdiff.base.errors import SDiffError
 from sdiff.training.auto import MINUTES
 
@@ -129,7 +129,7 @@ class TrainTab:
     def _enlist(self, request: gr.Request) -> Parts:
         """Registers the stop event of a run, which also works while the run waits for others."""
         _waiting[str(request.session_hash)] = Event()
-        waiting = training.status("<b>Waiting in line</b>", 0, "no estimate yet")
+        waiting = progress.waiting(None)
         return {**self._status(waiting, running=True), self.tried: "", **self._curves()}
 
     def _train_best(

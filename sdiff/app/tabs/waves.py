@@ -12,7 +12,7 @@ from sdiff.app.handlers import waves
 from sdiff.app.labels import literal
 from sdiff.app.page import Page, plot_area
 from sdiff.app.views import figures, lists
-from sdiff.app.views.plot_style import GENRE_COLOURS
+from sdiff.results.style import GENRE_COLOURS
 
 INTRO = """## The waves of this history
 Items that the same people choose are neighbours in a graph. A wave gives each item a height. Slow waves change

@@ -1,4 +1,4 @@
-"""Plots of spectra, training and data: pure functions from arrays to figures, in the look of `plot_style`."""
+"""Plots of spectra, training and data: pure functions from arrays to figures, in the look of `sdiff.results.style`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sdiff.app.views.plot_style import COLOURS, DASHES, GENRE_COLOURS, NAMES, PALETTE, SERIES, plain, unchecked
+from sdiff.results.style import COLOURS, DASHES, GENRE_COLOURS, NAMES, PALETTE, SERIES, plain, unchecked
 
 if TYPE_CHECKING:
     from sdiff.app.handlers.waves import Map

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from sdiff.app.views.plot_style import LINES, NAMES, PALETTE, SERIES, STYLES, plain
+from sdiff.results.style import LINES, NAMES, PALETTE, SERIES, STYLES, plain
 
 Row = dict[str, Any]  # settings and measures of a row; test metrics under "test"
 MEASURE = "recall@20"
