@@ -65,7 +65,7 @@ const tell = (id, text) => {
     for (const [key, value] of now) if (kept(key)) next.set(key, value);
     const [former, dataset] = [now.get("dataset"), next.get("dataset")];
     // Back goes to the former data set, model or user. Controls move too often to be kept.
-    const visited = former && ["dataset", "model", "user"].some((key) => now.get(key) !== next.get(key));
+    const visited = !first && former && ["dataset", "model", "user"].some((key) => now.get(key) !== next.get(key));
     former && former !== dataset ? putSides(next, sides.get(dataset), visited) : write(next, visited);
   };
   // A slider, or the box of the seed.

@@ -13,10 +13,10 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import data_dir, expanded
 from sdiff.data.download import fetch
 from sdiff.data.folders import read_folder
-from sdiff.data.formats import own_table
 from sdiff.data.hub import hub_table
 from sdiff.data.interactions import Split, Vocabulary
 from sdiff.data.items import Items
+from sdiff.data.own import own_table
 from sdiff.data.reading import DEFAULT, Reading
 from sdiff.data.registry import REGISTRY, Source
 from sdiff.data.report import Report

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.formats import are_lists, own_lists, own_split, own_table
 from sdiff.data.interactions import Split
 from sdiff.data.items import Items
+from sdiff.data.lists import are_lists, own_lists
+from sdiff.data.own import own_split, own_table
 from sdiff.data.preview import Preview, preview
 from sdiff.data.reading import Reading
 from sdiff.data.report import Report
-from sdiff.data.roles import METADATA, recognised
+from sdiff.data.roles import ITEM_IDS, METADATA, USERS, recognised
 from sdiff.data.tables.files import is_blank
 
 Found = Path | tuple[Path, ...]  # a table in one file, or in several
 SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.(.+)")  # train-00000-of-00002.parquet, as on the Hugging Face Hub
 NOT_TABLES = {".bak", ".old", ".tmp", ".md", ".readme", ".html", ".pdf", ".doc", ".docx"}  # of files beside tables
+# Of files that must be readable, because the table that is looked for may be among them.
+TABLES = {".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson", ".inter", ".item", ".gz"}
 SPLIT = {"train": {"train"}, "valid": {"valid", "validation", "val", "dev"}, "test": {"test"}}  # in names of files
-MOST = 30  # files whose columns are looked at, and files that are listed in a message
+MOST = 30  # tables whose columns are looked at
 
 
 def read_folder(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
@@ -35,6 +37,7 @@ def read_folder(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
         files = sorted(file for file in path.iterdir() if not file.is_dir() and file.name[0] not in "._")
     except OSError as error:
         raise SDiffError(f"Cannot read {path}: {error.strerror}.") from error
+    files = [file for file in files if file.suffix.lower() not in NOT_TABLES]
     tables = _tables(path, files)
     titles = [table for name, table in tables.items() if name.lower().startswith("items.")]
     if titles and not reading.items:
@@ -51,10 +54,14 @@ def read_folder(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
     if pieces := [file for file in files if file.name.startswith("part-")]:
         full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
         return own_table(tuple(full or pieces), reading)
-    sharded = [table for table in tables.values() if isinstance(table, tuple)]
-    if len(sharded) == 1:
-        return own_table(sharded[0], reading)
-    return _by_columns(path, {name: table for name, table in tables.items() if isinstance(table, Path)}, reading)
+    if not tables:
+        raise SDiffError(
+            f"{path} contains no table of interactions: add one, such as interactions.csv, or the parts of a split, "
+            "such as train.csv and test.csv."
+        )
+    if len(tables) == 1:
+        return own_table(next(iter(tables.values())), reading)
+    return _by_columns(path, tables, reading)
 
 
 def _split(path: Path, parts: Mapping[str, Mapping[str, Found]], reading: Reading) -> tuple[Split, Items, Report]:
@@ -71,43 +78,62 @@ def _split(path: Path, parts: Mapping[str, Mapping[str, Found]], reading: Readin
     return own_split(chosen, reading)
 
 
-def _by_columns(path: Path, tables: Mapping[str, Path], reading: Reading) -> tuple[Split, Items, Report]:
+def _by_columns(path: Path, tables: Mapping[str, Found], reading: Reading) -> tuple[Split, Items, Report]:
     """Reads the tables of interactions and of items that their columns show. Notes which they are."""
-    advice = "add one, such as interactions.csv, or the parts of a split, such as train.csv and test.csv"
-    if not tables or len(tables) > MOST:
-        raise SDiffError(f"{path} contains no table of interactions: {advice}.")
-    views = _views(tables, reading)
-    pairs = [name for name, view in views.items() if {"user", "item"} <= view.roles.keys()]
+    if len(tables) > MOST:
+        raise SDiffError(
+            f"{path} has {len(tables)} files: give the table of interactions, or name it interactions.csv."
+        )
+    if reading.names:
+        raise SDiffError(f"{path} has several tables: give the one whose columns names= lists.")
+    views, unreadable = {}, {}
+    for name, table in tables.items():
+        try:
+            views[name] = preview(table, reading)
+        except SDiffError as error:
+            unreadable[name] = error
+    pairs = [name for name, view in views.items() if _has_pairs(view, reading)]
     rated = [name for name in pairs if "rating" in views[name].roles]
     chosen = rated if len(rated) == 1 else pairs
+    for name, error in unreadable.items():
+        if Path(name).suffix.lower() in TABLES and not rated:  # it may have the ratings
+            raise SDiffError(f"{error} If the table of interactions is another one, give it alone.") from error
     if len(chosen) > 1:
-        raise SDiffError(f"{path} has several tables of interactions: give one of them, such as {path / chosen[0]}.")
+        raise SDiffError(f"{path} has several tables of interactions, {', '.join(chosen)}: give one of them.")
     if not chosen:
+        advice = "give the table itself, and name its columns, such as ?user=COLUMN&item=COLUMN"
         if nameless := [name for name, view in views.items() if {"rating", "timestamp"} & {*view.names}]:
             names = ",".join(views[nameless[0]].names)
             advice = f"if it is {nameless[0]}, which seems to have no header, give {path / nameless[0]}?names={names}"
         raise SDiffError(f"{path}, with {', '.join(tables)}, contains no table of users and items: {advice}.")
-    described = [
-        name
-        for name, view in views.items()
-        if name not in pairs and {"item", "title"} <= recognised(view.columns, METADATA).keys()
-    ]
-    if not reading.items and len(described) == 1:
-        reading = replace(reading, items=str(tables[described[0]]))
-    split, items, report = own_table(tables[chosen[0]], reading)
-    titles = f", with titles from {described[0]}" if reading.items == str(tables.get((described or [""])[0])) else ""
-    others = [name for name in tables if name not in chosen and not (titles and name in described)]
-    unused = f"; not used: {', '.join(others)}" if others else ""
-    return split, items, replace(report, notes=(f"Read from {chosen[0]}{titles}{unused}.", *report.notes))
+    described = [name for name, view in views.items() if name not in pairs and _has_titles(name, view)]
+    titles = tables[described[0]] if len(described) == 1 and not reading.items else None
+    split, items, report = own_table(tables[chosen[0]], reading, titles)
+    source = items.titles.table if items.titles else ""
+    with_titles = described if titles else [name for name, table in tables.items() if str(table) == source]
+    used = {chosen[0], *with_titles}
+    unused = [name + (f" ({unreadable[name]})" if name in unreadable else "") for name in tables if name not in used]
+    note = f"Read from {chosen[0]}"
+    if used != {*chosen}:
+        note += f", with titles from {with_titles[0]}"
+    if unused:
+        note += f"; not used: {', '.join(unused)}"
+    return split, items, replace(report, notes=(f"{note}.", *report.notes))
 
 
-def _views(tables: Mapping[str, Path], reading: Reading) -> dict[str, Preview]:
-    """Previews of the files that are tables."""
-    views: dict[str, Preview] = {}
-    for name, table in tables.items():
-        with suppress(SDiffError):
-            views[name] = preview(table, Reading(user=reading.user, item=reading.item))
-    return views
+def _has_pairs(view: Preview, reading: Reading) -> bool:
+    """Whether a table has columns of users and of ids of items, the named ones if any are."""
+    named = {role: name for role in ("user", "item") if (name := getattr(reading, role).strip().lower())}
+    roles = recognised(view.columns, {"item": ITEM_IDS}) | {"user": view.roles.get("user")} | named
+    return all(roles.get(role) in view.columns for role in ("user", "item"))
+
+
+def _has_titles(name: str, view: Preview) -> bool:
+    """Whether a table has items and their titles. A column id may also be that of users."""
+    noun = Path(name).stem.lower()
+    of_users = "user" in view.roles or {noun, noun.removesuffix("s")} & {*USERS}
+    ids = recognised(view.columns, {"item": (*ITEM_IDS, *(() if of_users else ("id",)))})
+    return "item" in ids and "title" in recognised(view.columns, METADATA)
 
 
 def _tables(path: Path, files: list[Path]) -> dict[str, Found]:
@@ -116,9 +142,7 @@ def _tables(path: Path, files: list[Path]) -> dict[str, Found]:
     Raises:
         SDiffError: the shards of a table are not complete, or there is also the whole table.
     """
-    tables: dict[str, Found] = {
-        file.name: file for file in files if not SHARD.fullmatch(file.name) and file.suffix.lower() not in NOT_TABLES
-    }
+    tables: dict[str, Found] = {file.name: file for file in files if not SHARD.fullmatch(file.name)}
     shards: dict[str, list[tuple[int, int, Path]]] = {}
     for file in files:
         if shard := SHARD.fullmatch(file.name):

@@ -12,18 +12,14 @@ def separated(genres: list[str], sequence: bool = False) -> list[str]:
         sequence: whether they are separated by blanks, as in RecBole's files.
     """
     texts = {*genres}
-    lists = {
-        text for text in texts if re.fullmatch(r"\[.*|\{.*\}|\(.*\)", text, re.DOTALL)
-    }  # the others: Postgres, Python
-    if lists:
-        as_list = {text: "|".join(_listed(text)) if text in lists else text for text in texts}
-        return [as_list[text] for text in genres]
+    lists = r"""\[.*|\{.*\}|\((\s*['"].*|.*,.*)\)"""  # of JSON, Postgres and Python; (unknown) is none
+    parts = {text: _listed(text) for text in texts if re.fullmatch(lists, text, re.DOTALL)}
+    plain = texts - parts.keys()
     separators = (r"\|", ";", ",", r"\s/\s", *([r"\s"] if sequence else []))
-    separator = next((each for each in separators if any(re.search(each, text) for text in texts)), None)
-    if separator is None:
-        return genres
-    parts = {text: "|".join(part.strip() for part in re.split(separator, text) if part.strip()) for text in texts}
-    return [parts[text] for text in genres]
+    separator = next((each for each in separators if any(re.search(each, text) for text in plain)), None)
+    parts |= {text: re.split(separator, text) if separator else [text] for text in plain}
+    joined = {text: "|".join(part.strip() for part in each if part.strip()) for text, each in parts.items()}
+    return [joined[text] for text in genres]
 
 
 def _listed(text: str) -> list[str]:

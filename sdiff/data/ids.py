@@ -15,24 +15,18 @@ MISSING = (
     *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "-", "--"),  # errors of spreadsheets, and dashes
     *("#n/a n/a", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", r"\n"),
 )
-# Differences between ids that mean the same, and how ids look without them.
+# How ids that mean the same differ, and how they look without the difference.
 DIFFERENCES: dict[str, Callable[[str], str]] = {
-    "leading zeros": lambda id: id.lstrip("0") or "0",
-    "a decimal point, such as 1.0 and 1": lambda id: re.sub(r"\.0+$", "", id),
-    "upper and lower case": str.lower,
-    "punctuation": lambda id: re.sub(r"[\W_]", "", id).lower(),
+    "by leading zeros": lambda id: id.lstrip("0") or "0",
+    "by a decimal point, such as 1.0 and 1": lambda id: re.sub(r"\.0+$", "", id),
+    "in upper and lower case": str.lower,
+    "by punctuation": lambda id: re.sub(r"[\W_]", "", id).lower() or id,
 }
-SPACES = " \t\n\r\x0b\x0c\u00a0\u2007\u202f\u3000\ufeff"
 BLANK = r"[\s\x0b\x{85}\p{Z}]+"  # white space of any script
 # Lists and objects, but not titles such as [REC] or ids such as {6f9619ff-8b86}.
 NESTED = r"""(?s)\[(\s*[-.\d]*\s*|.*[,"'{\[].*)\]|\{\s*\}|\{.*[,:=].*\}|\(\s*['"].*['"],?\s*\)"""
 ROUNDED = r"\d([.,]\d+)?[eE]\+\d+"  # a number as a spreadsheet shows it
 BREAK = "has a line break: a quotation mark may be missing"
-
-
-def as_text(column: str) -> str:
-    """SQL of a column's text without blanks around it, NULL if it is empty."""
-    return f"nullif(trim({column}, {literal(SPACES)}), '')"
 
 
 def mark_invalid_ids(table: Table, columns: Mapping[str, str]) -> None:
@@ -65,6 +59,8 @@ def mark_invalid_ids(table: Table, columns: Mapping[str, str]) -> None:
                 THEN 'is ' || id || ', but another row has ' || whole || ': write ids the same way'
             WHEN {table.keeps_quotes} AND regexp_full_match(id, '".*"')
                 THEN 'is ' || id || ', with its quotation marks: write all ids with them, or none'
+            WHEN regexp_full_match(id, '="[^"]*"')
+                THEN 'is ' || id || ', unlike the first rows: write all ids like Excel, or none'
             WHEN regexp_full_match(id, '[-=:+]{{2,}}')
                 THEN 'is ' || id || ', a line of a drawn table: export the table as CSV'
             WHEN regexp_full_match(id, {literal(NESTED)})
@@ -82,7 +78,7 @@ def mark_invalid_ids(table: Table, columns: Mapping[str, str]) -> None:
 
 
 def difference(ids: Sequence[str], given: Sequence[str], share: float = 0.0) -> str:
-    """By what more than a share of `ids` differ from ids `given` in another table; empty if that is not known."""
+    """How more than a share of `ids` differ from ids `given` in another table; empty if that is not known."""
     for name, plain in DIFFERENCES.items():
         others = {*map(plain, given)}
         if sum(plain(id) in others for id in ids) > share * len(ids):
@@ -94,5 +90,5 @@ def cause_of_mismatch(ids: Sequence[str], given: Sequence[str]) -> str:
     """Why none of the `ids` of interactions is among the ids `given` in a table of items."""
     examples = f"{', '.join(map(brief, given[:3]))} there, and {', '.join(map(brief, ids[:3]))} in the interactions"
     if found := difference(ids, given):
-        return f"the ids differ by {found} ({examples}); write them the same way in both tables"
+        return f"the ids differ {found} ({examples}); write them the same way in both tables"
     return f"its ids differ ({examples}); name the right column of ids, such as items_id=COLUMN"

@@ -12,7 +12,7 @@ from sdiff.base.errors import SDiffError
 from sdiff.data.columns import NOTHING, item_columns, named_columns
 from sdiff.data.database import literal, readable_errors
 from sdiff.data.genres import separated
-from sdiff.data.ids import MISSING, as_text, cause_of_mismatch, difference
+from sdiff.data.ids import MISSING, cause_of_mismatch, difference
 from sdiff.data.interactions import Vocabulary
 from sdiff.data.report import FaultyRows, Report
 from sdiff.data.roles import METADATA, candidates
@@ -40,6 +40,7 @@ class Titles:
         faults: the invalid rows of a table of items.
         columns: name of the column of each role.
         note: why others have none, if it can be seen; empty otherwise.
+        table: the name of the table that they are from.
     """
 
     found: int
@@ -47,6 +48,7 @@ class Titles:
     faults: Faults
     columns: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def _fitting(table: Table, first: str) -> str:
     columns = [table.columns[name] for name in candidates(list(table.columns), METADATA["item"])]
     if len(columns) < 2:
         return first
-    counts = ", ".join(f"count(*) FILTER ({as_text(column)} IN (SELECT id FROM ids))" for column in columns)
+    texts = map(table.stripped, columns)
+    counts = ", ".join(f"count(DISTINCT {text}) FILTER ({text} IN (SELECT id FROM ids))" for text in texts)
     with readable_errors(table.name):
         [found] = table.con.execute(f"SELECT {counts} FROM {table.scan}").fetchall()
     table.forget_rejected()
@@ -196,7 +199,7 @@ def _load(table: Table, columns: Mapping[str, str], extra: Mapping[str, str], on
         title = rf"regexp_replace(regexp_replace({title}, '{NO_YEAR}', ''), '{ARTICLE}', '\2 \1')"
     others = "".join(f", {_present(sql)} AS extra_{n}" for n, sql in enumerate(extra.values()))
     selected = f"""
-        SELECT {as_text(columns["item"])} AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
+        SELECT {table.stripped(columns["item"])} AS id, {title} AS title, {year} AS year, {genres} AS genres{others},
             {table.broken(one_line)} AS broken"""
     with readable_errors(table.name):
         table.con.execute(f"CREATE TABLE metadata AS {selected} FROM {table.scan}")
@@ -247,10 +250,10 @@ def _metadata(
             )
         lacking = [id for id, there in zip(items.ids, known, strict=True) if not there]
         if differing := difference(lacking, given, 1 / 2):
-            note = note or f"most others differ from an id in {table.name} by {differing}"
+            note = note or f"most others differ from an id in {table.name} {differing}"
     sequence = columns.get("genres") in {table.columns[name] for name in table.sequences}
     labels = {role: table.labels[sql] for role, sql in columns.items() if sql in table.labels}
-    titles = Titles(sum(titled), len(items), faults, labels, note)
+    titles = Titles(sum(titled), len(items), faults, labels, note, table.name)
     return Items(title, year, separated(genres, sequence), dict(zip(extra, others, strict=True)), titles)
 
 

@@ -17,6 +17,9 @@ SAME = 0.05  # share of ids that may differ only in their spelling, without a no
 # Ids that programs write for all users or items that they do not know, in lower case.
 STAND_INS = {"unknown", "anonymous", "anon", "guest", "other", "others", "default", "deleted", "[deleted]", "removed"}
 STAND_INS |= {"(not set)", "not set", "(other)", "(none)", "(unknown)", "unassigned", "0", "-1", "99999", "999999"}
+NUMBERED = r"\d+(\.\d+){3,}"  # addresses and versions, which look like dates
+DURATIONS = "length|duration|runtime|playtime|elapsed|session"  # in names of columns
+DAY = 86_400  # seconds
 OFTEN = 2  # how many times more rows such an id has than any other one
 
 
@@ -30,38 +33,36 @@ def notes_on(table: Table, columns: Mapping[str, str], untimed: bool, interactio
     """
     lengths = {"user": interactions.lengths, "item": interactions.item_counts}
     vocabularies = {"user": interactions.users, "item": interactions.items}
-    notes = [] if untimed else _unused_times(table, columns)
+    notes = [] if untimed else _unused_times(table, columns, interactions.timestamps)
     for role, ids in vocabularies.items():
         notes += [_spellings(role, ids), _lists(role, ids), _stand_in(role, ids, lengths[role])]
     return tuple(filter(None, notes))
 
 
-def _unused_times(table: Table, columns: Mapping[str, str]) -> list[str]:
-    """Notes on columns of dates, if they are not used because their names are not known, and on times of day."""
+def _unused_times(table: Table, columns: Mapping[str, str], timestamps: np.ndarray | None) -> list[str]:
+    """Notes on columns of dates, if there are no times, and on times of day, if the times are only dates."""
+    dated = timestamps is not None
     others = [sql for sql in table.labels if sql not in columns.values()]
-    if not others:
+    if not others or (timestamps is not None and (timestamps % DAY).any()):
         return []
-    time = columns.get("timestamp", "NULL")
-    rows = table.con.execute(f"SELECT {', '.join([*others, time])} FROM {table.scan} LIMIT {SAMPLED}").fetchall()
+    rows = table.con.execute(f"SELECT {', '.join(others)} FROM {table.scan} LIMIT {SAMPLED}").fetchall()
     table.forget_rejected()
-    *values, times = zip(*rows, strict=True) if rows else [()] * (len(others) + 1)
-
-    def like(form: str) -> list[str]:
+    form = TIME_OF_DAY if dated else DATE
+    found = [
+        table.labels[sql]
+        for sql, values in zip(others, zip(*rows, strict=True), strict=False)
+        if (given := [value for value in values if value]) and all(re.fullmatch(form, value) for value in given)
+        if dated or not all(re.fullmatch(f"{NUMBERED}|{TIME_OF_DAY}", value) for value in given)
+    ]
+    if dated:
         return [
-            table.labels[sql]
-            for sql, column in zip(others, values, strict=True)
-            if (given := [value for value in column if value]) and all(re.fullmatch(form, value) for value in given)
+            f"{name} seems to hold the time of day, which is not used: join it to the date."
+            for name in found
+            if not re.search(DURATIONS, name.lower())
         ]
-
-    hours = like(TIME_OF_DAY)
-    if "timestamp" in columns:
-        if any(":" in time for time in times if time):
-            return []
-        return [f"{name} seems to hold the time of day, which is not used: join it to the date." for name in hours]
     return [
         f"{name} seems to hold dates, which are not used: if they are the times, set timestamp={name}."
-        for name in like(DATE)
-        if name not in hours
+        for name in found
     ]
 
 
@@ -69,10 +70,14 @@ def _spellings(role: str, ids: Vocabulary) -> str:
     """A note if many ids differ from another one only in their spelling; empty otherwise."""
     if all(id.isdigit() and id[0] != "0" for id in ids.ids):  # the usual case, and fast
         return ""
-    for name, plain in DIFFERENCES.items():
-        same = len(ids) - len({*map(plain, ids.ids)})
+    for difference, plain in DIFFERENCES.items():
+        if difference == "by punctuation":  # but 1_23 and 12_3 are two ids
+            same = len(ids) - len({re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", id).lower() or id for id in ids.ids})
+        else:
+            same = len(ids) - len({*map(plain, ids.ids)})
         if same > SAME * len(ids):
-            return f"{same:,} of the {len(ids):,} {role}s differ from another one only by {name}: they may be the same."
+            many = f"{same:,} of the {len(ids):,} {role}s"
+            return f"{many} may be other spellings of the rest: they differ only {difference}."
     return ""
 
 

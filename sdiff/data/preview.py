@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdiff.data.database import readable_errors
-from sdiff.data.ids import as_text
 from sdiff.data.reading import DEFAULT, Reading
 from sdiff.data.roles import PAIR, suggested_names
 from sdiff.data.tables.open import open_table
@@ -61,7 +60,7 @@ def preview(path: Any, reading: Reading = DEFAULT) -> Preview:
         times: tuple[TimeReading, ...] = ()
         chosen = ()
         if "timestamp" in columns:
-            text, form = as_text(columns["timestamp"]), reading.timestamp_format.strip()
+            text, form = table.stripped(columns["timestamp"]), reading.timestamp_format.strip()
             chosen = times = time_readings(table, text, "")
             if form:
                 chosen = [time for time in times if time.format == form] or time_readings(table, text, form)

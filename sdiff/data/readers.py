@@ -11,7 +11,7 @@ import numpy as np
 from sdiff.base.errors import SDiffError
 from sdiff.data.columns import interaction_columns
 from sdiff.data.database import literal, readable_errors
-from sdiff.data.ids import as_text, mark_invalid_ids
+from sdiff.data.ids import mark_invalid_ids
 from sdiff.data.interactions import Interactions, Split, Vocabulary, k_core
 from sdiff.data.notes import notes_on
 from sdiff.data.reading import DEFAULT, SPLITS, Reading
@@ -87,7 +87,7 @@ def _times(table: Table, columns: Mapping[str, str], reading: Reading) -> Times:
     """How the timestamps are read. Raises SDiffError if that is not clear."""
     if "timestamp" not in columns:
         return Times()
-    times = find_times(table, as_text(columns["timestamp"]), reading.timestamp_format.strip(), True)
+    times = find_times(table, table.stripped(columns["timestamp"]), reading.timestamp_format.strip(), True)
     if len(times.formats) > 1:
         options = " or ".join(f"timestamp_format={form}" for form in times.formats[:SHOWN])
         raise SDiffError(
@@ -103,9 +103,7 @@ def _scan(table: Table, columns: Mapping[str, str], where: str, times: Times) ->
     It has user, item, rating, number and date of the time, the fault of a row, if any, and whether it is `broken`: see
     `Table.broken`. Its rowid is the position in the file; row_number() would prevent a parallel scan.
     """
-    text = {role: as_text(columns[role]) if role in columns else "NULL" for role in PAIR}
-    if any(cell.startswith('="') for row in table.rows for cell in row):  # ="007", with which Excel keeps a text
-        text = {role: f"""regexp_replace({sql}, '^="(.*)"$', '\\1')""" for role, sql in text.items()}
+    text = {role: table.stripped(columns[role]) if role in columns else "NULL" for role in PAIR}
     faults, one_line = _faults(table, columns), table.one_line(columns)
 
     def scan() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from sdiff.base.errors import SDiffError, brief
 from sdiff.base.paths import ASSETS, data_dir
 from sdiff.data.download import Archive
-from sdiff.data.formats import Format, last_fm, movielens, movielens_100k, own_table, published_lists, steam
 from sdiff.data.interactions import Split
 from sdiff.data.items import Items
+from sdiff.data.own import own_table
+from sdiff.data.published import Format, last_fm, movielens, movielens_100k, published_lists, steam
 from sdiff.data.reading import Reading
 
 LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data"

@@ -28,7 +28,8 @@ class FaultyRows(SDiffError):
         shown = "; ".join(map(str, faults.first[: 1 if encoding else SHOWN]))
         advice = "Fix them, or skip them with skip_faulty=true."
         if times:
-            form = "Set their format, as in timestamp_format=%d/%m/%Y, fix" if unread else "Fix"
+            most = 2 * faults.count > faults.rows
+            form = "Set their format, as in timestamp_format=%d/%m/%Y, fix" if unread and most else "Fix"
             advice = f"{form} them, skip them with skip_faulty=true, or leave out the times with timestamp=-."
         more = "" if encoding or faults.count <= SHOWN else "; and others"
         super().__init__(

@@ -153,8 +153,10 @@ def suggested_names(rows: list[list[str]]) -> tuple[str, ...]:
 
 def is_list(text: str) -> bool:
     """Whether a text seems to be a list of ids, such as "N55189 N42782"."""
+    if not re.fullmatch(LIST, text):
+        return False
     forms = {re.sub(r"\d+", "9", part) for part in re.split("[ ,;|]+", text)}
-    return re.fullmatch(LIST, text) is not None and len(forms) == 1 and "9" in forms.pop()
+    return len(forms) == 1 and "9" in forms.pop()
 
 
 def suggested_item_names(width: int) -> tuple[str, ...]:

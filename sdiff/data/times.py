@@ -76,7 +76,7 @@ class Times:
     """How a column of timestamps is read.
 
     Attributes:
-        formats: of the dates, in the notation of strftime, or a unit; several if any of them may be meant. None if
+        formats: of the dates, in the notation of strftime, or a unit; several if any of them may be meant. Empty if
             times are in ISO 8601 or numbers.
     """
 

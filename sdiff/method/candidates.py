@@ -26,7 +26,7 @@ class Candidates:
 
     @classmethod
     def draw(cls, hidden: Histories, n_items: int, negatives: int, generator: Generator) -> Candidates:
-        """The hidden items of a batch, and about `negatives` of the others, each as likely as any other.
+        """The hidden items of a batch, and up to `negatives` of the others, each as likely as any other.
 
         Those that are drawn stand for all the others, so that the sum of the softmax is unbiased. The hidden items of a
         batch, among which are the popular ones, stand for themselves. All items, if this leaves none out.
@@ -35,20 +35,17 @@ class Candidates:
         others = n_items - len(own)
         if others <= negatives:
             return ALL
-        drawn = torch.randint(n_items, (negatives,), generator=generator, device=own.device).unique()
-        drawn = drawn[torch.isin(drawn, own, assume_unique=True, invert=True)]
+        ranks = torch.randint(others, (negatives,), generator=generator, device=own.device).unique()
+        before = own - torch.arange(len(own), device=own.device)  # how many others precede each hidden item
+        drawn = ranks + torch.searchsorted(before, ranks, right=True)
         items, order = torch.cat([own, drawn]).sort()
         log_weights = torch.zeros(len(items), device=own.device)
-        log_weights[order >= len(own)] = math.log(others / max(len(drawn), 1))
+        log_weights[order >= len(own)] = math.log(others / len(drawn))
         return cls(items, log_weights)
 
-    def within(self, x: Histories) -> Histories:
+    def positions(self, x: Histories) -> Histories:
         """The entries of histories that are among these items, with the position there as their item."""
-        if isinstance(self.items, slice):
-            return x
-        position = torch.searchsorted(self.items, x.items).clamp(max=len(self.items) - 1)
-        inside = self.items[position] == x.items
-        return Histories(position, x.offsets, x.weights, x.users).where(inside)
+        return x if isinstance(self.items, slice) else x.among(self.items)
 
     def logits(self, scores: Tensor, shown: Histories, value: float) -> Tensor:
         """Logits (B, S) from the scores of these items, with `value` at the items that are shown. May overwrite them.
@@ -56,7 +53,7 @@ class Candidates:
         The sum of the softmax is then that over all items, or an estimate of it.
         """
         weighted = scores if self.log_weights is None else scores + self.log_weights
-        return self.within(shown).fill_(weighted, value)
+        return self.positions(shown).fill_(weighted, value)
 
 
 ALL = Candidates(EVERY)

@@ -59,7 +59,7 @@ class ItemGraph(nn.Module):
         Items are added in blocks, which bounds the memory and suits the caches of a CPU.
         """
         if self.neighbours is None:
-            return x.dot(self.weights)[:, items]
+            return x.dot(self.weights[:, items])
         n_items, N = self.weights.shape
         width, position = n_items, None
         if isinstance(items, Tensor):  # the last column takes what the others do not

@@ -103,6 +103,11 @@ class Histories:
         offsets = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])[self.offsets]
         return Histories(self.items[keep], offsets, self.weights[keep], self.users)
 
+    def among(self, items: Tensor) -> Histories:
+        """The entries that are among `items` (S,), which ascend, with the position there as their item."""
+        position = torch.searchsorted(items, self.items).clamp(max=len(items) - 1)
+        return replace(self, items=position).where(items[position] == self.items)
+
     def mask(self, p: float, generator: torch.Generator) -> tuple[Histories, Histories]:
         """(c, hidden) with c = Mask(x): each entry is hidden with probability p (Algorithm 1).
 

@@ -66,12 +66,16 @@ def ranking_loss(model: Model, x: Histories, config: Config, generator: Generato
     c_or_none = drop_condition(c, config.p_uncond, generator)
     t = uniform_times(c, config.tau, generator)  # (B,)
     v_0 = model.basis.gft(scaled(x, config))  # U'x (B, K)
-    some = Candidates.draw(hidden, len(model.log_counts), config.negatives, generator) if config.negatives else ALL
-    near = neighbourhood_scores(model, shown, config, some.items)
-    v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator, some)
+    candidates = ALL
+    if config.negatives:
+        candidates = Candidates.draw(hidden, len(model.log_counts), config.negatives, generator)
+    near = neighbourhood_scores(model, shown, config, candidates.items)
+    v_t, t = noised(model, v_0, t, c, c_or_none, shown, near, config, generator, candidates)
     v0_hat = model.denoiser(v_t, c_or_none, t)
-    logits = some.logits(model.scores(v0_hat, near, some.items), shown, -torch.inf)  # (B, S)
-    log_n_p = some.within(hidden).at(logits.log_softmax(dim=1)) + hidden.size.clamp(min=TINY).log()[hidden.rows]
+    logits = candidates.logits(model.scores(v0_hat, near, candidates.items), shown, -torch.inf)  # (B, S)
+    log_n_p = (
+        candidates.positions(hidden).at(logits.log_softmax(dim=1)) + hidden.size.clamp(min=TINY).log()[hidden.rows]
+    )
     surprise = -torch.expm1(config.q * log_n_p) / config.q if config.q else -log_n_p
     return LossSum((hidden.weights * surprise).sum(), hidden.weights.sum())
 
@@ -112,7 +116,8 @@ def noised(
     """v_t (B, K) ~ q(v_t | v_0), and its t (B,).
 
     For a share `sampled` of the rows, v_t is made as in sampling, so that it contains no hidden items: at one of the T
-    steps, from the condition at t = tau, and from the denoiser's own first estimate at the later steps.
+    steps, from the condition at t = tau, and from the denoiser's own first estimate at the later steps. With some
+    `candidates`, that estimate is made of these, among which the hidden items always are.
     """
     schedule, lam = NoiseSchedule.of(config), frequencies(model.basis.lam, config)
 

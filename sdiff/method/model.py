@@ -36,7 +36,7 @@ class LearntBasis(nn.Module):
         self.bias = nn.Parameter(torch.log(item_counts + 1.0))
         self.moved: tuple[Tensor, Tensor] | None = None  # U_in and U_out within `shifted`
         self.shift: tuple[Tensor, Tensor] | None = None  # in place of `moved`, if only some rows are needed
-        self.sampled = config.negatives > 0
+        self.some_rows = config.negatives > 0  # enough for a batch
         self.lam: Tensor
         self.register_buffer("lam", spectrum.lam, persistent=False)
 
@@ -59,7 +59,7 @@ class LearntBasis(nn.Module):
     @contextmanager
     def shifted(self, U: Tensor, U_f: Tensor) -> Iterator[None]:
         """In the block, U_in and U_out are shifted from the eigenvectors U to those of a fold, U_f."""
-        if self.sampled:
+        if self.some_rows:
             self.shift = U, U_f
         else:
             shift = (U_f - U).mul_(math.sqrt(len(U)))
@@ -74,8 +74,8 @@ class LearntBasis(nn.Module):
         """U_in'x (B, K) of sparse histories."""
         if self.shift is None:
             return x.dot(self.encoder())
-        some = Candidates(x.items.unique())
-        return some.within(x).dot(self.encoder(some.items))
+        items = x.items.unique()
+        return x.among(items).dot(self.encoder(items))
 
     def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """Logits (B, n_items), or only those of `items`."""

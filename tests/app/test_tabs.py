@@ -110,7 +110,7 @@ def test_a_second_run_waits_with_a_message_and_both_can_be_stopped(page, browser
         train(session, name)
         if session is page:
             page.get_by_text(re.compile("best validation recall@20")).wait_for(timeout=30_000)
-    other.get_by_text("one other run is trained before this one").wait_for()
+    other.get_by_text("one other run will be trained before this one").wait_for()
     other.get_by_text("starts within").wait_for()
     other.get_by_role("button", name="Stop", exact=True).click()
     other.get_by_text("Stopped before it began: nothing was trained.").wait_for()

@@ -154,19 +154,96 @@ def test_recbole_folders_are_read(tmp_path):
     assert load_dataset(str(tmp_path)).items.title == ["Heat", "Alien"]
 
 
+USERS = "id,name\n7,Alice\n8,Bob\n"
+
+
 @pytest.mark.parametrize(
-    ("files", "reason"),
+    ("files", "titles", "note"),
     [
-        ({"a.csv": "user,item\n1,2\n", "b.csv": "user,item\n1,3\n"}, r"several tables of interactions: .*a\.csv"),
-        ({"movies.csv": MOVIES}, r"with movies\.csv, contains no table of users and items"),
-        ({"u.data": "1\t7\t5\t874965758\n2\t8\t3\t874965759\n"}, r"u\.data\?names=user,item,rating,timestamp"),
+        ({"ratings.csv": RATINGS, "users.csv": USERS}, ["Item 7", "Item 8"], "; not used: users.csv."),
+        (
+            {"ratings.csv": RATINGS, "users.csv": USERS, "movies.csv": "id,title\n7,Heat\n8,Alien\n"},
+            ["Heat", "Alien"],
+            ", with titles from movies.csv; not used: users.csv.",
+        ),
+        (
+            {"ratings.csv": RATINGS, "users.csv": "user_id,name,points\n1,Alice,3\n2,Bob,4\n"},
+            ["Item 7", "Item 8"],
+            "; not used: users.csv.",
+        ),
+        (
+            {"ratings-0-of-2.csv": RATINGS, "ratings-1-of-2.csv": RATINGS, "tags.csv": TAGS},
+            ["Item 7", "Item 8"],
+            "; not used: tags.csv.",
+        ),
+        (
+            {"ratings.csv": RATINGS, "tags-0-of-2.csv": TAGS, "tags-1-of-2.csv": TAGS},
+            ["Item 7", "Item 8"],
+            "; not used: tags.csv.",
+        ),
+        (
+            {"ratings.csv": RATINGS, "movies-0-of-2.csv": MOVIES, "movies-1-of-2.csv": MOVIES},
+            ["Heat", "Alien"],
+            ", with titles from movies.csv.",
+        ),
+        (
+            {"ratings.csv": RATINGS, "items.csv": MOVIES, "odd.csv": "a,a\n1,2\n"},
+            ["Heat", "Alien"],
+            ", with titles from items.csv; not used: odd.csv (",
+        ),
+        ({"ratings.csv": RATINGS, "ratings.csv.bak": RATINGS}, ["Item 7", "Item 8"], ""),
     ],
 )
-def test_a_folder_without_one_table_of_interactions_says_what_is_there(tmp_path, files, reason):
+def test_tables_of_users_and_shards_are_not_mistaken(tmp_path, files, titles, note):
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.items.title == titles and dataset.report
+    assert not note or dataset.report.notes[0].startswith(f"Read from ratings.csv{note}")
+
+
+@pytest.mark.parametrize(
+    ("files", "query", "reason"),
+    [
+        (
+            {"a.csv": "user,item\n1,2\n", "b.csv": "user,item\n1,3\n"},
+            "",
+            r"several tables of interactions, a\.csv, b\.csv: give one",
+        ),
+        ({"movies.csv": MOVIES, "README": "x"}, "", r"with README, movies\.csv, contains no table of users and items"),
+        ({"movies.csv": MOVIES}, "", r"movies\.csv has no column user"),
+        (
+            {"u.data": "1\t7\t5\t874965758\n2\t8\t3\t874965759\n", "README": "x"},
+            "",
+            r"u\.data\?names=user,item,rating,timestamp",
+        ),
+        (
+            {"ratings.csv": "user,item,item\n1,2,3\n", "tags.csv": TAGS},
+            "",
+            "more than one column 'item'.*give it alone",
+        ),
+        ({"a.csv": "user,item\n1,2\n", "b.csv": "user,item\n1,3\n"}, "?names=user,item", "has several tables"),
+        ({"a.csv": "user,item\n1,2\n", "b.csv": "user,item\n1,3\n"}, "?user=who", "contains no table of users and"),
+        ({f"{n}.csv": "user,item\n1,2\n" for n in range(40)}, "", "has 40 files"),
+    ],
+)
+def test_a_folder_without_one_table_of_interactions_says_what_is_there(tmp_path, files, query, reason):
     for name, text in files.items():
         write(tmp_path / name, text)
     with pytest.raises(SDiffError, match=reason):
-        load_dataset(str(tmp_path))
+        load_dataset(f"{tmp_path}{query}")
+
+
+def test_an_option_names_the_table_of_a_folder(tmp_path):
+    write(tmp_path / "a.csv", "who;item\n1;2\n")
+    write(tmp_path / "b.csv", "user;item\n1;3\n")
+    assert pairs(load_dataset(f"{tmp_path}?user=who&delimiter=;").split.known()) == {"1": ["2"]}
+
+
+def test_backups_of_pieces_and_shards_are_left_out(tmp_path):
+    for name in ("part-0.csv", "part-0.csv.bak"):
+        write(tmp_path / name, "user,item\n1,2\n" if name == "part-0.csv" else "user,item\n9,9\n")
+    assert pairs(load_dataset(str(tmp_path)).split.known()) == {"1": ["2"]}
 
 
 def test_shards_may_be_json_arrays(tmp_path):

@@ -7,11 +7,13 @@ import json
 import pytest
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.datasets import frame_dataset
+from sdiff.data.datasets import frame_dataset, load_dataset
+from sdiff.data.genres import separated
 from sdiff.data.readers import read_interactions
 from sdiff.data.reading import Reading
 from sdiff.data.report import FaultyRows
 from sdiff.data.tables import json_table
+from sdiff.data.tables.open import open_table
 from tests.data.test_files import read, write
 
 
@@ -21,7 +23,10 @@ from tests.data.test_files import read, write
         (["1,10 11 12", "2,12 14", "3,15 16"], "Most items seem to be lists of ids, such as 10 11 12"),
         (["guest,a", "guest,b", "guest,c", "guest,d", "1,a", "2,b"], "The user guest has 4 of the 6 interactions"),
         (["1,-1", "2,-1", "3,-1", "4,-1", "1,a", "2,b"], "The item -1 has 4 of the 6 interactions"),
-        (["a,1", "A,2", "b,1", "B,2"], "2 of the 4 users differ from another one only by upper and lower case"),
+        (
+            ["a,1", "A,2", "b,1", "B,2"],
+            "2 of the 4 users may be other spellings of the rest: they differ only in",
+        ),
     ],
 )
 def test_ids_that_may_be_wrong_are_noted(tmp_path, rows, note):
@@ -43,6 +48,12 @@ def test_an_unused_time_of_day_is_noted(tmp_path, times, noted):
     notes = read(tmp_path, text)[1].notes
     assert notes == (("hour seems to hold the time of day, which is not used: join it to the date.",) if noted else ())
     assert not read(tmp_path, text, timestamp="-")[1].notes
+    assert not read(tmp_path, text.replace("hour", "length"))[1].notes, "a duration"
+
+
+def test_addresses_and_composite_ids_are_not_noted(tmp_path):
+    rows = [f"u{n},{n // 10}_{n % 10}1,10.0.0.{n}\n" for n in range(1, 120)]
+    assert read(tmp_path, "user,item,address\n" + "".join(rows))[1].notes == ()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +62,8 @@ def test_an_unused_time_of_day_is_noted(tmp_path, times, noted):
         ("user,item\n1,2\n\n\n,5\n3,4\n", [5]),
         ("\n\nuser,item\n\n1,2\n\n,5\n\n1,2,3\n\n,6\n", [7, 9, 11]),
         ('user,item,description\n1,2,"a\n\nb"\n\n,5,c\n', [4]),  # a row may have several lines, as in a spreadsheet
-        ("user,item,title\n1,2,'a\n\n,5,c\n", [4]),
+        ('user,item,title\n1,2,5" nail\n\n,5,c\n', [4]),
+        ('user,item,title\n1,2,"a \\"b\\" \\\\"\n\n,5,c\n', [4]),
         (r"user,item,title" + '\n1,2,"a \\"b\\" c"\n\n,5,"\\" "\n', [4]),
         ("user,item\r\n1,2\r\n\r\n,5\r\n", [4]),
         ('{"user": 1, "item": 2}\n\n \n{"user": 1,\n{"item": 4}\n\n{"user": 1, "item": 3}\n', [4, 5]),
@@ -65,19 +77,33 @@ def test_rows_are_numbered_as_in_the_file_with_blank_lines(tmp_path, text, expec
 
 
 def test_keys_that_only_late_objects_have_are_columns(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_table, "HEAD", 2)
+    monkeypatch.setattr(json_table, "SAMPLED", 2)
     rows = [{"user": n % 2, "item": n} | ({"rating": n} if n > 2 else {}) for n in range(6)]
     path = write(tmp_path / "t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     _, report = read_interactions(path, Reading(min_rating=4, skip_faulty=True))
     assert (report.faults.count, report.below_rating) == (3, 1)
 
 
+def test_fields_that_only_late_objects_have_are_columns(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_table, "SAMPLED", 1)
+    rows = [{"user": {"id": "a"}, "item": "x"}, {"user": {"id": "b", "at": 5}, "item": "y", "deep": {"z": 1}}]
+    path = write(tmp_path / "t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    with open_table(path) as table:
+        assert [*table.columns] == ["deep.z", "item", "user.at", "user.id"]
+    write(path, '{"user": {"id": 1}, "user.id": 2, "item": 3}\n')
+    with pytest.raises(SDiffError, match=r"two fields 'user\.id'"), open_table(path):
+        pass
+
+
 def test_advice_on_times_fits_what_is_wrong(tmp_path):
     with pytest.raises(SDiffError, match="most are seconds") as mixed:
         read(tmp_path, "user,item,time\n1,a,1500000000\n1,b,1500000001\n1,c,1500000000000\n")
     assert "timestamp_format" not in str(mixed.value) and "timestamp=-" in str(mixed.value)
-    with pytest.raises(SDiffError, match=r"timestamp_format=%d/%m/%Y"):
+    with pytest.raises(SDiffError, match="not seconds or a date") as one:
         read(tmp_path, "user,item,time\n1,a,2020-01-01\n1,b,2020-01-02\n1,c,yesterday\n")
+    assert "timestamp_format" not in str(one.value), "it would make the others invalid"
+    with pytest.raises(SDiffError, match=r"timestamp_format=%d/%m/%Y"):
+        read(tmp_path, "user,item,time\n1,a,day 3\n1,b,day 4\n1,c,day 5\n")
 
 
 def test_the_index_of_a_frame_is_mentioned_if_a_column_is_missing():
@@ -85,3 +111,25 @@ def test_the_index_of_a_frame_is_mentioned_if_a_column_is_missing():
     frame = pandas.DataFrame({"user": [1, 2], "item": [3, 4]}).set_index("user")
     with pytest.raises(SDiffError, match=r"no column user.*Its index, user, is no column: use reset_index\(\)"):
         frame_dataset(frame)
+
+
+def test_ids_that_excel_keeps_as_text_are_the_same_in_both_tables(tmp_path):
+    found, _ = read(tmp_path, 'user,item,title\n="1",="a",Heat\n="2",=" b",Alien\n')
+    assert found.items.ids == ("a", "b")
+    rows = "".join(f'="{user}",="a",Heat\n="{user}",="b",Alien\n' for user in range(3))
+    path = write(tmp_path / "x.csv", f"user,item,title\n{rows}")
+    assert load_dataset(str(path)).items.title == ["Heat", "Alien"]
+    with pytest.raises(SDiffError, match="row 3: user is empty"):
+        read(tmp_path, 'user,item\n="1",="a"\n="",="b"\n')
+
+
+def test_the_column_of_item_ids_is_the_one_with_the_most_items(tmp_path):
+    tracks = "".join(f"{n},{n % 5 + 1},Song {n}\n" for n in range(1, 51))
+    write(tmp_path / "tracks.csv", f"track_id,artist_id,title\n{tracks}")
+    path = write(tmp_path / "plays.csv", "user,track_id\n" + "".join(f"1,{n}\n" for n in range(1, 11)))
+    assert load_dataset(f"{path}?items={tmp_path / 'tracks.csv'}").items.title[:2] == ["Song 1", "Song 2"]
+
+
+def test_one_value_in_brackets_does_not_stop_the_others_from_being_separated():
+    genres = ["Action, Drama", "(unknown)", '["Horror", "War"]', "Drama"]
+    assert separated(genres) == ["Action|Drama", "(unknown)", "Horror|War", "Drama"]

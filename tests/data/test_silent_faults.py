@@ -94,7 +94,7 @@ def test_the_cause_is_given_if_only_some_items_have_no_title(tmp_path):
             "users.*because their ids differ by a decimal point",
         ),
         ("1,a,1577836800\n2,b,1577836801\n", "7,b,1577836800\n", "None of the users"),
-        ("1,A,1577836800\n2,B,1577836801\n", "1,b,1577836800\n", "items.*differ by upper and lower case"),
+        ("1,A,1577836800\n2,B,1577836801\n", "1,b,1577836800\n", "items.*differ in upper and lower case"),
     ],
 )
 def test_parts_of_a_split_that_do_not_fit_together_are_refused(tmp_path, train, test, message):

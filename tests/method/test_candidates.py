@@ -31,11 +31,14 @@ def test_the_hidden_items_are_candidates_and_the_others_stand_for_the_rest():
     assert items == sorted({*items}) and {3, 7, 50} < {*items} and 20 < len(items) <= 43
     assert [items[i] for i in (weights == 1).nonzero()[:, 0]] == [3, 7, 50]
     assert weights.sum().item() == pytest.approx(1000, rel=1e-5), "every item is represented"
-    assert drawn.within(hidden).items.tolist() == [items.index(item) for item in hidden.items.tolist()]
+    assert drawn.positions(hidden).items.tolist() == [items.index(item) for item in hidden.items.tolist()]
     seen = Histories.from_lists([[3, 999 - 3], [50], [0]], CPU)
-    kept = drawn.within(seen)
+    kept = drawn.positions(seen)
     assert [items[position] for position in kept.items] == [item for item in seen.items.tolist() if item in items]
-    assert Candidates.draw(hidden, 43, 40, generator()) is ALL
+    assert Candidates.draw(Histories.from_lists([[3, 7, 42]], CPU), 43, 40, generator()) is ALL
+    nearly_all = Candidates.draw(Histories.from_lists([[*range(995)]], CPU), 1000, 4, generator())
+    assert 995 < len(nearly_all.items) < 1000 and nearly_all.items[-1] < 1000
+    assert nearly_all.log_weights.exp().sum().item() == pytest.approx(1000, rel=1e-5)
 
 
 def test_the_sum_of_a_softmax_over_candidates_is_unbiased():

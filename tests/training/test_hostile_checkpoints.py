@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from sdiff import SDiffError
 from sdiff.data.datasets import load_dataset
-from sdiff.data.formats import published_lists
+from sdiff.data.published import published_lists
 from sdiff.method.spectrum import cached_basis
 from sdiff.training.checkpoint import Checkpoint
 from sdiff.training.run_state import resume, save_state

@@ -248,12 +248,12 @@ def _chosen(
     )
 
 
-def _extend(curves: Curves, progress: Progress) -> None:
+def _extend(curves: Curves, done: Progress) -> None:
     epochs, loss, valid = curves
-    epochs.append(progress.epoch)
-    loss.append(progress.loss)
-    if progress.valid:
-        valid.append((progress.epoch, progress.valid[CRITERION]))
+    epochs.append(done.epoch)
+    loss.append(done.loss)
+    if done.valid:
+        valid.append((done.epoch, done.valid[CRITERION]))
 
 
 def _cells(tried: list[Candidate | Failure]) -> list[list[str]]:

@@ -19,8 +19,8 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.base.files import scratch, sync
 from sdiff.data.database import database, readable_errors
 from sdiff.data.datasets import OWN, Dataset, load_dataset
-from sdiff.data.formats import own_items
 from sdiff.data.items import untitled
+from sdiff.data.own import own_items
 from sdiff.data.readers import read_interactions, split_of
 from sdiff.data.reading import Reading
 from sdiff.data.report import FaultyRows

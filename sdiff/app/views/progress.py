@@ -1,4 +1,4 @@
-"""How far long work is, as HTML: opening a data set, and training models. Texts are escaped here."""
+"""Progress of long work, as HTML: opening a data set, and training models. Texts are escaped here."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def waiting(others: int | None, seconds: float = 0, left: float | None = None) -
         seconds: how long it has waited.
         left: seconds until it starts, if all others have an estimate.
     """
-    before = "" if others is None else " one other run is" if others == 1 else f" {others} other runs are"
-    before += " trained before this one." if before else ""
+    before = "" if others is None else " one other run" if others == 1 else f" {others} other runs"
+    before += " will be trained before this one." if before else ""
     expected = NO_ESTIMATE if left is None else f"starts within {_clock(left, down=True)}"
     return _status(f"<b>Waiting in line{':' if before else ''}</b>{before}", seconds, expected)
 

@@ -97,17 +97,18 @@ class Dialect:
             lines: of the whole file, as DuckDB reads it.
             rest: number of other rows after which no blank ones are needed.
         """
-        blank, number, inside = [], 0, False
+        blank, number, row = [], 0, ""
         for line in lines:
-            if not inside:
+            if not row:
                 number += 1
                 if number >= self.first_row and line == "\n":
                     blank.append(number)
                 elif number >= self.first_row and not (rest := rest - 1):
                     break
-            if self.quote and self.quote in line:
-                escaped = 0 if self.escape == self.quote else line.count(self.escape + self.quote)
-                inside ^= (line.count(self.quote) - escaped) % 2 == 1
+            if self.quote and (row or self.quote in line):
+                row += line
+                if self._row(row) is not OPEN or row.count("\n") > SPAN:
+                    row = ""
         return blank
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,13 +23,14 @@ FORGET = "TRUNCATE reject_errors; TRUNCATE reject_scans"
 
 @dataclass(frozen=True)
 class Fault:
-    """An invalid row: its number, as in a spreadsheet (the header is row 1), and the reason."""
+    """An invalid row: its number, as in a spreadsheet, where a header is row 1, the reason, and the file of several."""
 
     row: int
     reason: str
+    file: str = ""
 
     def __str__(self) -> str:
-        return f"row {self.row}: {self.reason}"
+        return f"{self.file}, row {self.row}: {self.reason}".removeprefix(", ")
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ class Faults:
     first: Sequence[Fault] = ()
 
     @classmethod
-    def joined(cls, parts: Sequence[Faults]) -> Faults:
-        """Those of several tables."""
-        first = [fault for part in parts for fault in part.first]
-        return cls(sum(part.rows for part in parts), sum(part.count for part in parts), first[:KEPT])
+    def joined(cls, parts: Mapping[str, Faults]) -> Faults:
+        """Those of several tables by name."""
+        first = [replace(fault, file=name) for name, part in parts.items() for fault in part.first]
+        each = parts.values()
+        return cls(sum(part.rows for part in each), sum(part.count for part in each), first[:KEPT])
 
 
 def rejection(kind: str, message: str) -> str:

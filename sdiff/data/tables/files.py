@@ -198,7 +198,7 @@ class TableFiles:
             encoding = "cp1250" if central else "cp1252"
         return "latin-1" if encoding == "cp1252" and not re.search(b"[\x80-\x9f]", sample) else encoding
 
-    def proposed(self) -> str:
+    def proposal_if_garbled(self) -> str:
         """The likely encoding if `text` is not in the given one, else an empty text."""
         return self.proposal() if self.garbled else ""
 

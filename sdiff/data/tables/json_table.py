@@ -14,10 +14,11 @@ from sdiff.base.errors import SDiffError
 from sdiff.data.database import identifier, literal
 from sdiff.data.tables.dialect import Layout
 from sdiff.data.tables.faults import Fault, Faults, row_numbers
-from sdiff.data.tables.files import HEAD, TableFiles, write
-from sdiff.data.tables.table import Table
+from sdiff.data.tables.files import TableFiles, write
+from sdiff.data.tables.table import LONGEST, Table
 
 SUFFIXES = {".jsonl", ".ndjson", ".json"}
+SAMPLED = 65_536  # objects in which the fields of other objects are looked for
 INVALID = " invalid"  # name of an internal column
 
 
@@ -63,7 +64,7 @@ class JsonTable(Table):
         return identifier(INVALID) if self._by_line else "false"
 
     def proposed_encoding(self) -> str:
-        return self._files.proposed()
+        return self._files.proposal_if_garbled()
 
     def _row_numbers(self, positions: Sequence[int], rejected: Sequence[Fault]) -> Sequence[int]:
         """Also counts the blank lines, which DuckDB leaves out."""
@@ -114,24 +115,29 @@ def _arrangement(text: str) -> str:
 def _pointers(con: duckdb.DuckDBPyConnection, objects: str, start: bool) -> dict[str, str]:
     """JSON pointers of the columns by name, from all objects of a relation, or from its first ones if it is the start.
 
-    Objects in objects are unnested, if the first ones have them.
+    Objects in objects are unnested, but not what is in these. Raises SDiffError if two fields have the same name.
     """
-    sample = f"(FROM {objects} LIMIT {HEAD})"
-    keys = [key for (key,) in con.execute(_keys(sample)).fetchall()]
+    first = f"(FROM {objects} LIMIT {SAMPLED})"
+    known = _keys(con, first)
     paths: dict[str, str] = {}
-    for key in sorted(keys):
-        parts = _fields_of(con, sample, key)
+    for key in known if start else _keys(con, objects):
+        parts = _fields_of(con, first, key) if key in known else []
+        if not start and (parts or key not in known):
+            parts = _fields_of(con, objects, key)  # others may have more fields
         if len(parts) == 1 and parts[0].startswith("$"):  # a type, as in MongoDB's {"$oid": "5f..."}
-            paths[key] = _pointer(key, parts[0])
+            found = {key: _pointer(key, parts[0])}
         else:
-            paths |= {f"{key}.{part}": _pointer(key, part) for part in parts} or {key: _pointer(key)}
-    late = [] if start else [key for (key,) in con.execute(_keys(objects)).fetchall() if key not in keys]
-    return paths | {key: _pointer(key) for key in sorted(late)}
+            found = {f"{key}.{part}": _pointer(key, part) for part in parts} or {key: _pointer(key)}
+        if twice := paths.keys() & found.keys():
+            raise SDiffError(f"There are two fields {min(twice)[:LONGEST]!r} in the objects: rename one.")
+        paths |= found
+    return paths
 
 
-def _keys(objects: str) -> str:
-    """SQL of the different keys of the objects of a relation."""
-    return f"FROM (SELECT DISTINCT unnest(json_keys(json)) AS key FROM {objects}) WHERE key <> ''"
+def _keys(con: duckdb.DuckDBPyConnection, objects: str) -> list[str]:
+    """The different keys of the objects of a relation."""
+    query = f"FROM (SELECT DISTINCT unnest(json_keys(json)) AS key FROM {objects}) WHERE key <> '' ORDER BY key"
+    return [key for (key,) in con.execute(query).fetchall()]
 
 
 def _fields_of(con: duckdb.DuckDBPyConnection, sample: str, key: str) -> list[str]:

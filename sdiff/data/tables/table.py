@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import duckdb
 
 from sdiff.base.errors import SDiffError
-from sdiff.data.database import identifier
+from sdiff.data.database import identifier, literal
 from sdiff.data.roles import recognised
 from sdiff.data.tables.dialect import NAMELESS
 from sdiff.data.tables.faults import KEPT, Fault, Faults
 
 LONGEST = 40  # maximum length of a name or value in a message, and maximum number of names
 COLUMNS = 1000  # maximum per table; each column costs memory, however short the file
+SPACES = " \t\n\r\x0b\x0c\u00a0\u2007\u202f\u3000\ufeff"
 EXACT = {"FLOAT": 2**24, "DOUBLE": 2**53}  # larger whole numbers may have been rounded, by type of a column
 
 
@@ -66,7 +67,7 @@ class Table:
             raise SDiffError(f"{name} has {len(names):,} columns, but the maximum is {COLUMNS:,}: remove some.")
         named = [column for column in names if not re.fullmatch(NAMELESS, column)]
         short = {column: re.sub(r":(token|float)(_seq)?$", "", column.strip().lower()) for column in named}
-        if repeated := [column for column, n in Counter(short.values()).items() if n > 1]:
+        if repeated := [column for column, n in Counter(short[column] for column in named).items() if n > 1]:
             raise SDiffError(f"{name} has more than one column {repeated[0][:LONGEST]!r}: rename or remove one.")
         self.columns = {key: self._as_text(column) for column, key in short.items()}
         self.labels = {self._as_text(column): column.strip() for column in named}
@@ -81,6 +82,13 @@ class Table:
         Names are compared without punctuation: `userid` matches User-ID.
         """
         return {role: self.columns[name] for role, name in recognised([*self.columns], roles).items()}
+
+    def stripped(self, column: str) -> str:
+        """SQL of a column's text without blanks around it, NULL if it is empty. Excel's ="007" is the text 007."""
+        text = f"trim({column}, {literal(SPACES)})"
+        if any(cell.startswith('="') for row in self.rows for cell in row):
+            text = f"""trim(regexp_replace({text}, '(?s)^="(.*)"$', '\\1'), {literal(SPACES)})"""
+        return f"nullif({text}, '')"
 
     def faults(self, scanned: str, reason: str) -> Faults:
         """The invalid rows, after the whole table has been scanned.
@@ -107,7 +115,7 @@ class Table:
         return []
 
     def broken(self, one_line: Sequence[str]) -> str:
-        """SQL of whether a row seems not to be what was written: see the subclasses."""
+        """SQL of whether a row seems to be misread, because of its quotation marks or because it is not valid JSON."""
         return "false"
 
     def repair_quotes(self, scanned: str, one_line: Sequence[str]) -> bool:

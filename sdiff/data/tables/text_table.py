@@ -95,7 +95,7 @@ class TextTable(Table):
         self.con.execute(FORGET)
 
     def proposed_encoding(self) -> str:
-        return self._files.proposed()
+        return self._files.proposal_if_garbled()
 
     def _scan_of_all(self) -> str:
         """SQL of the scan of all files: of a copy if DuckDB cannot read them as they are."""

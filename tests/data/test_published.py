@@ -5,7 +5,7 @@ import pytest
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.datasets import load_dataset
-from sdiff.data.formats import GENRES, last_fm, movielens, movielens_100k, published_lists, steam
+from sdiff.data.published import GENRES, last_fm, movielens, movielens_100k, published_lists, steam
 from sdiff.data.registry import REGISTRY
 from sdiff.serving.recommender import Recommender
 from tests.conftest import real_data
