@@ -14,7 +14,8 @@ from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY, Items
 
-SCORES = 4_000_000  # scores computed at once; much larger arrays do not fit in the caches of a CPU
+# Scores computed at once: much larger arrays do not fit in the caches of a CPU. But of few users, U takes most time.
+SCORES, FEWEST = 4_000_000, 80
 
 
 class Predictor(Protocol):
@@ -200,12 +201,17 @@ def score(model: Model, x: Histories, config: Config, generator: torch.Generator
     """
     noise = sampling_noise(model, 1 if shared else len(x), config, generator)
     users = torch.arange(len(x), device=model.log_counts.device)
-    blocks = users.split(max(SCORES // len(model.log_counts), 1)) if users.device.type == "cpu" else [users]
+    blocks = users.split(block_of(len(model.log_counts))) if users.device.type == "cpu" else [users]
     if len(blocks) == 1:
         return score_with(noise, model, x, config)
     draws = [noise] * len(blocks) if noise is None or shared else noise.split(len(blocks[0]), dim=1)
     each = zip(blocks, draws, strict=True)
     return torch.cat([score_with(eps, model, x.take(block), config) for block, eps in each])
+
+
+def block_of(n_items: int) -> int:
+    """The number of users whose scores a CPU computes at once."""
+    return max(SCORES // n_items, FEWEST)
 
 
 def score_with(noise: Tensor | None, model: Model, x: Histories, config: Config) -> Tensor:

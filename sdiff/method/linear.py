@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sdiff.method.histories import Histories
-from sdiff.method.spectrum import EVERY, Items, SpectralBasis
+from sdiff.method.spectrum import EVERY, Items, SpectralBasis, inverse
 
 
 class LinearDenoiser(nn.Module):
@@ -57,7 +57,9 @@ class DegreeBasis:
     def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """w D^1/2 U v (B, n_items), or only the columns of `items`."""
         roots = self.roots[items]
-        return self.weight * (v @ self.spectrum.U[items].T) * roots if self.weight else v.new_zeros(len(v), len(roots))
+        if not self.weight:
+            return v.new_zeros(len(v), len(roots))
+        return self.weight * inverse(v, self.spectrum.U[items]) * roots
 
 
 def solve(basis: SpectralBasis, x: Histories, mask: float) -> Tensor:

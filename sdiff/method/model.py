@@ -16,7 +16,7 @@ from sdiff.method.denoiser import Denoiser
 from sdiff.method.graph import FilterHead, FusionHead, ItemGraph
 from sdiff.method.histories import Histories
 from sdiff.method.linear import DegreeBasis, LinearDenoiser, PassThrough
-from sdiff.method.spectrum import EVERY, Items, SpectralBasis
+from sdiff.method.spectrum import EVERY, Items, SpectralBasis, inverse
 
 
 class LearntBasis(nn.Module):
@@ -79,7 +79,7 @@ class LearntBasis(nn.Module):
 
     def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """Logits (B, n_items), or only those of `items`."""
-        return torch.addmm(self.bias[items], v * self.log_scale.exp(), self.decoder(items).T)
+        return inverse(v * self.log_scale.exp(), self.decoder(items), self.bias[items])
 
 
 class Model(nn.Module):

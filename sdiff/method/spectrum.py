@@ -22,6 +22,7 @@ from sdiff.method.histories import Histories
 
 CPU = torch.device("cpu")
 EVERY = slice(None)
+TILE = 2048  # items whose scores are computed at once on a CPU; twice as many take longer for large catalogs
 Items = slice | Tensor  # indices of some items
 
 
@@ -50,11 +51,26 @@ class SpectralBasis:
 
     def igft(self, v: Tensor, items: Items = EVERY) -> Tensor:
         """Inverse transform U v (B, n_items), or only the columns of `items`."""
-        return v @ self.U[items].T
+        return inverse(v, self.U[items])
 
     def to(self, device: Device) -> SpectralBasis:
         """The same basis on another device."""
         return SpectralBasis(self.U.to(device), self.lam.to(device))
+
+
+def inverse(v: Tensor, U: Tensor, bias: Tensor | None = None) -> Tensor:
+    """U v + bias (B, n_items). A CPU takes the items in tiles, unless gradients are needed: that suits its caches."""
+    with_gradients = torch.is_grad_enabled() and (v.requires_grad or U.requires_grad)
+    if v.device.type != "cpu" or len(U) <= TILE or with_gradients:
+        return v @ U.T if bias is None else torch.addmm(bias, v, U.T)
+    out = v.new_empty(len(v), len(U))
+    for first in range(0, len(U), TILE):
+        tile = slice(first, first + TILE)
+        if bias is None:
+            torch.mm(v, U[tile].T, out=out[:, tile])
+        else:
+            torch.addmm(bias[tile], v, U[tile].T, out=out[:, tile])
+    return out
 
 
 def normalised_adjacency_root(X: sp.csr_array, p: float = 1 / 2) -> sp.csr_array:

@@ -21,6 +21,7 @@ from sdiff.data.database import connect
 from sdiff.data.datasets import Dataset
 from sdiff.data.interactions import Interactions
 from sdiff.evaluation.report import Evaluation
+from sdiff.method.diffusion import block_of
 from sdiff.method.histories import Histories
 
 if TYPE_CHECKING:
@@ -85,7 +86,11 @@ def ranked(
     batches = torch.from_numpy(users).to(model.device).split(batch_size)
     for number in progress(range(len(batches)) if only is None else only):
         batch = batches[number]
-        scores, items = model.top(histories.take(batch), k, config, generator(seed), exclude_seen, allowed)
+        blocks = batch.split(block_of(len(model.items))) if batch.device.type == "cpu" else [batch]
+        lists = [
+            model.top(histories.take(block), k, config, generator(seed), exclude_seen, allowed) for block in blocks
+        ]
+        scores, items = map(torch.cat, zip(*lists, strict=True))
         row, rank = (scores > -torch.inf).nonzero(as_tuple=True)  # (n,), rank from 0
         columns = (batch[row], rank + 1, items[row, rank], scores[row, rank])
         yield Rows(*(column.cpu().numpy() for column in columns))

@@ -30,6 +30,7 @@ from sdiff.serving import frames, hub
 from sdiff.training.auto import MINUTES
 from sdiff.training.checkpoint import Checkpoint
 
+FIRST = 1000  # items that usually show whether anything connects a history with others
 ROUNDING = 1e-6  # relative error of a score that should be 0
 NEGLIGIBLE = 1e-6  # length of a row of U (1 - lam), up to which it is only rounding error
 
@@ -480,8 +481,14 @@ def _unconnected(scores: Tensor, x: Histories) -> Tensor:
     """Whether the scores (B, n_items) are 0, but for rounding errors, outside of each history: (B,) bool."""
     own = x.at(scores)
     x.fill_(scores, 0.0)  # and back: a copy would take longer
-    low, high = torch.aminmax(scores, dim=1)
+    inside = scores.new_zeros(len(x)).scatter_reduce_(0, x.rows, own.abs(), "amax")
+
+    def quiet(scores: Tensor, inside: Tensor) -> Tensor:
+        low, high = torch.aminmax(scores, dim=1)
+        return torch.maximum(high, -low) <= ROUNDING * inside
+
+    alone = quiet(scores[:, :FIRST], inside)  # of few users, so that the other items are rarely looked at
+    rows = alone.nonzero()[:, 0]
+    alone[rows] = quiet(scores[rows], inside[rows])
     scores[x.rows, x.items] = own
-    outside = torch.maximum(high, -low)
-    inside = torch.zeros_like(outside).scatter_reduce_(0, x.rows, own.abs(), "amax")
-    return (outside <= ROUNDING * inside) & (x.offsets.diff() < scores.shape[1])  # there may be no other items
+    return alone & (x.offsets.diff() < scores.shape[1])  # there may be no other items

@@ -7,7 +7,7 @@ import torch
 from sdiff import Recommender, SDiffError
 from sdiff.config import PRESETS
 from sdiff.data.interactions import Split
-from sdiff.method import diffusion
+from sdiff.method import diffusion, spectrum
 from sdiff.method.histories import Histories
 from sdiff.serving.explain import explain
 from sdiff.training.trainer import Trainer
@@ -246,6 +246,16 @@ def test_an_item_without_users_has_no_similar_items_and_is_similar_to_none(rando
             model.similar_items("i0", k)
 
 
+def test_scores_in_tiles_are_those_of_all_items(monkeypatch):
+    v, U, bias = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((3, 4), (50, 4), (50,)))
+    monkeypatch.setattr(spectrum, "TILE", 7)
+    torch.testing.assert_close(spectrum.inverse(v, U), v @ U.T)
+    torch.testing.assert_close(spectrum.inverse(v, U, bias), v @ U.T + bias)
+    v.requires_grad_()
+    spectrum.inverse(v, U, bias).sum().backward()
+    torch.testing.assert_close(v.grad, U.sum(0).expand(3, 4))
+
+
 def test_common_users_are_counted(split):
     X = split.train.matrix().toarray()
     for item in (0, 17, 29):
@@ -261,5 +271,6 @@ def test_scores_of_many_users_are_computed_in_blocks(split, noise, monkeypatch):
     compute = diffusion.score_with
     monkeypatch.setattr(diffusion, "score_with", lambda eps, m, x, c: blocks.append(len(x)) or compute(eps, m, x, c))
     monkeypatch.setattr(diffusion, "SCORES", 7 * len(split.items))
+    monkeypatch.setattr(diffusion, "FEWEST", 1)
     torch.testing.assert_close(model.scores(x, config, torch.Generator().manual_seed(0)), whole)
     assert blocks == [7] * (len(x) // 7) + [len(x) % 7] and blocks[-1]
