@@ -4,9 +4,10 @@
 
 Synthetic interactions with communities (`communities`). Each part runs in its own process, which reports seconds and
 the peak of its resident memory while it works, data included: reading and splitting a Parquet file; the spectrum; the
-preset `instant`; one epoch of `tuned` and of `temporal`; and the top-20 lists of all users to Parquet, by `instant` and
-by `tuned`. If implicit is installed, its ALS trains with the same K and ranks the same users. The last line is JSON,
-with the ratios to implicit. Memory is read from /proc, on Linux.
+preset `instant`; the item graph; one epoch of `tuned` and of `temporal`, with a softmax over `NEGATIVES` items and those
+that are hidden; and the top-20 lists of all users to Parquet, by `instant` and by `tuned`. If implicit is installed, its
+ALS trains with the same K, and ranks the same users; all sweeps are alike, so that two are measured and counted as
+fifteen. The last line is JSON, with the ratios to implicit. Memory is read from /proc, on Linux.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sdiff.data.datasets import Dataset, load_dataset
 from sdiff.data.interactions import Interactions, Vocabulary
 from sdiff.data.items import untitled
 from sdiff.experiments.record import report, script_parser
+from sdiff.method.graph import ItemGraph
 from sdiff.method.spectrum import cached_basis
 from sdiff.serving.recommender import Recommender
 from sdiff.serving.shards import write_shards
@@ -52,7 +54,8 @@ SIZES = {  # users, items, pairs
 }
 COMMUNITY, OWN = 500, 0.8  # items in a community, and share of a user's pairs in the own one
 USERS, ITEMS = 0.4, 0.6  # exponents of the power laws of activity and popularity
-TOP, SWEEPS = 20, 15  # items in a list, and sweeps of ALS, implicit's default
+TOP, SWEEPS, MEASURED = 20, 15, 2  # items in a list; sweeps of ALS, implicit's default, and how many are measured
+NEGATIVES = 4_000
 RATIOS = {  # the second of two parts or sums of parts is ours
     "ALS / spectrum and instant": (["ALS"], ["spectrum", "instant"]),
     "implicit's lists / ours": (["lists, ALS"], ["lists, instant"]),
@@ -156,9 +159,16 @@ def fit(name: str, size: tuple[int, int, int]) -> Callable[[], float]:
     return lambda: timed(lambda: Trainer(preset(name), split, 0, "cpu").fit())
 
 
+def item_graph(size: tuple[int, int, int]) -> Callable[[], float]:
+    train = train_part(size)
+    graph = ItemGraph(len(train.items), preset("tuned").graph_entries)
+    return lambda: timed(lambda: graph.build(train))
+
+
 def epoch(name: str, size: tuple[int, int, int]) -> Callable[[], float]:
     """One epoch, without the spectrum and the graph."""
-    trainer = Trainer(preset(name).override({"epochs": 1, "folds": 0}), unvalidated(train_part(size)), 0, "cpu")
+    config = preset(name).override({"epochs": 1, "folds": 0, "negatives": NEGATIVES})
+    trainer = Trainer(config, unvalidated(train_part(size)), 0, "cpu")
     return lambda: next(durations(trainer))
 
 
@@ -178,13 +188,13 @@ def lists(name: str, size: tuple[int, int, int]) -> Callable[[], float]:
 
 
 def als(size: tuple[int, int, int], ranks: bool = False) -> Callable[[], float]:
-    """Training of implicit's ALS with K factors, or the lists of all users."""
+    """Seconds of training implicit's ALS with K factors, or of the lists of all users."""
     from implicit.als import AlternatingLeastSquares  # pyright: ignore[reportMissingImports]
 
     X = sp.csr_matrix(train_part(size).matrix().astype(np.float32))  # implicit takes no sparse arrays
-    model = AlternatingLeastSquares(preset("instant").K, iterations=1 if ranks else SWEEPS, random_state=0)
+    model = AlternatingLeastSquares(preset("instant").K, iterations=1 if ranks else MEASURED, random_state=0)
     if not ranks:
-        return lambda: timed(lambda: model.fit(X, show_progress=False))
+        return lambda: timed(lambda: model.fit(X, show_progress=False)) * SWEEPS / MEASURED
     model.fit(X, show_progress=False)
     return lambda: timed(lambda: model.recommend(np.arange(size[0]), X, N=TOP))
 
@@ -193,6 +203,7 @@ PARTS: dict[str, Callable[[tuple[int, int, int]], Callable[[], float]]] = {
     "read": reading,
     "spectrum": spectrum,
     "instant": partial(fit, "instant"),
+    "graph": item_graph,
     "epoch, tuned": partial(epoch, "tuned"),
     "epoch, temporal": partial(epoch, "temporal"),
     "lists, instant": partial(lists, "instant"),

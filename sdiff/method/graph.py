@@ -37,21 +37,40 @@ class ItemGraph(nn.Module):
         self.register_buffer("neighbours", None if n_items == N else torch.zeros(n_items, N, dtype=torch.int32))
 
     def build(self, train: Interactions) -> None:
-        """Computes the graph from the training part. A' is computed in blocks of rows to bound the memory."""
+        """Computes the graph from the training part."""
         root = normalised_adjacency_root(train.matrix(), self.p).astype(np.float32)
         transposed = sp.csr_array(root.T)
-        n_items, N = self.weights.shape
-        step = max(BLOCK // n_items, 1)
-        for first in range(0, n_items, step):
-            rows = slice(first, min(first + step, n_items))
-            block = torch.from_numpy((transposed[rows] @ root).toarray())
-            block[torch.arange(len(block)), torch.arange(n_items)[rows]] = 0.0
-            if self.neighbours is not None:
-                block, neighbours = block.topk(N, dim=1)
-                self.neighbours[rows] = neighbours.to(self.neighbours)
-            self.weights[rows] = block.to(self.weights)
+        if self.neighbours is None:
+            self.weights[:] = torch.from_numpy((transposed @ root).toarray())
+            self.weights.fill_diagonal_(0.0)
+        else:
+            self._keep_largest(transposed, root)
         if self.scaled:
-            self.weights *= n_items / self.weights.sum(1).mean().clamp(min=1e-12)
+            self.weights *= len(self.weights) / self.weights.sum(1).mean().clamp(min=1e-12)
+
+    def _keep_largest(self, transposed: sp.csr_array, root: sp.csr_array) -> None:
+        """Keeps the N largest entries of each row of A' = X~'X~. Rows are computed in blocks to bound the memory.
+
+        A row has at most as many entries as its users have interactions together. Rows with about as many are in a
+        block, because all are padded to the length of the longest.
+        """
+        assert self.neighbours is not None
+        n_items, N = self.weights.shape
+        pattern = sp.csr_array((np.ones(transposed.nnz), transposed.indices, transposed.indptr), transposed.shape)
+        most = np.minimum(pattern @ np.diff(root.indptr), n_items).astype(np.int64)
+        order, first = np.argsort(-most, kind="stable"), 0
+        while first < n_items:
+            rows = order[first : first + max(BLOCK // max(most[order[first]], N), 1)]
+            block = transposed[rows] @ root
+            lengths = np.diff(block.indptr)
+            block.data[block.indices == np.repeat(rows, lengths)] = 0.0  # the diagonal
+            inside = torch.from_numpy(np.arange(max(lengths.max(), N)) < lengths[:, None])
+            values, columns = torch.zeros(inside.shape), torch.zeros(inside.shape, dtype=torch.int32)
+            values[inside], columns[inside] = torch.from_numpy(block.data), torch.from_numpy(block.indices).int()
+            values, places = values.topk(N, dim=1)
+            self.weights[rows] = values.to(self.weights)
+            self.neighbours[rows] = columns.gather(1, places).to(self.neighbours)
+            first += len(rows)
 
     def dot(self, x: Histories, items: Items = EVERY) -> Tensor:
         """x A (B, n_items), or only the columns of `items`: each item of a history adds its weight to its neighbours.
