@@ -129,8 +129,8 @@ def opening():
     import gradio as gr
 
     from sdiff.app.controls import Controls
-    from sdiff.app.opening import Opening
     from sdiff.app.page import Page
+    from sdiff.app.selection import Opening
 
     with gr.Blocks():
         page = Page()

@@ -8,8 +8,8 @@ from gradio.blocks import Block
 
 from sdiff.app import state
 from sdiff.app.controls import Parts
-from sdiff.app.opening import Opening
 from sdiff.app.query import Query
+from sdiff.app.selection import Opening
 from sdiff.app.server.public import public_message
 from sdiff.app.tabs.recommend import RecommendTab, for_everybody
 from sdiff.base.errors import SDiffError

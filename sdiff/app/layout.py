@@ -8,9 +8,9 @@ import gradio as gr
 
 from sdiff.app import api, endpoints, first_list, health, server
 from sdiff.app.controls import Controls
-from sdiff.app.opening import Opening
 from sdiff.app.page import Page
 from sdiff.app.query import KEYS
+from sdiff.app.selection import Opening
 from sdiff.app.server import gate, journal, limits, mcp
 from sdiff.app.settings import SLIDERS
 from sdiff.app.tabs.compare import CompareTab

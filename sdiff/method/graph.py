@@ -38,7 +38,7 @@ class ItemGraph(nn.Module):
 
     def build(self, train: Interactions) -> None:
         """Computes the graph from the training part."""
-        root = normalised_adjacency_root(train.matrix(), self.p).astype(np.float32)
+        root = sp.csr_array(normalised_adjacency_root(train.matrix(), self.p).astype(np.float32))
         transposed = sp.csr_array(root.T)
         if self.neighbours is None:
             self.weights[:] = torch.from_numpy((transposed @ root).toarray())

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from benchmarks.app import running_app
 from sdiff.app import layout
 from sdiff.app.handlers import pickers, training
-from sdiff.app.opening import download
+from sdiff.app.selection import download
 from sdiff.app.server import gate, journal, limits
 from sdiff.app.server.routes import MCP, PROTECTED, Routes
 from sdiff.app.state import INSTANT

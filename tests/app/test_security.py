@@ -7,7 +7,7 @@ import re
 import gradio as gr
 import pytest
 
-from sdiff.app import api, layout, serving
+from sdiff.app import api, layout, lifecycle
 from sdiff.app.query import Query
 from sdiff.app.server.public import public_message
 from sdiff.base.errors import SDiffError
@@ -102,11 +102,11 @@ def test_an_output_that_cannot_be_written_is_not_taken_for_a_taken_port(monkeypa
         raise OSError(28, "No space left on device", OUTPUT)
 
     checks = []
-    monkeypatch.setattr(serving, "check_address", lambda: checks.append(1))
-    monkeypatch.setattr(serving, "end_on_signals", lambda demo: None)
-    monkeypatch.setattr(serving, "_share_heap", lambda: None)
+    monkeypatch.setattr(lifecycle, "check_address", lambda: checks.append(1))
+    monkeypatch.setattr(lifecycle, "end_on_signals", lambda demo: None)
+    monkeypatch.setattr(lifecycle, "_share_heap", lambda: None)
     monkeypatch.setattr(layout, "build", lambda: None)
     monkeypatch.setattr(layout, "launch", launch)
     with pytest.raises(OSError, match="No space"):
-        serving.serve(verbose=False)
+        lifecycle.serve(verbose=False)
     assert len(checks) == 1

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sdiff.app.handlers import openings, pickers, ranking, spectral
-from sdiff.app.opening import download
 from sdiff.app.query import Query
+from sdiff.app.selection import download
 from sdiff.app.state import INSTANT, open_dataset
 from sdiff.app.tabs.data import describe
 from sdiff.app.uploads import store

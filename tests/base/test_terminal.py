@@ -20,7 +20,7 @@ import pytest
 from httpx import Client
 
 from benchmarks.app import Page, running_app
-from sdiff.app import serving
+from sdiff.app import lifecycle
 from sdiff.base import terminal
 from sdiff.base.errors import SDiffError
 from sdiff.cli.main import main
@@ -171,7 +171,7 @@ sys.meta_path.insert(0, Interrupting())
 def test_an_unusable_server_address_is_refused_with_one_message(variable, value, said, monkeypatch):
     monkeypatch.setenv(variable, value)
     with pytest.raises(SDiffError, match=said):
-        serving.check_address()
+        lifecycle.check_address()
 
 
 def test_a_given_port_is_the_only_one_tried_and_default_ports_are_tried_in_turn(monkeypatch):
@@ -182,7 +182,7 @@ def test_a_given_port_is_the_only_one_tried_and_default_ports_are_tried_in_turn(
         busy.listen()
         monkeypatch.setenv("GRADIO_SERVER_PORT", str(busy.getsockname()[1]))
         with pytest.raises(SDiffError, match="in use"):
-            serving.check_address()
+            lifecycle.check_address()
         assert os.environ["GRADIO_NUM_PORTS"] == "1", "read by gradio"
 
 
@@ -194,9 +194,9 @@ def ended(monkeypatch):
     """Sends a signal to an app in this process. Returns the exit status that the process would have."""
 
     def by(number: int, app: gr.Blocks) -> int:
-        handlers = {each: signal.getsignal(each) for each in serving.STATUS}
+        handlers = {each: signal.getsignal(each) for each in lifecycle.STATUS}
         try:
-            serving.end_on_signals(app)
+            lifecycle.end_on_signals(app)
             with pytest.raises(SystemExit) as ending:
                 signal.raise_signal(number)
             return ending.value.code  # pyright: ignore[reportReturnType]
@@ -215,9 +215,9 @@ def test_a_signal_before_serving_ends_with_the_usual_status(number, status, ende
 
 
 def test_an_ignored_signal_stays_ignored(monkeypatch):
-    usual = {number: signal.signal(number, signal.SIG_IGN) for number in serving.STATUS}
+    usual = {number: signal.signal(number, signal.SIG_IGN) for number in lifecycle.STATUS}
     try:
-        serving.end_on_signals(gr.Blocks())
+        lifecycle.end_on_signals(gr.Blocks())
         assert {signal.getsignal(number) for number in usual} == {signal.SIG_IGN}
     finally:
         for number, handler in usual.items():
@@ -248,7 +248,7 @@ def test_threads_share_one_heap_unless_the_environment_overrides_it(variable, mo
         monkeypatch.setenv("MALLOC_ARENA_MAX", variable)
     calls = []
     monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace(mallopt=lambda *values: calls.append(values)))
-    serving._share_heap()
+    lifecycle._share_heap()
     assert calls == ([] if variable else [(-8, 1)])
 
 
@@ -280,9 +280,9 @@ def test_a_port_taken_in_the_meantime_is_reported(monkeypatch):
             raise OSError("Cannot find empty port")
 
         monkeypatch.setattr("sdiff.app.layout.launch", launch)
-        monkeypatch.setattr(serving, "end_on_signals", lambda demo: None)
+        monkeypatch.setattr(lifecycle, "end_on_signals", lambda demo: None)
         with pytest.raises(SDiffError, match="in use"):
-            serving.serve(verbose=False)
+            lifecycle.serve(verbose=False)
 
 
 def test_output_that_cannot_be_flushed_does_not_change_the_exit_status(ended, monkeypatch):
@@ -299,7 +299,7 @@ def test_output_that_cannot_be_flushed_does_not_change_the_exit_status(ended, mo
 def test_an_app_ends_even_if_its_server_does_not_close(ended, monkeypatch):
     app, may = gr.Blocks(), threading.Event()
     app.close = lambda verbose: may.wait(60)
-    monkeypatch.setattr(serving, "SAVING", 0.1)
+    monkeypatch.setattr(lifecycle, "SAVING", 0.1)
     asked = time.monotonic()
     assert ended(signal.SIGINT, app) == 130
     may.set()

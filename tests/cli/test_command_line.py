@@ -7,7 +7,8 @@ import duckdb
 import pytest
 
 from sdiff.base.files import claimed
-from sdiff.cli.main import main, parser
+from sdiff.cli.arguments import parser
+from sdiff.cli.main import main
 from sdiff.config import PRESETS
 from sdiff.data.datasets import load_dataset
 from sdiff.evaluation.protocols import PROTOCOLS

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 import sdiff
 from benchmarks.report import PAGES, ROOT, TABLES, filled
 from sdiff.app.api import ENDPOINTS
-from sdiff.cli.main import parser
+from sdiff.cli.arguments import parser
 from sdiff.data.reading import Reading
 from sdiff.experiments.studies import EXPERIMENTS
 
