@@ -41,7 +41,7 @@ class ItemGraph(nn.Module):
         root = sp.csr_array(normalised_adjacency_root(train.matrix(), self.p).astype(np.float32))
         transposed = sp.csr_array(root.T)
         if self.neighbours is None:
-            self.weights[:] = torch.from_numpy((transposed @ root).toarray())
+            self.weights[:] = torch.from_numpy(sp.csr_array(transposed @ root).toarray())
             self.weights.fill_diagonal_(0.0)
         else:
             self._keep_largest(transposed, root)
