@@ -131,11 +131,11 @@ const tell = (id, text) => {
   window.setPage = (text) => {
     if (!text) return; // emptied: the next list is on its way
     document.documentElement.classList.remove("restoring");
-    const told = JSON.parse(text);
-    [trained, idle] = [told.trained, told.idle];
+    const state = JSON.parse(text);
+    [trained, idle] = [state.trained, state.idle];
     document.getElementById("shelves")?.classList.remove("taking");
     showCards();
-    setAddress(told.address);
+    setAddress(state.address);
     setTimeout(mark, 100); // the controls may still be on their way to new values
     const view = new URLSearchParams(location.search).get("view");
     if (first && view) for (const delay of [0, 400, 1500]) setTimeout(openTabUnlessOpen, delay, view);
@@ -392,7 +392,7 @@ window.saveText = (text, name) => {
   link.click();
   URL.revokeObjectURL(link.href);
 };
-window.copyText = async (text, said) => {
+window.copyText = async (text, message) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -412,7 +412,7 @@ window.copyText = async (text, said) => {
   const note = document.createElement("div");
   note.className = "note";
   note.setAttribute("role", "status");
-  note.textContent = said;
+  note.textContent = message;
   document.body.append(note);
   setTimeout(() => note.remove(), 3000);
 };

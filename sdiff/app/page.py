@@ -53,7 +53,7 @@ class Page:
         # Data set, user, and the item ids that replace the user's history, oldest first.
         self.edited = gr.JSON(visible=False, elem_id="edited")
         # JSON for the page's script after each list: the URL of the list, and the checkpoint's settings.
-        self.list_state = gr.Textbox(visible=False, elem_id="told")
+        self.list_state = gr.Textbox(visible=False, elem_id="list-state")
         # The open tab, set by the script.
         self.view = gr.Textbox("Recommend", visible="hidden", elem_id="view-name")
         # By tab: the `list_state` it shows. It changes while the tab is open, so each tab is computed once per list.
@@ -89,7 +89,7 @@ class Page:
     def wire(self) -> None:
         """Passes each new list to the script, and marks the open tab for an update."""
         self.list_state.change(None, self.list_state, js="text => window.setPage(text)")
-        keep = f"(told, view, ...due) => {list(self.tab_states)}.map((tab, i) => tab === view ? told : due[i])"
+        keep = f"(state, view, ...due) => {list(self.tab_states)}.map((tab, i) => tab === view ? state : due[i])"
         due = [*self.tab_states.values()]
         gr.on([self.list_state.change, self.view.change], None, [self.list_state, self.view, *due], due, js=keep)
 

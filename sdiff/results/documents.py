@@ -102,8 +102,8 @@ def table(rows: list[dict[str, Any]], paper: dict[str, dict[str, float]]) -> tup
 
 
 def _words(name: str, preset: str | None) -> str:
-    said = WORDS["experiments"][name]
-    parts = [said["shows"], f"**The paper:** {said['paper']}", f"**Here:** {said['here']}"]
+    texts = WORDS["experiments"][name]
+    parts = [texts["shows"], f"**The paper:** {texts['paper']}", f"**Here:** {texts['here']}"]
     return "\n\n".join([*parts, WORDS["presets"].get(preset, "")])
 
 

@@ -41,7 +41,7 @@ STATE = json.dumps({"address": Query("demo", "demo", "7").encode()})  # of a lis
 
 def defaults(fn) -> list[Any]:
     """The inputs of an event on an unchanged page with a list."""
-    shown = {f"due-{tab}": STATE for tab in TABS} | {"told": STATE, "b-model": "popularity", "c-model": "-"}
+    shown = {f"due-{tab}": STATE for tab in TABS} | {"list-state": STATE, "b-model": "popularity", "c-model": "-"}
     return [shown.get(each.elem_id) or orjson.loads(orjson.dumps(each.value)) for each in fn.inputs]
 
 
@@ -111,7 +111,7 @@ def test_invalid_event_values_get_a_message_and_no_traceback(demo, client, capsy
 def test_invalid_values_that_once_caused_errors_get_a_message(demo, client, capsys, caplog):
     handlers = {
         "mapped": ("wave-x", [2.5, 2.0]),
-        "call": ("told", ["[" * 100_000, '{"address":' * 10_000]),
+        "call": ("list-state", ["[" * 100_000, '{"address":' * 10_000]),
         "recommend": ("opened", [[LONG, "instant"], ["demo", "x" * 300]]),
     }
     for n, (name, (part, values)) in enumerate(handlers.items()):

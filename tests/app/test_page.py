@@ -438,7 +438,7 @@ def test_the_page_comes_with_its_first_list(visit):
     config = page.evaluate("window.gradio_config.components.map(part => [part.props.elem_id, part.props.value])")
     sent = {id: value for id, value in config if id}
     assert all(title.splitlines()[0].split(" 19")[0].split(" 20")[0] in sent["recommended"] for title in titles(page))
-    assert sent["told"] and sent["due-Recommend"] == sent["told"] and '"data"' in sent["energy"]["plot"]
+    assert sent["list-state"] and sent["due-Recommend"] == sent["list-state"] and '"data"' in sent["energy"]["plot"]
     page.wait_for_selector("#energy .js-plotly-plot")
     page.wait_for_function("document.querySelector('#guidance button.trained')?.textContent === 'model: 0'")
     settle(page)

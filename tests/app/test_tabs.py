@@ -141,7 +141,7 @@ def test_own_data_can_be_uploaded_mapped_checked_and_opened(page, tmp_path):
     page.locator("#own-report td").filter(has_text="item is empty").wait_for()
     page.locator("#own-report p").filter(has_text="20 users, 12 items of 161 rows. Left out: 1 invalid").wait_for()
     page.locator("#own-read").click()
-    page.locator("#own-said p").filter(has_text="Fix these rows").wait_for()
+    page.locator("#own-message p").filter(has_text="Fix these rows").wait_for()
     page.get_by_label("Skip invalid rows").check()
     page.locator("#own-read").click()
     page.locator("#facts dd").filter(has_text="1 invalid").wait_for()
@@ -200,7 +200,7 @@ def test_an_upload_can_be_cancelled_while_it_is_read(page, tmp_path):
     page.locator("#preview caption").filter(has_text="long.csv").wait_for()
     page.locator("#own-read").click()
     page.locator("#own-cancel").click()
-    page.locator("#own-said").filter(has_text="Cancelled").wait_for()
+    page.locator("#own-message").filter(has_text="Cancelled").wait_for()
     page.locator("#own-cancel").wait_for(state="hidden")
     settle(page)
     assert page.locator("#cards").filter(has_text="900 users").count(), "the page stays on its data set"

@@ -34,15 +34,15 @@ def test_a_page_recovers_when_gradio_has_dropped_its_session():
             page.trigger("addable", "click", item="3")
             page.fill("genres", ["Comedy", "Drama"])
             page.trigger("genres", "input")
-            address = json.loads(page.value("told"))["address"]
+            address = json.loads(page.value("list-state"))["address"]
             with closing(Page(app.local_url, {})) as other:
                 other.load()
             page.fill("k", 7)
             page.trigger("k", "release")
-            changed = Query.decode(json.loads(page.value("told"))["address"])
+            changed = Query.decode(json.loads(page.value("list-state"))["address"])
             before = Query.decode(address)
             assert changed == replace(before, k=7) and "3" in before.history and before.genres == ["Comedy", "Drama"]
-            page.fill("due-Compare", page.value("told"))
+            page.fill("due-Compare", page.value("list-state"))
             page.trigger("due-Compare", "change")  # as when the tab is opened
             page.fill("b-model", "demo")
             page.trigger("b-model", "input")

@@ -63,13 +63,13 @@ def compare(sides: Sequence[Query]) -> Comparison:
     overlaps = [len({*tops[0]} & {*top}) for top in tops[1:]]
     words = []
     for name, top, order, overlap in zip(NAMES[1:], tops[1:], orders[1:], overlaps, strict=False):
-        said = f"A and {name} have **{overlap} of {len(tops[0])}** items in common"
+        sentence = f"A and {name} have **{overlap} of {len(tops[0])}** items in common"
         if top == tops[0]:
-            said += ", in the same order"
+            sentence += ", in the same order"
         elif moved := [abs(shift) for shift in shifts(tops[0], order) if shift is not None]:
             places = round(float(np.median(moved)))
-            said += f"; the median item of A is {places} place{'s'[: places != 1]} away in {name}"
-        words.append(f"{said}.")
+            sentence += f"; the median item of A is {places} place{'s'[: places != 1]} away in {name}"
+        words.append(f"{sentence}.")
     if held_out:
         hits = [f"{name} {sum(row.held_out for row in listed)}" for name, listed in zip(NAMES, rows, strict=False)]
         words.append(f"Hits among the {len(held_out)} held-out items of this user: {', '.join(hits)}.")

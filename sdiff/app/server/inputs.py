@@ -121,4 +121,6 @@ PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "edited": ("a data set, its user and the ids of a history", _is_edit),
 }
 # The state of the list, also as each tab has it, may be of any length: it may contain a history.
-PARTS |= dict.fromkeys(("told", *(f"due-{tab}" for tab in TABS)), ("a text", lambda value: isinstance(value, str)))
+PARTS |= dict.fromkeys(
+    ("list-state", *(f"due-{tab}" for tab in TABS)), ("a text", lambda value: isinstance(value, str))
+)

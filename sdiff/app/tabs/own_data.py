@@ -74,7 +74,7 @@ class OwnData:
             with gr.Row():
                 self.button = gr.Button("Open", variant="primary", elem_id="own-read")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="own-cancel")
-        self.message = gr.HTML(elem_id="own-said", padding=False)
+        self.message = gr.HTML(elem_id="own-message", padding=False)
 
     def _interactions(self) -> None:
         gr.Markdown("### Interactions")
