@@ -241,7 +241,7 @@ class Page(Client):
             if value != self._values[component]:
                 self._values[component] = value
                 changes.append([component, "change"])
-                if component == self._ids["told"]:  # as the page's script does for the open tab
+                if component == self._ids["list-state"]:  # as the page's script does for the open tab
                     self._values[self._ids["due-Recommend"]] = value
                     changes.append([self._ids["due-Recommend"], "change"])
         answer = Answer(id, at, 1000 * (at - sent), 1000 * event.output["duration"])

@@ -172,7 +172,7 @@ def clicks_of(
 
 def look(page: Page, seen: Seen) -> None:
     """Records the list with the query in the page's address, and checks that this query matches the page's controls."""
-    page_state = json.loads(page.value("told"))
+    page_state = json.loads(page.value("list-state"))
     query = Query.decode(page_state["address"])
     sliders = {name: page.value(name) for name in MOVED}
     if query.user != page.value("user") or sliders != {
