@@ -35,7 +35,8 @@ def save_state(trainer: Trainer, path: Path) -> None:
     tensors |= {
         f"best.{name}": trainer.best.weights[name] for name in trained(trainer.ema_model) if trainer.best.weights
     }
-    for i, adam in trainer.optimizer.state_dict()["state"].items():
+    moments = {} if trainer.model.closed_form else trainer.optimizer.state_dict()["state"]
+    for i, adam in moments.items():
         tensors |= {f"adam.{i}.{name}": tensor for name, tensor in adam.items()}
     state = {
         "identity": _identity(trainer),
@@ -126,8 +127,9 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str, Any]
     for part, module in trainer.modules().items():
         check_alike(_strip(tensors, f"{part}."), trained(module))
         module.load_state_dict(_strip(tensors, f"{part}."), strict=False)  # the rest is computed from the data
-    adam = _moments(_strip(tensors, "adam."), trainer.optimizer.param_groups[0]["params"])
-    trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": adam})
+    if not trainer.model.closed_form:
+        adam = _moments(_strip(tensors, "adam."), trainer.optimizer.param_groups[0]["params"])
+        trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": adam})
     if tensors["generator"].shape == trainer.generator.get_state().shape:
         trainer.generator.set_state(tensors["generator"])
     else:  # the state of another type of device cannot be restored

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -152,10 +152,7 @@ class Trainer:
                 entries, p = config.graph_entries, config.user_power
                 self.folds = cross_fit(split.train, spectrum, config.folds, entries, p, ranks, exact=start is None)
         self.loss = ranks.averaged(LOSSES[config.loss], self.model)
-        parameters = [*trained(self.model).values()] or [nn.Parameter(torch.empty(0))]  # a graph filter has none
         self.static = static_shapes() and not ranks.launched and not config.negatives
-        graphs = self.static and self.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(parameters, lr=config.lr, fused=True, capturable=graphs)
         fixed = (*self.model.buffers(), *(p for p in self.model.parameters() if not p.requires_grad))
         shared = {id(tensor): tensor for tensor in fixed}  # not copied: the graph may be large
         self.ema_model = deepcopy(self.model, shared) if config.ema else self.model  # validated and saved
@@ -163,6 +160,12 @@ class Trainer:
         self.epoch, self.seconds, self.best = 0, 0.0, Best()
         self.inference_settings: dict[str, Any] = {}  # settings of inference that were chosen after the training
         self.curve: list[tuple[int, float]] = []  # epoch and validation recall@20
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Adam:
+        """Made when it is needed: torch then imports its compiler, which takes seconds. Closed forms need none."""
+        graphs = self.static and self.device.type == "cuda"
+        return torch.optim.Adam(trained(self.model).values(), lr=self.config.lr, fused=True, capturable=graphs)
 
     @property
     def epochs(self) -> int:

@@ -43,6 +43,17 @@ def test_help_imports_no_large_library(words):
     assert done.stdout.endswith("[]\n")
 
 
+def test_a_model_in_closed_form_does_not_wait_for_the_compiler_of_torch(tmp_path):
+    program = (
+        "import sys; from sdiff.cli.main import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    words = ["train", "--dataset", "demo", "--preset", "instant", "--out", str(tmp_path / "model")]
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+
+
 def test_a_checkpoint_is_found_by_name_and_a_folder_takes_precedence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDIFF_RUNS_DIR", str(tmp_path / "runs"))
