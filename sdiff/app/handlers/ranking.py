@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,7 +100,7 @@ def recommend(query: Query) -> Listing:
         moves = shifts(recommended.indices, before)
         first = catalog.rows(before[: len(rows)], held_out=held_out)
         causes = ", ".join(filter(None, [changed, "edited history" * (items != usual)]))
-        changed = f"{causes[:1].upper()}{causes[1:]}: {_effect(first, rows, len(split.users), bool(held_out))}"
+        changed = f"{causes[:1].upper()}{causes[1:]}: {_effect(first, rows, bool(held_out))}"
     summary = f"{subject} {len(items):,} item{'s' * (len(items) != 1)} in the history. "
     if not rows:
         summary += "0 items are left to recommend."
@@ -113,7 +113,7 @@ def recommend(query: Query) -> Listing:
     return Listing(past, rows, summary, changed, moves, set(items), split.train.ordered)
 
 
-def _effect(before: Sequence[Row], after: Sequence[Row], n_users: int, scored: bool) -> str:
+def _effect(before: Sequence[Row], after: Sequence[Row], scored: bool) -> str:
     """Describes how a list differs from another one. `scored`: whether items are held out to count hits."""
     ranks = {row.id: row.rank for row in before}
     kept = [row for row in after if row.id in ranks]
@@ -124,13 +124,9 @@ def _effect(before: Sequence[Row], after: Sequence[Row], n_users: int, scored: b
     if scored:
         texts.append(f"hits {sum(row.held_out for row in before)} → **{sum(row.held_out for row in after)}**")
     if before and after:
-        texts.append(f"novelty {_novelty(before, n_users):.1f} → **{_novelty(after, n_users):.1f}** bits")
+        users = [f"{round(median(row.popularity for row in rows)):,}" for rows in (before, after)]
+        texts.append(f"the median item has {users[0]} → **{users[1]}** users")
     return ", ".join(texts) + "."
-
-
-def _novelty(rows: Sequence[Row], n_users: int) -> float:
-    """Mean -log2 of the share of users who have an item, as in `beyond_accuracy.measures`."""
-    return float(-np.log2([max(row.popularity, 1) / n_users for row in rows]).mean())
 
 
 def _hits(rows: Sequence[Row], held_out: Sequence[int], model: Recommender, split: Split) -> str:
