@@ -155,7 +155,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "updates": tables.updates,
     "cold": tables.cold,
     "growth": tables.growth,
-    "large": tables.large,
     "beside": tables.beside,
     "soak": tables.soak,
     "broken": tables.broken,

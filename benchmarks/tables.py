@@ -101,19 +101,6 @@ def growth() -> str:
     return markdown(["increasing", "work", "1 ×", "10 ×", "100 ×", "p of time", "p of memory"], cells)
 
 
-def large() -> str:
-    """Seconds and peak memory of each part on large catalogs, and the ratios to implicit."""
-    runs = [*read("large-*.json")]
-    head = ["part", *("{:,} users, {:,} items, {:,} pairs".format(*run["users, items, pairs"]) for run in runs)]
-    cells = []
-    for part in dict.fromkeys(part for run in runs for part in run["parts"]):
-        rows = [run["parts"].get(part, {}) for run in runs]
-        cells.append([part, *(f"{_brief(row['seconds'])} s, {row['peak MB']:,} MB" if row else "" for row in rows)])
-    for ratio in dict.fromkeys(ratio for run in runs for ratio in run["ratios"]):
-        cells.append([f"**{ratio}**", *(f"{run['ratios'][ratio]:g} ×" for run in runs)])
-    return markdown(head, cells)
-
-
 def app() -> str:
     """Start time of the app and response times of its events, for each data set."""
     documents = at_rest("app-*.json")
