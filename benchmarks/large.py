@@ -5,10 +5,10 @@
 Synthetic interactions with communities (`communities`). Each part runs in its own process, which reports seconds and
 the peak of its resident memory while it works, data included: reading and splitting a Parquet file; the spectrum; the
 preset `instant`; the item graph; one epoch of `tuned` and of `temporal`, with a softmax over `NEGATIVES` items beside
-the hidden ones; the top-20 lists of all users to Parquet, by `instant`, and those of `SOME` users, by `tuned`, which takes
-several steps. If implicit is installed,
-its ALS trains with the same K, and ranks the same users; all sweeps are alike, so that two are measured and counted as
-fifteen. The last line is JSON, with the ratios to implicit. Memory is read from /proc, on Linux.
+the hidden ones; the top-20 lists of all users to Parquet, by `instant`, and those of `SOME` users, by `tuned`, which
+takes several steps. If implicit is installed, its ALS trains with the same K, and ranks the same users; all sweeps are
+alike, so that two are measured and counted as fifteen. The last line is JSON, with the ratios to implicit. Memory is
+read from /proc, on Linux.
 """
 
 from __future__ import annotations
