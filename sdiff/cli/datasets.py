@@ -84,7 +84,7 @@ def _in_words(value: Any) -> str:
         value = {str(2**n) if n == 0 else f"{2**n}-{2 ** (n + 1) - 1}": count for n, count in enumerate(value)}
     if isinstance(value, dict):
         return ", ".join(f"{name}: {count:,}" for name, count in value.items() if count) or "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value or "none"
 
 
 def _printable(cell: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sdiff.base.errors import SDiffError
 from sdiff.data.reading import Reading
-from sdiff.data.roles import METADATA, PAIR, recognised, suggested_item_names, suggested_names
+from sdiff.data.roles import METADATA, PAIR, parts_of_dates, recognised, suggested_item_names, suggested_names
 from sdiff.data.tables.table import Table
 
 NOTHING = "''"  # SQL of an absent column
@@ -29,6 +29,8 @@ def interaction_columns(table: Table, reading: Reading) -> dict[str, str]:
         raise SDiffError(f"The column {shared[0]} has more than one role: name another column for one of them.")
     columns = {role: table.columns[name] for role, name in named.items()}
     guessed = {role: sql for role, sql in table.guessed(PAIR).items() if role not in chosen}
+    if parts_of_dates(table.columns):
+        guessed.pop("timestamp", None)
     columns = {role: sql for role, sql in guessed.items() if sql not in columns.values()} | columns
     if lists := [role for role in ("user", "item") if columns.get(role) in map(table.columns.get, table.sequences)]:
         raise SDiffError(
@@ -56,7 +58,8 @@ def _without(table: Table, lacking: list[str]) -> SDiffError:
     if first := table.data_as_header:
         return SDiffError(
             f"{table.name} seems to have no header, because its first row is {', '.join(first)[:200]}: name the "
-            f"columns, such as ?names={','.join(suggested_names([*map(list, [first, *table.rows])]))}."
+            f"columns, and check which are the users and which the items, such as "
+            f"?names={','.join(suggested_names([*map(list, [first, *table.rows])]))}."
         )
     if encoding := table.proposed_encoding():
         return SDiffError(

@@ -34,6 +34,8 @@ def database(*tables: Path, folder: Path | None = None) -> Iterator[duckdb.DuckD
         SDiffError: a table is missing or not a regular file, or the disk is full.
     """
     for table in tables:
+        if any("\ud800" <= letter <= "\udfff" for letter in str(table)):
+            raise SDiffError(f"Cannot read {str(table)!a}: its name is not in UTF-8. Rename it.")
         try:
             regular(table)
         except OSError as error:

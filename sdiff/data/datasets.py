@@ -95,6 +95,7 @@ def available(key: str) -> Source:
             f"{key} is not available locally: {f'run sdiff datasets fetch {key}, or ' if source.archives else ''}"
             f"put {', '.join(source.missing)} (from {source.origin}) into {source.path}, "
             f"or set SDIFF_DATA_DIR to the folder that contains {source.path.name}."
+            + (f" The folder of this name here is ./{key}." if Path(key).is_dir() else "")
         )
     return source
 

@@ -7,7 +7,7 @@ one with ratings, and the table with items and titles.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from sdiff.data.own import own_split, own_table
 from sdiff.data.preview import Preview, preview
 from sdiff.data.reading import Reading
 from sdiff.data.report import Report
-from sdiff.data.roles import ITEM_IDS, METADATA, USERS, recognised
+from sdiff.data.roles import ITEM_IDS, ITEMS, METADATA, recognised
 from sdiff.data.tables.files import is_blank
 
 Found = Path | tuple[Path, ...]  # a table in one file, or in several
@@ -47,10 +47,11 @@ def read_folder(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
     if names := [name for name in tables if name.lower().startswith("interactions.")]:
         if len(names) > 1:
             raise SDiffError(f"{path} has several tables of interactions: keep one of {', '.join(names)}.")
-        return own_table(tables[names[0]], reading)
+        return _noted(own_table(tables[names[0]], reading), tables, names)
     parts = {part: [name for name in tables if SPLIT[part] & {*re.split(r"[._-]", name.lower())}] for part in SPLIT}
     if parts["train"] and parts["test"]:
-        return _split(path, {part: {name: tables[name] for name in names} for part, names in parts.items()}, reading)
+        split = _split(path, {part: {name: tables[name] for name in names} for part, names in parts.items()}, reading)
+        return _noted(split, tables, [name for names in parts.values() for name in names])
     if pieces := [file for file in files if file.name.startswith("part-")]:
         full = [piece for piece in pieces if not is_blank(piece)]  # Spark writes empty ones, too
         return own_table(tuple(full or pieces), reading)
@@ -62,6 +63,23 @@ def read_folder(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
     if len(tables) == 1:
         return own_table(next(iter(tables.values())), reading)
     return _by_columns(path, tables, reading)
+
+
+def _noted(
+    parts: tuple[Split, Items, Report], tables: Mapping[str, Found], used: Sequence[str]
+) -> tuple[Split, Items, Report]:
+    """Notes the tables of the folder that were not read. Those that describe an own split of lists are read with it."""
+    split, items, report = parts
+    source = items.titles.table if items.titles else ""
+    unused = [
+        name
+        for name, table in tables.items()
+        if name not in (*used, "item_map.csv", "user_map.csv") and str(table) != source
+        if isinstance(table, tuple) or table.suffix.lower() in TABLES
+    ]
+    if not unused:
+        return parts
+    return split, items, replace(report, notes=(f"Not used: {', '.join(unused)}.", *report.notes))
 
 
 def _split(path: Path, parts: Mapping[str, Mapping[str, Found]], reading: Reading) -> tuple[Split, Items, Report]:
@@ -81,9 +99,7 @@ def _split(path: Path, parts: Mapping[str, Mapping[str, Found]], reading: Readin
 def _by_columns(path: Path, tables: Mapping[str, Found], reading: Reading) -> tuple[Split, Items, Report]:
     """Reads the tables of interactions and of items that their columns show. Notes which they are."""
     if len(tables) > MOST:
-        raise SDiffError(
-            f"{path} has {len(tables)} files: give the table of interactions, or name it interactions.csv."
-        )
+        raise SDiffError(f"{path} has {len(tables)} files: give the table of interactions alone.")
     if reading.names:
         raise SDiffError(f"{path} has several tables: give the one whose columns names= lists.")
     views, unreadable = {}, {}
@@ -91,34 +107,67 @@ def _by_columns(path: Path, tables: Mapping[str, Found], reading: Reading) -> tu
         try:
             views[name] = preview(table, reading)
         except SDiffError as error:
-            unreadable[name] = error
+            unreadable[name] = str(error)
+    chosen = _table_of_pairs(path, tables, views, unreadable, reading)
+    described = [name for name, view in views.items() if name != chosen and _has_titles(name, view, reading)]
+    titled = [name for name in described if "description" not in _title(views[name]).lower()]
+    described = titled if len(titled) == 1 else described
+    titles = tables[described[0]] if len(described) == 1 and not reading.items else None
+    split, items, report = own_table(tables[chosen], reading, titles)
+    source = items.titles.table if items.titles else ""
+    of_titles = described if titles else [name for name, table in tables.items() if str(table) == source != chosen]
+    of_titles = [name for name in of_titles if name != chosen]
+    reasons = {name: f" ({error.rstrip('.')})" for name, error in unreadable.items()}
+    unused = [name + reasons.get(name, "") for name in tables if name not in (chosen, *of_titles)]
+    note = f"Read from {chosen}"
+    note += f", with titles from {of_titles[0]}" if of_titles else ""
+    note += f"; not used: {', '.join(unused)}" if unused else ""
+    notes = [f"{note}.", *report.notes]
+    own, others = report.columns["item"].lower(), items.titles.columns.get("item", "").lower() if items.titles else ""
+    between = [name for name, view in views.items() if name in unused and _translates(view, own)]
+    if of_titles and own != others and between:
+        notes.append(f"Titles may be those of other items: {between[0]} seems to translate between their ids.")
+    return split, items, replace(report, notes=tuple(notes))
+
+
+def _table_of_pairs(
+    path: Path,
+    tables: Mapping[str, Found],
+    views: Mapping[str, Preview],
+    unreadable: Mapping[str, str],
+    reading: Reading,
+) -> str:
+    """The name of the table of interactions. Raises SDiffError if there is not exactly one."""
     pairs = [name for name, view in views.items() if _has_pairs(view, reading)]
+    pairs = [name for name in pairs if len(views[name].rows) > 1] or pairs  # one object in JSON may be settings
     rated = [name for name in pairs if "rating" in views[name].roles]
     chosen = rated if len(rated) == 1 else pairs
     for name, error in unreadable.items():
         if Path(name).suffix.lower() in TABLES and not rated:  # it may have the ratings
-            raise SDiffError(f"{error} If the table of interactions is another one, give it alone.") from error
+            raise SDiffError(f"{error} If the table of interactions is another one, give it alone.")
     if len(chosen) > 1:
         raise SDiffError(f"{path} has several tables of interactions, {', '.join(chosen)}: give one of them.")
-    if not chosen:
-        advice = "give the table itself, and name its columns, such as ?user=COLUMN&item=COLUMN"
-        if nameless := [name for name, view in views.items() if {"rating", "timestamp"} & {*view.names}]:
-            names = ",".join(views[nameless[0]].names)
-            advice = f"if it is {nameless[0]}, which seems to have no header, give {path / nameless[0]}?names={names}"
-        raise SDiffError(f"{path}, with {', '.join(tables)}, contains no table of users and items: {advice}.")
-    described = [name for name, view in views.items() if name not in pairs and _has_titles(name, view)]
-    titles = tables[described[0]] if len(described) == 1 and not reading.items else None
-    split, items, report = own_table(tables[chosen[0]], reading, titles)
-    source = items.titles.table if items.titles else ""
-    with_titles = described if titles else [name for name, table in tables.items() if str(table) == source]
-    used = {chosen[0], *with_titles}
-    unused = [name + (f" ({unreadable[name]})" if name in unreadable else "") for name in tables if name not in used]
-    note = f"Read from {chosen[0]}"
-    if used != {*chosen}:
-        note += f", with titles from {with_titles[0]}"
-    if unused:
-        note += f"; not used: {', '.join(unused)}"
-    return split, items, replace(report, notes=(f"{note}.", *report.notes))
+    if chosen:
+        return chosen[0]
+    advice = "give the table itself, and name its columns, such as ?user=COLUMN&item=COLUMN"
+    users, items = ([name for name, view in views.items() if role in view.roles] for role in ("user", "item"))
+    if nameless := [name for name, view in views.items() if {"rating", "timestamp"} & {*view.names}]:
+        names = ",".join(views[nameless[0]].names)
+        advice = f"if it is {nameless[0]}, which seems to have no header, give {path / nameless[0]}?names={names}"
+    elif users and items:
+        advice = f"join one with users and one with items, such as {users[0]} and {items[0]}"
+    raise SDiffError(f"{path}, with {', '.join(tables)}, contains no table of users and items: {advice}.")
+
+
+def _title(view: Preview) -> str:
+    """The name of the column of titles; empty if there is none with a usual name."""
+    return recognised(view.columns, METADATA).get("title", "")
+
+
+def _translates(view: Preview, item: str) -> bool:
+    """Whether a table has ids of items, such as those of the interactions, and other ids."""
+    ids = [column for column in view.columns if "id" in column]
+    return item in ids and len(ids) > 1 and "user" not in view.roles
 
 
 def _has_pairs(view: Preview, reading: Reading) -> bool:
@@ -128,12 +177,16 @@ def _has_pairs(view: Preview, reading: Reading) -> bool:
     return all(roles.get(role) in view.columns for role in ("user", "item"))
 
 
-def _has_titles(name: str, view: Preview) -> bool:
-    """Whether a table has items and their titles. A column id may also be that of users."""
-    noun = Path(name).stem.lower()
-    of_users = "user" in view.roles or {noun, noun.removesuffix("s")} & {*USERS}
-    ids = recognised(view.columns, {"item": (*ITEM_IDS, *(() if of_users else ("id",)))})
-    return "item" in ids and "title" in recognised(view.columns, METADATA)
+def _has_titles(name: str, view: Preview, reading: Reading) -> bool:
+    """Whether a table has items and their titles. A column id counts only in a file that is named after items."""
+    file = Path(name).stem.lower()
+    if "user" in view.roles or re.search("review|comment|tag", file):
+        return False
+    ids = (*ITEM_IDS, *(("id",) if any(noun in file for noun in ITEMS) else ()))
+    usual = {"item": ids, "title": METADATA["title"]}
+    named = {role: name.strip().lower() for role, name in reading.items_columns.items() if role in usual}
+    found = recognised(view.columns, usual) | named
+    return all(found.get(role) in view.columns for role in usual)
 
 
 def _tables(path: Path, files: list[Path]) -> dict[str, Found]:

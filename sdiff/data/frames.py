@@ -15,8 +15,8 @@ from sdiff.data.items import items_in_log, read_items, untitled
 from sdiff.data.readers import read_interactions
 from sdiff.data.reading import DEFAULT, Reading
 from sdiff.data.report import Report
+from sdiff.data.tables.typed_table import REPEATED
 
-REPEATED = "The data frame has more than one column of the same name: rename or remove one."
 WHOLE = nw.Int64()  # type of ids that are numbers in Python
 
 

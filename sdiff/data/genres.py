@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+from contextlib import suppress
+from typing import Any
+
+LONGEST = 100_000  # characters of a list
 
 
 def separated(genres: list[str], sequence: bool = False) -> list[str]:
@@ -23,8 +29,20 @@ def separated(genres: list[str], sequence: bool = False) -> list[str]:
 
 
 def _listed(text: str) -> list[str]:
-    """The names in a list as written by JSON, Python or DuckDB, of texts or of objects with a name."""
-    quoted = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\""""
-    named = re.findall(rf"""['"](?:name|description)['"]\s*:\s*(?:{quoted})""", text)
-    found = named or re.findall(quoted, text)
-    return ["".join(pair).strip() for pair in found] or [part.strip() for part in text.strip("[]{}() ").split(",")]
+    """The names in a list as written by JSON, Python, Postgres or DuckDB, of texts or of objects with a name."""
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            return _names(parse(text)) if len(text) < LONGEST else []
+    inner = re.sub(r"^[\[{(]|[\])}]$", "", text.strip())
+    parts = re.findall(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'(?=\s*(?:,|$))|[^,]+)\s*(?:,|$)""", inner)
+    return [re.sub(r"""^(["'])(.*)\1$""", r"\2", part.strip()) for part in parts]
+
+
+def _names(value: Any) -> list[str]:
+    """The names in what a text was parsed as."""
+    if isinstance(value, dict):
+        named = [value[key] for key in ("name", "title", "genre", "description") if isinstance(value.get(key), str)]
+        return named[:1] or [name for each in value.values() for name in _names(each)]
+    if isinstance(value, list | tuple | set):
+        return [name for each in value for name in _names(each)]
+    return [] if value is None else [str(value)]

@@ -51,6 +51,8 @@ def mark_invalid_ids(table: Table, columns: Mapping[str, str]) -> None:
             WHEN regexp_full_match(id, {literal(BLANK)}) THEN 'is empty'
             WHEN lower(id) IN ({", ".join(map(literal, MISSING))})
                 THEN 'is ''' || id || ''', which stands for a missing value'
+            WHEN role = 'user' AND lower(id) IN ('total', 'grand total', 'subtotal')
+                THEN 'is ' || id || ', a sum of other rows'
             WHEN abs(TRY_CAST(id AS DOUBLE)) > exact
                 THEN 'is ' || id || ', too large for a column of floats: write ids as text or whole numbers'
             WHEN regexp_full_match(id, {literal(ROUNDED)})

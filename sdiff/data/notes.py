@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import duckdb
 import numpy as np
 
 from sdiff.data.ids import DIFFERENCES
 from sdiff.data.interactions import Interactions, Vocabulary
-from sdiff.data.roles import DATE, TIME_OF_DAY, is_list
+from sdiff.data.roles import DATE, PAIR, TIME_OF_DAY, is_list, parts_of_dates
 from sdiff.data.tables.table import Table
 
+RATED = 100_000  # rows in which ratings are looked at
 SAMPLED = 100  # rows in which dates are looked for
 SAME = 0.05  # share of ids that may differ only in their spelling, without a note
 # Ids that programs write for all users or items that they do not know, in lower case.
 STAND_INS = {"unknown", "anonymous", "anon", "guest", "other", "others", "default", "deleted", "[deleted]", "removed"}
-STAND_INS |= {"(not set)", "not set", "(other)", "(none)", "(unknown)", "unassigned", "0", "-1", "99999", "999999"}
+STAND_INS |= {"(not set)", "not set", "(other)", "(none)", "(unknown)", "unassigned", "-1", "99999", "999999"}
 NUMBERED = r"\d+(\.\d+){3,}"  # addresses and versions, which look like dates
 DURATIONS = "length|duration|runtime|playtime|elapsed|session"  # in names of columns
 DAY = 86_400  # seconds
@@ -33,10 +35,34 @@ def notes_on(table: Table, columns: Mapping[str, str], untimed: bool, interactio
     """
     lengths = {"user": interactions.lengths, "item": interactions.item_counts}
     vocabularies = {"user": interactions.users, "item": interactions.items}
-    notes = [] if untimed else _unused_times(table, columns, interactions.timestamps)
+    notes = [
+        f"The index {name} of the data frame is not used: if it is a column, use reset_index()." for name in table.index
+    ]
+    if parts_of_dates(table.columns):
+        notes.append("The date in year, month and day is not used: join them to one column.")
+    notes.append(_negative(table, columns))
+    if (times := interactions.timestamps) is not None and len(times) > 2 and times.min() == times.max():
+        notes.append(f"All times in {table.labels[columns['timestamp']]} are the same, so that the order is not known.")
+    notes += [] if untimed else _unused_times(table, columns, interactions.timestamps)
     for role, ids in vocabularies.items():
         notes += [_spellings(role, ids), _lists(role, ids), _stand_in(role, ids, lengths[role])]
     return tuple(filter(None, notes))
+
+
+def _negative(table: Table, columns: Mapping[str, str]) -> str:
+    """A note if ratings that are not used are often 0, negative, or no; empty otherwise."""
+    rating = table.guessed(PAIR).get("rating")
+    if rating is None or "rating" in columns or rating in columns.values():
+        return ""
+    negative = f"TRY_CAST({rating} AS DOUBLE) <= 0 OR lower(trim({rating})) IN ('no', 'false', 'n', 'f')"
+    query = f"SELECT count(*), count(*) FILTER ({negative}) FROM (FROM {table.scan} LIMIT {RATED})"
+    [(rows, n)] = _rows(table, query) or [(0, 0)]
+    if n <= SAME * rows:
+        return ""
+    return (
+        f"{table.labels[rating]} is 0, negative or no in {n:,} of the first {rows:,} rows: set min_rating if these "
+        "are no interactions."
+    )
 
 
 def _unused_times(table: Table, columns: Mapping[str, str], timestamps: np.ndarray | None) -> list[str]:
@@ -45,8 +71,7 @@ def _unused_times(table: Table, columns: Mapping[str, str], timestamps: np.ndarr
     others = [sql for sql in table.labels if sql not in columns.values()]
     if not others or (timestamps is not None and (timestamps % DAY).any()):
         return []
-    rows = table.con.execute(f"SELECT {', '.join(others)} FROM {table.scan} LIMIT {SAMPLED}").fetchall()
-    table.forget_rejected()
+    rows = _rows(table, f"SELECT {', '.join(others)} FROM {table.scan} LIMIT {SAMPLED}")
     form = TIME_OF_DAY if dated else DATE
     found = [
         table.labels[sql]
@@ -64,6 +89,16 @@ def _unused_times(table: Table, columns: Mapping[str, str], timestamps: np.ndarr
         f"{name} seems to hold dates, which are not used: if they are the times, set timestamp={name}."
         for name in found
     ]
+
+
+def _rows(table: Table, query: str) -> list[tuple]:
+    """The rows of a query; none if a column that is not needed cannot be read."""
+    try:
+        return table.con.execute(query).fetchall()
+    except duckdb.Error:
+        return []
+    finally:
+        table.forget_rejected()
 
 
 def _spellings(role: str, ids: Vocabulary) -> str:
@@ -84,7 +119,7 @@ def _spellings(role: str, ids: Vocabulary) -> str:
 def _lists(role: str, ids: Vocabulary) -> str:
     """A note if most ids seem to be lists of ids; empty otherwise."""
     lists = [id for id in ids.ids if is_list(id)]
-    if 2 * len(lists) <= len(ids):
+    if 2 * len(lists) <= len(ids) or all(re.fullmatch(r"\d+[ ,;|]+\d+", id) for id in lists):  # 1,5 or 555 1234
         return ""
     return f"Most {role}s seem to be lists of ids, such as {lists[0][:40]}: if so, write one row for each {role}."
 
@@ -99,5 +134,5 @@ def _stand_in(role: str, ids: Vocabulary, counts: np.ndarray) -> str:
         return ""
     return (
         f"The {role} {name} has {first:,} of the {counts.sum():,} interactions: if it stands for all {role}s that are "
-        "not known, take these rows out."
+        "not known, remove these rows."
     )

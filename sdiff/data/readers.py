@@ -67,7 +67,7 @@ def read_interactions(path: Any, reading: Reading = DEFAULT, where: str = "true"
             outside_core=len(unfiltered) - len(remaining),
             columns={role: table.labels[sql] for role, sql in columns.items()},
             times=unit,
-            describing=describing(table.columns, {role: names[sql] for role, sql in columns.items()}),
+            describing=describing([*table.columns], {role: names[sql] for role, sql in columns.items()}),
             notes=notes_on(table, columns, reading.timestamp == "-", unfiltered),
         )
 
@@ -145,6 +145,7 @@ def _faults(table: Table, columns: Mapping[str, str]) -> str:
     for role, (value, start, end) in kinds.items():
         if role in columns:
             given = f"left(coalesce({role}_text, ''), {LONGEST})"
+            faults[f"{role}_text IS NULL"] = f"'{start} empty{end}'"
             faults[f"{value} IS NULL OR NOT isfinite({value})"] = f"'{start} ''' || {given} || '''{end}'"
     return " ".join(f"WHEN {condition} THEN {reason}" for condition, reason in faults.items())
 

@@ -106,12 +106,18 @@ def candidates(names: Sequence[str], usual: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(plain[name] for name in usual if name in plain))
 
 
-def describing(names: Iterable[str], pair: Mapping[str, str]) -> dict[str, str]:
+def parts_of_dates(names: Iterable[str]) -> bool:
+    """Whether columns hold the parts of dates, and none whole ones."""
+    return {"year", "month", "day"} <= {*names} and recognised([*names]).get("timestamp") == "day"
+
+
+def describing(names: Sequence[str], pair: Mapping[str, str]) -> dict[str, str]:
     """The columns of interactions that may describe the items, by role: title, year and genres.
 
     Args:
         pair: the columns of `PAIR` by role. That of items may hold their titles; the others are not considered.
     """
+    names = [name for name in names if name != "year" or not parts_of_dates(names)]
     others = [name for name in names if name == pair.get("item") or name not in pair.values()]
     return {role: name for role, name in recognised(others, METADATA).items() if role != "item"}
 

@@ -250,3 +250,36 @@ def test_shards_may_be_json_arrays(tmp_path):
     for n, (user, item) in enumerate([("a", "x"), ("b", "y")]):
         write(tmp_path / f"log-{n:05}-of-00002.json", f'[{{"user": "{user}", "item": "{item}"}}]')
     assert pairs(load_dataset(str(tmp_path)).split.known()) == {"a": ["x"], "b": ["y"]}
+
+
+@pytest.mark.parametrize(
+    ("files", "titles", "note"),
+    [
+        ({"ratings.csv": RATINGS, "config.json": '{"user_id": "str", "item_id": "str", "rating": "f"}'}, "Item 7", ""),
+        ({"ratings.csv": RATINGS, "genres.csv": "id,name\n7,Comedy\n8,Drama\n"}, "Item 7", "not used: genres.csv"),
+        ({"ratings.csv": RATINGS, "reviews.csv": "item_id,title\n7,wow\n8,bad\n"}, "Item 7", "not used: reviews.csv"),
+        ({"ratings.csv": RATINGS, "films.csv": "key,label\n7,Heat\n8,Alien\n"}, "Heat", "with titles from films.csv"),
+        (
+            {"ratings.csv": RATINGS, "movies.csv": MOVIES, "about.csv": "movieId,description\n7,long\n8,longer\n"},
+            "Heat",
+            "with titles from movies.csv",
+        ),
+        (
+            {
+                "ratings.csv": RATINGS,
+                "movies.csv": "id,title\n7,Up\n8,Her\n",
+                "links.csv": "movieId,tmdbId\n7,8\n8,9\n",
+            },
+            "Up",
+            "links.csv seems to translate between their ids",
+        ),
+        ({"interactions.csv": RATINGS, "products.csv": MOVIES}, "Item 7", "Not used: products.csv."),
+    ],
+)
+def test_titles_are_those_of_items_or_it_is_noted(tmp_path, files, titles, note):
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    query = "?items_id=key&items_title=label" if "films.csv" in files else ""
+    dataset = load_dataset(f"{tmp_path}{query}")
+    assert len(dataset.split.known()) == 3 and dataset.items.title[0] == titles and dataset.report
+    assert note in " ".join(dataset.report.notes)

@@ -133,3 +133,65 @@ def test_the_column_of_item_ids_is_the_one_with_the_most_items(tmp_path):
 def test_one_value_in_brackets_does_not_stop_the_others_from_being_separated():
     genres = ["Action, Drama", "(unknown)", '["Horror", "War"]', "Drama"]
     assert separated(genres) == ["Action|Drama", "(unknown)", "Horror|War", "Drama"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"Science Fiction",Drama}', "Science Fiction|Drama"),
+        ('[Sci-Fi,"Film, Noir"]', "Sci-Fi|Film, Noir"),
+        ("[L'Amour, D'Art]", "L'Amour|D'Art"),
+        ('[{"genre":"A"},{"genre":"B"}]', "A|B"),
+        ('[{"name":"A","description":"long"}]', "A"),
+        (r'["R\u00e9al", "say \"x\""]', 'Réal|say "x"'),
+        (r"['Rock \'n\' Roll', None]", "Rock 'n' Roll"),
+        ("{}", ""),
+    ],
+)
+def test_lists_of_genres_are_read_as_they_were_written(text, names):
+    assert separated([text]) == [names]
+
+
+def test_parts_of_dates_and_footers_are_not_times_or_users(tmp_path):
+    text = "user,item,year,month,day\n1,5,2019,2,5\n2,6,2020,3,6\n"
+    found, report = read(tmp_path, text)
+    assert found.timestamps is None and report.notes[0].startswith("The date in year, month and day is not used")
+    with pytest.raises(SDiffError, match="row 4: user is Grand total, a sum of other rows"):
+        read(tmp_path, "user,item\n1,5\n2,6\nGrand total,2\n")
+
+
+def test_negative_ratings_and_equal_times_are_noted(tmp_path):
+    rows = "".join(f"{n},{n},{'no' if n % 2 else 'yes'},2020-01-01\n" for n in range(10))
+    notes = read(tmp_path, f"user,item,liked,date\n{rows}")[1].notes
+    assert notes[0].startswith("liked is 0, negative or no in 5 of the first 10 rows") and "the same" in notes[1]
+    assert len(read(tmp_path, f"user,item,liked,date\n{rows}", min_rating=1, timestamp="-")[1].notes) == 0
+
+
+def test_json_files_that_are_arranged_differently_or_hold_columns_are_refused(tmp_path):
+    lines = write(tmp_path / "a.json", '{"user":"a","item":"x"}\n{"user":"a","item":"y"}\n')
+    array = write(tmp_path / "b.json", '[{"user":"b","item":"x"}]')
+    for paths in ((lines, array), (array, lines)):
+        with pytest.raises(SDiffError, match="arranged in another way"):
+            read_interactions(paths)
+    columns = write(tmp_path / "c.json", '{"user":{"0":1,"1":2},"item":{"0":3,"1":4}}')
+    with pytest.raises(SDiffError, match="orient='records'"):
+        read_interactions(columns)
+    many = write(tmp_path / "d.jsonl", "".join(f'{{"user":1,"item":{n},"k{n}":1}}\n' for n in range(1200)))
+    with pytest.raises(SDiffError, match="1,202 columns"):
+        read_interactions(many)
+
+
+def test_comments_before_the_headers_of_all_files_are_left_out(tmp_path):
+    paths = [write(tmp_path / f"{name}.csv", f"# c\nuser,item,n\n{name},x,1\n") for name in "ab"]
+    found, report = read_interactions(tuple(paths))
+    assert (len(found), report.rows) == (2, 2)
+
+
+def test_columns_of_the_same_name_or_without_values_in_a_frame(tmp_path):
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    with pytest.raises(SDiffError, match="more than one column of the same name"):
+        frame_dataset(pandas.DataFrame([["a", "x", "q"]], columns=["user", "item", "user"]))
+    with pytest.raises(SDiffError, match=r"user \(Object\).*cannot be read"):
+        frame_dataset(polars.DataFrame({"user": polars.Series(["a", "b"], dtype=polars.Object), "item": ["x", "y"]}))
+    frame = polars.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "rating": [None, None]})
+    assert len(frame_dataset(frame).split.known()) == 2

@@ -170,7 +170,7 @@ class TableFiles:
                         line = line if line.endswith("\n") else line + "\n"
                         line = line if n else line.removeprefix("\ufeff")
                         if later:
-                            if not line.strip() or re.fullmatch(r"sep=.\n", line):
+                            if not line.strip() or re.fullmatch(r"sep=.\n|[%#]([^\S\n].*)?\n", line):
                                 continue
                             is_again, later = later(line, path), None
                             if is_again:

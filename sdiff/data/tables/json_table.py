@@ -15,7 +15,7 @@ from sdiff.data.database import identifier, literal
 from sdiff.data.tables.dialect import Layout
 from sdiff.data.tables.faults import Fault, Faults, row_numbers
 from sdiff.data.tables.files import TableFiles, write
-from sdiff.data.tables.table import LONGEST, Table
+from sdiff.data.tables.table import COLUMNS, LONGEST, Table
 
 SUFFIXES = {".jsonl", ".ndjson", ".json"}
 SAMPLED = 65_536  # objects in which the fields of other objects are looked for
@@ -39,6 +39,9 @@ class JsonTable(Table):
         if re.match(r"[\[\s]*\{\s*'", files.text):
             raise SDiffError(f"{name} holds Python dictionaries, not JSON: write it again with json.dumps.")
         form = _arrangement(files.text)
+        for path in files.paths[1:]:
+            if _arrangement(TableFiles.of([path], files.encoding).text) != form:
+                raise SDiffError(f"{path} is arranged in another way than {files.paths[0]}: write them alike.")
         self._files, self._layout = files, layout
         self._by_line = form == "newline_delimited"
         self._scanned = self._readable(copy, start)
@@ -47,6 +50,10 @@ class JsonTable(Table):
         options = f"format = '{form}', ignore_errors = {self._by_line}, hive_partitioning = false"
         objects = f"read_json_objects([{paths}], {options})"
         pointers = _pointers(con, objects, start)
+        if sum(f"{key.removesuffix('.0')}.1" in pointers for key in pointers if key.endswith(".0")) > 1:
+            raise SDiffError(
+                f"{name} holds columns, as DataFrame.to_json writes them: write it with orient='records', lines=True."
+            )
         if not pointers:
             raise SDiffError(f"{name} holds no JSON objects: write one for each row.")
         fields = ", ".join(f"json ->> {literal(path)} AS {identifier(key)}" for key, path in pointers.items())
@@ -137,7 +144,10 @@ def _pointers(con: duckdb.DuckDBPyConnection, objects: str, start: bool) -> dict
 def _keys(con: duckdb.DuckDBPyConnection, objects: str) -> list[str]:
     """The different keys of the objects of a relation."""
     query = f"FROM (SELECT DISTINCT unnest(json_keys(json)) AS key FROM {objects}) WHERE key <> '' ORDER BY key"
-    return [key for (key,) in con.execute(query).fetchall()]
+    keys = [key for (key,) in con.execute(query).fetchall()]
+    if len(keys) > COLUMNS:
+        raise SDiffError(f"The objects have {len(keys):,} columns, but the maximum is {COLUMNS:,}: remove some keys.")
+    return keys
 
 
 def _fields_of(con: duckdb.DuckDBPyConnection, sample: str, key: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from sdiff.base.errors import SDiffError, brief
 from sdiff.data.database import literal
 from sdiff.data.tables.files import TableFiles
 from sdiff.data.tables.table import Table
+
+REPEATED = "The data frame has more than one column of the same name: rename or remove one."
 
 
 class ParquetTable(Table):
@@ -37,6 +40,11 @@ class FrameTable(Table):
         try:
             read_all = getattr(frame, "read_all", None)  # of a stream that can be read once
             frame = read_all() if read_all else frame
+            names = [str(name).strip().lower() for name in _columns(frame)]
+            if len({*names}) < len(names):
+                raise SDiffError(REPEATED)
+            if any(str(kind) == "Object" for kind in getattr(frame, "dtypes", ())):  # of Polars: pointers
+                raise TypeError
             con.register("frame", _readable(frame))
         except (duckdb.Error, TypeError):
             if odd := _odd_columns(frame):
@@ -69,16 +77,25 @@ def _readable(frame: Any) -> Any:
     return Stream(frame) if is_stream else frame
 
 
+def _columns(frame: Any) -> Sequence[Any]:
+    """The names of the columns of a data frame; of PyArrow, `columns` are arrays."""
+    return getattr(frame, "column_names", getattr(frame, "columns", ()))
+
+
 def _odd_columns(frame: Any) -> list[str]:
     """The columns of a data frame that DuckDB cannot read, each with its type."""
     odd = []
-    for name in getattr(frame, "columns", ()):
+    for name in _columns(frame):
         try:
             with duckdb.connect() as con:
                 con.register("one", _readable(frame[[name]]))
                 con.execute("DESCRIBE FROM one")
+            objects = str(getattr(frame[name], "dtype", "")) == "Object"  # of Polars: pointers
         except (duckdb.Error, TypeError, ValueError, NotImplementedError):
-            odd.append(f"{name} ({frame[name].dtype})")
+            objects = True
+        if objects:
+            kind = getattr(frame[name], "dtype", getattr(frame[name], "type", ""))
+            odd.append(f"{name} ({kind})")
     return odd
 
 
