@@ -68,7 +68,7 @@ def read_folder(path: Path, reading: Reading) -> tuple[Split, Items, Report]:
 def _noted(
     parts: tuple[Split, Items, Report], tables: Mapping[str, Found], used: Sequence[str]
 ) -> tuple[Split, Items, Report]:
-    """Notes the tables of the folder that were not read. Those that describe an own split of lists are read with it."""
+    """Notes the tables of the folder that were not read, except for the maps of ids of a split of lists."""
     split, items, report = parts
     source = items.titles.table if items.titles else ""
     unused = [
@@ -115,7 +115,7 @@ def _by_columns(path: Path, tables: Mapping[str, Found], reading: Reading) -> tu
     titles = tables[described[0]] if len(described) == 1 and not reading.items else None
     split, items, report = own_table(tables[chosen], reading, titles)
     source = items.titles.table if items.titles else ""
-    of_titles = described if titles else [name for name, table in tables.items() if str(table) == source != chosen]
+    of_titles = described if titles else [name for name, table in tables.items() if str(table) == source]
     of_titles = [name for name in of_titles if name != chosen]
     reasons = {name: f" ({error.rstrip('.')})" for name, error in unreadable.items()}
     unused = [name + reasons.get(name, "") for name in tables if name not in (chosen, *of_titles)]

@@ -14,7 +14,8 @@ from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY, Items
 
-# Scores computed at once: much larger arrays do not fit in the caches of a CPU. But of few users, U takes most time.
+# Scores computed at once: much larger arrays do not fit in the caches of a CPU. The least number of users: with fewer,
+# reading U takes most of the time.
 SCORES, FEWEST = 4_000_000, 80
 
 
