@@ -1,11 +1,11 @@
-"""Time and memory on large catalogues, compared with the ALS of implicit.
+"""Time and memory on large catalogs, compared with the ALS of implicit.
 
     python -m benchmarks.large --size movielens-25m
 
 Synthetic interactions with communities (`communities`). Each part runs in its own process, which reports seconds and
 the peak of its resident memory while it works, data included: reading and splitting a Parquet file; the spectrum; the
-preset `instant`; the item graph; one epoch of `tuned` and of `temporal`, with a softmax over `NEGATIVES` items beside
-the hidden ones; the top-20 lists of all users to Parquet, by `instant`, and those of `SOME` users, by `tuned`, which
+preset `instant`; the item graph; one epoch of `tuned` and of `temporal`, with a softmax over `NEGATIVES` items and the
+hidden ones; the top-20 lists of all users to Parquet, by `instant`, and those of `SOME` users, by `tuned`, which
 takes several steps. If implicit is installed, its ALS trains with the same K, and ranks the same users; all sweeps are
 alike, so that two are measured and counted as fifteen. The last line is JSON, with the ratios to implicit. Memory is
 read from /proc, on Linux.
@@ -143,7 +143,7 @@ def reading(size: tuple[int, int, int]) -> Callable[[], float]:
     path = cache_dir() / "pairs.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     user, item = communities(*size)
-    timestamp = np.arange(len(user)) + 1_500_000_000  # read by DuckDB, from this scope
+    timestamp = np.arange(len(user)) + 1_500_000_000
     with duckdb.connect() as con:
         con.register("pairs", {"user": user, "item": item, "timestamp": timestamp})
         con.execute(f"COPY pairs TO '{path}' (FORMAT parquet)")
@@ -211,7 +211,7 @@ PARTS: dict[str, Callable[[tuple[int, int, int]], Callable[[], float]]] = {
     "epoch, tuned": partial(epoch, "tuned"),
     "epoch, temporal": partial(epoch, "temporal"),
     "lists, instant": partial(lists, "instant"),
-    "lists of 10,000 users, tuned": partial(lists, "tuned"),
+    f"lists of {SOME:,} users, tuned": partial(lists, "tuned"),
     "ALS": als,
     "lists, ALS": partial(als, ranks=True),
 }

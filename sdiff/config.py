@@ -88,7 +88,7 @@ class Config:
         0,
         0,
         1_000_000_000,
-        "with loss=softmax: items drawn for the softmax of a batch, beside its hidden items; 0: all items",
+        "with loss=softmax: items drawn for the softmax of a batch, in addition to its hidden items; 0: all items",
     )
     basis: Basis = _choice(
         "fixed", "U: fixed, tied (learnt), or directional (one learnt U for histories, one for scores)"

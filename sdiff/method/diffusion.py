@@ -14,9 +14,8 @@ from sdiff.method.model import Model
 from sdiff.method.schedule import NoiseSchedule, frequencies
 from sdiff.method.spectrum import EVERY, Items
 
-# Scores computed at once: much larger arrays do not fit in the caches of a CPU. The least number of users: with fewer,
-# reading U takes most of the time.
-SCORES, FEWEST = 4_000_000, 80
+SCORES = 4_000_000  # maximum number of scores computed at once; larger arrays do not fit in the caches of a CPU
+FEWEST = 80  # minimum number of users at once; with fewer, reading U takes most of the time
 
 
 class Predictor(Protocol):

@@ -13,9 +13,10 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-TOLERANCE = 1e-7  # of the residual ||A u - a u||; a <= 1
+TOLERANCE = 1e-7  # of the residual ||A u - a u||, relative to the largest eigenvalue
 SWEEPS = 200  # maximum number of iterations
-RANK = 1e-12  # smaller eigenvalues are rounding errors of 0; a <= 1
+RANK = 1e-12  # smaller eigenvalues, relative to the largest, are rounding errors of 0
+POWERS = 5  # products with a vector to find a bound of the eigenvalues
 RANGE = 1e12  # maximum amplification of the wanted eigenvectors per sweep; double precision resolves 1e16
 
 
@@ -36,7 +37,7 @@ def _dense(root: sp.csr_array, K: int) -> tuple[np.ndarray, np.ndarray]:
     n_users, n_items = root.shape  # pyright: ignore
     small = root.T @ root if n_items <= n_users else root @ root.T
     a, W = np.linalg.eigh(small.toarray())  # ascending
-    top = np.flatnonzero(a > RANK)[-K:][::-1]
+    top = np.flatnonzero(a > RANK * max(a[-1], 1.0))[-K:][::-1]
     a, W = a[top], W[:, top]
     if n_items <= n_users:
         return a, W
@@ -67,19 +68,30 @@ def filtered(root: sp.csr_array, K: int, device: torch.device) -> tuple[np.ndarr
     m = min(K + K // 4 + 16, n_items)
     start = torch.rand(n_items, m, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
     V = torch.linalg.qr(start.to(device)).Q  # (n_items, m)
+    bound = _bound(down, up)
     for _ in range(SWEEPS):
         W = up @ (down @ V)
         a, Q = torch.linalg.eigh(V.T @ W)  # (m,), ascending
         V, W = V @ Q, W @ Q
-        if ((W - V * a)[:, -K:].norm(dim=0) < TOLERANCE).all():
+        if ((W - V * a)[:, -K:].norm(dim=0) < TOLERANCE * bound).all():
             return a[-K:].cpu().numpy(), V[:, -K:].cpu().numpy()
         c = max(a[0].item(), 1e-6) / 2  # the centre of the damped interval
-        growth = math.acosh(max((1 - c) / c, 1.001))  # log amplification per degree at 1, the largest eigenvalue of A
+        growth = math.acosh(max((bound - c) / c, 1.001))  # log amplification per degree at the bound
         before, V = V, (W - c * V) / c
         for _ in range(min(max(int(math.log(RANGE) / growth), 2), 20) - 1):
             before, V = V, 2 * (up @ (down @ V) - c * V) / c - before
         V = torch.linalg.qr(V).Q
     return _lanczos(root, K)  # the eigenvalues are too close for the filter to separate
+
+
+def _bound(down: Tensor, up: Tensor) -> float:
+    """An upper bound of the eigenvalues of A (Collatz 1942): max (A w)_i / w_i for w > 0, after some iterations."""
+    w = torch.ones(down.shape[1], 1, dtype=torch.float64, device=down.device)
+    Aw = up @ (down @ w)
+    for _ in range(POWERS):
+        w, Aw = Aw / Aw.max(), up @ (down @ Aw) / Aw.max()
+    inside = w > 0  # the other items have no users
+    return (Aw[inside] / w[inside]).max().item()
 
 
 def to_torch(matrix: sp.csr_array, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -17,9 +17,9 @@ CELLS = 2_000_000  # neighbours added at once; with ten times as many, a CPU tak
 
 
 class ItemGraph(nn.Module):
-    """A' = D_I^-1/2 X' D_U^-2p X D_I^-1/2, without its diagonal.
+    """A' = D_I^-1/2 X' D_U^-2p X D_I^-1/2, with its diagonal set to zero.
 
-    The default p = 1/4 is that of GiffCF (Zhu et al. 2024). With p = 1/2, it is the A of the spectrum.
+    The default p = 1/4 is that of GiffCF (Zhu et al. 2024). It does not depend on `user_power`, that of the spectrum.
 
     The K lowest frequencies describe global structure; the graph adds local similarity. About `entries` entries of
     A' are kept: all n_items^2 for a small catalog, otherwise the N largest of each row. `weights` (n_items, N) are

@@ -17,7 +17,7 @@ from sdiff.base.distributed import Ranks
 from sdiff.base.files import regular, sweep, write_atomically
 from sdiff.base.paths import cache_dir
 from sdiff.data.interactions import Interactions
-from sdiff.method.eigen import largest
+from sdiff.method.eigen import RANK, largest
 from sdiff.method.histories import Histories
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def spectral_basis(train: Interactions, K: int, device: Device = CPU, p: float =
     """
     a, U = largest(normalised_adjacency_root(train.matrix(), p), K, best_device(device))
     order = np.argsort(-a)[:K]
-    order = order[a[order] > 1e-12 * a.max(initial=1e-12)]
+    order = order[a[order] > RANK * a.max(initial=RANK)]
     U = U[:, order]
     U *= np.sign(U[np.abs(U).argmax(0), np.arange(U.shape[1])])
     lam = np.clip(1.0 - a[order], 0.0, 1.0)
