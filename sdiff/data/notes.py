@@ -103,7 +103,7 @@ def _rows(table: Table, query: str) -> list[tuple]:
 
 def _spellings(role: str, ids: Vocabulary) -> str:
     """A note if many ids differ from another one only in their spelling; empty otherwise."""
-    if all(id.isdigit() and id[0] != "0" for id in ids.ids):  # the usual case, and fast
+    if all(id.isdigit() and (id[0] != "0" or id == "0") for id in ids.ids):  # the usual case, and fast
         return ""
     for difference, plain in DIFFERENCES.items():
         if difference == "by punctuation":  # but 1_23 and 12_3 are two ids
@@ -118,7 +118,7 @@ def _spellings(role: str, ids: Vocabulary) -> str:
 
 def _lists(role: str, ids: Vocabulary) -> str:
     """A note if most ids seem to be lists of ids; empty otherwise."""
-    lists = [id for id in ids.ids if is_list(id)]
+    lists = [id for id in ids.ids if not id.isalnum() and is_list(id)]
     if 2 * len(lists) <= len(ids) or all(re.fullmatch(r"\d+[ ,;|]+\d+", id) for id in lists):  # 1,5 or 555 1234
         return ""
     return f"Most {role}s seem to be lists of ids, such as {lists[0][:40]}: if so, write one row for each {role}."
