@@ -487,7 +487,7 @@ def _unconnected(scores: Tensor, x: Histories) -> Tensor:
         low, high = torch.aminmax(scores, dim=1)
         return torch.maximum(high, -low) <= ROUNDING * inside
 
-    alone = quiet(scores[:, :FIRST], inside)  # of few users, so that the other items are rarely looked at
+    alone = quiet(scores[:, :FIRST], inside)  # true of few users, so that the other items are rarely looked at
     rows = alone.nonzero()[:, 0]
     alone[rows] = quiet(scores[rows], inside[rows])
     scores[x.rows, x.items] = own

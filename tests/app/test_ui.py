@@ -8,6 +8,7 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from statistics import median
 from threading import Event, get_native_id
 from types import SimpleNamespace
 
@@ -308,6 +309,12 @@ def test_a_waiting_run_expects_what_the_runs_before_it_still_take(monkeypatch):
         assert re.search(r'starts within <time data-seconds="(90.0|89\.\d)" data-down>', next(waiting).status)
         begun.end = time.monotonic() - 5
         assert 'data-seconds="60.0" data-down' in next(waiting).status, "a late run counts as about to end"
+
+
+def test_the_effect_of_a_control_is_told_in_users():
+    shown = ranking.recommend(replace(ONE, settings={"beta": 0.5}))
+    before, after = re.search(r"the median item has ([\d,]+) → \*\*([\d,]+)\*\* users", shown.changed).groups()
+    assert after == f"{round(median(row.popularity for row in shown.recommendations)):,}" and int(after) < int(before)
 
 
 def test_a_run_ends_with_its_recall_beside_that_of_popularity():

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from sdiff.data.interactions import Interactions, Vocabulary
+from sdiff.method import eigen
 from sdiff.method.eigen import filtered, largest
 from sdiff.method.spectrum import cached_basis, normalised_adjacency_root, spectral_basis
 from tests.conftest import CPU
@@ -59,6 +60,14 @@ def test_blocks_and_single_vectors_find_the_same_frequencies(components, p, monk
     np.testing.assert_allclose(np.sort(a), np.sort(b), atol=1e-12)
     np.testing.assert_allclose(U @ U.T, V @ V.T, atol=1e-5)  # eigenvectors of equal eigenvalues may be rotated
     assert np.linalg.norm(root.T @ (root @ V) - V * b, axis=0).max() < 1e-7 * max(a.max(), 1)
+
+
+@pytest.mark.parametrize("p", [1 / 2, 1 / 4])
+def test_the_bound_of_the_filter_is_above_the_largest_eigenvalue_and_close(random_interactions, p):
+    root = normalised_adjacency_root(random_interactions.matrix(), p)
+    top = np.linalg.eigvalsh((root.T @ root).toarray())[-1]
+    bound = eigen._bound(*(eigen.to_torch(each, torch.float64) for each in (root, sp.csr_array(root.T))))
+    assert top * (1 - 1e-12) <= bound < 1.5 * top
 
 
 def test_lanczos_is_used_if_the_filter_does_not_separate_the_frequencies(random_interactions, monkeypatch):
