@@ -182,7 +182,10 @@ def _has_titles(name: str, view: Preview, reading: Reading) -> bool:
     file = Path(name).stem.lower()
     if "user" in view.roles or re.search("review|comment|tag", file):
         return False
-    ids = (*ITEM_IDS, *(("id",) if any(noun in file for noun in ITEMS) else ()))
+    words = {word.removesuffix("s") for word in re.split(r"[\W\d_]+", file)} & {
+        noun.removesuffix("s") for noun in ITEMS
+    }
+    ids = (*ITEM_IDS, *(("id",) if words else ()))
     usual = {"item": ids, "title": METADATA["title"]}
     named = {role: name.strip().lower() for role, name in reading.items_columns.items() if role in usual}
     found = recognised(view.columns, usual) | named

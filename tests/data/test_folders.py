@@ -257,6 +257,12 @@ def test_shards_may_be_json_arrays(tmp_path):
     [
         ({"ratings.csv": RATINGS, "config.json": '{"user_id": "str", "item_id": "str", "rating": "f"}'}, "Item 7", ""),
         ({"ratings.csv": RATINGS, "genres.csv": "id,name\n7,Comedy\n8,Drama\n"}, "Item 7", "not used: genres.csv"),
+        ({"ratings.csv": RATINGS, "mapping.csv": "id,name\n7,a\n8,b\n"}, "Item 7", "not used: mapping.csv"),
+        (
+            {"ratings.csv": RATINGS, "series_info.csv": "id,title\n7,Heat\n8,Up\n"},
+            "Heat",
+            "titles from series_info.csv",
+        ),
         ({"ratings.csv": RATINGS, "reviews.csv": "item_id,title\n7,wow\n8,bad\n"}, "Item 7", "not used: reviews.csv"),
         ({"ratings.csv": RATINGS, "films.csv": "key,label\n7,Heat\n8,Alien\n"}, "Heat", "with titles from films.csv"),
         (
